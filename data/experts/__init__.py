@@ -1,0 +1,1 @@
+"""Who plays the games that agents imitate."""

@@ -1,0 +1,1 @@
+"""Scaling laws from result rows: isoFLOP profiles, power laws, figures and the report."""

@@ -1,0 +1,34 @@
+"""Strict JAX for every test: eight CPU devices, no implicit rank or dtype promotion, warnings are errors."""
+
+import os
+from pathlib import Path
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def _shared(part: str) -> Path:
+    folder = SHARED / part
+    if not folder.is_dir():
+        pytest.skip(f"no {part} folder with real material beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def nld() -> Path:
+    """Folder of real AutoAscend recordings: `train/` and `roles/`."""
+    return _shared("nld")
+
+
+@pytest.fixture(scope="session")
+def paper() -> Path:
+    """Folder of the paper's published measurements."""
+    return _shared("paper")

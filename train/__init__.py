@@ -1,0 +1,1 @@
+"""Behavioural cloning: one configuration, one loop, one jitted step over a device mesh."""
