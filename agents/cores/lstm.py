@@ -1,0 +1,76 @@
+"""LSTM core (Hochreiter & Schmidhuber 1997, with forget gates): constant memory, reads lanes in order."""
+
+from dataclasses import dataclass
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from agents.cost import Part, dense
+
+
+@dataclass(frozen=True)
+class LSTM:
+    """Stack of LSTM layers, each of `width` units."""
+
+    width: int
+    layers: int = 1
+
+    kind = "lstm"
+
+    def initial_carry(self, lanes: int, dtype: jnp.dtype) -> jax.Array:
+        """Zeros [lanes, layers, 2, width]: cell and hidden state."""
+        return jnp.zeros((lanes, self.layers, 2, self.width), dtype)
+
+    def cost(self, window: int) -> Part:
+        """One product of the input and one of the hidden state per layer; the window does not matter."""
+        return dense(2 * self.width, 4 * self.width) * self.layers
+
+    def module(self, dtype: jnp.dtype) -> nn.Module:
+        """The Flax module: (x_BxTxD, first_BxT, carry) to (y_BxTxD, carry)."""
+        return LSTMStack(self, dtype, name="core")
+
+
+class LSTMStack(nn.Module):
+    """B lanes, T steps, D = width."""
+
+    config: LSTM
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x_BxTxD: jax.Array, first_BxT: jax.Array, carry: jax.Array):
+        """Outputs [B, T, D] and the carry after the window."""
+        after = []
+        for layer in range(self.config.layers):
+            cell = LSTMLayer(self.config.width, self.dtype, name=f"layer{layer}")
+            x_BxTxD, state = cell(x_BxTxD, first_BxT, carry[:, layer])
+            after.append(state)
+        return x_BxTxD, jnp.stack(after, axis=1)
+
+
+class LSTMLayer(nn.Module):
+    """One layer. The input's product is taken for the whole window at once; only the hidden state's is scanned."""
+
+    width: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x_BxTxD: jax.Array, first_BxT: jax.Array, state_Bx2xD: jax.Array):
+        """Outputs [B, T, D] and the cell and hidden state [B, 2, D] after the window."""
+        gates_BxTx4D = nn.Dense(4 * self.width, dtype=self.dtype, name="input")(x_BxTxD)
+        kernel = self.param("hidden", nn.initializers.orthogonal(), (self.width, 4 * self.width))
+        kernel = kernel.astype(self.dtype)
+
+        def step(state, inputs):
+            gates_Bx4D, first_B = inputs
+            cell_BxD, hidden_BxD = (jnp.where(first_B[:, None], jnp.zeros_like(s), s) for s in state)
+            i, f, g, o = jnp.split(gates_Bx4D + hidden_BxD @ kernel, 4, axis=-1)
+            # The constant 1 keeps the memory open at the start of training (Jozefowicz et al. 2015).
+            cell_BxD = nn.sigmoid(f + jnp.ones((), f.dtype)) * cell_BxD + nn.sigmoid(i) * jnp.tanh(g)
+            hidden_BxD = nn.sigmoid(o) * jnp.tanh(cell_BxD)
+            return (cell_BxD, hidden_BxD), hidden_BxD
+
+        state = (state_Bx2xD[:, 0], state_Bx2xD[:, 1])
+        inputs = (jnp.swapaxes(gates_BxTx4D, 0, 1), first_BxT.T)
+        state, hidden_TxBxD = jax.lax.scan(step, state, inputs)
+        return jnp.swapaxes(hidden_TxBxD, 0, 1), jnp.stack(state, axis=1)

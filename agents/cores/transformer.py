@@ -1,0 +1,136 @@
+"""Llama-style transformer core: RMSNorm, rotary positions, SwiGLU, causal sliding-window attention.
+
+Each step attends to itself and to the `context` steps before it in the same episode, whether they lie in the
+same window or in the carry, so a window and one step at a time see exactly the same keys.
+"""
+
+from dataclasses import dataclass
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from agents.cost import NOTHING, Part, dense, norm, table
+
+ROPE_BASE = 10_000.0
+"""Base of the rotary wavelengths (Su et al., arXiv 2104.09864)."""
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """`layers` blocks of `width`, heads of `head` units, feed-forward of `4 * width`."""
+
+    width: int
+    layers: int
+    head: int = 64
+    context: int = 64
+    """Steps before the present one that a step attends to."""
+    spare_row: bool = False
+    """One embedding row that is never read: the paper's parameter count holds it."""
+
+    kind = "transformer"
+
+    def initial_carry(self, lanes: int, dtype: jnp.dtype) -> dict[str, jax.Array]:
+        """Empty cache: keys and values [lanes, layers, context, heads, head], and which of them are valid."""
+        cache = (lanes, self.layers, self.context, self.width // self.head, self.head)
+        return {
+            "keys": jnp.zeros(cache, dtype),
+            "values": jnp.zeros(cache, dtype),
+            "valid": jnp.zeros((lanes, self.context), bool),
+        }
+
+    def cost(self, window: int) -> Part:
+        """Per sample; attention counts every key that is compared: `context` and the whole window."""
+        d, keys = self.width, self.context + window
+        # Products with keys and with values; rotation of the queries and, once a window, of every key (3 a
+        # unit); scaling, masking and softmax (5 a score).
+        scores = 4 * d * keys + 3 * d * (1 + keys // window) + 5 * (d // self.head) * keys
+        attention = dense(d, d, bias=False) * 4 + Part(0, scores)
+        block = attention + dense(d, 4 * d, bias=False) * 3 + norm(d, bias=False) * 2
+        return block * self.layers + norm(d, bias=False) + (table(1, d) if self.spare_row else NOTHING)
+
+    def module(self, dtype: jnp.dtype) -> nn.Module:
+        """The Flax module: (x_BxTxD, first_BxT, carry) to (y_BxTxD, carry)."""
+        return TransformerStack(self, dtype, name="core")
+
+
+class TransformerStack(nn.Module):
+    """B lanes, T steps of the window, C steps of context, D = width."""
+
+    config: Transformer
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x_BxTxD: jax.Array, first_BxT: jax.Array, carry: dict[str, jax.Array]):
+        """Outputs [B, T, D] and the carry after the window."""
+        config = self.config
+        if config.spare_row:
+            self.param("spare_row", nn.initializers.normal(0.02), (1, config.width))
+        mask_BxTxK, valid_BxC = _visible(first_BxT, carry["valid"])
+        keys, values = [], []
+        for layer in range(config.layers):
+            block = Block(config, self.dtype, name=f"layer{layer}")
+            past = carry["keys"][:, layer], carry["values"][:, layer]
+            x_BxTxD, k, v = block(x_BxTxD, mask_BxTxK, *past)
+            keys.append(k)
+            values.append(v)
+        y_BxTxD = nn.RMSNorm(dtype=self.dtype, name="norm")(x_BxTxD)
+        carry = {"keys": jnp.stack(keys, 1), "values": jnp.stack(values, 1), "valid": valid_BxC}
+        return y_BxTxD, carry
+
+
+class Block(nn.Module):
+    """Attention over the cache and the window, then the gated feed-forward, each with a residual."""
+
+    config: Transformer
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(
+        self, x_BxTxD: jax.Array, mask_BxTxK: jax.Array, past_k_BxCxHxE: jax.Array, past_v_BxCxHxE: jax.Array
+    ):
+        """Outputs [B, T, D] and the last C keys (not yet rotated) and values."""
+        config = self.config
+        heads = (config.width // config.head, config.head)
+
+        def project(name: str, x: jax.Array, width: int) -> jax.Array:
+            return nn.Dense(width, use_bias=False, dtype=self.dtype, name=name)(x)
+
+        x = nn.RMSNorm(dtype=self.dtype, name="attention_norm")(x_BxTxD)
+        q, k, v = (project(n, x, config.width).reshape(*x.shape[:2], *heads) for n in ("q", "k", "v"))
+        k_BxKxHxE = jnp.concatenate([past_k_BxCxHxE, k], 1)
+        v_BxKxHxE = jnp.concatenate([past_v_BxCxHxE, v], 1)
+        place_K = jnp.arange(k_BxKxHxE.shape[1])
+        rotated_k, rotated_q = _rotate(k_BxKxHxE, place_K), _rotate(q, place_K[config.context :])
+        scores_BxHxTxK = jnp.einsum("bthe,bkhe->bhtk", rotated_q, rotated_k).astype(jnp.float32)
+        scores_BxHxTxK = scores_BxHxTxK / jnp.float32(config.head**0.5)
+        weights = jax.nn.softmax(jnp.where(mask_BxTxK[:, None], scores_BxHxTxK, -jnp.inf)).astype(self.dtype)
+        mixed = jnp.einsum("bhtk,bkhe->bthe", weights, v_BxKxHxE).reshape(x.shape)
+        x_BxTxD = x_BxTxD + project("out", mixed, config.width)
+
+        x = nn.RMSNorm(dtype=self.dtype, name="feed_norm")(x_BxTxD)
+        gated = nn.silu(project("gate", x, 4 * config.width)) * project("up", x, 4 * config.width)
+        x_BxTxD = x_BxTxD + project("down", gated, config.width)
+        return x_BxTxD, k_BxKxHxE[:, -config.context :], v_BxKxHxE[:, -config.context :]
+
+
+def _visible(first_BxT: jax.Array, valid_BxC: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Which of the K = C + T keys each step may see [B, T, K], and which of the last C stay valid [B, C]."""
+    context, window = valid_BxC.shape[1], first_BxT.shape[1]
+    episode_BxT = jnp.cumsum(first_BxT, axis=1, dtype=jnp.int32)
+    past_BxC = jnp.where(valid_BxC, jnp.int32(0), jnp.int32(-1))
+    episode_BxK = jnp.concatenate([past_BxC, episode_BxT], axis=1)
+    age_TxK = (context + jnp.arange(window))[:, None] - jnp.arange(context + window)[None, :]
+    near_TxK = (age_TxK >= 0) & (age_TxK <= context)
+    same_BxTxK = episode_BxT[:, :, None] == episode_BxK[:, None, :]
+    return same_BxTxK & near_TxK[None], episode_BxK[:, -context:] == episode_BxT[:, -1:]
+
+
+def _rotate(x_BxKxHxE: jax.Array, place_K: jax.Array) -> jax.Array:
+    """Rotary position embedding of x at the given places, in float32 and cast back."""
+    half = x_BxKxHxE.shape[-1] // 2
+    wavelength_F = jnp.power(jnp.float32(ROPE_BASE), -jnp.arange(half, dtype=jnp.float32) / jnp.float32(half))
+    angle_KxF = place_K.astype(jnp.float32)[:, None] * wavelength_F[None]
+    cos, sin = jnp.cos(angle_KxF)[None, :, None], jnp.sin(angle_KxF)[None, :, None]
+    a, b = jnp.split(x_BxKxHxE.astype(jnp.float32), 2, axis=-1)
+    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x_BxKxHxE.dtype)

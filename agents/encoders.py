@@ -1,0 +1,312 @@
+"""NetHack encoders: from screens to one feature vector per step.
+
+`Thin` ones are dense layers over a crop and the text lines, for a CPU; `Deep` ones are the paper's (Tuyls et
+al., arXiv 2307.09423). The paper's batch norms are layer norms over channels here: a policy is a pure function
+of its parameters, and one step of play must give what a window gives.
+
+Shapes: S samples (lanes x steps), 24x80 the terminal, F features.
+"""
+
+from dataclasses import dataclass
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from agents.cost import NOTHING, Part, conv, conv3x3, dense, norm, table
+
+CHARS, COLORS = 256, 32
+"""Character codes, and NLE's tty colours (16, twice for bold)."""
+ROWS, COLUMNS = 24, 80
+MAP_ROWS = 21
+"""Rows 1 to 21 of the terminal are the map; row 0 is the message line, the last two are the status lines."""
+GLYPHS, SLOTS = 5977, 55
+"""NLE's glyph numbers (`nle.nethack.MAX_GLYPH` and one for an empty slot) and inventory slots."""
+
+Inputs = dict[str, jax.Array]
+
+
+@dataclass(frozen=True)
+class Thin:
+    """Encoders of one dense layer each."""
+
+    width: int
+    """Features from each of crop, message and status."""
+    cell: int = 4
+    """Width of the embedding of a map cell."""
+    text: int = 4
+    """Width of the embedding of a character of the text lines."""
+    crop: int = 9
+    """Side of the crop around the cursor, in cells."""
+    screen: int = 0
+    """Channels of the screen ResNet; 0 leaves it out."""
+
+    counted = True
+
+    def parts(self) -> dict[str, Part]:
+        """Cost by group, in the order of the features."""
+        cells = table(CHARS, self.cell) + table(COLORS, self.cell)
+        parts = {
+            "cells": cells,
+            "text": table(CHARS, self.text),
+            "crop": dense(self.crop**2 * self.cell, self.width),
+            "message": dense(COLUMNS * self.text, self.width),
+            "status": dense(2 * COLUMNS * self.text, self.width),
+        }
+        if self.screen:
+            parts["screen"] = resnet_cost(self.cell, (self.screen, 2 * self.screen), (self.width,))
+        return parts
+
+    def features(self) -> int:
+        """Width of all features together, without the previous action."""
+        return self.width * (4 if self.screen else 3)
+
+    def module(self, dtype: jnp.dtype) -> nn.Module:
+        """The Flax module: inputs of S samples to features [S, F]."""
+        return ThinEncoders(self, dtype)
+
+
+@dataclass(frozen=True)
+class Deep:
+    """The paper's encoders, the same at every size."""
+
+    inventory: bool = False
+    """Also read the inventory's 55 glyphs, which an ordinary recording does not hold."""
+
+    counted = False
+    cell = 16
+    crop = 9
+
+    def parts(self) -> dict[str, Part]:
+        """Cost by group."""
+        crop_channels = (self.cell, 16, 16, 16, 16, 8)
+        crop = NOTHING
+        for inputs, outputs in zip(crop_channels, crop_channels[1:], strict=False):
+            crop += conv3x3(inputs, outputs, self.crop, self.crop) + norm(outputs, self.crop**2)
+        status = conv(8 * 39, 8, 2, 32) + conv(4 * 36, 4, 32, 64)
+        parts = {
+            "cells": table(CHARS, self.cell) + table(COLORS, self.cell),
+            "crop": crop,
+            "message": table(COLUMNS * CHARS, 64) + Part(64, 0) + dense(64, 64) + norm(64) * 2,
+            "status": status + dense(36 * 64, 128) + dense(128, 128) + norm(128) * 2,
+            "screen": resnet_cost(self.cell, (16, 32), (512, 512)),
+        }
+        if self.inventory:
+            parts["inventory"] = table(GLYPHS, 32) + dense(SLOTS * 32, 256) + norm(256)
+        return parts
+
+    def features(self) -> int:
+        """Width of all features together, without the previous action."""
+        return 8 * self.crop**2 + 64 + 128 + 512 + (256 if self.inventory else 0)
+
+    def module(self, dtype: jnp.dtype) -> nn.Module:
+        """The Flax module: inputs of S samples to features [S, F]."""
+        return DeepEncoders(self, dtype)
+
+
+class ThinEncoders(nn.Module):
+    """Dense layers over embedded cells and characters."""
+
+    config: Thin
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, inputs: Inputs) -> jax.Array:
+        """Features [S, F]."""
+        config = self.config
+        cells = Cells(config.cell, self.dtype, name="cells")
+        text = Table(CHARS, config.text, self.dtype, name="text")
+
+        def line(name: str, x_SxCxE: jax.Array) -> jax.Array:
+            flat = x_SxCxE.reshape(x_SxCxE.shape[0], -1)
+            return nn.relu(nn.Dense(config.width, dtype=self.dtype, name=name)(flat))
+
+        chars, colors = inputs["chars"], inputs["colors"]
+        features = [
+            line("crop", cells(*(around(x, inputs["cursor"], config.crop) for x in (chars, colors)))),
+            line("message", text(chars[:, 0])),
+            line("status", text(chars[:, -2:].reshape(-1, 2 * COLUMNS))),
+        ]
+        if config.screen:
+            channels = (config.screen, 2 * config.screen)
+            resnet = ResNet(channels, (config.width,), self.dtype, name="screen")
+            features.append(resnet(cells(chars[:, 1 : 1 + MAP_ROWS], colors[:, 1 : 1 + MAP_ROWS])))
+        return jnp.concatenate(features, axis=-1)
+
+
+class DeepEncoders(nn.Module):
+    """The paper's encoders."""
+
+    config: Deep
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, inputs: Inputs) -> jax.Array:
+        """Features [S, F]."""
+        config, dtype = self.config, self.dtype
+        chars, colors, cursor = inputs["chars"], inputs["colors"], inputs["cursor"]
+        cells = Cells(config.cell, dtype, name="cells")
+        crop = cells(around(chars, cursor, config.crop), around(colors, cursor, config.crop))
+        features = [
+            Message(dtype, name="message")(chars[:, 0]),
+            Status(dtype, name="status")(chars[:, -2:].reshape(-1, 2 * COLUMNS)),
+            ResNet((16, 32), (512, 512), dtype, name="screen")(
+                cells(chars[:, 1 : 1 + MAP_ROWS], colors[:, 1 : 1 + MAP_ROWS])
+            ),
+            Crop(dtype, name="crop")(crop),
+        ]
+        if config.inventory:
+            features.append(Inventory(dtype, name="inventory")(inputs["inventory"]))
+        return jnp.concatenate(features, axis=-1)
+
+
+class Table(nn.Module):
+    """Embedding table whose indices are known to lie inside it."""
+
+    rows: int
+    width: int
+    dtype: jnp.dtype
+    scale: float = 1.0
+    """Standard deviation of a looked-up vector's components at initialisation."""
+
+    @nn.compact
+    def __call__(self, index: jax.Array) -> jax.Array:
+        """Rows of the table, one axis more than `index`."""
+        rows = self.param("rows", nn.initializers.normal(self.scale), (self.rows, self.width))
+        return rows.astype(self.dtype).at[index].get(mode="promise_in_bounds")
+
+
+class Cells(nn.Module):
+    """Characters and colours, each embedded, added."""
+
+    width: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, chars: jax.Array, colors: jax.Array) -> jax.Array:
+        """Embedded cells, one axis more than `chars`."""
+        char = Table(CHARS, self.width, self.dtype, name="char")(chars)
+        return char + Table(COLORS, self.width, self.dtype, name="color")(jnp.minimum(colors, COLORS - 1))
+
+
+class Crop(nn.Module):
+    """Five 3x3 convolutions over the cells around the cursor."""
+
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x_SxYxXxE: jax.Array) -> jax.Array:
+        """Features [S, 8 * Y * X]."""
+        for layer, channels in enumerate((16, 16, 16, 16, 8)):
+            x_SxYxXxE = nn.Conv(channels, (3, 3), dtype=self.dtype, name=f"conv{layer}")(x_SxYxXxE)
+            x_SxYxXxE = nn.elu(nn.LayerNorm(dtype=self.dtype, name=f"norm{layer}")(x_SxYxXxE))
+        return x_SxYxXxE.reshape(x_SxYxXxE.shape[0], -1)
+
+
+class Message(nn.Module):
+    """The top line through two linear layers; the first, of one-hot characters, is a sum of table rows."""
+
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, line_SxC: jax.Array) -> jax.Array:
+        """Features [S, 64]."""
+        place = jnp.arange(COLUMNS, dtype=jnp.int32) * jnp.int32(CHARS)
+        rows_SxC = line_SxC.astype(jnp.int32) + place[None]
+        one_hot = Table(COLUMNS * CHARS, 64, self.dtype, COLUMNS**-0.5, name="linear0")
+        bias = self.param("bias0", nn.initializers.zeros, (64,)).astype(self.dtype)
+        x = one_hot(rows_SxC).sum(axis=1) + bias[None]
+        x = nn.elu(nn.LayerNorm(dtype=self.dtype, name="norm0")(x))
+        x = nn.Dense(64, dtype=self.dtype, name="linear1")(x)
+        return nn.elu(nn.LayerNorm(dtype=self.dtype, name="norm1")(x))
+
+
+class Status(nn.Module):
+    """The bottom lines as two channels: the scaled character, and the scaled digit where it is one."""
+
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, lines_SxC: jax.Array) -> jax.Array:
+        """Features [S, 128]."""
+        char = lines_SxC.astype(jnp.float32)
+        zero, nine = jnp.float32(ord("0")), jnp.float32(ord("9"))
+        digit = jnp.where((char >= zero) & (char <= nine), (char - zero) / jnp.float32(10), jnp.float32(0))
+        x = jnp.stack([char / jnp.float32(CHARS), digit], axis=-1).astype(self.dtype)
+        x = nn.elu(nn.Conv(32, (8,), strides=4, padding="VALID", dtype=self.dtype, name="conv0")(x))
+        x = nn.elu(nn.Conv(64, (4,), padding="VALID", dtype=self.dtype, name="conv1")(x))
+        x = x.reshape(x.shape[0], -1)
+        for layer in range(2):
+            x = nn.Dense(128, dtype=self.dtype, name=f"linear{layer}")(x)
+            x = nn.elu(nn.LayerNorm(dtype=self.dtype, name=f"norm{layer}")(x))
+        return x
+
+
+class Inventory(nn.Module):
+    """The inventory's glyphs, embedded."""
+
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, glyphs_SxI: jax.Array) -> jax.Array:
+        """Features [S, 256]."""
+        x = Table(GLYPHS, 32, self.dtype, name="glyph")(glyphs_SxI)
+        x = nn.Dense(256, dtype=self.dtype, name="linear")(x.reshape(x.shape[0], -1))
+        return nn.elu(nn.LayerNorm(dtype=self.dtype, name="norm")(x))
+
+
+class ResNet(nn.Module):
+    """Per entry of `channels`: 3x3 convolution, 3x3 max-pool of stride 2, two residual blocks; then linear layers."""
+
+    channels: tuple[int, ...]
+    linear: tuple[int, ...]
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x_SxYxXxE: jax.Array) -> jax.Array:
+        """Features [S, linear[-1]]."""
+        x = x_SxYxXxE
+
+        def unit(name: str, x: jax.Array, width: int) -> jax.Array:
+            x = nn.elu(nn.LayerNorm(dtype=self.dtype, name=f"{name}_norm")(x))
+            return nn.Conv(width, (3, 3), dtype=self.dtype, name=name)(x)
+
+        for stage, width in enumerate(self.channels):
+            x = nn.Conv(width, (3, 3), dtype=self.dtype, name=f"stage{stage}")(x)
+            x = nn.max_pool(x, (3, 3), strides=(2, 2), padding="SAME")
+            for block in range(2):
+                name = f"stage{stage}_block{block}"
+                x = x + unit(f"{name}_conv1", unit(f"{name}_conv0", x, width), width)
+        x = x.reshape(x.shape[0], -1)
+        for layer, width in enumerate(self.linear):
+            x = nn.Dense(width, dtype=self.dtype, name=f"linear{layer}")(x)
+            x = nn.elu(nn.LayerNorm(dtype=self.dtype, name=f"linear{layer}_norm")(x))
+        return x
+
+
+def resnet_cost(inputs: int, channels: tuple[int, ...], linear: tuple[int, ...]) -> Part:
+    """Cost of `ResNet` over the map rows."""
+    rows, columns, cost = MAP_ROWS, COLUMNS, NOTHING
+    for width in channels:
+        cost += conv3x3(inputs, width, rows, columns)
+        rows, columns, inputs = -(-rows // 2), -(-columns // 2), width
+        cost += (conv3x3(width, width, rows, columns) + norm(width, rows * columns)) * 4
+    inputs *= rows * columns
+    for width in linear:
+        cost += dense(inputs, width) + norm(width)
+        inputs = width
+    return cost
+
+
+def around(cells_SxRxC: jax.Array, cursor_Sx2: jax.Array, side: int) -> jax.Array:
+    """The cells [S, side, side] centred on the cursor; 0 beyond the terminal's edge."""
+    offset = jnp.arange(side, dtype=jnp.int32) - jnp.int32(side // 2)
+    row_Sxs, column_Sxs = (cursor_Sx2[:, axis, None].astype(jnp.int32) + offset[None] for axis in (0, 1))
+    inside = ((row_Sxs >= 0) & (row_Sxs < ROWS))[:, :, None] & (
+        (column_Sxs >= 0) & (column_Sxs < COLUMNS)
+    )[:, None, :]
+    place = row_Sxs[:, :, None] * jnp.int32(COLUMNS) + column_Sxs[:, None, :]
+    flat = cells_SxRxC.reshape(-1, ROWS * COLUMNS)
+    place = jnp.where(inside, place, jnp.int32(0)).reshape(-1, side * side)
+    found = jnp.take_along_axis(flat, place, axis=1, mode="promise_in_bounds").reshape(-1, side, side)
+    return jnp.where(inside, found, jnp.zeros((), found.dtype))

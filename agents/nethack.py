@@ -1,0 +1,116 @@
+"""The NetHack agent: encoders, mixer, core, head over the action table."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from agents.cores.lstm import LSTM
+from agents.cores.transformer import Transformer
+from agents.cost import Cost, Group, Part, dense, norm
+from agents.encoders import Deep, Thin
+
+ACTIONS = 121
+"""NLE's full action list."""
+
+
+@dataclass(frozen=True)
+class NetHackAgent:
+    """A policy for NetHack; see `agents.spec.Agent`."""
+
+    name: str
+    encoders: Thin | Deep
+    core_config: LSTM | Transformer
+    dtype: str = "float32"
+    """Dtype of the computation; parameters and logits are float32."""
+
+    @property
+    def core(self) -> str:
+        """Kind of the core: `lstm` or `transformer`."""
+        return self.core_config.kind
+
+    def init(self, key: jax.Array) -> Any:
+        """Fresh parameters, float32, by group."""
+        samples = {
+            "chars": jnp.zeros((1, 1, 24, 80), jnp.uint8),
+            "colors": jnp.zeros((1, 1, 24, 80), jnp.uint8),
+            "cursor": jnp.zeros((1, 1, 2), jnp.uint8),
+            "prev_action": jnp.zeros((1, 1), jnp.uint8),
+        }
+        if isinstance(self.encoders, Deep) and self.encoders.inventory:
+            samples["inventory"] = jnp.zeros((1, 1, 55), jnp.int16)
+        first = jnp.zeros((1, 1), bool)
+        tree = self._module().init(key, samples, first, self.initial_carry(1))["params"]
+        return {**tree.pop("encoders"), **tree}
+
+    def initial_carry(self, lanes: int) -> Any:
+        """The core's carry before anything was seen, leading axis `lanes`."""
+        return self.core_config.initial_carry(lanes, jnp.dtype(self.dtype))
+
+    def apply(
+        self, params: Any, observation: dict[str, jax.Array], first: jax.Array, carry: Any
+    ) -> tuple[jax.Array, Any]:
+        """Logits float32 [B, T, 121] and the carry after the window."""
+        encoders = {name: params[name] for name in self.encoders.parts()}
+        rest = {name: params[name] for name in ("mixer", "core", "head")}
+        tree = {"params": {"encoders": encoders, **rest}}
+        return self._module().apply(tree, observation, first, carry)  # pyright: ignore
+
+    def cost(self, window: int) -> Cost:
+        """Parameters and FLOPs per sample by group."""
+        encoders = self.encoders
+        groups = [Group(name, part, encoders.counted) for name, part in encoders.parts().items()]
+        width = self.core_config.width
+        mixer = dense(encoders.features() + ACTIONS, width) + norm(width)
+        if isinstance(encoders, Deep):
+            mixer += dense(width, width) + norm(width)
+        groups += [
+            Group("mixer", mixer, True),
+            Group("core", self.core_config.cost(window), True),
+            Group("head", dense(width, ACTIONS), True),
+        ]
+        return Cost(tuple(groups))
+
+    def _module(self) -> "Network":
+        return Network(self)
+
+
+class Network(nn.Module):
+    """B lanes, T steps, A actions, D the core's width."""
+
+    config: NetHackAgent
+
+    @nn.compact
+    def __call__(self, observation: dict[str, jax.Array], first_BxT: jax.Array, carry: Any):
+        """Logits [B, T, A] and the carry."""
+        config = self.config
+        dtype = jnp.dtype(config.dtype)
+        lanes, steps = first_BxT.shape
+        flat = {name: x.reshape(lanes * steps, *x.shape[2:]) for name, x in observation.items()}
+        features = config.encoders.module(dtype).copy(name="encoders")(flat)
+        action = jax.nn.one_hot(flat["prev_action"], ACTIONS, dtype=dtype)
+        x = Mixer(config.core_config.width, 2 if isinstance(config.encoders, Deep) else 1, dtype, name="mixer")(
+            jnp.concatenate([features, action], axis=-1)
+        )
+        core = config.core_config.module(dtype)
+        y_BxTxD, carry = core(x.reshape(lanes, steps, -1), first_BxT, carry)
+        logits = nn.Dense(ACTIONS, dtype=dtype, name="head")(y_BxTxD)
+        return logits.astype(jnp.float32), carry
+
+
+class Mixer(nn.Module):
+    """All features to the core's width."""
+
+    width: int
+    layers: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Features [S, width]."""
+        for layer in range(self.layers):
+            x = nn.Dense(self.width, dtype=self.dtype, name=f"linear{layer}")(x)
+            x = nn.relu(nn.LayerNorm(dtype=self.dtype, name=f"norm{layer}")(x))
+        return x
