@@ -302,9 +302,9 @@ def around(cells_SxRxC: jax.Array, cursor_Sx2: jax.Array, side: int) -> jax.Arra
     """The cells [S, side, side] centred on the cursor; 0 beyond the terminal's edge."""
     offset = jnp.arange(side, dtype=jnp.int32) - jnp.int32(side // 2)
     row_Sxs, column_Sxs = (cursor_Sx2[:, axis, None].astype(jnp.int32) + offset[None] for axis in (0, 1))
-    inside = ((row_Sxs >= 0) & (row_Sxs < ROWS))[:, :, None] & (
-        (column_Sxs >= 0) & (column_Sxs < COLUMNS)
-    )[:, None, :]
+    inside = ((row_Sxs >= 0) & (row_Sxs < ROWS))[:, :, None] & ((column_Sxs >= 0) & (column_Sxs < COLUMNS))[
+        :, None, :
+    ]
     place = row_Sxs[:, :, None] * jnp.int32(COLUMNS) + column_Sxs[:, None, :]
     flat = cells_SxRxC.reshape(-1, ROWS * COLUMNS)
     place = jnp.where(inside, place, jnp.int32(0)).reshape(-1, side * side)

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 
 from agents.cores.lstm import LSTM
 from agents.cores.transformer import Transformer
-from agents.cost import Cost, Group, Part, dense, norm
+from agents.cost import Cost, Group, dense, norm
 from agents.encoders import Deep, Thin
+from agents.spec import Dropout
 
 ACTIONS = 121
 """NLE's full action list."""
@@ -50,13 +51,21 @@ class NetHackAgent:
         return self.core_config.initial_carry(lanes, jnp.dtype(self.dtype))
 
     def apply(
-        self, params: Any, observation: dict[str, jax.Array], first: jax.Array, carry: Any
+        self,
+        params: Any,
+        observation: dict[str, jax.Array],
+        first: jax.Array,
+        carry: Any,
+        dropout: Dropout | None = None,
     ) -> tuple[jax.Array, Any]:
         """Logits float32 [B, T, 121] and the carry after the window."""
         encoders = {name: params[name] for name in self.encoders.parts()}
         rest = {name: params[name] for name in ("mixer", "core", "head")}
         tree = {"params": {"encoders": encoders, **rest}}
-        return self._module().apply(tree, observation, first, carry)  # pyright: ignore
+        rngs = None if dropout is None else {"dropout": dropout.key}
+        rate = 0.0 if dropout is None else dropout.rate
+        logits, carry = self._module().apply(tree, observation, first, carry, rate, rngs=rngs)  # pyright: ignore
+        return logits, carry
 
     def cost(self, window: int) -> Cost:
         """Parameters and FLOPs per sample by group."""
@@ -83,20 +92,23 @@ class Network(nn.Module):
     config: NetHackAgent
 
     @nn.compact
-    def __call__(self, observation: dict[str, jax.Array], first_BxT: jax.Array, carry: Any):
-        """Logits [B, T, A] and the carry."""
+    def __call__(
+        self, observation: dict[str, jax.Array], first_BxT: jax.Array, carry: Any, dropout: float = 0.0
+    ):
+        """Logits [B, T, A] and the carry; `dropout` is the rate."""
         config = self.config
         dtype = jnp.dtype(config.dtype)
         lanes, steps = first_BxT.shape
         flat = {name: x.reshape(lanes * steps, *x.shape[2:]) for name, x in observation.items()}
         features = config.encoders.module(dtype).copy(name="encoders")(flat)
+        noisy = nn.Dropout(dropout, deterministic=dropout == 0)
         action = jax.nn.one_hot(flat["prev_action"], ACTIONS, dtype=dtype)
-        x = Mixer(config.core_config.width, 2 if isinstance(config.encoders, Deep) else 1, dtype, name="mixer")(
-            jnp.concatenate([features, action], axis=-1)
-        )
+        x = Mixer(
+            config.core_config.width, 2 if isinstance(config.encoders, Deep) else 1, dtype, name="mixer"
+        )(jnp.concatenate([noisy(features), action], axis=-1))
         core = config.core_config.module(dtype)
-        y_BxTxD, carry = core(x.reshape(lanes, steps, -1), first_BxT, carry)
-        logits = nn.Dense(ACTIONS, dtype=dtype, name="head")(y_BxTxD)
+        y_BxTxD, carry = core(noisy(x).reshape(lanes, steps, -1), first_BxT, carry)
+        logits = nn.Dense(ACTIONS, dtype=dtype, name="head")(noisy(y_BxTxD))
         return logits.astype(jnp.float32), carry
 
 

@@ -1,6 +1,6 @@
 """The one interface that training and evaluation use of a policy network."""
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 
@@ -10,6 +10,13 @@ Params = Any
 """Pytree of float32 arrays."""
 Carry = Any
 """Pytree of arrays with leading axis B: what the core remembers; empty tuple where it remembers nothing."""
+
+
+class Dropout(NamedTuple):
+    """Noise for training: `rate` of the features is dropped before and after the core."""
+
+    rate: float
+    key: jax.Array
 
 
 class Agent(Protocol):
@@ -34,7 +41,12 @@ class Agent(Protocol):
         ...
 
     def apply(
-        self, params: Params, observation: dict[str, jax.Array], first: jax.Array, carry: Carry
+        self,
+        params: Params,
+        observation: dict[str, jax.Array],
+        first: jax.Array,
+        carry: Carry,
+        dropout: Dropout | None = None,
     ) -> tuple[jax.Array, Carry]:
         """Logits float32 [B, T, actions] for a window, and the carry after it.
 

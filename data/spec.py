@@ -18,6 +18,10 @@ NO_ACTION = len(KEYS)
 """`prev_action` on the first step of an episode: one past the last action index."""
 
 
+NO_SCORE = -1
+"""A step's score where the recording does not hold it (ttyrec version 2)."""
+
+
 @dataclass(frozen=True)
 class Field:
     """One array of an observation: its shape for a single step and its dtype."""
@@ -50,7 +54,7 @@ class Steps(NamedTuple):
     action_S: np.ndarray
     """uint8, index into the action table: what the expert did on seeing this step's screen."""
     score_S: np.ndarray
-    """int32, in-game score at this step's screen, in points."""
+    """int32, in-game score at this step's screen, in points; NO_SCORE where the recording holds none."""
 
 
 class Batch(NamedTuple):

@@ -60,7 +60,9 @@ class MetricsWriter:
         values = dataclasses.asdict(row)
         self._file.write(json.dumps(values) + "\n")
         self._file.flush()
-        scalars = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items() if tag != "step"]
+        scalars = [
+            Summary.Value(tag=tag, simple_value=value) for tag, value in values.items() if tag != "step"
+        ]
         self._events.add_event(Event(wall_time=time.time(), step=row.step, summary=Summary(value=scalars)))
 
     def close(self) -> None:

@@ -29,9 +29,7 @@ def init_state(
     params = agent.init(key)
     # A copy, since both are donated to the step and one buffer cannot be donated twice.
     average = jax.tree.map(jnp.copy, params) if averaged else ()
-    return TrainState(
-        jnp.int32(0), params, average, optimizer.init(params), agent.initial_carry(lanes)
-    )
+    return TrainState(jnp.int32(0), params, average, optimizer.init(params), agent.initial_carry(lanes))
 
 
 def kept_params(state: TrainState) -> Params:

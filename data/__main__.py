@@ -1,0 +1,112 @@
+"""`python -m data`: play, import, look at and check expert games."""
+
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from tyro.conf import Positional
+
+from data.command import exit_with
+
+app = tyro.extras.SubcommandApp()
+importers = tyro.extras.SubcommandApp()
+app.command(importers, name="import", help="Turn recorded games into a store.")
+
+
+@app.command
+def collect(
+    game: Positional[Literal["nethack"]],
+    out: Positional[Path],
+    episodes: int = 100,
+    workers: int | None = None,
+    seed: int = 0,
+    character: str = "mon-hum-neu-mal",
+    max_steps: int = 5000,
+    player: Literal["expert", "random"] = "expert",
+) -> None:
+    """Play seeded games and record them; started again after an interruption, go on where it stopped.
+
+    Args:
+        game: The game to play.
+        out: Folder for the recordings; each game gets its own folder inside.
+        episodes: Number of games. Games already in the folder count.
+        workers: Processes that play; default one per core. Changes nothing about the games.
+        seed: Game i is a function of (seed, i).
+        character: Role-race-alignment-gender, for example val-dwa-law-fem; @ for one chosen by the seed.
+        max_steps: Key presses after which a game is quit.
+        player: Who plays: the embedded scripted expert, or uniformly random keys.
+    """
+    from data.collect import collect
+
+    games = collect(
+        game,
+        out,
+        episodes=episodes,
+        workers=workers,
+        seed=seed,
+        character=character,
+        max_steps=max_steps,
+        player=player,
+    )
+    scores = sorted(game.score for game in games)
+    steps = sum(game.steps for game in games)
+    print(f"{len(games)} games, {steps:,} steps in {out}; median score {scores[len(scores) // 2]}")
+    print(f"next: python -m data import nld {out} STORE --expert {player}")
+
+
+@importers.command(name="nld")
+def import_nld(
+    folder: Positional[Path],
+    store: Positional[Path],
+    expert: str = "unknown",
+    dev_fraction: float = 0.1,
+    workers: int | None = None,
+    strict: bool = False,
+) -> int:
+    """Import NetHack recordings of NLE (ttyrec2, ttyrec3) with their xlogfiles, as in NLD-AA.
+
+    Recordings that hold no finished game, or are damaged, are skipped, named and counted.
+
+    Args:
+        folder: Folder with *.ttyrec*.bz2 files and xlogfiles beside them, at any depth.
+        store: The store to write; must not exist.
+        expert: Who played, for the manifest.
+        dev_fraction: Share of the games held out for measuring loss.
+        workers: Processes that convert; default one per core.
+        strict: Exit with 1 if a recording of a game was damaged or could not be used.
+    """
+    from data import nld
+
+    report = nld.import_nld(folder, store, expert=expert, dev_fraction=dev_fraction, workers=workers)
+    print(report)
+    return int(strict and report.harmed > 0)
+
+
+@app.command
+def info(store: Positional[Path]) -> None:
+    """Show what a store holds: games, split, scores, actions, size, provenance.
+
+    Args:
+        store: Folder of the store.
+    """
+    from data.info import info
+
+    print(info(store))
+
+
+@app.command
+def verify(store: Positional[Path]) -> int:
+    """Check every byte of a store; exit with 1 and name what is damaged.
+
+    Args:
+        store: Folder of the store.
+    """
+    from data.verify import verify
+
+    faults = verify(store)
+    print("\n".join(faults) or f"{store} is whole")
+    return int(bool(faults))
+
+
+if __name__ == "__main__":
+    exit_with(lambda: app.cli(prog="python -m data", description=__doc__))

@@ -1,0 +1,69 @@
+"""`python -m data.experts`: the embedded NetHack expert against random keys, over the same seeded games."""
+
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from data.collect import GameResult, collect
+from data.command import run
+
+
+def compare(
+    games: int = 50,
+    workers: int | None = None,
+    seed: int = 0,
+    character: str = "mon-hum-neu-mal",
+    max_steps: int = 5000,
+) -> None:
+    """Play the same seeded games with each player and print what came of them.
+
+    Args:
+        games: Games per player.
+        workers: Processes that play; default one per core.
+        seed: Game i is a function of (seed, i).
+        character: Role-race-alignment-gender; @ for one chosen by the seed.
+        max_steps: Key presses after which a game is quit.
+    """
+    print("player   mean score [95 % interval]   median   depth   steps   died   left capped   steps/s")
+    for player in ("expert", "random"):
+        with TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            results = collect(
+                "nethack",
+                Path(folder),
+                episodes=games,
+                workers=workers,
+                seed=seed,
+                character=character,
+                max_steps=max_steps,
+                player=player,
+            )
+            seconds = time.perf_counter() - start
+        print(row(player, results, max_steps, seconds), flush=True)
+
+
+def row(player: str, results: list[GameResult], max_steps: int, seconds: float) -> str:
+    """One line of the table: how many games ended by death, by leaving or quitting, and at the limit of steps."""
+    score = np.array([result.score for result in results], np.float64)
+    steps = np.array([result.steps for result in results])
+    low, high = bootstrap_interval(score)
+    depth = np.mean([result.depth for result in results])
+    capped = sum(result.steps >= max_steps for result in results)
+    left = sum(result.steps < max_steps and result.end in ("quit", "escaped") for result in results)
+    return (
+        f"{player:<8} {score.mean():8.1f} [{low:7.1f}, {high:7.1f}] {np.median(score):10.1f} {depth:7.1f}"
+        f" {steps.mean():7.0f} {len(results) - capped - left:6} {left:6} {capped:6} {steps.sum() / seconds:9.0f}"
+    )
+
+
+def bootstrap_interval(score: np.ndarray, resamples: int = 10_000) -> tuple[float, float]:
+    """The 95 % percentile interval of the mean, from float64 scores [games]."""
+    means = np.random.default_rng(0).choice(score, (resamples, score.size)).mean(1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)
+
+
+if __name__ == "__main__":
+    run(compare, "python -m data.experts")

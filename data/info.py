@@ -1,0 +1,115 @@
+"""What a store holds, as a page of text."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from nle import nethack
+
+from data.store import Episode, Split, TrajectoryStore
+
+_TOP = 12
+_BAR = 30
+_PERCENTILES = (0, 10, 25, 50, 75, 90, 100)
+
+
+def info(store: Path) -> str:
+    """Counts, split, scores, roles, actions, size and provenance of a store, one fact per line."""
+    opened = TrajectoryStore.open(store)
+    sections = (_overview, _splits, _scores, _roles, _actions, _provenance)
+    return "\n\n".join(section(opened) for section in sections)
+
+
+def _overview(store: TrajectoryStore) -> str:
+    manifest = store.manifest
+    size = sum(shard["bytes"] for shard in manifest["shards"])
+    raw = manifest["steps"] * 2 * 24 * 80
+    rows = {
+        "store": str(store.path),
+        "game": manifest["game"],
+        "expert": manifest["expert"],
+        "format": f"version {manifest['version']}, {manifest['codec']}, chunks of {manifest['chunk_steps']}",
+        "episodes": f"{manifest['episodes']:,}",
+        "steps": f"{manifest['steps']:,}",
+        "size": f"{size:,} bytes in {len(manifest['shards'])} shards",
+        "bytes per step": f"{size / manifest['steps']:.1f} (1/{raw / size:.0f} of the bare screens)",
+    }
+    return _table(rows)
+
+
+def _splits(store: TrajectoryStore) -> str:
+    lines = [f"{'split':<8}{'episodes':>10}{'steps':>14}{'mean length':>14}{'mean score':>14}"]
+    for split in ("train", "dev"):
+        rows = _of(store, split)
+        steps = sum(row.length for row in rows)
+        length = f"{steps / len(rows):,.0f}" if rows else "-"
+        score = f"{np.mean([row.score for row in rows]):,.0f}" if rows else "-"
+        lines.append(f"{split:<8}{len(rows):>10,}{steps:>14,}{length:>14}{score:>14}")
+    lines.append(f"rule    {store.manifest['split']['rule']}")
+    lines.append(f"        dev_fraction {store.manifest['split']['dev_fraction']}")
+    return "\n".join(lines)
+
+
+def _scores(store: TrajectoryStore) -> str:
+    lines = ["percentile" + "".join(f"{p:>10}" for p in _PERCENTILES) + f"{'mean':>10}"]
+    columns = {
+        "score": [row.score for row in store.episodes],
+        "length": [row.length for row in store.episodes],
+        "turns": [row.turns for row in store.episodes if row.turns is not None],
+        "depth": [row.depth for row in store.episodes if row.depth is not None],
+    }
+    for name, values in columns.items():
+        if values:
+            quantiles = [*np.percentile(values, _PERCENTILES), np.mean(values)]
+            lines.append(f"{name:<10}" + "".join(f"{value:>10,.0f}" for value in quantiles))
+    return "\n".join(lines)
+
+
+def _roles(store: TrajectoryStore) -> str:
+    roles = Counter(row.role or "unknown" for row in store.episodes)
+    deaths = Counter(row.death or "unknown" for row in store.episodes)
+    return _ranking("characters", roles) + "\n\n" + _ranking("ends", deaths)
+
+
+def _actions(store: TrajectoryStore) -> str:
+    names = [f"{action.name} {_key(int(action))}" for action in nethack.ACTIONS]
+    counts = Counter(dict(zip(names, store.manifest["action_counts"], strict=True)))
+    return _ranking("actions", +counts)
+
+
+def _provenance(store: TrajectoryStore) -> str:
+    provenance = dict(store.manifest["provenance"])
+    skipped = Counter(skip["kind"] for skip in provenance.pop("skipped", []))
+    rows = {key: str(value) for key, value in provenance.items()}
+    rows["skipped"] = ", ".join(f"{count} {kind}" for kind, count in skipped.most_common()) or "none"
+    return _table(rows)
+
+
+def _of(store: TrajectoryStore, split: Split) -> list[Episode]:
+    return [row for row in store.episodes if row.split == split]
+
+
+def _table(rows: dict[str, str]) -> str:
+    width = max(map(len, rows)) + 2
+    return "\n".join(f"{name:<{width}}{value}" for name, value in rows.items())
+
+
+def _ranking(title: str, counts: Counter[str]) -> str:
+    """The most frequent names with their share and a bar."""
+    total = counts.total()
+    top = counts.most_common(_TOP)
+    rest = len(counts) - len(top)
+    lines = [f"{title} ({len(counts)} different{f', {_TOP} most frequent' if rest else ''})"]
+    for name, count in top:
+        bar = "█" * round(_BAR * count / top[0][1])
+        lines.append(f"  {name[:34]:<34}{count:>12,}{count / total:>8.1%}  {bar}")
+    return "\n".join(lines)
+
+
+def _key(key: int) -> str:
+    """A key press in words: `j`, `^D`, `M-e`."""
+    if key >= 128:
+        return f"M-{chr(key - 128)}"
+    if key < 32:
+        return f"^{chr(key + 64)}"
+    return "space" if key == 32 else chr(key)

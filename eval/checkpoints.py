@@ -1,0 +1,161 @@
+"""Evaluates a run: dev loss and returns of each checkpoint, one result row each."""
+
+import contextlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from agents.nethack import NetHackAgent
+from agents.spec import Params
+from data.command import UserError
+from data.store import TrajectoryStore
+from data.stream import dev_batches
+from eval.bootstrap import Interval, mean_interval
+from eval.config import EvalConfig
+from eval.games import GameRow
+from eval.loss import LossRow, dev_loss
+from eval.results import ResultRow, write_rows
+from eval.rollout import play, read_games, write_games
+from train.checkpoint import Budget, budget_name, budgets, load_budget
+from train.config import TrainConfig, config_hash, from_json
+from train.loop import prepare_agent, read_run
+
+LANES, WINDOW = 16, 128
+"""Shape of a batch of dev steps; the loss does not depend on it."""
+
+
+def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
+    """Measure the chosen checkpoints, write `runs.jsonl` (and CSV) in the run's folder, and return its rows.
+
+    A checkpoint measured before by the same protocol is not measured again; games that an interrupted
+    evaluation had finished are kept, since a game depends on its seed alone.
+    """
+    described = read_run(config.run)
+    trained = from_json(described["config"])
+    agent, store = prepare_agent(trained), open_store(described)
+    passed = budgets(config.run)
+    chosen = [budget for budget in passed if not config.budgets or budget.flops in config.budgets]
+    unknown = set(config.budgets) - {budget.flops for budget in passed}
+    if unknown or not chosen:
+        names = ", ".join(budget_name(b.flops) for b in passed) or "none yet: train it first"
+        raise UserError(f"{config.run} has passed these budgets: {names}")
+    for budget in chosen:
+        folder = config.run / "budgets" / budget_name(budget.flops)
+        params = load_budget(config.run, budget, agent)
+        loss = _loss(folder / "loss.json", agent, params, store, budget)
+        games = _games(games_of(config.run, budget.flops), agent, params, config, budget, progress=progress)
+        _write(folder / "row.json", asdict(_row(config, trained, described, budget, loss, games)))
+    rows = [
+        ResultRow(**json.loads(path.read_text()))
+        for path in (config.run / "budgets" / budget_name(budget.flops) / "row.json" for budget in passed)
+        if path.exists()
+    ]
+    write_rows(config.run / "runs.jsonl", rows)
+    return rows
+
+
+def open_store(described: dict) -> TrajectoryStore:
+    """The store that a run learned from; `UserError` if it is gone or has changed."""
+    store = TrajectoryStore.open(described["store"]["path"])
+    if store.manifest["table"]["sha256"] != described["store"]["checksum"]:
+        raise UserError(
+            f"{described['store']['path']} is not the store that the run learned from: train again"
+        )
+    return store
+
+
+def games_of(run: Path, flops: float) -> Path:
+    """File of the games that the checkpoint of a budget played."""
+    return run / "budgets" / budget_name(flops) / "games.jsonl"
+
+
+def returns(games: list[GameRow]) -> Interval:
+    """Mean final score with its bootstrap interval."""
+    return mean_interval([game.score for game in games])
+
+
+def _loss(path: Path, agent: NetHackAgent, params: Params, store: TrajectoryStore, budget: Budget) -> LossRow:
+    if path.exists():
+        kept = json.loads(path.read_text())
+        if kept["digest"] == budget.digest:
+            return LossRow(**kept["loss"])
+    lanes = min(LANES, len(store.rows("dev")))
+    loss = dev_loss(agent, params, dev_batches(store, lanes, WINDOW), lanes)
+    _write(path, {"digest": budget.digest, "loss": asdict(loss)})
+    return loss
+
+
+def _games(
+    path: Path, agent: NetHackAgent, params: Params, config: EvalConfig, budget: Budget, *, progress: bool
+) -> list[GameRow]:
+    """The games of a checkpoint; those of the same parameters and protocol are not played again."""
+    mark = path.with_suffix(".json")
+    played_by = {"digest": budget.digest, "protocol": config.protocol}
+    if not (mark.exists() and json.loads(mark.read_text()) == played_by):
+        path.unlink(missing_ok=True)
+        _write(mark, played_by)
+    wanted = range(config.seed, config.seed + config.episodes)
+    kept = [game for game in read_games(path) if game.seed in wanted] if path.exists() else []
+    missing = sorted(set(wanted) - {game.seed for game in kept})
+    done = list(kept)
+    # Also when interrupted: the games that ended are kept.
+    with contextlib.ExitStack() as stack:
+        stack.callback(lambda: write_games(path, sorted(done, key=lambda game: game.seed)) if done else None)
+        play(
+            agent,
+            params,
+            missing,
+            lanes=config.lanes,
+            workers=config.workers,
+            key_seed=config.seed,
+            temperature=config.temperature,
+            max_steps=config.max_steps,
+            character=config.character,
+            progress=progress,
+            on_game=done.append,
+        )
+    return sorted(done, key=lambda game: game.seed)
+
+
+def _row(
+    config: EvalConfig,
+    trained: TrainConfig,
+    described: dict,
+    budget: Budget,
+    loss: LossRow,
+    games: list[GameRow],
+) -> ResultRow:
+    interval = returns(games) if games else None
+    game, core, size = trained.agent.split("/")
+    return ResultRow(
+        game=game,
+        run=config.run.name,
+        flops=budget.flops,
+        params=described["params"],
+        samples=budget.samples,
+        loss=loss.loss,
+        loss_se=loss.loss_se,
+        return_mean=interval.mean if interval else None,
+        return_se=interval.se if interval else None,
+        episodes=len(games) or None,
+        seed=trained.seed,
+        core=core,
+        size=size,
+        lr=trained.optimizer.lr,
+        batch=trained.batch,
+        schedule=trained.optimizer.schedule,
+        protocol=config.protocol if games else None,
+        flop_convention=trained.convention,
+        flops_exact=budget.flops_exact,
+        flops_paper=budget.flops_paper,
+        store=described["store"]["checksum"][:12],
+        checkpoint=f"budgets/{budget_name(budget.flops)}",
+        config_hash=config_hash(trained),
+        version=described["version"],
+    )
+
+
+def _write(path: Path, values: dict) -> None:
+    scratch = path.with_suffix(path.suffix + ".tmp")
+    scratch.write_text(json.dumps(values, indent=1))
+    scratch.replace(path)

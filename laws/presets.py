@@ -1,0 +1,72 @@
+"""What `reproduce` runs: one literal record per preset."""
+
+from dataclasses import dataclass, field
+
+from train.config import Optimizer
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Games to learn from, sizes to train, budgets to stop at, games to play."""
+
+    title: str
+    takes: str
+    """How long it takes and where that was measured."""
+    expect: str
+    """What comes out."""
+    games: int
+    """Games that the embedded expert plays."""
+    game_steps: int
+    """Steps after which one of them is quit."""
+    dev_fraction: float
+    """Share of the games held out."""
+    sizes: tuple[str, ...]
+    """Agents of the ladder; each is trained once, through all budgets."""
+    budgets: tuple[float, ...]
+    """Training FLOPs, counted exactly."""
+    episodes: int
+    """Games that each checkpoint plays."""
+    play_steps: int
+    """Steps after which one of those is stopped."""
+    baseline_episodes: int
+    """Games of the random policy and of the expert, on the first of the checkpoints' seeds."""
+    lanes: int
+    window: int
+    optimizer: Optimizer = field(
+        # Constant, because each training passes every budget; the running average stands in for the decay.
+        default_factory=lambda: Optimizer(lr=3e-3, schedule="constant", warmup_samples=20_000, average=0.15)
+    )
+
+
+PRESETS = {
+    "quickstart": Preset(
+        title="NetHack, the embedded expert",
+        takes="under 10 minutes on 2 cores and 4 GiB",
+        expect="a dev loss that falls as a power of compute, and agents that outscore the random policy",
+        games=120,
+        game_steps=3000,
+        dev_fraction=0.2,
+        sizes=("16", "32", "64", "96", "128"),
+        budgets=(2e10, 6e10, 1.8e11, 5.4e11),
+        episodes=24,
+        play_steps=1500,
+        baseline_episodes=24,
+        lanes=16,
+        window=32,
+    ),
+    "smoke": Preset(
+        title="NetHack, the embedded expert, in a minute",
+        takes="about a minute on 2 cores",
+        expect="every stage on real games; too little compute for laws worth reading",
+        games=10,
+        game_steps=600,
+        dev_fraction=0.4,
+        sizes=("16", "32"),
+        budgets=(2e9, 4e9, 8e9),
+        episodes=4,
+        play_steps=100,
+        baseline_episodes=4,
+        lanes=8,
+        window=16,
+    ),
+}

@@ -1,0 +1,204 @@
+"""From expert play to laws in one command: play, import, train, evaluate, fit.
+
+The only module of `laws` that drives the other packages. Each stage keeps what it finished, so that the same
+command goes on where an interrupted one stopped.
+"""
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from tqdm import tqdm
+from tyro.conf import Positional
+
+from data.collect import collect
+from data.command import UserError
+from data.nld import import_nld
+from data.store import TrajectoryStore
+from eval.bootstrap import Interval, mean_interval
+from eval.checkpoints import evaluate, games_of
+from eval.config import EvalConfig
+from eval.games import CHARACTER
+from eval.results import ResultRow, write_rows
+from eval.rollout import Scripted, play_scripted, read_games, write_games
+from laws.fit import write_outputs
+from laws.presets import PRESETS, Preset
+from laws.report import Context, Stage, Table
+from train.config import TrainConfig
+from train.loop import train
+
+WORKERS = os.cpu_count() or 1
+
+
+def reproduce(
+    preset: Positional[Literal["quickstart", "smoke"]], *, store: Path | None = None, out: Path | None = None
+) -> None:
+    """Make the whole study: games, store, trainings, evaluations, laws, figures and report.html.
+
+    Interrupted and started again, it goes on where it stopped.
+
+    Args:
+        preset: quickstart takes minutes on a laptop; smoke about a minute, to see that all works.
+        store: Learn from this store instead of games of the embedded expert.
+        out: Folder for everything; default reproduce/PRESET.
+    """
+    chosen, folder = PRESETS[preset], out or Path("reproduce", preset)
+    claim(folder, preset, store)
+    stages = Stages(folder / "times.json")
+    if store is None:
+        store = folder / "store"
+        with stages.stage("play games with the embedded expert"):
+            games = folder / "games"
+            collect("nethack", games, episodes=chosen.games, max_steps=chosen.game_steps, workers=WORKERS)
+        with stages.stage("import them into a store"):
+            if not store.exists():
+                import_nld(games, store, expert="embedded", dev_fraction=chosen.dev_fraction, workers=WORKERS)
+    opened = TrajectoryStore.open(store)
+    character = character_of(opened)
+    runs = {size: folder / "runs" / size for size in chosen.sizes}
+    with stages.stage(f"train {len(runs)} sizes through {len(chosen.budgets)} budgets"):
+        for size, run in each(runs, "sizes trained"):
+            train(training(chosen, size, store, run))
+    with stages.stage("measure dev loss and play with every checkpoint"):
+        rows: list[ResultRow] = []
+        for _, run in each(runs, "sizes evaluated"):
+            rows += evaluate(playing(chosen, run, character))
+        write_rows(folder / "runs.jsonl", rows)
+    with stages.stage("play with the random policy and the expert"):
+        scores = {name: baseline(folder, name, chosen, character) for name in ("random", "expert")}
+    with stages.stage("fit the laws, draw the figures, write the report"):
+        write_outputs(rows, folder, describe(folder, chosen, preset, opened, rows, scores, stages))
+    print(
+        f"{folder / 'report.html'}: open it in a browser. All stages took {sum(stages.seconds.values()):.0f} s."
+    )
+
+
+def training(preset: Preset, size: str, store: Path, run: Path) -> TrainConfig:
+    """One size through all budgets."""
+    return TrainConfig(
+        store=store,
+        run=run,
+        agent=f"nethack/lstm/{size}",
+        flops=preset.budgets,
+        lanes=preset.lanes,
+        window=preset.window,
+        optimizer=preset.optimizer,
+    )
+
+
+def playing(preset: Preset, run: Path, character: str) -> EvalConfig:
+    """Every checkpoint of a run plays the same seeds."""
+    return EvalConfig(
+        run=run,
+        episodes=preset.episodes,
+        max_steps=preset.play_steps,
+        character=character,
+        lanes=preset.episodes,
+        workers=WORKERS,
+    )
+
+
+def character_of(store: TrajectoryStore) -> str:
+    """Play what the store's games played: its one role if it is the challenge's monk, else any."""
+    return CHARACTER if {episode.role for episode in store.episodes} == {"Mon"} else "@"
+
+
+def baseline(folder: Path, player: Scripted, preset: Preset, character: str) -> Interval:
+    """Mean score of a scripted player on the checkpoints' seeds and limit; played once, then kept."""
+    path = folder / f"{player}.jsonl"
+    if not path.exists():
+        seeds = range(preset.baseline_episodes)
+        rows = play_scripted(player, seeds, workers=WORKERS, max_steps=preset.play_steps, character=character)
+        write_games(path, rows)
+    return mean_interval([row.score for row in read_games(path)])
+
+
+def claim(folder: Path, preset: str, store: Path | None) -> None:
+    """Mark `folder` as this study's, or refuse one that holds another."""
+    path = folder / "reproduce.json"
+    values = {"preset": preset, "store": str(store.resolve()) if store else None}
+    if path.exists():
+        if json.loads(path.read_text()) != values:
+            raise UserError(f"{folder} holds a study with another preset or store: choose another --out")
+        return
+    if store is not None:
+        TrajectoryStore.open(store)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty and holds no study: choose another --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values))
+
+
+def each(runs: Mapping[str, Path], name: str) -> Iterator[tuple[str, Path]]:
+    """The runs, with a bar that counts them and tells the time left."""
+    yield from tqdm(runs.items(), desc=name, unit="size", file=sys.stderr, dynamic_ncols=True)
+
+
+class Stages:
+    """Says which stage begins, and keeps how long each took over all interruptions."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.seconds: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time one stage."""
+        print(f"== {name}", file=sys.stderr, flush=True)
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - begin
+            self._path.write_text(json.dumps(self.seconds, indent=1))
+
+
+def describe(
+    folder: Path,
+    preset: Preset,
+    name: str,
+    store: TrajectoryStore,
+    rows: Sequence[ResultRow],
+    scores: Mapping[str, Interval],
+    stages: Stages,
+) -> Context:
+    """What the report says beside the fit."""
+    best = max(rows, key=lambda row: row.return_mean or 0.0)
+    expert = mean_interval([episode.score for episode in store.episodes])
+    agent = mean_interval(
+        [game.score for game in read_games(games_of(folder / "runs" / best.run, best.flops))]
+    )
+    table = Table(
+        title="Mean return of who played",
+        header=("player", "mean return", "95 % interval", "games"),
+        rows=(
+            _player("random policy", scores["random"], preset.baseline_episodes),
+            _player(f"best agent (lstm/{best.size} at {best.flops:.2g} FLOPs)", agent, preset.episodes),
+            _player("embedded expert, same seeds and limit", scores["expert"], preset.baseline_episodes),
+            _player("games in the store", expert, len(store.episodes)),
+        ),
+        note=f"Checkpoints, random policy and expert play the same seeds, each at most {preset.play_steps} steps.",
+    )
+    lines = (
+        f"python -m laws reproduce {name}",
+        f"sizes    {', '.join(f'nethack/lstm/{size}' for size in preset.sizes)}",
+        f"budgets  {', '.join(f'{budget:g}' for budget in preset.budgets)} FLOPs, counted exactly",
+        f"batch    {preset.lanes} lanes x {preset.window} steps",
+        f"machine  {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+    )
+    summary = (
+        f"{len(store.episodes)} games, {int(store.lengths.sum()):,} steps; {len(preset.sizes)} sizes, each trained"
+        f" once through {len(preset.budgets)} budgets; every checkpoint's dev loss and {preset.episodes} games."
+    )
+    timed = tuple(Stage(stage, seconds) for stage, seconds in stages.seconds.items())
+    return Context(f"Scaling laws: {preset.title}", summary, "\n".join(lines), (table,), timed)
+
+
+def _player(name: str, interval: Interval, games: int) -> tuple[str, ...]:
+    return name, f"{interval.mean:.1f}", f"{interval.low:.1f} to {interval.high:.1f}", str(games)

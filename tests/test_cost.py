@@ -1,0 +1,65 @@
+"""The cost model against the parameters that exist, XLA's count, and the paper's published counts."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from agents.cost import Cost, Group, Part
+from agents.encoders import Deep
+from agents.ladder import NETHACK_PAPER, ladder
+
+LADDER = ladder()
+LANES = 8
+
+PAPER_N = (
+    188_793, 516_729, 1_574_137, 2_639_481, 5_614_201, 10_301_305, 22_190_201, 57_322_617, 105_242_489, 192_626_169,
+)  # fmt: skip
+"""N of the paper's ten NetHack agents, as its public measurements list them."""
+
+
+@pytest.mark.parametrize("name", LADDER)
+def test_parameters_by_group_are_those_that_exist(name: str) -> None:
+    agent = LADDER[name]
+    params = jax.eval_shape(agent.init, jax.random.key(0))
+    counted = {group.name: group.part.params for group in agent.cost(32).groups}
+    assert counted == {group: sum(x.size for x in jax.tree.leaves(tree)) for group, tree in params.items()}
+
+
+@pytest.mark.parametrize("name", LADDER)
+def test_flops_are_within_five_percent_of_the_compiler_count(name: str) -> None:
+    agent = LADDER[name]
+    params = jax.eval_shape(agent.init, jax.random.key(0))
+    shapes = {"chars": (24, 80), "colors": (24, 80), "cursor": (2,), "prev_action": ()}
+    observation = {key: jax.ShapeDtypeStruct((LANES, 1, *shape), jnp.uint8) for key, shape in shapes.items()}
+    if isinstance(agent.encoders, Deep) and agent.encoders.inventory:
+        observation["inventory"] = jax.ShapeDtypeStruct((LANES, 1, 55), jnp.int16)
+    carry = jax.eval_shape(lambda: agent.initial_carry(LANES))
+    first = jax.ShapeDtypeStruct((LANES, 1), bool)
+    analysis = jax.jit(agent.apply).lower(params, observation, first, carry).cost_analysis()
+    assert analysis is not None
+    assert agent.cost(window=1).forward_flops == pytest.approx(analysis["flops"] / LANES, rel=0.05)
+
+
+@pytest.mark.parametrize(("size", "params"), zip(NETHACK_PAPER, PAPER_N, strict=True))
+def test_the_papers_agents_count_to_the_last_parameter(size: str, params: int) -> None:
+    with_inventory = LADDER[f"nethack/paper/{size}-inv"].cost(32)
+    without = LADDER[f"nethack/paper/{size}"].cost(32)
+    width, _ = NETHACK_PAPER[size]
+    assert with_inventory.counted_params == params
+    assert without.counted_params == params - 256 * width
+    assert with_inventory.train_flops("paper") == 6 * params
+
+
+def test_the_ladder_reaches_from_a_laptop_to_a_cluster() -> None:
+    costs = [agent.cost(32) for agent in LADDER.values()]
+    small = min(costs, key=lambda cost: cost.params)
+    assert small.params < 50_000
+    assert small.train_flops("exact") < 1e6
+    assert max(cost.params for cost in costs) > 200e6
+
+
+def test_training_costs_three_forward_passes() -> None:
+    cost = Cost((Group("a", Part(10, 100), True), Group("b", Part(5, 7), False)))
+    assert (cost.params, cost.counted_params, cost.forward_flops) == (15, 10, 107)
+    assert cost.train_flops("exact") == 321
+    assert cost.train_flops("paper") == 60

@@ -1,0 +1,205 @@
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from agents.cost import Cost
+from agents.spec import Dropout
+from data.spec import KEYS, NO_ACTION, action_of_key
+from eval.bootstrap import mean_interval
+from eval.games import Game, GameRow
+from eval.rollout import play, play_scripted, read_games, write_games
+
+CALM = tuple(int(action_of_key()[key]) for key in b"hjklyubn.s")
+
+
+@dataclass(frozen=True)
+class Walker:
+    """Linear in the previous action, the screen's sum and a counter; walks, as its bias has it.
+
+    The carry counts the steps since the episode's start, so a lost or leaking carry changes the game.
+    """
+
+    name: str = "test/walker"
+    core: str = "counter"
+    actions: tuple[int, ...] = CALM
+
+    def init(self, key: jax.Array) -> dict[str, jax.Array]:
+        table, screen = jax.random.split(key)
+        bias = np.full(len(KEYS), -1e9, np.float32)
+        bias[list(self.actions)] = 0
+        return {
+            "table": 3 * jax.random.normal(table, (NO_ACTION + 1, len(KEYS))),
+            "screen": 3 * jax.random.normal(screen, (2, len(KEYS))),
+            "bias": jnp.asarray(bias),
+        }
+
+    def initial_carry(self, lanes: int) -> tuple[jax.Array, jax.Array]:
+        same = jnp.zeros(lanes)
+        return same, same
+
+    def apply(
+        self,
+        params: dict[str, jax.Array],
+        observation: dict[str, jax.Array],
+        first: jax.Array,
+        carry: tuple[jax.Array, jax.Array],
+        dropout: Dropout | None = None,
+    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        def step(count_B: jax.Array, first_B: jax.Array) -> tuple[jax.Array, jax.Array]:
+            count_B = jnp.where(first_B, 0.0, count_B + 1)
+            return count_B, count_B
+
+        count_B, count_TxB = jax.lax.scan(step, carry[0], first.T)
+        total = observation["chars"].sum((2, 3), dtype=jnp.int32) % 7
+        features = jnp.stack([jnp.sin(count_TxB.T), jnp.cos(total.astype(jnp.float32))], -1)
+        logits = params["table"][observation["prev_action"]] + features @ params["screen"]
+        return logits + params["bias"][None, None], (count_B, carry[1])
+
+    def cost(self, window: int) -> Cost:
+        return Cost(())
+
+
+WALKER = Walker()
+PARAMS = WALKER.init(jax.random.key(1))
+SEEDS = [14, 3, 8, 11, 5]
+
+
+def walk(seeds: list[int] = SEEDS, lanes: int = 4, workers: int = 2, **options) -> list[GameRow]:
+    options = {"key_seed": 0, "max_steps": 120, "progress": False} | options
+    return play(options.pop("agent", WALKER), PARAMS, seeds, lanes=lanes, workers=workers, **options)
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[GameRow]:
+    return walk()
+
+
+def test_every_seed_gets_one_row_in_order(rows: list[GameRow]) -> None:
+    assert [row.seed for row in rows] == sorted(SEEDS)
+    assert all(0 < row.steps <= 120 for row in rows)
+
+
+@pytest.mark.parametrize(("lanes", "workers"), [(1, 1), (2, 2), (3, 2), (64, 3)])
+def test_lanes_and_workers_do_not_change_the_games(rows: list[GameRow], lanes: int, workers: int) -> None:
+    assert walk(lanes=lanes, workers=workers) == rows
+
+
+def test_a_seeds_game_does_not_depend_on_the_other_seeds(rows: list[GameRow]) -> None:
+    assert walk([8, 5]) == [row for row in rows if row.seed in (5, 8)]
+
+
+def test_key_seed_and_temperature_change_the_games(rows: list[GameRow]) -> None:
+    assert walk(key_seed=1) != rows
+    assert walk(temperature=100.0) != rows
+    assert walk(temperature=0.0) == walk(temperature=0.0, key_seed=1) != rows
+
+
+def test_a_batched_game_is_the_game_played_by_hand(rows: list[GameRow]) -> None:
+    """One game with the plain agent and no vector: the same actions, so the same row."""
+    seed = SEEDS[0]
+    game, carry, age, row = Game(seed, max_steps=120), WALKER.initial_carry(1), 0, None
+    apply = jax.jit(WALKER.apply)
+    while row is None:
+        observation = {
+            "chars": game.chars_24x80[None, None],
+            "prev_action": np.full((1, 1), game.prev_action, np.uint8),
+        }
+        logits, carry = apply(PARAMS, observation, np.full((1, 1), age == 0), carry)
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), seed), age)
+        row = game.step(int(jax.random.categorical(key, logits[0, 0])))
+        age += 1
+    game.close()
+    assert row in rows
+
+
+def test_on_game_hears_of_every_game_once(rows: list[GameRow]) -> None:
+    heard: list[GameRow] = []
+    walk(on_game=heard.append)
+    assert sorted(heard, key=lambda row: row.seed) == rows
+
+
+def test_actions_are_sampled_in_proportion() -> None:
+    """Two actions, three to one: waiting takes a turn, escape takes none."""
+    wait, escape = int(action_of_key()[ord("s")]), int(action_of_key()[27])
+    params = jax.tree.map(jnp.zeros_like, PARAMS)
+    params["bias"] = jnp.full(len(KEYS), -1e9).at[wait].set(math.log(3.0)).at[escape].set(0.0)
+    steps = 150
+    rows = play(WALKER, params, range(12), lanes=12, workers=2, key_seed=4, max_steps=steps, progress=False)
+    turns = sum(row.turns - 1 for row in rows)
+    taken = sum(row.steps for row in rows)
+    # A fast character gets free turns: 4/3 actions per turn and more.
+    share = turns / taken
+    assert 0.45 < share < 0.68, share
+
+
+def test_the_progress_bar_counts_games_on_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    walk([1, 2], max_steps=5, progress=True)
+    out, err = capfd.readouterr()
+    assert not out
+    assert "2/2" in err
+    assert "steps/s" in err
+
+
+def test_no_seeds_no_games() -> None:
+    assert walk([]) == []
+
+
+def test_a_negative_temperature_is_refused() -> None:
+    with pytest.raises(ValueError, match="temperature"):
+        walk(temperature=-1.0)
+
+
+def test_games_are_written_and_read_back(tmp_path: Path, rows: list[GameRow]) -> None:
+    path = tmp_path / "games.jsonl"
+    write_games(path, rows[:1])
+    write_games(path, rows)
+    assert read_games(path) == rows
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [asdict(row) for row in rows]
+    assert [file.name for file in tmp_path.iterdir()] == ["games.jsonl"]
+
+
+def test_the_random_player_is_a_function_of_the_seed() -> None:
+    rows = play_scripted("random", [2, 1, 3], workers=2, max_steps=200, progress=False)
+    assert [row.seed for row in rows] == [1, 2, 3]
+    assert rows == play_scripted("random", [3, 1, 2], workers=1, max_steps=200, progress=False)
+    assert all(row.steps <= 200 for row in rows)
+
+
+def test_the_expert_outscores_the_random_player() -> None:
+    seeds = [1, 2, 3]
+    expert = play_scripted("expert", seeds, workers=2, max_steps=800, progress=False)
+    random = play_scripted("random", seeds, workers=2, max_steps=800, progress=False)
+    assert sum(row.score for row in expert) > sum(row.score for row in random)
+    assert max(row.depth for row in expert) > 1
+
+
+def test_bootstrap_interval_of_known_values() -> None:
+    values = np.random.default_rng(3).normal(10.0, 2.0, 400)
+    interval = mean_interval(values)
+    assert interval == mean_interval(list(values))
+    assert interval.mean == pytest.approx(values.mean(), rel=1e-12)
+    assert interval.se == pytest.approx(values.std(ddof=1) / 20, rel=1e-12)
+    # For normal data the percentile interval is the mean and 1.96 standard errors either way.
+    assert interval.low == pytest.approx(interval.mean - 1.96 * interval.se, abs=0.02)
+    assert interval.high == pytest.approx(interval.mean + 1.96 * interval.se, abs=0.02)
+    narrow = mean_interval(values, level=0.5)
+    assert interval.low < narrow.low < narrow.high < interval.high
+    assert mean_interval(values, seed=1) != interval
+
+
+def test_bootstrap_does_not_depend_on_how_it_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = mean_interval(np.arange(10.0), resamples=1000)
+    monkeypatch.setattr("eval.bootstrap.CHUNK", 70)
+    assert mean_interval(np.arange(10.0), resamples=1000) == whole
+
+
+@pytest.mark.parametrize(("values", "level"), [([], 0.95), ([1.0], 0.95), ([1.0, 2.0], 1.0)])
+def test_bootstrap_refuses_what_has_no_interval(values: list[float], level: float) -> None:
+    with pytest.raises(ValueError, match=r"two values|level"):
+        mean_interval(values, level)

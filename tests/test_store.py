@@ -1,0 +1,328 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_codec import assert_same, random_steps
+
+from data import store as stores
+from data.command import UserError
+from data.spec import Steps
+from data.store import DamagedStore, Game, StoreWriter, TrajectoryStore, pack, split_of
+from data.verify import verify
+
+LENGTHS = (1, 255, 256, 257, 1000)
+
+
+def cut(steps: Steps, size: int = stores.CHUNK_STEPS) -> list[Steps]:
+    count = len(steps.action_S)
+    return [Steps(*(column[at : at + size] for column in steps)) for at in range(0, count, size)]
+
+
+def game(seed: int, length: int) -> Game:
+    return pack(cut(random_steps(seed, length)), score=10.0 * seed, source=f"{seed}.rec", role="mon")
+
+
+def write(path: Path, lengths: tuple[int, ...] = LENGTHS, dev_fraction: float = 0.5, **options: int) -> Path:
+    with StoreWriter(path, expert="test", dev_fraction=dev_fraction, **options) as writer:
+        for seed, length in enumerate(lengths):
+            assert writer.add(game(seed, length))
+    return path
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return write(tmp_path / "store")
+
+
+def test_what_was_added_is_read(path: Path) -> None:
+    store = TrajectoryStore.open(path)
+    assert [row.length for row in store.episodes] == list(LENGTHS)
+    assert store.lengths.tolist() == list(LENGTHS)
+    for row, length in enumerate(LENGTHS):
+        assert_same(store.read(row, 0, length), random_steps(row, length))
+    assert store.episodes[3].score == 30.0
+    assert store.episodes[3].role == "mon"
+    assert verify(path) == []
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 1), (250, 260), (256, 512), (511, 769), (999, 1000), (7, 7)])
+def test_any_stretch_of_an_episode_is_read(path: Path, start: int, stop: int) -> None:
+    whole = random_steps(4, 1000)
+    expected = Steps(*(column[start:stop] for column in whole))
+    assert_same(TrajectoryStore.open(path).read(4, start, stop), expected)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(-1, 3), (5, 4), (0, 1001)])
+def test_a_stretch_outside_the_episode_is_refused(path: Path, start: int, stop: int) -> None:
+    with pytest.raises(IndexError):
+        TrajectoryStore.open(path).read(4, start, stop)
+
+
+def test_many_shards_read_as_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "store", shard_bytes=20_000)
+    store = TrajectoryStore.open(path)
+    assert len(store.manifest["shards"]) > 1
+    for row, length in enumerate(LENGTHS):
+        assert_same(store.read(row, 0, length), random_steps(row, length))
+    assert verify(path) == []
+
+
+def test_threads_share_a_small_cache(path: Path) -> None:
+    store = TrajectoryStore.open(path, cache_bytes=0)
+    whole = random_steps(4, 1000)
+
+    def read(start: int) -> np.ndarray:
+        return store.read(4, start, start + 40).chars_Sx24x80
+
+    starts = [start * 37 % 960 for start in range(300)]
+    with ThreadPoolExecutor(4) as pool:
+        for start, chars in zip(starts, pool.map(read, starts), strict=True):
+            np.testing.assert_array_equal(chars, whole.chars_Sx24x80[start : start + 40])
+    assert len(store._decoded) <= 1
+
+
+def test_what_is_read_cannot_be_altered_by_accident(path: Path) -> None:
+    steps = TrajectoryStore.open(path).read(4, 10, 20)
+    for name, column in zip(Steps._fields, steps, strict=True):
+        assert not column.flags.writeable, name
+
+
+def test_the_split_is_a_function_of_the_id(tmp_path: Path) -> None:
+    few = TrajectoryStore.open(write(tmp_path / "few", (5, 6, 7, 8)))
+    many = TrajectoryStore.open(write(tmp_path / "many", (5, 6, 7, 8, 9, 10, 11, 12)))
+    sides = {row.id: row.split for row in many.episodes}
+    assert all(sides[row.id] == row.split for row in few.episodes)
+    assert sorted([*many.rows("train"), *many.rows("dev")]) == list(range(8))
+    shares = [split_of(f"{number:016x}", 0.1) for number in range(5000)]
+    assert 400 < shares.count("dev") < 600
+
+
+def test_an_empty_side_names_the_remedy(tmp_path: Path) -> None:
+    path = write(tmp_path / "store", (3,), dev_fraction=0.0)
+    with pytest.raises(UserError, match=r"no dev episode among 1 .*--dev-fraction"):
+        TrajectoryStore.open(path).rows("dev")
+
+
+def test_a_game_is_kept_once(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "store", expert="test") as writer:
+        first = writer.add(game(1, 300))
+        assert writer.add(game(1, 300)) is None
+        assert writer.twin(game(1, 300)) == first
+    assert len(TrajectoryStore.open(tmp_path / "store").episodes) == 1
+
+
+def test_the_same_games_make_the_same_bytes(tmp_path: Path) -> None:
+    one, two = write(tmp_path / "one"), write(tmp_path / "two")
+    for name in sorted(file.name for file in one.iterdir()):
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
+
+
+def test_an_existing_path_is_left_alone(path: Path) -> None:
+    before = (path / "manifest.json").read_bytes()
+    with pytest.raises(UserError, match="exists already"):
+        write(path)
+    assert (path / "manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_what_is_interrupted_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+    def fail() -> None:
+        with StoreWriter(tmp_path / "store", expert="test") as writer:
+            writer.add(game(1, 300))
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_without_games_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no game"):
+        write(tmp_path / "store", ())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.0, float("nan")])
+def test_an_impossible_split_is_refused(tmp_path: Path, fraction: float) -> None:
+    with pytest.raises(UserError, match="dev fraction"):
+        write(tmp_path / "store", dev_fraction=fraction)
+
+
+def test_two_processes_do_not_write_one_store(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "store", expert="test") as writer:
+        writer.add(game(1, 3))
+        with pytest.raises(UserError, match="another process is writing"):
+            write(tmp_path / "store")
+    assert verify(tmp_path / "store") == []
+
+
+WRITE_FOREVER = """
+import sys
+from test_store import game, StoreWriter
+with StoreWriter(sys.argv[1], expert="test") as writer:
+    for seed in range(10**9):
+        writer.add(game(seed, 300))
+        print(seed, flush=True)
+"""
+
+
+def child(script: str, *arguments: object, **options: object) -> subprocess.Popen[str]:
+    here = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}
+    command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, **options)
+
+
+def test_what_a_killed_writer_left_is_cleared_away(tmp_path: Path) -> None:
+    with child(WRITE_FOREVER, tmp_path / "store") as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        writer.send_signal(signal.SIGKILL)
+    assert [file.name for file in tmp_path.iterdir()] == ["store.partial"]
+    with pytest.raises(UserError, match="unfinished"):
+        TrajectoryStore.open(tmp_path / "store.partial")
+    write(tmp_path / "store")
+    assert [file.name for file in tmp_path.iterdir()] == ["store"]
+    assert verify(tmp_path / "store") == []
+
+
+WRITE_TOO_MUCH = """
+import resource, sys
+from data.command import exit_with
+from test_store import game, StoreWriter
+def write():
+    limit = int(sys.argv[2])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    with StoreWriter(sys.argv[1], expert="test") as writer:
+        for seed in range(int(sys.argv[3])):
+            writer.add(game(seed, 300))
+exit_with(write)
+"""
+
+
+@pytest.mark.parametrize(("limit", "games"), [(30_000, 1), (200_000, 500), (2_000, 1), (0, 1)])
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, limit: int, games: int) -> None:
+    path = tmp_path / "store"
+    with child(WRITE_TOO_MUCH, path, limit, games, stderr=subprocess.PIPE) as writer:
+        _, said = writer.communicate()
+    assert writer.returncode == 2, said
+    assert said.startswith(f"error: can't write {path}")
+    assert said.count("\n") == 1, said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="can't write"):
+        write(tmp_path / "file" / "store")
+
+
+def edit_manifest(path: Path, **changes: object) -> None:
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | changes))
+
+
+def remove_key(path: Path) -> None:
+    manifest = json.loads((path / "manifest.json").read_text())
+    del manifest["steps"]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+def shard(path: Path) -> Path:
+    return path / "shard-00000.array_record"
+
+
+def shorten(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def flip(file: Path, place: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda path: edit_manifest(path, version=99), "store of version 99 .* reads version 1 .* again"),
+        (lambda path: edit_manifest(path, codec="other"), r"version 1 \(other\)"),
+        (lambda path: edit_manifest(path, format="other"), "of another program"),
+        (lambda path: (path / "manifest.json").write_text("[1]"), "of another program"),
+        (lambda path: (path / "manifest.json").write_text("{"), "damaged"),
+        (lambda path: (path / "manifest.json").write_bytes(b"\xff\xfe"), "damaged"),
+        (lambda path: (path / "manifest.json").unlink(), "not a store"),
+        (remove_key, "lacks steps"),
+        (lambda path: (path / "episodes.jsonl").unlink(), "is missing"),
+        (lambda path: shorten(path / "episodes.jsonl"), "checksum does not match"),
+        (lambda path: shorten(shard(path)), "bytes instead of"),
+        (lambda path: shard(path).unlink(), "is missing"),
+    ],
+)
+def test_what_is_not_a_whole_store_is_named(path: Path, damage: Callable[[Path], object], said: str) -> None:
+    damage(path)
+    with pytest.raises(UserError, match=said) as caught:
+        TrajectoryStore.open(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_store_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        TrajectoryStore.open(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="it is a file"):
+        TrajectoryStore.open(tmp_path / "file")
+
+
+def test_damage_inside_a_shard_is_found_and_named(path: Path) -> None:
+    clean = TrajectoryStore.open(path)
+    place = shard(path).read_bytes().index(clean.records(4)[2])
+    flip(shard(path), place + 500)
+    store = TrajectoryStore.open(path)
+    assert_same(store.read(4, 0, 512), Steps(*(column[:512] for column in random_steps(4, 1000))))
+    for _ in range(2):  # a failure is not cached as if it were a chunk
+        with pytest.raises(DamagedStore, match=f"chunk 2 of episode {store.episodes[4].id} in .*verify"):
+            store.read(4, 500, 520)
+    faults = verify(path)
+    assert any(f"{shard(path)} is damaged" in fault for fault in faults)
+    assert any(store.episodes[4].id in fault for fault in faults)
+    assert len(faults) == 2
+
+
+@pytest.mark.parametrize("damage", [shorten, Path.unlink])
+def test_verify_names_every_part_of_a_missing_shard(path: Path, damage: Callable[[Path], None]) -> None:
+    damage(shard(path))
+    faults = verify(path)
+    assert any(str(shard(path)) in fault for fault in faults)
+
+
+def test_verify_compares_counts(path: Path) -> None:
+    edit_manifest(path, steps=1, action_counts=[0] * 121)
+    faults = verify(path)
+    assert any("1 steps where the episode table has" in fault for fault in faults)
+    assert any("action counts" in fault for fault in faults)
+
+
+def test_a_waiting_thread_gets_the_chunk_another_decodes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, decoded, entered = TrajectoryStore.open(path), [], threading.Event()
+    decode = store._decode
+
+    def slowly(row: int, chunk: int) -> Steps:
+        decoded.append((row, chunk))
+        entered.wait(0.2)
+        return decode(row, chunk)
+
+    monkeypatch.setattr(store, "_decode", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: store.read(4, 0, 10), range(8)))
+    assert decoded == [(4, 0)]

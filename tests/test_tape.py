@@ -1,0 +1,127 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.tape import FixedTape, Slice, Tape
+
+lengths_of = st.lists(st.integers(1, 60), min_size=1, max_size=12)
+lanes_of = st.integers(1, 9)
+windows_of = st.integers(1, 17)
+seeds_of = st.integers(0, 2**32)
+
+
+def steps_in(slices: list[Slice]) -> list[tuple[int, int]]:
+    return [(piece.row, step) for piece in slices for step in range(piece.start, piece.stop)]
+
+
+def assert_packed(slices: list[Slice], window: int) -> None:
+    """Slices fill their lane from the left, without gap or overlap, and end inside the window."""
+    filled = Counter()
+    for piece in slices:
+        assert piece.start < piece.stop
+        assert piece.offset == filled[piece.lane]
+        filled[piece.lane] += piece.stop - piece.start
+    assert all(count <= window for count in filled.values())
+
+
+@given(lengths_of, lanes_of, windows_of, seeds_of, st.integers(0, 3))
+def test_an_epoch_holds_every_step_once(
+    lengths: list[int], lanes: int, window: int, seed: int, epoch: int
+) -> None:
+    tape = Tape(lengths, lanes, window, seed)
+    batches = [tape.at(epoch * tape.steps_per_epoch + step) for step in range(tape.steps_per_epoch)]
+    for slices in batches:
+        assert_packed(slices, window)
+    seen = Counter(step for slices in batches for step in steps_in(slices))
+    assert seen == Counter((row, step) for row, length in enumerate(lengths) for step in range(length))
+    assert all(len(steps_in(slices)) == lanes * window for slices in batches[:-1]), "padding before the end"
+
+
+@given(lengths_of, lanes_of, windows_of, seeds_of)
+def test_lanes_read_on_where_they_stopped(lengths: list[int], lanes: int, window: int, seed: int) -> None:
+    tape = Tape(lengths, lanes, window, seed)
+    last: dict[int, tuple[int, int]] = {}
+    read = Counter()
+    for step in range(tape.steps_per_epoch):
+        for piece in tape.at(step):
+            starts_lane = piece.lane not in last
+            assert piece.first == (piece.start == 0 or starts_lane)
+            if not starts_lane and piece.start:
+                assert last[piece.lane] == (piece.row, piece.start)
+            last[piece.lane] = piece.row, piece.stop
+            read[piece.lane] += piece.stop - piece.start
+    counts = [read[lane] for lane in range(lanes)]
+    assert max(counts) - min(counts) <= 1
+
+
+@given(lengths_of, windows_of, seeds_of)
+def test_two_hosts_read_what_one_would(lengths: list[int], window: int, seed: int) -> None:
+    tape = Tape(lengths, 8, window, seed)
+    for step in range(2 * tape.steps_per_epoch):
+        assert tape.at(step) == tape.at(step, range(4)) + tape.at(step, range(4, 8))
+
+
+@given(lengths_of, lanes_of, windows_of, seeds_of, st.integers(0, 500))
+def test_a_batch_depends_on_its_step_alone(
+    lengths: list[int], lanes: int, window: int, seed: int, start: int
+) -> None:
+    continuing, resuming = Tape(lengths, lanes, window, seed), Tape(lengths, lanes, window, seed)
+    before = [continuing.at(step) for step in range(start, start + 5)]
+    after = [resuming.at(step) for step in reversed(range(start, start + 5))]
+    assert before == after[::-1]
+
+
+def test_each_epoch_and_each_seed_has_its_own_order() -> None:
+    lengths = [10] * 50
+    orders = set()
+    for seed in range(3):
+        tape = Tape(lengths, 1, 500, seed)
+        orders |= {tuple(piece.row for piece in tape.at(epoch)) for epoch in range(3)}
+    assert len(orders) == 9
+
+
+def test_the_order_of_a_seed_never_changes() -> None:
+    # If this fails, runs that stopped before a change can't be resumed after it: restore the order.
+    rows = [piece.row for piece in Tape([1] * 10, 1, 10, seed=7).at(0)]
+    assert rows == [8, 4, 3, 6, 2, 1, 0, 5, 9, 7]
+
+
+@given(lengths_of, lanes_of, windows_of)
+def test_the_fixed_order_holds_every_episode_whole_in_one_lane(
+    lengths: list[int], lanes: int, window: int
+) -> None:
+    tape = FixedTape(lengths, lanes, window)
+    batches = [tape.at(step) for step in range(tape.steps)]
+    for slices in batches:
+        assert_packed(slices, window)
+    seen = Counter(step for slices in batches for step in steps_in(slices))
+    assert seen == Counter((row, step) for row, length in enumerate(lengths) for step in range(length))
+    lane_of: dict[int, int] = {}
+    reached = Counter()
+    for slices in batches:
+        for piece in slices:
+            assert lane_of.setdefault(piece.row, piece.lane) == piece.lane
+            assert piece.start == reached[piece.row]
+            assert piece.first == (piece.start == 0)
+            reached[piece.row] = piece.stop
+    assert tape.steps >= -(-max(lengths) // window)
+    assert tape.steps * window < sum(lengths) / lanes + max(lengths) + window
+
+
+def test_the_fixed_order_is_split_between_hosts() -> None:
+    tape = FixedTape([5, 9, 1, 30, 2], 4, 4)
+    for step in range(tape.steps):
+        assert tape.at(step) == tape.at(step, range(3)) + tape.at(step, range(3, 4))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "lanes", "window"), [([], 1, 1), ([0], 1, 1), ([3, 0], 1, 1), ([3], 0, 1), ([3], 1, 0)]
+)
+def test_impossible_tapes_are_refused(lengths: list[int], lanes: int, window: int) -> None:
+    with pytest.raises(ValueError, match=r"must be positive|at least one step"):
+        Tape(lengths, lanes, window, 0)
+    with pytest.raises(ValueError, match=r"must be positive|at least one step"):
+        FixedTape(np.array(lengths, np.int64), lanes, window)
