@@ -27,7 +27,7 @@ from data.experts.nethack import NetHackExpert
 PLAYERS: dict[str, Callable[[int], Player]] = {"expert": NetHackExpert, "random": RandomPlayer}
 
 SETTINGS, RESULT, PART = "collect.json", "game.json", ".part"
-"""File with what a folder's games are a function of, file with a game's result, ending of unfinished games."""
+"""Names: what a folder's games are a function of; a game's result; the ending of an unfinished game."""
 
 
 @dataclass(frozen=True)

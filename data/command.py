@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -33,6 +34,34 @@ def exit_with(call: Callable[[], Any]) -> NoReturn:
         print("interrupted: start the same command again to go on", file=sys.stderr)
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+class Deferred:
+    """While it is entered, Ctrl-C and SIGTERM are noted instead of raised: a loop asks at a safe point.
+
+    Outside the main thread, where Python delivers no signals, it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        """Whether a signal has come."""
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Deferred":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def _note(self, signum: int, frame: object) -> None:
+        if self.requested:
+            # Asked twice: the person won't wait.
+            raise KeyboardInterrupt
+        self.requested = True
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(signum: int, frame: object) -> NoReturn:

@@ -214,7 +214,8 @@ def _convert(recording: Recording) -> Game:
     if others:
         raise _Unusable(DAMAGED, f"{len(recording.rows)} rows of the xlogfile have its name")
     version = _version(recording.path)
-    facts = _facts(row) | {"seed": _seed(recording.path.parent)}
+    facts = _facts(row)
+    seed = _seed(recording.path.parent)
     keys = scan(recording.path, version)
     if not len(keys):
         raise _Unusable(EMPTY, "no key was pressed")
@@ -223,7 +224,10 @@ def _convert(recording: Recording) -> Game:
         step = int(np.argmin(actions >= 0))
         raise _Unusable(FOREIGN, f"key {keys[step]} at step {step} is no action")
     return pack(
-        _steps(recording.path, version, keys, actions.astype(np.uint8)), source=recording.source, **facts
+        _steps(recording.path, version, keys, actions.astype(np.uint8)),
+        source=recording.source,
+        seed=seed,
+        **facts,
     )
 
 

@@ -7,6 +7,7 @@ step while the policy thinks about another's; within a group all lanes step toge
 import ctypes
 import multiprocessing
 import signal
+import tempfile
 import traceback
 from collections import deque
 from collections.abc import Sequence
@@ -84,6 +85,8 @@ class NetHackVector:
         self._worker_of_lane = np.zeros(lanes, int)
         for group in self.groups:
             self._worker_of_lane[group] = np.arange(group.stop - group.start) % workers
+        self._folder = tempfile.TemporaryDirectory(prefix="games-")
+        """Where the games keep their files: those of a killed worker go with the folder."""
         self._connections: list[Any] = []
         self._processes: list[BaseProcess] = []
         try:
@@ -92,7 +95,7 @@ class NetHackVector:
                 self._connections.append(ours)
                 process = SPAWN.Process(
                     target=_work,
-                    args=(theirs, memory, character, max_steps),
+                    args=(theirs, memory, self._folder.name, character, max_steps),
                     name=f"games-{index}",
                     daemon=True,
                 )
@@ -127,6 +130,7 @@ class NetHackVector:
                 process.join()
             process.close()
         self._connections, self._processes = [], []
+        self._folder.cleanup()
 
     def step(self, action_L: np.ndarray) -> list[GameRow]:
         """One step of every active lane; the rows of the games that it ended."""
@@ -216,12 +220,14 @@ def _views(memory: dict[str, tuple[Any, tuple[int, ...], str]]) -> dict[str, np.
 def _work(
     connection: Connection,
     memory: dict[str, tuple[Any, tuple[int, ...], str]],
+    folder: str,
     character: str,
     max_steps: int | None,
 ) -> None:
     """What a worker process does until the other end of the pipe closes."""
     # Ctrl-C reaches the whole process group; the parent decides what to do about it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tempfile.tempdir = folder
     views = _views(memory)
     games: dict[int, Game] = {}
 

@@ -1,21 +1,26 @@
 """One seeded NetHack game, shown as its recording would show it, and the row that it leaves."""
 
+import signal
 import warnings
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from nle import nethack
 
-from data.experts.game import SeededChallenge
+from data.experts.game import RandomPlayer, SeededChallenge
+from data.experts.nethack import NetHackExpert
 from data.spec import KEYS, NO_ACTION, action_of_key
 
 STEP_LIMIT = 1_000_000
 """NetHackChallenge-v0's own limit on the steps of a game."""
 
 CHARACTER = "mon-hum-neu-mal"
+
+Scripted = Literal["random", "expert"]
+"""Players that need no network."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,9 @@ RECORDED = _recorded()
 
 SCORE, TURNS, DEPTH = (vars(nethack)[f"NLE_BL_{name}"] for name in ("SCORE", "TIME", "DEPTH"))
 """Where NLE's `blstats` holds them."""
+
+_halt: Any = None
+"""In a pool's process, the shared flag that calls its games off."""
 
 ACTION_OF_KEY: list[int] = action_of_key().tolist()
 
@@ -196,3 +204,28 @@ class Game:
     def close(self) -> None:
         """Remove the game's files."""
         self._env.close()
+
+
+def enlist(halt: Any) -> None:
+    """Make this process one of a pool that plays scripted games until the shared `halt` is true."""
+    global _halt
+    _halt = halt
+    # Ctrl-C reaches the whole process group; the parent decides what to do about it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def play_scripted_game(player: Scripted, seed: int, character: str, max_steps: int | None) -> GameRow:
+    """The game of this seed, played by a scripted player of the same seed."""
+    hand = RandomPlayer(seed) if player == "random" else NetHackExpert(seed)
+    game = Game(seed, character, max_steps)
+    try:
+        row = None
+        while row is None:
+            if _halt is not None and _halt.value:
+                raise InterruptedError(f"the game of seed {seed} was called off")
+            # Scripted players join where NLE hands the game to its player.
+            action = 0 if game.opening else hand.act(game.chars_24x80, game.colors_24x80, game.cursor_2)
+            row = game.step(action)
+        return row
+    finally:
+        game.close()

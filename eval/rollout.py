@@ -3,6 +3,7 @@
 L lanes of a group, A actions.
 """
 
+import ctypes
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -10,7 +11,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +18,8 @@ import numpy as np
 from tqdm import tqdm
 
 from agents.spec import Agent, Carry, Params
-from data.experts.game import RandomPlayer
-from data.experts.nethack import NetHackExpert
 from eval.envs import SPAWN, NetHackVector
-from eval.games import CHARACTER, Game, GameRow
-
-Scripted = Literal["random", "expert"]
+from eval.games import CHARACTER, GameRow, Scripted, enlist, play_scripted_game
 
 GROUPS = 2
 """Groups of lanes: one's games step while the policy reads the other's screens."""
@@ -111,11 +107,12 @@ def play_scripted(
     if len(set(seeds)) != len(seeds):
         raise ValueError("seeds must be distinct")
     rows: list[GameRow] = []
+    halt = SPAWN.RawValue(ctypes.c_bool, False)
     with (
-        ProcessPoolExecutor(max(1, min(workers, len(seeds))), SPAWN) as pool,
+        ProcessPoolExecutor(max(1, min(workers, len(seeds))), SPAWN, enlist, (halt,)) as pool,
         _Progress(len(seeds), progress) as bar,
     ):
-        games = [pool.submit(_scripted_game, player, seed, character, max_steps) for seed in seeds]
+        games = [pool.submit(play_scripted_game, player, seed, character, max_steps) for seed in seeds]
         try:
             for game in as_completed(games):
                 row = game.result()
@@ -124,7 +121,8 @@ def play_scripted(
                 if on_game is not None:
                     on_game(row)
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            halt.value = True
+            pool.shutdown(cancel_futures=True)
             raise
     return sorted(rows, key=lambda row: row.seed)
 
@@ -169,20 +167,6 @@ def _act(
         return jax.random.categorical(mine, logits_A / temperature)
 
     return jax.vmap(sample)(seed_L, age_L, logits_LxA).astype(jnp.int32), carry
-
-
-def _scripted_game(player: Scripted, seed: int, character: str, max_steps: int | None) -> GameRow:
-    hand = RandomPlayer(seed) if player == "random" else NetHackExpert(seed)
-    game = Game(seed, character, max_steps)
-    try:
-        row = None
-        while row is None:
-            # Scripted players join where NLE hands the game to its player.
-            action = 0 if game.opening else hand.act(game.chars_24x80, game.colors_24x80, game.cursor_2)
-            row = game.step(action)
-        return row
-    finally:
-        game.close()
 
 
 class _Progress:

@@ -35,9 +35,10 @@ def write_outputs(
     if not rows:
         raise UserError("no result rows to fit: evaluate the runs first")
     found = analyse(rows, diagnostics)
+    stems = _stems([each.game for each in found.games])
     drawn = {each.game: pictures(each) for each in found.games}
     files = {"laws.json": (json.dumps(document(found), indent=1, allow_nan=False) + "\n").encode()}
-    for name, stem in _stems(list(drawn)).items():
+    for name, stem in stems.items():
         for picture in drawn[name]:
             files[f"{stem}-{picture.name}.png"] = picture.png
             files[f"{stem}-{picture.name}.pdf"] = picture.pdf

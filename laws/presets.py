@@ -1,8 +1,6 @@
 """What `reproduce` runs: one literal record per preset."""
 
-from dataclasses import dataclass, field
-
-from train.config import Optimizer
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -32,10 +30,12 @@ class Preset:
     """Games of the random policy and of the expert, on the first of the checkpoints' seeds."""
     lanes: int
     window: int
-    optimizer: Optimizer = field(
-        # Constant, because each training passes every budget; the running average stands in for the decay.
-        default_factory=lambda: Optimizer(lr=3e-3, schedule="constant", warmup_samples=20_000, average=0.15)
-    )
+    lr: float = 3e-3
+    """Learning rate after the warmup: constant, because each training passes every budget."""
+    average: float = 0.15
+    """Fraction of the run that the kept average of the parameters spans, in place of a falling learning rate."""
+    warmup_samples: int = 20_000
+    """Samples over which the learning rate rises."""
 
 
 PRESETS = {

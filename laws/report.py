@@ -80,9 +80,10 @@ th, td { padding: .38rem .8rem; border-bottom: 1px solid var(--line); text-align
 th { font-weight: 600; color: var(--soft); background: var(--tint); }
 td.number, th.number { text-align: right; }
 tr.best td { font-weight: 600; }
-.figures { display: grid; gap: 1.25rem;
+.figures { display: grid; gap: 1.5rem 1.25rem; margin-top: 1.25rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); }
 figure { margin: 0; } figure.wide { grid-column: 1 / -1; }
+figure.profiles { max-width: 52rem; }
 figure img { display: block; width: 100%; height: auto; background: #fff; border: 1px solid var(--line);
   border-radius: 6px; padding: .4rem; }
 figcaption { margin-top: .4rem; }
@@ -163,7 +164,7 @@ def _sentence(fit: GameFit) -> str:
     change = (10**law.exponent - 1) * 100
     way = "lowers" if change < 0 else "raises"
     return (
-        f"<p>Ten times the compute {way} the least dev loss by {abs(change):.0f} %: "
+        f"<p>Ten times the compute {way} the least dev loss by {abs(change):.0f}&nbsp;%: "
         f"L ∝ C<sup>{_signed(law.exponent)}</sup>.</p>"
     )
 
@@ -209,9 +210,10 @@ def _correlation(fit: GameFit) -> str:
 def _figure(game: str, picture: Picture) -> str:
     data = base64.b64encode(picture.png).decode("ascii")
     caption = _text(picture.caption)
-    kind = ' class="wide"' if picture.name == "laws" else ""
+    wide = " wide" if picture.name in ("profiles", "laws") else ""
     return (
-        f'<figure{kind}><img alt="{_text(game)}: {caption}" src="data:image/png;base64,{data}">'
+        f'<figure class="{picture.name}{wide}"><img alt="{_text(game)}: {caption}"'
+        f' src="data:image/png;base64,{data}">'
         f"<figcaption>{caption}</figcaption></figure>"
     )
 

@@ -30,7 +30,7 @@ from eval.rollout import Scripted, play_scripted, read_games, write_games
 from laws.fit import write_outputs
 from laws.presets import PRESETS, Preset
 from laws.report import Context, Stage, Table
-from train.config import TrainConfig
+from train.config import Optimizer, TrainConfig
 from train.loop import train
 
 WORKERS = os.cpu_count() or 1
@@ -74,6 +74,7 @@ def reproduce(
         scores = {name: baseline(folder, name, chosen, character) for name in ("random", "expert")}
     with stages.stage("fit the laws, draw the figures, write the report"):
         write_outputs(rows, folder, describe(folder, chosen, preset, opened, rows, scores, stages))
+    print(f"expected: {chosen.expect}; {chosen.takes}")
     print(
         f"{folder / 'report.html'}: open it in a browser. All stages took {sum(stages.seconds.values()):.0f} s."
     )
@@ -88,7 +89,12 @@ def training(preset: Preset, size: str, store: Path, run: Path) -> TrainConfig:
         flops=preset.budgets,
         lanes=preset.lanes,
         window=preset.window,
-        optimizer=preset.optimizer,
+        optimizer=Optimizer(
+            lr=preset.lr,
+            schedule="constant",
+            average=preset.average,
+            warmup_samples=preset.warmup_samples,
+        ),
     )
 
 

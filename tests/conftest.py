@@ -9,6 +9,9 @@ os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 import jax
 import pytest
 
+from data.collect import collect
+from data.nld import import_nld
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
@@ -32,3 +35,12 @@ def nld() -> Path:
 def paper() -> Path:
     """Folder of the paper's published measurements."""
     return _shared("paper")
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small store of real games, played by the embedded expert; some of them held out."""
+    folder = tmp_path_factory.mktemp("games")
+    collect("nethack", folder / "games", episodes=8, max_steps=150, workers=2)
+    import_nld(folder / "games", folder / "store", expert="embedded", dev_fraction=0.4, workers=2)
+    return folder / "store"

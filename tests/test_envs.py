@@ -217,12 +217,14 @@ def _play_alone(seed: int, action: list[int]) -> tuple[list[GameRow], dict[int, 
         return play(games, {seed: np.array(action)})
 
 
-def test_an_open_prompt_does_not_keep_a_truncated_game_from_ending() -> None:
-    open_prompt = [int(action_of_key()[key]) for key in b"#"] + [action_of_key()[ord("s")]] * 3
-    game = Game(2, max_steps=len(open_prompt))
-    rows = [game.step(int(action)) for action in open_prompt]
+@pytest.mark.parametrize("keys", [b"#sss", b"_!x:^"])
+def test_an_open_prompt_does_not_keep_a_truncated_game_from_ending(keys: bytes) -> None:
+    """NLE's own way of quitting fails after the second row of keys."""
+    game = Game(2, max_steps=len(keys))
+    assert not game.opening
+    rows = [game.step(int(action_of_key()[key])) for key in keys]
     game.close()
-    assert rows[:-1] == [None] * (len(open_prompt) - 1)
+    assert rows[:-1] == [None] * (len(keys) - 1)
     row = rows[-1]
     assert row is not None
     assert row.truncated
@@ -241,6 +243,10 @@ def test_a_dead_worker_is_named_with_its_games(games: NetHackVector) -> None:
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(WorkerFailed, match=r"worker 1 died with exit code -9 .* seeds \[2, 4\]"):
         games.step(np.full(4, CALM[-1]))
+    folder = Path(games._folder.name)
+    assert any(folder.iterdir())
+    games.close()
+    assert not folder.exists()
 
 
 def test_an_error_in_a_worker_arrives_with_its_traceback(games: NetHackVector) -> None:
@@ -252,8 +258,11 @@ def test_closing_leaves_no_processes_and_no_files(games: NetHackVector) -> None:
     processes = list(games._processes)
     pids = [process.pid for process in processes]
     assert all(process.is_alive() for process in processes)
+    folder = Path(games._folder.name)
+    assert len(list(folder.iterdir())) == 4
     games.close()
     games.close()
+    assert not folder.exists()
     for pid in pids:
         assert pid is not None
         with pytest.raises(ProcessLookupError):

@@ -38,6 +38,7 @@ class Counter:
         observation: dict[str, jax.Array],
         first: jax.Array,
         carry: jax.Array,
+        dropout: Dropout | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         def step(age_B: jax.Array, first_B: jax.Array) -> tuple[jax.Array, jax.Array]:
             age_B = jnp.where(first_B, 0, jnp.minimum(age_B + 1, 7))

@@ -1,5 +1,7 @@
 import json
 import math
+import multiprocessing
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from eval.bootstrap import mean_interval
 from eval.games import Game, GameRow
 from eval.rollout import play, play_scripted, read_games, write_games
 
-CALM = tuple(int(action_of_key()[key]) for key in b"hjklyubn.s")
+CALM = tuple(int(action_of_key()[key]) for key in b"hjklyubn.s\x1b")
+"""Keys that take a turn and one that takes none: a game's turns tell which were pressed."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +104,14 @@ def test_key_seed_and_temperature_change_the_games(rows: list[GameRow]) -> None:
 
 
 def test_a_batched_game_is_the_game_played_by_hand(rows: list[GameRow]) -> None:
-    """One game with the plain agent and no vector: the same actions, so the same row."""
-    seed = SEEDS[0]
-    game, carry, age, row = Game(seed, max_steps=120), WALKER.initial_carry(1), 0, None
+    """The plain agent and no vector: the same actions, so the same rows."""
+    assert len({row.turns for row in rows}) > 2, "the games are too much alike to tell them apart"
     apply = jax.jit(WALKER.apply)
+    assert [_by_hand(apply, seed) for seed in sorted(SEEDS)] == rows
+
+
+def _by_hand(apply: Callable, seed: int) -> GameRow:
+    game, carry, age, row = Game(seed, max_steps=120), WALKER.initial_carry(1), 0, None
     while row is None:
         observation = {
             "chars": game.chars_24x80[None, None],
@@ -115,7 +122,7 @@ def test_a_batched_game_is_the_game_played_by_hand(rows: list[GameRow]) -> None:
         row = game.step(int(jax.random.categorical(key, logits[0, 0])))
         age += 1
     game.close()
-    assert row in rows
+    return row
 
 
 def test_on_game_hears_of_every_game_once(rows: list[GameRow]) -> None:
@@ -169,6 +176,15 @@ def test_the_random_player_is_a_function_of_the_seed() -> None:
     assert [row.seed for row in rows] == [1, 2, 3]
     assert rows == play_scripted("random", [3, 1, 2], workers=1, max_steps=200, progress=False)
     assert all(row.steps <= 200 for row in rows)
+
+
+def test_an_interrupted_scripted_run_ends_its_games() -> None:
+    def interrupt(row: GameRow) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        play_scripted("random", range(400), workers=2, progress=False, on_game=interrupt)
+    assert not multiprocessing.active_children()
 
 
 def test_the_expert_outscores_the_random_player() -> None:

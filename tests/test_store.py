@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -175,7 +176,7 @@ with StoreWriter(sys.argv[1], expert="test") as writer:
 """
 
 
-def child(script: str, *arguments: object, **options: object) -> subprocess.Popen[str]:
+def child(script: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
     here = Path(__file__).parent
     environment = os.environ | {"PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}
     command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]

@@ -1,5 +1,6 @@
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,9 +27,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> TrajectoryStore:
 WHOLE = [random_steps(seed, length) for seed, length in enumerate(LENGTHS)]
 
 
-def take(count: int, store: TrajectoryStore, **options: object) -> list[Batch]:
-    settings = {"split": "train", "lanes": LANES, "window": WINDOW, "seed": 3} | options
-    return list(itertools.islice(batches(store, **settings), count))
+def take(count: int, store: TrajectoryStore, **options: Any) -> list[Batch]:
+    chosen: dict[str, Any] = {"split": "train", "lanes": LANES, "window": WINDOW, "seed": 3}
+    return list(itertools.islice(batches(store, **(chosen | options)), count))
 
 
 def assert_equal(left: Batch, right: Batch) -> None:
@@ -44,7 +45,7 @@ def epoch_steps(store: TrajectoryStore, lanes: int = LANES, window: int = WINDOW
 
 
 def assert_lanes_replay_episodes(stream: list[Batch], whole: list[Steps]) -> dict[int, int]:
-    """Every unmasked cell is the step of its episode that follows the one before; returns steps by episode."""
+    """Every unmasked cell is the step that follows its lane's last; returns the steps seen by episode."""
     place: dict[int, tuple[int, int]] = {}
     seen: dict[int, int] = {}
     for batch in stream:
@@ -127,7 +128,7 @@ def test_two_hosts_read_what_one_would(store: TrajectoryStore) -> None:
         joined = {
             name: np.concatenate([part.observation[name] for part in parts]) for name in whole.observation
         }
-        columns = [np.concatenate([part[at] for part in parts]) for at in range(1, 5)]
+        columns = [np.concatenate(column) for column in zip(*(part[1:] for part in parts), strict=True)]
         assert_equal(whole, Batch(joined, *columns))
 
 

@@ -48,7 +48,7 @@ class Checkpoints:
     def save(self, step: int, state: Any) -> None:
         """Start to save; returns once the state is copied."""
         with _disk(self._folder):
-            self._checkpointer.save_async(step, state._asdict())
+            self._checkpointer.save_async(step, state._asdict(), overwrite=True)
 
     def restore(self, like: Any) -> Any | None:
         """The newest state that can be read, placed like `like`; None if there is no checkpoint at all."""

@@ -1,5 +1,6 @@
 """The only training loop."""
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from agents.ladder import find
 from agents.nethack import NetHackAgent
-from data.command import UserError
+from data.command import Deferred, UserError
 from data.spec import Batch
 from data.store import TrajectoryStore
 from data.stream import batches
@@ -48,31 +49,17 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
         mesh=mesh,
     )
     state = place(plan, config, optimizer, mesh)
-    checkpoints = Checkpoints(config.run)
-    state = checkpoints.restore(state) or state
-    start = int(state.step)
-    stream = batches(
-        plan.store,
-        "train",
-        config.lanes,
-        config.window,
-        config.seed,
-        start,
-        lanes_of_host(config.lanes),
-        config.threads,
-    )
-    log = Log(config, plan, start)
-    bar = tqdm(
-        total=last,
-        initial=start,
-        desc=config.agent,
-        unit="step",
-        disable=not progress,
-        file=sys.stderr,
-        dynamic_ncols=True,
-    )
-    saved = time.monotonic()
-    try:
+    with contextlib.ExitStack() as stack:
+        checkpoints = stack.enter_context(contextlib.closing(Checkpoints(config.run)))
+        state = checkpoints.restore(state) or state
+        start = int(state.step)
+        log = stack.enter_context(contextlib.closing(Log(config, plan, start)))
+        bar = stack.enter_context(progress_bar(config, start, last, shown=progress))
+        interrupt = stack.enter_context(Deferred())
+        mine = lanes_of_host(config.lanes)
+        order = config.lanes, config.window, config.seed, start, mine, config.threads
+        stream = batches(plan.store, "train", *order)
+        saved = time.monotonic()
         for step in range(start, last):
             batch = put(log.timed(stream), over_lanes(mesh))
             state, metrics = train_step(state, batch)
@@ -80,16 +67,25 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
             log.add(step + 1, metrics, bar)
             if step + 1 in plan.steps:
                 save_budget(config.run, kept_params(state), plan.facts(step + 1))
-            if time.monotonic() - saved > config.checkpoint_seconds:
+            due = time.monotonic() - saved > config.checkpoint_seconds
+            if due or interrupt.requested or step + 1 == last:
                 checkpoints.save(step + 1, state)
                 saved = time.monotonic()
-    finally:
-        # Also when interrupted: what was done is kept, and the last step is a checkpoint like any other.
-        if int(state.step) > start:
-            checkpoints.save(int(state.step), state)
-        checkpoints.close()
-        log.close()
-        bar.close()
+            if interrupt.requested:
+                raise KeyboardInterrupt
+
+
+def progress_bar(config: TrainConfig, start: int, last: int, *, shown: bool) -> tqdm:
+    """A bar of optimiser steps on stderr, with the time left."""
+    return tqdm(
+        total=last,
+        initial=start,
+        desc=config.agent,
+        unit="step",
+        disable=not shown,
+        file=sys.stderr,
+        dynamic_ncols=True,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +107,7 @@ class Plan:
     @staticmethod
     def of(config: TrainConfig) -> "Plan":
         """Check a configuration against its store and the ladder."""
+        lanes_of_host(config.lanes)
         agent, store = prepare_agent(config), TrajectoryStore.open(config.store)
         cost = agent.cost(config.window)
         flops = {name: cost.train_flops(name) for name in ("exact", "paper")}

@@ -53,7 +53,7 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         done = state.step + 1
         kept = _averaged(state.average, params, average, done) if average else ()
-        metrics = StepMetrics(loss, top1, top3, optax.global_norm(grads))
+        metrics = StepMetrics(loss, top1, top3, optax.tree.norm(grads))
         return TrainState(done, params, kept, opt_state, carry), metrics
 
     whole, lanes = replicated(mesh), over_lanes(mesh)
@@ -76,7 +76,7 @@ def accuracy(logits_BxTxA: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Arra
 
 def _mean(values_BxT: jax.Array, mask_BxT: jax.Array) -> jax.Array:
     weights = mask_BxT.astype(jnp.float32)
-    return (values_BxT * weights).sum() / weights.sum()
+    return (values_BxT.astype(jnp.float32) * weights).sum() / weights.sum()
 
 
 def _averaged(average: Params, params: Params, fraction: float, step: jax.Array) -> Params:

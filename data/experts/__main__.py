@@ -45,7 +45,7 @@ def compare(
 
 
 def row(player: str, results: list[GameResult], max_steps: int, seconds: float) -> str:
-    """One line of the table: how many games ended by death, by leaving or quitting, and at the limit of steps."""
+    """One line of the table, with how many games ended by death, by leaving, and at the limit of steps."""
     score = np.array([result.score for result in results], np.float64)
     steps = np.array([result.steps for result in results])
     low, high = bootstrap_interval(score)
@@ -54,7 +54,8 @@ def row(player: str, results: list[GameResult], max_steps: int, seconds: float) 
     left = sum(result.steps < max_steps and result.end in ("quit", "escaped") for result in results)
     return (
         f"{player:<8} {score.mean():8.1f} [{low:7.1f}, {high:7.1f}] {np.median(score):10.1f} {depth:7.1f}"
-        f" {steps.mean():7.0f} {len(results) - capped - left:6} {left:6} {capped:6} {steps.sum() / seconds:9.0f}"
+        f" {steps.mean():7.0f} {len(results) - capped - left:6} {left:6} {capped:6}"
+        f" {steps.sum() / seconds:9.0f}"
     )
 
 

@@ -40,9 +40,7 @@ def _order(first: int) -> list[int]:
     return sorted(COMPASS.values(), key=lambda offset: (offset != first, offset not in STRAIGHT))
 
 
-NEIGHBOURS = {
-    first: [_neighbours(cell, _order(first)) for cell in range(CELLS)] for first in STRAIGHT
-}
+NEIGHBOURS = {first: [_neighbours(cell, _order(first)) for cell in range(CELLS)] for first in STRAIGHT}
 """For each straight heading, the cells around each cell, the one straight ahead first."""
 
 AROUND = [frozenset(cells) for cells in NEIGHBOURS[1]]

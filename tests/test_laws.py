@@ -1,0 +1,261 @@
+"""The fit of whole games: the paper's exponents, the contract of laws.json, returns, order and units."""
+
+import json
+import math
+import random
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from data.command import UserError
+from eval.results import ResultRow
+from laws import published
+from laws.analysis import METHODS, QUANTITIES, Fit, GameFit, Quantity, analyse, document
+from laws.fit import fit, write_outputs
+from laws.runs import read
+
+BUDGETS = (1e12, 3e12, 1e13, 3e13)
+SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
+
+
+def sweep(game: str = "nethack") -> list[ResultRow]:
+    """A sweep whose optima are exact power laws: N = 0.001·C^0.6, L = 50·C^-0.15, R = 3·L^-2."""
+    rows = []
+    for flops in BUDGETS:
+        centre, least = math.log10(1e-3 * flops**0.6), 50 * flops**-0.15
+        for size in SIZES:
+            loss = least + 0.2 * (math.log10(size) - centre) ** 2
+            samples = round(flops / 6 / size)
+            rows.append(
+                ResultRow(game, f"r{size}", flops, size, samples, loss, 0.01, 3 * loss**-2, 0.1, 64, seed=0)
+            )
+    return rows
+
+
+def only(found: Fit) -> GameFit:
+    assert len(found.games) == 1
+    return found.games[0]
+
+
+@pytest.fixture(scope="module")
+def nethack(paper: Path) -> GameFit:
+    return only(analyse(read([paper / "nethack.csv"]).rows))
+
+
+@pytest.mark.parametrize(("y", "exponent"), [("loss", -0.172), ("params", 0.605), ("samples", 0.395)])
+def test_the_paper_nethack_exponents(nethack: GameFit, y: Quantity, exponent: float) -> None:
+    """If this fails, the envelope is no longer the cell of least loss of each of the 22 budgets."""
+    law = nethack.law(y, "envelope")
+    assert law is not None
+    assert round(law.exponent, 3) == exponent
+    assert len(law.points) == 22
+    assert law.exponent_ci is not None
+    assert law.exponent_ci[0] < exponent < law.exponent_ci[1]
+
+
+def test_the_paper_vertices_share_compute_between_size_and_samples(nethack: GameFit) -> None:
+    """C = 6·N·D in every published cell, so the exponents of N and D must add up to 1."""
+    size, samples = nethack.law("params", "isoflop"), nethack.law("samples", "isoflop")
+    assert size is not None
+    assert samples is not None
+    assert size.exponent + samples.exponent == pytest.approx(1, abs=1e-3)
+    assert round(size.exponent, 3) == 0.619
+    assert len(size.points) == 13
+
+
+def test_the_paper_return_follows_the_loss(nethack: GameFit) -> None:
+    assert nethack.correlation is not None
+    assert round(nethack.correlation.r, 3) == -0.977
+    assert round(nethack.correlation.power.exponent, 3) == -2.031
+
+
+@pytest.mark.parametrize("game", published.EXPONENTS)
+def test_published_exponents_are_those_of_the_published_measurements(paper: Path, game: str) -> None:
+    found = only(analyse(read([paper / f"{game}.csv"]).rows))
+    for y, exponent in published.EXPONENTS[game].items():
+        law = found.law(y, "envelope")
+        assert law is not None
+        assert round(law.exponent, 3) == exponent
+
+
+def test_published_exponents_are_found_whatever_the_case_of_the_name() -> None:
+    assert published.exponent("breakout", "params") == 0.727
+    assert published.exponent("Pong", "params") is None
+
+
+def test_a_sweep_with_exact_laws_gives_them_back() -> None:
+    found = only(analyse(sweep()))
+    for y, exponent, tolerance in (("loss", -0.15, 1e-9), ("params", 0.6, 1e-9), ("samples", 0.4, 1e-4)):
+        law = next(law.power for law in found.laws if (law.y, law.method) == (y, "isoflop"))
+        assert law.exponent == pytest.approx(exponent, abs=tolerance)
+    assert found.correlation is not None
+    assert found.correlation.power.exponent == pytest.approx(-2)
+    assert found.correlation.r == pytest.approx(-1)
+
+
+def test_the_document_keeps_the_contract() -> None:
+    found = json.loads(json.dumps(document(analyse(sweep())), allow_nan=False))
+    assert set(found) == {"laws", "parametric", "correlation", "diagnostics"}
+    assert found["parametric"] == []
+    assert [(law["y"], law["method"]) for law in found["laws"]] == [
+        (y, method) for method in METHODS for y in QUANTITIES
+    ]
+    for law in found["laws"]:
+        assert set(law) == {
+            *("game", "y", "x", "method", "form", "coefficient", "exponent"),
+            *("offset", "exponent_ci", "exponent_ci_method", "points"),
+        }
+        assert (law["game"], law["x"], law["form"], law["offset"]) == ("nethack", "flops", "power", 0)
+        low, high = law["exponent_ci"]
+        assert low <= law["exponent"] <= high
+        assert law["exponent_ci_method"] == "ols-t"
+        assert [x for x, _ in law["points"]] == list(BUDGETS)
+    assert [(each["game"], each["y"], each["x"]) for each in found["correlation"]] == [
+        ("nethack", "return", "loss")
+    ]
+    assert {"r", "exponent"} <= set(found["correlation"][0])
+
+
+def test_the_document_has_every_diagnostic_in_full() -> None:
+    rows = [replace(row, return_mean=None) if row.flops == BUDGETS[0] else row for row in sweep()]
+    for item in document(analyse(rows))["diagnostics"]:
+        assert set(item) == {"code", "severity", "game", "flops", "message"}
+        assert item["severity"] in ("info", "warning")
+
+
+def test_the_order_of_rows_changes_not_one_bit() -> None:
+    rows = sweep() + sweep("chess")
+    shuffled = rows.copy()
+    random.Random(0).shuffle(shuffled)
+    assert document(analyse(rows)) == document(analyse(shuffled))
+
+
+def test_units_of_compute_and_loss_change_no_exponent() -> None:
+    found = only(analyse(sweep()))
+    scaled = [replace(row, flops=row.flops / 1e15, loss=(row.loss or 0) / math.log(2)) for row in sweep()]
+    other = only(analyse(scaled))
+    for law in found.laws:
+        same = other.law(law.y, law.method)
+        assert same is not None
+        assert same.exponent == pytest.approx(law.power.exponent, rel=1e-7)
+
+
+def test_returns_that_are_not_positive_are_left_out_and_never_clipped() -> None:
+    first, second = BUDGETS[:2]
+    rows = [
+        replace(row, return_mean={first: -5.0, second: 0.0}.get(row.flops, row.return_mean))
+        for row in sweep()
+    ]
+    found = analyse(rows)
+    law = only(found).law("return", "envelope")
+    assert law is not None
+    assert [x for x, _ in law.points] == list(BUDGETS[2:])
+    said = [
+        item for item in found.diagnostics if item.code == "nonpositive_return" and "envelope" in item.message
+    ]
+    assert [item.flops for item in said] == [first, second]
+    assert "no_interval" in {item.code for item in found.diagnostics}
+
+
+def test_rows_without_returns_still_give_the_other_laws() -> None:
+    found = analyse([replace(row, return_mean=None, return_se=None) for row in sweep()])
+    assert {law.y for law in only(found).laws} == {"loss", "params", "samples"}
+    assert only(found).correlation is None
+    assert {"no_return", "few_budgets", "unfittable"} <= {item.code for item in found.diagnostics}
+
+
+def test_the_return_is_that_of_the_least_loss_and_not_the_greatest() -> None:
+    rows = [replace(row, return_mean=1e6) if row.params == SIZES[-1] else row for row in sweep()]
+    law, other = (
+        only(analyse(rows)).law("return", "envelope"),
+        only(analyse(sweep())).law("return", "envelope"),
+    )
+    assert law is not None
+    assert law == other
+
+
+def test_one_budget_gives_no_law_and_says_so() -> None:
+    found = analyse([row for row in sweep() if row.flops == BUDGETS[0]])
+    assert only(found).laws == ()
+    assert "few_budgets" in {item.code for item in found.diagnostics}
+
+
+@pytest.mark.parametrize(
+    ("field", "code"), [("flop_convention", "mixed_convention"), ("protocol", "mixed_protocol")]
+)
+def test_rows_that_do_not_compare_are_named(field: str, code: str) -> None:
+    rows = sweep()
+    mixed = [replace(row, **{field: "ab"[i % 2]}) for i, row in enumerate(rows)]
+    assert code in {item.code for item in analyse(mixed).diagnostics}
+    assert code not in {item.code for item in analyse(rows).diagnostics}
+
+
+def test_outputs_are_whole_and_the_same_every_time(tmp_path: Path) -> None:
+    write_outputs(sweep(), tmp_path / "a")
+    write_outputs(list(reversed(sweep())), tmp_path / "b" / "deep")
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    figures = ("laws", "loss-return", "profiles", "returns")
+    assert names == sorted(
+        [
+            "laws.json",
+            "report.html",
+            *(f"nethack-{figure}.{kind}" for figure in figures for kind in ("pdf", "png")),
+        ]
+    )
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / "deep" / name).read_bytes()
+
+
+def test_nothing_is_written_when_a_fit_fails(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="share files"):
+        write_outputs(sweep("a/b") + sweep("a:b"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UserError, match="no result rows"):
+        write_outputs([], tmp_path / "out")
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(UserError, match="can't be written"):
+        write_outputs(sweep()[:1], tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_one_game_is_fitted_alone(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    lines = ["game,run,flops,params,samples,loss"]
+    lines += [f"{r.game},{r.run},{r.flops},{r.params},{r.samples},{r.loss}" for r in sweep() + sweep("chess")]
+    path.write_text("\n".join(lines))
+    assert [each.game for each in fit([path], out=tmp_path / "one", game="chess").games] == ["chess"]
+    assert (tmp_path / "one" / "chess-profiles.png").exists()
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "laws", *words], capture_output=True, text=True, check=False)
+
+
+def test_the_command_fits_and_says_where(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    lines = [f"nethack,r{row.params},{row.flops},{row.params},{row.samples},{row.loss}" for row in sweep()]
+    path.write_text("\n".join(["game,run,flops,params,samples,loss", *lines]))
+    done = command("fit", str(path), "--out", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert "report.html" in done.stdout
+    assert json.loads((tmp_path / "out" / "laws.json").read_text())["laws"]
+
+
+def test_mistakes_on_the_command_line_exit_with_2(tmp_path: Path) -> None:
+    done = command("fit", str(tmp_path / "absent.csv"), "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "absent.csv" in done.stderr
+    assert not (tmp_path / "out").exists()
+    assert command("fit", "a.csv", "--out", "b", "--bogus", "1").returncode == 2
+
+
+def test_fitting_needs_no_training_library() -> None:
+    code = (
+        "import sys, laws.__main__; print([m for m in ('jax', 'flax', 'optax', 'nle') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
