@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from agents.cost import NOTHING, Part, conv, conv3x3, dense, norm, table
 
@@ -24,6 +25,26 @@ GLYPHS, SLOTS = 5977, 55
 """NLE's glyph numbers (`nle.nethack.MAX_GLYPH` and one for an empty slot) and inventory slots."""
 
 Inputs = dict[str, jax.Array]
+
+BLOCK, BLOCK_ROWS, BLOCK_COLUMNS = 3, 9, 27
+"""The wide view: blocks of 3x3 cells around the cursor, 9 rows and 27 columns of them."""
+
+KINDS = (".", "#", "|-", "+", "<>", ")[=\"/!?*$%(`0,", "{}_^\\", None)
+"""What the wide view counts, by character: floor, corridor, wall, door, stairs, object, feature, and (None)
+letters: monsters and people. A wall's character in a colour other than grey is an open door."""
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ@&':;~"
+WALL, DOOR, GREY = 3, 4, 7
+
+
+def _kinds() -> np.ndarray:
+    """Table uint8 [256] from character to 1 + its place in `KINDS`; 0 is none of them."""
+    table = np.zeros(CHARS, np.uint8)
+    for place, characters in enumerate(KINDS):
+        table[[ord(character) for character in (characters or LETTERS)]] = 1 + place
+    return table
+
+
+KIND_OF_CHAR = _kinds()
 
 
 @dataclass(frozen=True)
@@ -38,6 +59,8 @@ class Thin:
     """Width of the embedding of a character of the text lines."""
     crop: int = 9
     """Side of the crop around the cursor, in cells."""
+    view: bool = False
+    """Also the wide view: how many cells of each kind lie in the blocks around the cursor."""
     screen: int = 0
     """Channels of the screen ResNet; 0 leaves it out."""
 
@@ -53,13 +76,17 @@ class Thin:
             "message": dense(COLUMNS * self.text, self.width),
             "status": dense(2 * COLUMNS * self.text, self.width),
         }
+        if self.view:
+            blocks = BLOCK_ROWS * BLOCK_COLUMNS * len(KINDS)
+            # Besides the product: one comparison and one sum for every cell and kind.
+            parts["view"] = dense(blocks, self.width) + Part(0, 2 * BLOCK**2 * blocks)
         if self.screen:
             parts["screen"] = resnet_cost(self.cell, (self.screen, 2 * self.screen), (self.width,))
         return parts
 
     def features(self) -> int:
         """Width of all features together, without the previous action."""
-        return self.width * (4 if self.screen else 3)
+        return self.width * (3 + self.view + (self.screen > 0))
 
     def module(self, dtype: jnp.dtype) -> nn.Module:
         """The Flax module: inputs of S samples to features [S, F]."""
@@ -123,10 +150,12 @@ class ThinEncoders(nn.Module):
 
         chars, colors = inputs["chars"], inputs["colors"]
         features = [
-            line("crop", cells(*(around(x, inputs["cursor"], config.crop) for x in (chars, colors)))),
+            line("crop", cells(*(around(x, inputs["cursor"], config.crop, config.crop) for x in (chars, colors)))),
             line("message", text(chars[:, 0])),
             line("status", text(chars[:, -2:].reshape(-1, 2 * COLUMNS))),
         ]
+        if config.view:
+            features.append(line("view", wide_view(chars, colors, inputs["cursor"]).astype(self.dtype)))
         if config.screen:
             channels = (config.screen, 2 * config.screen)
             resnet = ResNet(channels, (config.width,), self.dtype, name="screen")
@@ -146,7 +175,7 @@ class DeepEncoders(nn.Module):
         config, dtype = self.config, self.dtype
         chars, colors, cursor = inputs["chars"], inputs["colors"], inputs["cursor"]
         cells = Cells(config.cell, dtype, name="cells")
-        crop = cells(around(chars, cursor, config.crop), around(colors, cursor, config.crop))
+        crop = cells(*(around(x, cursor, config.crop, config.crop) for x in (chars, colors)))
         features = [
             Message(dtype, name="message")(chars[:, 0]),
             Status(dtype, name="status")(chars[:, -2:].reshape(-1, 2 * COLUMNS)),
@@ -298,15 +327,31 @@ def resnet_cost(inputs: int, channels: tuple[int, ...], linear: tuple[int, ...])
     return cost
 
 
-def around(cells_SxRxC: jax.Array, cursor_Sx2: jax.Array, side: int) -> jax.Array:
-    """The cells [S, side, side] centred on the cursor; 0 beyond the terminal's edge."""
-    offset = jnp.arange(side, dtype=jnp.int32) - jnp.int32(side // 2)
-    row_Sxs, column_Sxs = (cursor_Sx2[:, axis, None].astype(jnp.int32) + offset[None] for axis in (0, 1))
-    inside = ((row_Sxs >= 0) & (row_Sxs < ROWS))[:, :, None] & ((column_Sxs >= 0) & (column_Sxs < COLUMNS))[
-        :, None, :
-    ]
-    place = row_Sxs[:, :, None] * jnp.int32(COLUMNS) + column_Sxs[:, None, :]
+def wide_view(chars_Sx24x80: jax.Array, colors_Sx24x80: jax.Array, cursor_Sx2: jax.Array) -> jax.Array:
+    """How full each block around the cursor is of each kind: float32 [S, 9, 27 * kinds], 1 for three cells."""
+    kind = jnp.asarray(KIND_OF_CHAR).at[chars_Sx24x80].get(mode="promise_in_bounds")
+    door = (kind == WALL) & (colors_Sx24x80 != GREY)
+    kind = jnp.where(door, jnp.uint8(DOOR), kind)
+    rows, columns = BLOCK * BLOCK_ROWS, BLOCK * BLOCK_COLUMNS
+    near_SxRxC = around(kind, cursor_Sx2, rows, columns)
+    blocks = near_SxRxC.reshape(-1, BLOCK_ROWS, BLOCK, BLOCK_COLUMNS, BLOCK)
+    counts = [(blocks == jnp.uint8(1 + place)).sum((2, 4), dtype=jnp.uint8) for place in range(len(KINDS))]
+    return jnp.concatenate(counts, axis=-1).astype(jnp.float32) / jnp.float32(BLOCK)
+
+
+def around(cells_SxRxC: jax.Array, cursor_Sx2: jax.Array, rows: int, columns: int) -> jax.Array:
+    """The cells [S, rows, columns] centred on the cursor; 0 beyond the terminal's edge."""
+
+    def places(axis: int, count: int, size: int) -> tuple[jax.Array, jax.Array]:
+        offset = jnp.arange(count, dtype=jnp.int32) - jnp.int32(count // 2)
+        place_SxP = cursor_Sx2[:, axis, None].astype(jnp.int32) + offset[None]
+        inside_SxP = (place_SxP >= 0) & (place_SxP < size)
+        return jnp.where(inside_SxP, place_SxP, jnp.int32(0)), inside_SxP
+
+    row_SxR, row_inside = places(0, rows, ROWS)
+    column_SxC, column_inside = places(1, columns, COLUMNS)
+    place = row_SxR[:, :, None] * jnp.int32(COLUMNS) + column_SxC[:, None, :]
     flat = cells_SxRxC.reshape(-1, ROWS * COLUMNS)
-    place = jnp.where(inside, place, jnp.int32(0)).reshape(-1, side * side)
-    found = jnp.take_along_axis(flat, place, axis=1, mode="promise_in_bounds").reshape(-1, side, side)
-    return jnp.where(inside, found, jnp.zeros((), found.dtype))
+    found = jnp.take_along_axis(flat, place.reshape(-1, rows * columns), axis=1, mode="promise_in_bounds")
+    inside = row_inside[:, :, None] & column_inside[:, None, :]
+    return jnp.where(inside, found.reshape(-1, rows, columns), jnp.zeros((), found.dtype))

@@ -8,42 +8,42 @@ from agents.encoders import Deep, Thin
 from agents.nethack import NetHackAgent
 from data.command import UserError
 
-# Size: core width, core layers, features of each encoder, cell embedding, text embedding, screen channels.
-# The screen ResNet costs 9 MFLOP and more a sample in training: it joins where the core costs as much.
+# Size: core width, core layers, features of each encoder, cell embedding, text embedding, wide view, screen
+# channels. The screen ResNet costs 20 MFLOP and more a sample in training: it joins where the core costs as much.
 NETHACK_LSTM = {
-    "16": (16, 1, 8, 2, 2, 0),
-    "32": (32, 1, 16, 4, 4, 0),
-    "48": (48, 1, 24, 4, 4, 0),
-    "64": (64, 1, 32, 4, 4, 0),
-    "96": (96, 1, 48, 4, 4, 0),
-    "128": (128, 1, 64, 8, 4, 0),
-    "192": (192, 1, 96, 8, 8, 0),
-    "256": (256, 1, 128, 8, 8, 0),
-    "384": (384, 1, 192, 8, 8, 0),
-    "512": (512, 1, 256, 8, 8, 8),
-    "768": (768, 1, 384, 8, 8, 8),
-    "1024": (1024, 1, 512, 16, 8, 16),
-    "1536": (1536, 2, 512, 16, 8, 16),
-    "2048": (2048, 2, 512, 16, 8, 16),
-    "3072": (3072, 2, 512, 16, 8, 16),
-    "4096": (4096, 2, 512, 16, 8, 16),
+    "16": (16, 1, 8, 2, 2, False, 0),
+    "32": (32, 1, 16, 4, 4, False, 0),
+    "48": (48, 1, 24, 4, 4, False, 0),
+    "64": (64, 1, 32, 4, 4, False, 0),
+    "96": (96, 1, 48, 4, 4, False, 0),
+    "128": (128, 1, 64, 8, 4, True, 0),
+    "192": (192, 1, 96, 8, 8, True, 0),
+    "256": (256, 1, 128, 8, 8, True, 0),
+    "384": (384, 1, 192, 8, 8, True, 0),
+    "512": (512, 1, 256, 8, 8, True, 8),
+    "768": (768, 1, 384, 8, 8, True, 8),
+    "1024": (1024, 1, 512, 16, 8, True, 16),
+    "1536": (1536, 2, 512, 16, 8, True, 16),
+    "2048": (2048, 2, 512, 16, 8, True, 16),
+    "3072": (3072, 2, 512, 16, 8, True, 16),
+    "4096": (4096, 2, 512, 16, 8, True, 16),
 }
 
 # Size: core width, core layers, width of a head, features of each encoder, cell embedding, text embedding,
-# screen channels.
+# wide view, screen channels.
 NETHACK_TRANSFORMER = {
-    "32": (32, 1, 16, 16, 4, 4, 0),
-    "64": (64, 1, 32, 32, 4, 4, 0),
-    "64x2": (64, 2, 32, 32, 4, 4, 0),
-    "96x2": (96, 2, 32, 48, 4, 4, 0),
-    "128x2": (128, 2, 32, 64, 8, 4, 0),
-    "192x3": (192, 3, 64, 96, 8, 8, 0),
-    "256x4": (256, 4, 64, 128, 8, 8, 0),
-    "384x5": (384, 5, 64, 192, 8, 8, 8),
-    "512x6": (512, 6, 64, 256, 8, 8, 8),
-    "768x8": (768, 8, 64, 384, 16, 8, 16),
-    "1024x12": (1024, 12, 64, 512, 16, 8, 16),
-    "1280x16": (1280, 16, 64, 512, 16, 8, 16),
+    "32": (32, 1, 16, 16, 4, 4, False, 0),
+    "64": (64, 1, 32, 32, 4, 4, False, 0),
+    "64x2": (64, 2, 32, 32, 4, 4, False, 0),
+    "96x2": (96, 2, 32, 48, 4, 4, False, 0),
+    "128x2": (128, 2, 32, 64, 8, 4, True, 0),
+    "192x3": (192, 3, 64, 96, 8, 8, True, 0),
+    "256x4": (256, 4, 64, 128, 8, 8, True, 0),
+    "384x5": (384, 5, 64, 192, 8, 8, True, 8),
+    "512x6": (512, 6, 64, 256, 8, 8, True, 8),
+    "768x8": (768, 8, 64, 384, 16, 8, True, 16),
+    "1024x12": (1024, 12, 64, 512, 16, 8, True, 16),
+    "1280x16": (1280, 16, 64, 512, 16, 8, True, 16),
 }
 
 # The paper's ten sizes, by N of the agent with inventory (Tuyls et al., arXiv 2307.09423): core width, core
@@ -66,12 +66,12 @@ def ladder() -> dict[str, NetHackAgent]:
     """Every entry by name."""
     agents = []
     for size, (width, layers, *thin) in NETHACK_LSTM.items():
-        features, cell, text, screen = thin
-        encoders = Thin(features, cell, text, screen=screen)
+        features, cell, text, view, screen = thin
+        encoders = Thin(features, cell, text, view=view, screen=screen)
         agents.append(NetHackAgent(f"nethack/lstm/{size}", encoders, LSTM(width, layers)))
     for size, (width, layers, head, *thin) in NETHACK_TRANSFORMER.items():
-        features, cell, text, screen = thin
-        encoders = Thin(features, cell, text, screen=screen)
+        features, cell, text, view, screen = thin
+        encoders = Thin(features, cell, text, view=view, screen=screen)
         agents.append(
             NetHackAgent(f"nethack/transformer/{size}", encoders, Transformer(width, layers, head=head))
         )

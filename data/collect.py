@@ -157,9 +157,7 @@ def _claimed(out: Path, settings: Settings) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(
-                f"another collect is writing to {out}: wait for it, or name another folder"
-            ) from None
+            raise UserError(f"another collect is writing to {out}: wait for it, or name another folder") from None
         _match_settings(lock, settings, out)
         for leftover in out.glob("game-*" + PART):
             shutil.rmtree(leftover)
@@ -183,9 +181,7 @@ def _match_settings(file: IO[str], settings: Settings, out: Path) -> None:
     for key in asked_for.keys() | made_with.keys():
         old, new = made_with.get(key), asked_for.get(key)
         if old != new:
-            raise UserError(
-                f"{out} was made with {key} {old!r}, not {new!r}: ask for {old!r} or name a new folder"
-            )
+            raise UserError(f"{out} was made with {key} {old!r}, not {new!r}: ask for {old!r} or name a new folder")
 
 
 def _played(tasks: list[_Task], processes: int) -> Iterator[GameResult]:

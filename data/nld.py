@@ -206,6 +206,7 @@ def convert(recording: Recording) -> Game | Skipped:
 
 
 def _convert(recording: Recording) -> Game:
+    _stop_if_asked()
     if not recording.path.stat().st_size:
         raise _Unusable(EMPTY, "the file is empty")
     if not recording.rows:
@@ -366,11 +367,22 @@ def _in_order(pool: ProcessPoolExecutor, recordings: list[Recording], ahead: int
     """Results in the order of the recordings, few ahead: what is done early waits in memory for its turn."""
     waiting: deque[Future[Game | Skipped]] = deque()
     for recording in recordings:
-        waiting.append(pool.submit(convert, recording))
+        with _deaf_to_interrupts():
+            waiting.append(pool.submit(convert, recording))
         if len(waiting) >= ahead:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started in here never see Ctrl-C: it is the parent's."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Stopped(Exception):
@@ -384,8 +396,7 @@ class _Worker:
 
 
 def _start_worker(stop: Event) -> None:
-    """Leave Ctrl-C to the parent, and end with it even if it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Know when to stop, and end with the parent even if it is killed."""
     _Worker.stop = stop
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

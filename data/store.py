@@ -249,9 +249,7 @@ class StoreWriter:
 
     def _cannot_write(self, error: OSError) -> UserError:
         reason = error.strerror or str(error)
-        return UserError(
-            f"can't write {self.path}: {reason}: nothing was kept; make room or choose another disk"
-        )
+        return UserError(f"can't write {self.path}: {reason}: nothing was kept; make room or choose another disk")
 
     def _manifest(self) -> dict[str, Any]:
         counts = Counter(row.split for row in self.episodes)

@@ -69,9 +69,7 @@ class DevBatches:
         return assemble(self._store, self._rows, slices, self._lanes, self._window)
 
 
-def dev_batches(
-    store: TrajectoryStore, lanes: int, window: int, lane_range: range | None = None
-) -> DevBatches:
+def dev_batches(store: TrajectoryStore, lanes: int, window: int, lane_range: range | None = None) -> DevBatches:
     """Held-out batches [B, window], each step of each dev episode once; `len` says how many.
 
     Episodes stay whole in their lane, so that a carried state is right from an episode's start to its end.
@@ -79,9 +77,7 @@ def dev_batches(
     return DevBatches(store, lanes, window, lane_range)
 
 
-def assemble(
-    store: TrajectoryStore, rows: np.ndarray, slices: list[Slice], lanes: range, window: int
-) -> Batch:
+def assemble(store: TrajectoryStore, rows: np.ndarray, slices: list[Slice], lanes: range, window: int) -> Batch:
     """Read slices into a batch; a slice's row counts in `rows`, which hold rows of the store."""
     shape = len(lanes), window
     chars = np.zeros((*shape, ROWS, COLUMNS), np.uint8)
@@ -126,9 +122,7 @@ def _reserve(store: TrajectoryStore, lanes: int) -> None:
     store.reserve(2 * lanes * store.manifest["chunk_steps"] * codec.STEP_BYTES)
 
 
-def _ahead(
-    make: Callable[[int], Batch], start: int, stop: int, threads: int, prefetch: int
-) -> Iterator[Batch]:
+def _ahead(make: Callable[[int], Batch], start: int, stop: int, threads: int, prefetch: int) -> Iterator[Batch]:
     """make(start), make(start + 1), …, up to `prefetch` of them computed ahead on `threads` threads."""
     # Grain imports JAX, which commands that only look at a store need not wait for.
     import grain

@@ -148,7 +148,7 @@ def test_crop_is_the_neighbourhood_of_the_cursor() -> None:
     cursors = np.array([[0, 0], [23, 79], [12, 40]], np.uint8)
     padded = np.pad(cells, ((0, 0), (4, 4), (4, 4)))
     expected = [padded[i, r : r + 9, c : c + 9] for i, (r, c) in enumerate(cursors)]
-    np.testing.assert_array_equal(around(jnp.asarray(cells), jnp.asarray(cursors), 9), expected)
+    np.testing.assert_array_equal(around(jnp.asarray(cells), jnp.asarray(cursors), 9, 9), expected)
 
 
 def test_the_head_matches_the_action_table() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from data.collect import game_seed
 from data.experts.game import SCREEN, Player, RandomPlayer, SeededChallenge
 from data.experts.nethack import NetHackExpert
 from data.experts.screen import CLOSED, CORRIDOR, FLOOR, KINDS, MONSTER, WALL, Ask, look, read
@@ -16,9 +17,7 @@ CELLS = ROWS * COLUMNS
 
 @pytest.fixture(scope="module")
 def env() -> Iterator[SeededChallenge]:
-    game = SeededChallenge(
-        character="mon-hum-neu-mal", observation_keys=(*SCREEN, "blstats"), max_episode_steps=1000
-    )
+    game = SeededChallenge(character="mon-hum-neu-mal", observation_keys=(*SCREEN, "blstats"), max_episode_steps=1000)
     yield game
     game.close()
 
@@ -51,10 +50,17 @@ def test_a_game_is_a_function_of_its_seed(env: SeededChallenge) -> None:
     assert other[1] != first[1]
 
 
+def test_a_game_can_be_quit_from_inside_nested_prompts() -> None:
+    """These random keys end in a question in a menu in a question; NLE warns where it fails to quit."""
+    env = SeededChallenge(character="mon-hum-neu-mal", observation_keys=SCREEN, max_episode_steps=5000)
+    _, actions, last = play(env, RandomPlayer(game_seed(0, 19)), game_seed(0, 19))
+    assert len(actions) == 5000
+    assert last.startswith(b"Search for:")
+    env.close()
+
+
 def test_seeding_does_not_depend_on_earlier_games(env: SeededChallenge) -> None:
-    fresh = SeededChallenge(
-        character="mon-hum-neu-mal", observation_keys=(*SCREEN, "blstats"), max_episode_steps=1000
-    )
+    fresh = SeededChallenge(character="mon-hum-neu-mal", observation_keys=(*SCREEN, "blstats"), max_episode_steps=1000)
     play(env, RandomPlayer(1), 1)
     assert play(env, NetHackExpert(5), 5) == play(fresh, NetHackExpert(5), 5)
     fresh.close()
@@ -181,14 +187,10 @@ def test_prays_when_nearly_dead_and_not_twice() -> None:
 
 
 def test_fights_next_to_it_but_not_the_floating_eye() -> None:
-    room = screen_of(
-        "", "", "", "", "    |....", "    |@o..", "    |....", status=STATUS.replace("HP:9", "HP:19")
-    )
+    room = screen_of("", "", "", "", "    |....", "    |@o..", "    |....", status=STATUS.replace("HP:9", "HP:19"))
     expert = NetHackExpert(0)
     assert [key_for(expert, room) for _ in range(2)] == ["i", "l"]
-    eye = screen_of(
-        "", "", "", "", "    |....", "    |@e..", "    |....", status=STATUS.replace("HP:9", "HP:19")
-    )
+    eye = screen_of("", "", "", "", "    |....", "    |@e..", "    |....", status=STATUS.replace("HP:9", "HP:19"))
     eye[1][5, 6] = 4
     expert = NetHackExpert(0)
     assert key_for(expert, eye) == "i"

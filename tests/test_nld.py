@@ -169,9 +169,7 @@ def damage_stream(content: bytes) -> bytes:
         ("nle.1.0.ttyrec2.bz2", bz2.compress(FOUR_KEYS), DAMAGED, "out of place"),
     ],
 )
-def test_what_cannot_be_imported_is_named(
-    tmp_path: Path, name: str, packed: bytes, kind: str, said: str
-) -> None:
+def test_what_cannot_be_imported_is_named(tmp_path: Path, name: str, packed: bytes, kind: str, said: str) -> None:
     write(tmp_path, {name: b""})
     (tmp_path / name).write_bytes(packed)
     skipped = only(tmp_path)
@@ -195,9 +193,7 @@ def test_what_cannot_be_imported_is_named(
         (row(NAME).replace("a newt", "a \x85 newt, called = \x1c"), None, ""),
     ],
 )
-def test_rows_that_do_not_match_are_named(
-    tmp_path: Path, log: str | None, kind: str | None, said: str
-) -> None:
+def test_rows_that_do_not_match_are_named(tmp_path: Path, log: str | None, kind: str | None, said: str) -> None:
     write(tmp_path, {NAME: FOUR_KEYS})
     (tmp_path / "nle.1.xlogfile").unlink()
     if log is not None:
@@ -273,9 +269,7 @@ def test_a_report_names_and_counts_all_that_was_skipped(tmp_path: Path) -> None:
     assert "skipped 4 recordings" in str(report)
     assert "the same game as a/nle.1.0.ttyrec3.bz2" in str(report)
     manifest = TrajectoryStore.open(tmp_path / "store").manifest
-    assert [skip["source"] for skip in manifest["provenance"]["skipped"]] == [
-        skip.source for skip in report.skipped
-    ]
+    assert [skip["source"] for skip in manifest["provenance"]["skipped"]] == [skip.source for skip in report.skipped]
 
 
 def empty(folder: Path) -> None:
@@ -295,9 +289,7 @@ def worthless(folder: Path) -> None:
         (worthless, "no game to import under .*: 1 empty .*; 1 damaged"),
     ],
 )
-def test_a_folder_without_games_is_an_error(
-    tmp_path: Path, make: Callable[[Path], object], said: str
-) -> None:
+def test_a_folder_without_games_is_an_error(tmp_path: Path, make: Callable[[Path], object], said: str) -> None:
     make(tmp_path / "games")
     with pytest.raises(UserError, match=said):
         import_nld(tmp_path / "games", tmp_path / "store", workers=1)

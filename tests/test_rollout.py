@@ -15,7 +15,7 @@ from agents.spec import Dropout
 from data.spec import KEYS, NO_ACTION, action_of_key
 from eval.bootstrap import mean_interval
 from eval.games import Game, GameRow
-from eval.rollout import play, play_scripted, read_games, write_games
+from eval.rollout import _act, play, play_scripted, read_games, write_games
 
 CALM = tuple(int(action_of_key()[key]) for key in b"hjklyubn.s\x1b")
 """Keys that take a turn and one that takes none: a game's turns tell which were pressed."""
@@ -131,18 +131,25 @@ def test_on_game_hears_of_every_game_once(rows: list[GameRow]) -> None:
     assert sorted(heard, key=lambda row: row.seed) == rows
 
 
-def test_actions_are_sampled_in_proportion() -> None:
-    """Two actions, three to one: waiting takes a turn, escape takes none."""
-    wait, escape = int(action_of_key()[ord("s")]), int(action_of_key()[27])
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_actions_are_sampled_in_proportion(temperature: float) -> None:
+    """Two actions at odds of three to one, over many games and many steps of one game."""
     params = jax.tree.map(jnp.zeros_like, PARAMS)
-    params["bias"] = jnp.full(len(KEYS), -1e9).at[wait].set(math.log(3.0)).at[escape].set(0.0)
-    steps = 150
-    rows = play(WALKER, params, range(12), lanes=12, workers=2, key_seed=4, max_steps=steps, progress=False)
-    turns = sum(row.turns - 1 for row in rows)
-    taken = sum(row.steps for row in rows)
-    # A fast character gets free turns: 4/3 actions per turn and more.
-    share = turns / taken
-    assert 0.45 < share < 0.68, share
+    params["bias"] = jnp.full(len(KEYS), -1e9).at[7].set(math.log(3.0)).at[9].set(0.0)
+    lanes = 4096
+    observation = {
+        "chars": np.zeros((lanes, 1, 24, 80), np.uint8),
+        "prev_action": np.zeros((lanes, 1), np.uint8),
+    }
+    first, same, counting = np.ones((lanes, 1), bool), np.full(lanes, 5, np.uint32), np.arange(lanes)
+    for seed, age in ((counting, same), (same, counting)):
+        carry = jax.tree.map(jnp.copy, WALKER.initial_carry(lanes))
+        key = jax.random.key(0)
+        action, _ = _act(WALKER, temperature, params, key, observation, first, seed, age, carry)
+        odds = 3 ** (1 / temperature)
+        assert set(np.asarray(action).tolist()) == {7, 9}
+        # Four standard deviations of a share over 4096 draws.
+        assert np.mean(np.asarray(action) == 7) == pytest.approx(odds / (odds + 1), abs=0.03)
 
 
 def test_the_progress_bar_counts_games_on_stderr(capfd: pytest.CaptureFixture[str]) -> None:

@@ -125,9 +125,7 @@ def test_two_hosts_read_what_one_would(store: TrajectoryStore) -> None:
     left = take(count, store, lanes=8, lane_range=range(4))
     right = take(count, store, lanes=8, lane_range=range(4, 8))
     for whole, *parts in zip(one, left, right, strict=True):
-        joined = {
-            name: np.concatenate([part.observation[name] for part in parts]) for name in whole.observation
-        }
+        joined = {name: np.concatenate([part.observation[name] for part in parts]) for name in whole.observation}
         columns = [np.concatenate(column) for column in zip(*(part[1:] for part in parts), strict=True)]
         assert_equal(whole, Batch(joined, *columns))
 

@@ -28,9 +28,7 @@ def assert_packed(slices: list[Slice], window: int) -> None:
 
 
 @given(lengths_of, lanes_of, windows_of, seeds_of, st.integers(0, 3))
-def test_an_epoch_holds_every_step_once(
-    lengths: list[int], lanes: int, window: int, seed: int, epoch: int
-) -> None:
+def test_an_epoch_holds_every_step_once(lengths: list[int], lanes: int, window: int, seed: int, epoch: int) -> None:
     tape = Tape(lengths, lanes, window, seed)
     batches = [tape.at(epoch * tape.steps_per_epoch + step) for step in range(tape.steps_per_epoch)]
     for slices in batches:
@@ -65,9 +63,7 @@ def test_two_hosts_read_what_one_would(lengths: list[int], window: int, seed: in
 
 
 @given(lengths_of, lanes_of, windows_of, seeds_of, st.integers(0, 500))
-def test_a_batch_depends_on_its_step_alone(
-    lengths: list[int], lanes: int, window: int, seed: int, start: int
-) -> None:
+def test_a_batch_depends_on_its_step_alone(lengths: list[int], lanes: int, window: int, seed: int, start: int) -> None:
     continuing, resuming = Tape(lengths, lanes, window, seed), Tape(lengths, lanes, window, seed)
     before = [continuing.at(step) for step in range(start, start + 5)]
     after = [resuming.at(step) for step in reversed(range(start, start + 5))]
@@ -90,9 +86,7 @@ def test_the_order_of_a_seed_never_changes() -> None:
 
 
 @given(lengths_of, lanes_of, windows_of)
-def test_the_fixed_order_holds_every_episode_whole_in_one_lane(
-    lengths: list[int], lanes: int, window: int
-) -> None:
+def test_the_fixed_order_holds_every_episode_whole_in_one_lane(lengths: list[int], lanes: int, window: int) -> None:
     tape = FixedTape(lengths, lanes, window)
     batches = [tape.at(step) for step in range(tape.steps)]
     for slices in batches:

@@ -48,8 +48,12 @@ class SeededChallenge(NetHackChallenge):
         return self.reset()
 
     def _quit_game(self, observation: Any, done: bool) -> None:
-        # NLE closes one prompt before it quits; a question inside a menu needs more.
-        for _ in range(3):
-            if not done:
-                observation, done = self.nethack.step(Command.ESC)
+        # NLE closes one prompt before it quits, but prompts nest: close them until Escape changes nothing.
+        for _ in range(20):
+            if done:
+                return
+            before = [part.copy() for part in observation]
+            observation, done = self.nethack.step(Command.ESC)
+            if all(map(np.array_equal, before, observation)):
+                break
         super()._quit_game(observation, done)

@@ -104,7 +104,8 @@ class NetHackExpert:
         if self._is_stuck(screen.status):
             self._plan.clear()
             self._typing.clear()
-            return str(self._random.choice([ESC, RETURN, "s", *COMPASS]))
+            # A random letter might say yes to an attack on a friend.
+            return ESC if screen.ask is Ask.QUESTION else str(self._random.choice([ESC, RETURN, "s", *COMPASS]))
         self._heed(screen)
         if screen.ask is Ask.MORE:
             return RETURN
@@ -163,7 +164,9 @@ class NetHackExpert:
         if "eat it?" in message or "eat one?" in message:
             return "n"  # a corpse of unknown age
         if "Really attack" in message and self._step is not None and self._depth in self._levels:
-            self._levels[self._depth].harmless.add(int(screen.looks[self._step[1]]))
+            level, target = self._levels[self._depth], self._step[1]
+            level.harmless.add(int(screen.looks[target]))
+            level.avoided[target] = self._turn + 20
         return ESC
 
     def _command(self, screen: Screen, status: Status) -> str:
@@ -243,9 +246,7 @@ class NetHackExpert:
             return ">"
         return None
 
-    def _fight(
-        self, level: Level, screen: Screen, status: Status, foes: set[int], near: list[int]
-    ) -> str | None:
+    def _fight(self, level: Level, screen: Screen, status: Status, foes: set[int], near: list[int]) -> str | None:
         """Hit whoever stands next to us; go to meet who comes close."""
         here = screen.here
         if near:
@@ -302,15 +303,13 @@ class NetHackExpert:
     def _in_way(self, level: Level, screen: Screen, others: set[int]) -> set[int]:
         """Cells to walk around, where somebody not to be fought stands or stood until recently."""
         there = {
-            cell
-            for cell in others
-            if (who := int(screen.looks[cell])) not in PETS and (cell, who) not in level.statues
+            cell for cell in others if (who := int(screen.looks[cell])) not in PETS and (cell, who) not in level.statues
         }
         for cell in there:
             # Out of sight isn't gone, at least for those who hardly move.
             level.avoided[cell] = self._turn + (200 if int(screen.looks[cell]) in UNTOUCHABLE else 20)
         for cell, until in list(level.avoided.items()):
-            if self._turn > until or (cell in AROUND[screen.here] and cell not in there):
+            if self._turn > until or (cell in AROUND[screen.here] and cell not in others):
                 del level.avoided[cell]
         return set(level.avoided)
 

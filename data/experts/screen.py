@@ -87,9 +87,7 @@ class Screen(NamedTuple):
     """uint16 [1920], see `look`."""
 
 
-_STATUS = re.compile(
-    rb"Dlvl:(\d+) .*HP:(-?\d+)\((\d+)\).* Xp:(\d+)\S* T:(\d+)[^\n]*?(Hungry|Weak|Faint|$)", re.DOTALL
-)
+_STATUS = re.compile(rb"Dlvl:(\d+) .*HP:(-?\d+)\((\d+)\).* Xp:(\d+)\S* T:(\d+)[^\n]*?(Hungry|Weak|Faint|$)", re.DOTALL)
 _MENU = re.compile(rb"\((?:end|\d+ of \d+)\)$")
 
 
@@ -109,9 +107,7 @@ def read(chars_24x80: np.ndarray, colors_24x80: np.ndarray, cursor_2: np.ndarray
     else:
         ask = Ask.COMMAND
     lines = ROWS if ask is Ask.MENU else min(row, 2) + 1 if ask is Ask.MORE or ask is Ask.QUESTION else 1
-    message = "\n".join(
-        text[at : at + COLUMNS].decode("latin-1") for at in range(0, lines * COLUMNS, COLUMNS)
-    )
+    message = "\n".join(text[at : at + COLUMNS].decode("latin-1") for at in range(0, lines * COLUMNS, COLUMNS))
     looks = chars_24x80.astype(np.uint16).reshape(-1) * 16 + (colors_24x80.astype(np.uint16).reshape(-1) & 15)
     return Screen(ask, message, status, here, looks)
 

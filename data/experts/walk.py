@@ -59,9 +59,7 @@ def dilate(mask_1920: np.ndarray) -> np.ndarray:
     return tall.reshape(-1)
 
 
-def ways(
-    start: int, enter: bytes, kinds: bytes, shut: Collection[tuple[int, int]], heading: int
-) -> dict[int, int]:
+def ways(start: int, enter: bytes, kinds: bytes, shut: Collection[tuple[int, int]], heading: int) -> dict[int, int]:
     """Breadth-first search: for each cell that can be reached, nearest first, the cell before it.
 
     Args:
