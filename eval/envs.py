@@ -205,9 +205,7 @@ class NetHackVector:
         process = self._processes[worker]
         process.join(timeout=10)
         seeds = self.seed[self.active & (self._worker_of_lane == worker)].tolist()
-        return WorkerFailed(
-            f"worker {worker} died with exit code {process.exitcode} while it played seeds {seeds}"
-        )
+        return WorkerFailed(f"worker {worker} died with exit code {process.exitcode} while it played seeds {seeds}")
 
 
 def _views(memory: dict[str, tuple[Any, tuple[int, ...], str]]) -> dict[str, np.ndarray]:

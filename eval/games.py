@@ -1,10 +1,13 @@
 """One seeded NetHack game, shown as its recording would show it, and the row that it leaves."""
 
+import multiprocessing
+import os
 import signal
 import warnings
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any, Literal
 
 import numpy as np
@@ -207,11 +210,19 @@ class Game:
 
 
 def enlist(halt: Any) -> None:
-    """Make this process one of a pool that plays scripted games until the shared `halt` is true."""
+    """Make this process one of a pool that plays scripted games until the shared `halt` is true or the parent ends."""
     global _halt
     _halt = halt
+    Thread(target=_end_with_parent, daemon=True).start()
     # Ctrl-C reaches the whole process group; the parent decides what to do about it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def play_scripted_game(player: Scripted, seed: int, character: str, max_steps: int | None) -> GameRow:

@@ -24,7 +24,6 @@ from data.store import TrajectoryStore
 from eval.bootstrap import Interval, mean_interval
 from eval.checkpoints import evaluate, games_of
 from eval.config import EvalConfig
-from eval.games import CHARACTER
 from eval.results import ResultRow, write_rows
 from eval.rollout import Scripted, play_scripted, read_games, write_games
 from laws.fit import write_outputs
@@ -111,8 +110,9 @@ def playing(preset: Preset, run: Path, character: str) -> EvalConfig:
 
 
 def character_of(store: TrajectoryStore) -> str:
-    """Play what the store's games played: its one role if it is the challenge's monk, else any."""
-    return CHARACTER if {episode.role for episode in store.episodes} == {"Mon"} else "@"
+    """Play what the store's games played: its one character if there is but one, else any."""
+    roles = {episode.role or "@" for episode in store.episodes}
+    return roles.pop() if len(roles) == 1 else "@"
 
 
 def baseline(folder: Path, player: Scripted, preset: Preset, character: str) -> Interval:

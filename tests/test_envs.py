@@ -51,9 +51,7 @@ def play(games: NetHackVector, moves: dict[int, np.ndarray]) -> tuple[list[GameR
     return rows, seen
 
 
-def record(
-    folder: Path, seed: int, action: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def record(folder: Path, seed: int, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """What NLE's converter reads from NLE's recording of the game: chars, colours, cursors, keys."""
     game = SeededChallenge(
         character="mon-hum-neu-mal",
@@ -120,11 +118,7 @@ def test_the_table_of_recorded_characters_is_the_converters(tmp_path: Path) -> N
     path = tmp_path / "all.ttyrec3.bz2"
     screen, key = 0, 1
     frames = b"".join(
-        struct.pack("<iiiB", 0, 0, 4, screen)
-        + b"\x1b[H"
-        + bytes([byte])
-        + struct.pack("<iiiB", 0, 0, 1, key)
-        + b"."
+        struct.pack("<iiiB", 0, 0, 4, screen) + b"\x1b[H" + bytes([byte]) + struct.pack("<iiiB", 0, 0, 1, key) + b"."
         for byte in [*shown, 0x20]
     )
     path.write_bytes(bz2.compress(frames))

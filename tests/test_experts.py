@@ -167,8 +167,10 @@ def test_answers() -> None:
     assert key_for(expert, screen_of(status=STATUS)) == "i"
     inventory = ["Potions", "e - 3 uncursed potions of healing", "(end) "]
     assert key_for(expert, screen_of(*inventory, status=STATUS, cursor=(2, 6))) == "\x1b"
-    drink = "What do you want to drink? [ae or ?*] "
+    drink = "What do you want to drink? [ac-f or ?*] "
     assert key_for(expert, screen_of(drink, status=STATUS, cursor=(0, len(drink)))) == "e"
+    others = "What do you want to drink? [jk or ?*] "
+    assert key_for(expert, screen_of(others, status=STATUS, cursor=(0, len(others)))) == "\x1b"
     eat = "What do you want to eat? [fgh or ?*] "
     assert key_for(expert, screen_of(eat, status=STATUS, cursor=(0, len(eat)))) == "f"
     pray = "Are you sure you want to pray? [yn] (n) "

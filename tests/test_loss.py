@@ -25,8 +25,7 @@ class Counter:
         a, b, c = jax.random.split(key, 3)
         shapes = {"action": (NO_ACTION + 1, ACTIONS), "row": (24, ACTIONS), "age": (8, ACTIONS)}
         return {
-            name: jax.random.normal(key, shape)
-            for key, (name, shape) in zip((a, b, c), shapes.items(), strict=True)
+            name: jax.random.normal(key, shape) for key, (name, shape) in zip((a, b, c), shapes.items(), strict=True)
         }
 
     def initial_carry(self, lanes: int) -> jax.Array:

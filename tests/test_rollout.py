@@ -1,6 +1,9 @@
 import json
 import math
 import multiprocessing
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -192,6 +195,40 @@ def test_an_interrupted_scripted_run_ends_its_games() -> None:
     with pytest.raises(KeyboardInterrupt):
         play_scripted("random", range(400), workers=2, progress=False, on_game=interrupt)
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("played", ["vector", "scripted"])
+def test_a_killed_run_leaves_no_workers(played: str) -> None:
+    program = """
+import multiprocessing, sys, time
+from eval.envs import NetHackVector
+from eval.rollout import play_scripted
+def wait(row=None):
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    time.sleep(600)
+if sys.argv[1] == "vector":
+    with NetHackVector(range(4), 4, 2):
+        wait()
+play_scripted("random", range(1000), workers=2, progress=False, on_game=wait)
+"""
+    run = subprocess.Popen([sys.executable, "-c", program, played], stdout=subprocess.PIPE, text=True)
+    with run:
+        assert run.stdout is not None
+        workers = [int(pid) for pid in run.stdout.readline().split()]
+        run.kill()
+    assert len(workers) == 2
+    for _ in range(100):
+        workers = [pid for pid in workers if _alive(pid)]
+        if not workers:
+            break
+        time.sleep(0.1)
+    assert not workers
+
+
+def _alive(pid: int) -> bool:
+    """Not gone, and not a zombie that nobody has waited for."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rsplit(")")[1].split()[0] != "Z"
 
 
 def test_the_expert_outscores_the_random_player() -> None:

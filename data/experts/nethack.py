@@ -49,6 +49,7 @@ RESTS = 60
 
 _HEALING = re.compile(r"\b([a-zA-Z]) - [^.\n]{0,30}potions? of (?:extra |full )?healing")
 _FOOD = re.compile(r"What do you want to eat\? \[([a-zA-Z])")
+_DRINK = re.compile(r"What do you want to drink\? \[([a-zA-Z-]+)")
 _TRAPPED = re.compile(r"stuck|pit|trap|web|leg|cannot escape|sink")
 _SHOP = re.compile(r"elcome (?:again )?to \S+(?:'s|') ")
 _HURT = re.compile(r"(?:bites|hits|claws|kicks|butts|stings|touches you)!")
@@ -157,8 +158,10 @@ class NetHackExpert:
             return food[1]
         if "In what direction" in message:
             return self._direction
-        if "want to drink" in message and self._healing:
-            return min(self._healing)
+        drink = _DRINK.search(message)
+        if drink:
+            self._healing &= _letters(drink[1])
+            return min(self._healing, default=ESC)
         if "sure you want to pray" in message or "Stop eating" in message:
             return "y"
         if "eat it?" in message or "eat one?" in message:
@@ -367,6 +370,13 @@ class NetHackExpert:
         if cell - here in STRAIGHT:
             self._heading = cell - here
         return KEY_OF_OFFSET[cell - here]
+
+
+def _letters(text: str) -> set[str]:
+    """Inventory letters as a question lists them: "ce-g" stands for c, e, f and g."""
+    ranges = re.findall(r"(\w)-(\w)", text)
+    between = {chr(code) for first, last in ranges for code in range(ord(first), ord(last) + 1)}
+    return between | set(text) - {"-"}
 
 
 def _monsters(screen: Screen, kinds: np.ndarray) -> set[int]:
