@@ -16,7 +16,7 @@ app.command(importers, name="import", help="Turn recorded games into a store.")
 @app.command
 def collect(
     game: Positional[Literal["nethack"]],
-    out: Positional[Path],
+    out: Positional[Path] = Path("games"),
     episodes: int = 100,
     workers: int | None = None,
     seed: int = 0,

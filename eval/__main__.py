@@ -6,7 +6,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tyro
 
-from data.command import run
+from data.command import run, use_huge_pages
 from eval.config import EvalConfig
 
 
@@ -19,4 +19,5 @@ def main(config: tyro.conf.OmitArgPrefixes[EvalConfig]) -> None:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     run(main, prog="python -m eval")

@@ -7,14 +7,14 @@ import pytest
 
 from agents.cores.lstm import LSTM
 from agents.cores.transformer import Transformer
-from agents.encoders import Deep, Thin, around
+from agents.encoders import BLOCK, KINDS, Deep, Thin, around, wide_view
 from agents.ladder import find, ladder
 from agents.nethack import ACTIONS, NetHackAgent
 from agents.spec import Dropout
 from data import spec
 from data.command import UserError
 
-THIN = Thin(width=8, cell=2, text=2)
+THIN = Thin(width=8, cell=2, text=2, view=True)
 AGENTS = [
     NetHackAgent("test/lstm", THIN, LSTM(16, layers=2)),
     NetHackAgent("test/transformer", THIN, Transformer(16, 2, head=8, context=5)),
@@ -148,7 +148,23 @@ def test_crop_is_the_neighbourhood_of_the_cursor() -> None:
     cursors = np.array([[0, 0], [23, 79], [12, 40]], np.uint8)
     padded = np.pad(cells, ((0, 0), (4, 4), (4, 4)))
     expected = [padded[i, r : r + 9, c : c + 9] for i, (r, c) in enumerate(cursors)]
-    np.testing.assert_array_equal(around(jnp.asarray(cells), jnp.asarray(cursors), 9, 9), expected)
+    np.testing.assert_array_equal(around(jnp.asarray(cells), jnp.asarray(cursors), 9), expected)
+
+
+def test_the_wide_view_counts_kinds_in_blocks() -> None:
+    chars, colors = np.full((1, 24, 80), ord(" "), np.uint8), np.full((1, 24, 80), 7, np.uint8)
+    chars[0, 12, 40] = ord("@")
+    chars[0, 13, 41] = ord(".")
+    chars[0, 11:14, 43] = ord("|")
+    colors[0, 12, 43] = 3
+    chars[0, 0, 0] = ord("<")
+    view = wide_view(jnp.asarray(chars), jnp.asarray(colors), jnp.asarray([[12, 40]], jnp.uint8))
+    counts = np.asarray(view).reshape(9, len(KINDS), 27) * BLOCK
+    wanted = {(4, 13): {None: 1, ".": 1}, (4, 14): {"|-": 2, "+": 1}, (0, 0): {"<>": 1}}
+    for (row, column), kinds in wanted.items():
+        for place, kind in enumerate(KINDS):
+            assert counts[row, place, column] == pytest.approx(kinds.get(kind, 0)), (row, column, kind)
+    assert counts.sum() == pytest.approx(6)
 
 
 def test_the_head_matches_the_action_table() -> None:

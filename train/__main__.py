@@ -6,7 +6,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tyro
 
-from data.command import exit_with
+from data.command import exit_with, use_huge_pages
 from train.config import TrainConfig
 
 app = tyro.extras.SubcommandApp()
@@ -27,4 +27,5 @@ def presets() -> None:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     exit_with(lambda: app.cli(prog="python -m train"))
