@@ -12,9 +12,7 @@ def show(filter: str = "", window: int = 32) -> None:
         window: Steps per training window; matters to attention alone.
     """
     header = ("agent", "params", "N", "exact", "paper")
-    print(
-        f"{header[0]:28}{header[1]:>10}{header[2]:>10}{header[3]:>10}{header[4]:>10}  params | exact FLOPs by group"
-    )
+    print(f"{header[0]:28}{header[1]:>10}{header[2]:>10}{header[3]:>10}{header[4]:>10}  params | exact FLOPs by group")
     print(f"{'':28}{'':>10}{'counted':>10}{'FLOPs per sample':>20}")
     for name, agent in ladder().items():
         if filter not in name:

@@ -1,8 +1,8 @@
 """FLOP and parameter accounting, from the configuration alone.
 
 Two conventions, by name. `exact`: every matrix product and convolution at its true output size, attention,
-normalisation and softmax included; table look-ups, biases and activations are left out (at most 5 %). `paper`: 6 N per sample, N the counted
-parameters (Tuyls et al., arXiv 2307.09423).
+normalisation and softmax included; table look-ups, biases and activations are left out (at most 5 %).
+`paper`: 6 N per sample, N the counted parameters (Tuyls et al., arXiv 2307.09423).
 A multiply and an add are two FLOPs. Training is forward plus backward, backward twice the forward
 (Kaplan et al., arXiv 2001.08361, section 2.1).
 """

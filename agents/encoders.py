@@ -8,6 +8,7 @@ Shapes: S samples (lanes x steps), 24x80 the terminal, F features.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import flax.linen as nn
 import jax
@@ -29,7 +30,7 @@ Inputs = dict[str, jax.Array]
 BLOCK, BLOCK_ROWS, BLOCK_COLUMNS = 3, 9, 27
 """The wide view: blocks of 3x3 cells around the cursor, 9 rows and 27 columns of them."""
 
-KINDS = (".", "#", "|-", "+", "<>", ")[=\"/!?*$%(`0,", "{}_^\\", None)
+KINDS = (".", "#", "|-", "+", "<>", ')[="/!?*$%(`0,', "{}_^\\", None)
 """What the wide view counts, by character: floor, corridor, wall, door, stairs, object, feature, and (None)
 letters: monsters and people. A wall's character in a colour other than grey is an open door."""
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ@&':;~"
@@ -108,7 +109,7 @@ class Deep:
         """Cost by group."""
         crop_channels = (self.cell, 16, 16, 16, 16, 8)
         crop = NOTHING
-        for inputs, outputs in zip(crop_channels, crop_channels[1:], strict=False):
+        for inputs, outputs in pairwise(crop_channels):
             crop += conv3x3(inputs, outputs, self.crop, self.crop) + norm(outputs, self.crop**2)
         status = conv(8 * 39, 8, 2, 32) + conv(4 * 36, 4, 32, 64)
         parts = {

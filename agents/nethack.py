@@ -43,7 +43,7 @@ class NetHackAgent:
         if isinstance(self.encoders, Deep) and self.encoders.inventory:
             samples["inventory"] = jnp.zeros((1, 1, 55), jnp.int16)
         first = jnp.zeros((1, 1), bool)
-        tree = self._module().init(key, samples, first, self.initial_carry(1))["params"]
+        tree: Any = self._module().init(key, samples, first, self.initial_carry(1))["params"]
         return {**tree.pop("encoders"), **tree}
 
     def initial_carry(self, lanes: int) -> Any:
@@ -92,9 +92,7 @@ class Network(nn.Module):
     config: NetHackAgent
 
     @nn.compact
-    def __call__(
-        self, observation: dict[str, jax.Array], first_BxT: jax.Array, carry: Any, dropout: float = 0.0
-    ):
+    def __call__(self, observation: dict[str, jax.Array], first_BxT: jax.Array, carry: Any, dropout: float = 0.0):
         """Logits [B, T, A] and the carry; `dropout` is the rate."""
         config = self.config
         dtype = jnp.dtype(config.dtype)
@@ -103,9 +101,9 @@ class Network(nn.Module):
         features = config.encoders.module(dtype).copy(name="encoders")(flat)
         noisy = nn.Dropout(dropout, deterministic=dropout == 0)
         action = jax.nn.one_hot(flat["prev_action"], ACTIONS, dtype=dtype)
-        x = Mixer(
-            config.core_config.width, 2 if isinstance(config.encoders, Deep) else 1, dtype, name="mixer"
-        )(jnp.concatenate([noisy(features), action], axis=-1))
+        x = Mixer(config.core_config.width, 2 if isinstance(config.encoders, Deep) else 1, dtype, name="mixer")(
+            jnp.concatenate([noisy(features), action], axis=-1)
+        )
         core = config.core_config.module(dtype)
         y_BxTxD, carry = core(noisy(x).reshape(lanes, steps, -1), first_BxT, carry)
         logits = nn.Dense(ACTIONS, dtype=dtype, name="head")(noisy(y_BxTxD))

@@ -3,18 +3,14 @@
 import bz2
 import fcntl
 import json
-import multiprocessing
 import os
 import shutil
-import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Thread
 from typing import IO, Literal
 
 import numpy as np
@@ -23,6 +19,7 @@ from tqdm import tqdm
 from data.command import UserError
 from data.experts.game import SCREEN, Player, RandomPlayer, SeededChallenge
 from data.experts.nethack import NetHackExpert
+from data.workers import SPAWN, follow_parent
 
 PLAYERS: dict[str, Callable[[int], Player]] = {"expert": NetHackExpert, "random": RandomPlayer}
 
@@ -189,27 +186,13 @@ def _played(tasks: list[_Task], processes: int) -> Iterator[GameResult]:
     if processes <= 1:
         yield from map(_play, tasks)
         return
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, spawn, _follow_parent) as pool:
+    with ProcessPoolExecutor(processes, SPAWN, follow_parent) as pool:
         games = [pool.submit(_play, task) for task in tasks]
         try:
             for game in as_completed(games):
                 yield game.result()
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _follow_parent() -> None:
-    """In a worker: leave keyboard interrupts to the parent, and don't outlive it if it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        Thread(target=_die_with, args=(parent,), daemon=True).start()
-
-
-def _die_with(process: BaseProcess) -> None:
-    process.join()
-    os._exit(1)
 
 
 def _play(task: _Task) -> GameResult:

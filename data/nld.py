@@ -11,14 +11,12 @@ import json
 import os
 import signal
 import struct
-import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from multiprocessing import connection, get_context, parent_process
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, NoReturn
@@ -30,6 +28,7 @@ from tqdm import tqdm
 from data.command import UserError
 from data.spec import COLUMNS, NO_SCORE, ROWS, Steps, action_of_key
 from data.store import CHUNK_STEPS, Game, StoreWriter, pack
+from data.workers import SPAWN, follow_parent
 
 NO_ROW, EMPTY, DAMAGED, NO_KEYS, FOREIGN, TWIN = (
     "abandoned",
@@ -350,10 +349,8 @@ def _steps(path: Path, version: int, keys: np.ndarray, actions: np.ndarray) -> I
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Processes that convert; on leaving, early or not, they are asked to stop and waited for."""
-    # Spawned, not forked: a fork of a process with threads can deadlock.
-    context = get_context("spawn")
-    stop = context.Event()
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (stop,))
+    stop = SPAWN.Event()
+    pool = ProcessPoolExecutor(workers, SPAWN, _start_worker, (stop,))
     try:
         yield pool
     except BrokenProcessPool as error:
@@ -398,14 +395,7 @@ class _Worker:
 def _start_worker(stop: Event) -> None:
     """Know when to stop, and end with the parent even if it is killed."""
     _Worker.stop = stop
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)
+    follow_parent()
 
 
 def _stop_if_asked() -> None:

@@ -4,7 +4,7 @@ Shapes: B lanes, T steps of a window, 24x80 the NetHack terminal.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from nle import nethack
@@ -38,7 +38,10 @@ NETHACK = {
 }
 """The NetHack observation: characters and NLE's tty colours, cursor (row, column), previous action index."""
 
-Observation = dict[str, np.ndarray]
+Array = Any
+"""A NumPy array on the host, a JAX array once it is on the devices."""
+
+Observation = dict[str, Array]
 """Arrays named as in the spec, with leading axes [B, T] in a batch."""
 
 
@@ -62,13 +65,13 @@ class Batch(NamedTuple):
 
     observation: Observation
     """Arrays [B, T, ...] by the observation spec."""
-    action: np.ndarray
+    action: Array
     """int32 [B, T], the expert's action on seeing `observation[:, t]`."""
-    first: np.ndarray
+    first: Array
     """bool [B, T], true where nothing before this step may be remembered: an episode's start or a lane's."""
-    mask: np.ndarray
+    mask: Array
     """bool [B, T], false on padding."""
-    episode: np.ndarray
+    episode: Array
     """int32 [B, T], row of the store's episode table; -1 on padding."""
 
 

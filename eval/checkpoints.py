@@ -58,9 +58,7 @@ def open_store(described: dict) -> TrajectoryStore:
     """The store that a run learned from; `UserError` if it is gone or has changed."""
     store = TrajectoryStore.open(described["store"]["path"])
     if store.manifest["table"]["sha256"] != described["store"]["checksum"]:
-        raise UserError(
-            f"{described['store']['path']} is not the store that the run learned from: train again"
-        )
+        raise UserError(f"{described['store']['path']} is not the store that the run learned from: train again")
     return store
 
 

@@ -5,7 +5,6 @@ step while the policy thinks about another's; within a group all lanes step toge
 """
 
 import ctypes
-import multiprocessing
 import signal
 import tempfile
 import traceback
@@ -20,11 +19,8 @@ from typing import Any, Self
 import numpy as np
 
 from data.spec import NETHACK, Observation
+from data.workers import SPAWN
 from eval.games import CHARACTER, Game, GameRow
-
-SPAWN = multiprocessing.get_context("spawn")
-"""Forking a process that runs JAX's threads can hang it."""
-
 
 STARTED = -1
 """Ticket of the answer to starting games; a group's steps are answered with the group."""

@@ -1,13 +1,9 @@
 """One seeded NetHack game, shown as its recording would show it, and the row that it leaves."""
 
-import multiprocessing
-import os
-import signal
 import warnings
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +12,7 @@ from nle import nethack
 from data.experts.game import RandomPlayer, SeededChallenge
 from data.experts.nethack import NetHackExpert
 from data.spec import KEYS, NO_ACTION, action_of_key
+from data.workers import follow_parent
 
 STEP_LIMIT = 1_000_000
 """NetHackChallenge-v0's own limit on the steps of a game."""
@@ -213,16 +210,7 @@ def enlist(halt: Any) -> None:
     """Make this process one of a pool that plays scripted games until the shared `halt` is true or the parent ends."""
     global _halt
     _halt = halt
-    Thread(target=_end_with_parent, daemon=True).start()
-    # Ctrl-C reaches the whole process group; the parent decides what to do about it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    follow_parent()
 
 
 def play_scripted_game(player: Scripted, seed: int, character: str, max_steps: int | None) -> GameRow:

@@ -18,7 +18,8 @@ import numpy as np
 from tqdm import tqdm
 
 from agents.spec import Agent, Carry, Params
-from eval.envs import SPAWN, NetHackVector
+from data.workers import SPAWN
+from eval.envs import NetHackVector
 from eval.games import CHARACTER, GameRow, Scripted, enlist, play_scripted_game
 
 GROUPS = 2

@@ -153,9 +153,7 @@ def document(fit: Fit) -> dict[str, Any]:
         "laws": [_law_record(game.game, law) for game in fit.games for law in game.laws],
         "parametric": [],
         "correlation": [
-            _correlation_record(game.game, game.correlation)
-            for game in fit.games
-            if game.correlation is not None
+            _correlation_record(game.game, game.correlation) for game in fit.games if game.correlation is not None
         ],
         "diagnostics": [
             {

@@ -54,8 +54,7 @@ def log_ticks(low: float, high: float, gap: float) -> tuple[list[float], list[fl
         return len(ticks) > 1 and all(math.log10(b / a) >= room * span for a, b in pairwise(ticks))
 
     even = [
-        within(MaxNLocator(count, steps=[1, 2, 5, 10]).tick_values(10**low, 10**high))
-        for count in (8, 6, 5, 4, 3, 2)
+        within(MaxNLocator(count, steps=[1, 2, 5, 10]).tick_values(10**low, 10**high)) for count in (8, 6, 5, 4, 3, 2)
     ]
     steps = [ladder(each) for each in ((1, 2, 3, 5), (1, 2, 5), (1, 3))]
     # Whole decades have the shortest labels and may stand closer.

@@ -26,19 +26,13 @@ def correlate(cells: Sequence[Cell]) -> Correlation:
 
     Also a ValueError where all losses or all returns are equal, so that r isn't defined.
     """
-    points = [
-        (cell.loss, cell.return_mean)
-        for cell in cells
-        if cell.return_mean is not None and cell.return_mean > 0
-    ]
+    points = [(cell.loss, cell.return_mean) for cell in cells if cell.return_mean is not None and cell.return_mean > 0]
     if len(points) < 3:
         raise ValueError(f"{len(points)} budgets with a positive return, 3 are needed")
     losses, returns = np.array(points).T
     if np.ptp(losses) == 0 or np.ptp(returns) == 0:
         raise ValueError("all losses or all returns are equal")
-    return Correlation(
-        _pearson(np.log(losses), np.log(returns)), _pearson(losses, returns), fit_power(points)
-    )
+    return Correlation(_pearson(np.log(losses), np.log(returns)), _pearson(losses, returns), fit_power(points))
 
 
 def _pearson(x: np.ndarray, y: np.ndarray) -> float:

@@ -53,9 +53,7 @@ def _stems(games: Sequence[str]) -> dict[str, str]:
     for game, stem in stems.items():
         twins = [other for other in games if stems[other].casefold() == stem.casefold()]
         if len(twins) > 1:
-            raise UserError(
-                f"games {' and '.join(twins)} would share files: fit them one by one with --game {game}"
-            )
+            raise UserError(f"games {' and '.join(twins)} would share files: fit them one by one with --game {game}")
     return stems
 
 

@@ -85,9 +85,7 @@ def profiles(game: str, rows: Sequence[ResultRow]) -> tuple[tuple[Profile, ...],
 
 
 def _cell(row: ResultRow, loss: float) -> Cell:
-    return Cell(
-        row.flops, row.params, row.samples, loss, row.run, row.return_mean, row.return_se, row.episodes
-    )
+    return Cell(row.flops, row.params, row.samples, loss, row.run, row.return_mean, row.return_se, row.episodes)
 
 
 def _profile(game: str, cells: tuple[Cell, ...]) -> tuple[Profile, list[Diagnostic]]:
@@ -99,16 +97,12 @@ def _profile(game: str, cells: tuple[Cell, ...]) -> tuple[Profile, list[Diagnost
         return Diagnostic(code, "warning", game, flops, message)
 
     if len(sizes) < MIN_SIZES:
-        message = (
-            f"Only {len(sizes)} of the {MIN_SIZES} sizes that a parabola needs: no vertex at this budget."
-        )
+        message = f"Only {len(sizes)} of the {MIN_SIZES} sizes that a parabola needs: no vertex at this budget."
         return chosen, [note("few_sizes", message)]
     said: list[Diagnostic] = []
     if chosen.best.params in (sizes[0], sizes[-1]):
         which, way = ("smallest", "smaller") if chosen.best.params == sizes[0] else ("largest", "larger")
-        message = (
-            f"The least loss is at the {which} size tried: the optimum may lie beyond it; train {way} sizes."
-        )
+        message = f"The least loss is at the {which} size tried: the optimum may lie beyond it; train {way} sizes."
         said.append(note("edge_optimum", message))
     curve = _parabola([cell for cell in cells if cell.params in near])
     profile = Profile(flops, cells, (near[0], near[-1]), curve, None)

@@ -74,9 +74,7 @@ def reproduce(
     with stages.stage("fit the laws, draw the figures, write the report"):
         write_outputs(rows, folder, describe(folder, chosen, preset, opened, rows, scores, stages))
     print(f"expected: {chosen.expect}; {chosen.takes}")
-    print(
-        f"{folder / 'report.html'}: open it in a browser. All stages took {sum(stages.seconds.values()):.0f} s."
-    )
+    print(f"{folder / 'report.html'}: open it in a browser. All stages took {sum(stages.seconds.values()):.0f} s.")
 
 
 def training(preset: Preset, size: str, store: Path, run: Path) -> TrainConfig:
@@ -177,9 +175,7 @@ def describe(
     """What the report says beside the fit."""
     best = max(rows, key=lambda row: row.return_mean or 0.0)
     expert = mean_interval([episode.score for episode in store.episodes])
-    agent = mean_interval(
-        [game.score for game in read_games(games_of(folder / "runs" / best.run, best.flops))]
-    )
+    agent = mean_interval([game.score for game in read_games(games_of(folder / "runs" / best.run, best.flops))])
     table = Table(
         title="Mean return of who played",
         header=("player", "mean return", "95 % interval", "games"),

@@ -15,9 +15,7 @@ from data.command import UserError
 from eval.results import NAMES, ResultRow
 from laws.diagnose import Diagnostic
 
-REQUIRED = tuple(
-    field.name for field in dataclasses.fields(ResultRow) if field.default is dataclasses.MISSING
-)
+REQUIRED = tuple(field.name for field in dataclasses.fields(ResultRow) if field.default is dataclasses.MISSING)
 _KINDS = typing.get_type_hints(ResultRow)
 _SIZES = ("flops", "params", "samples")
 _SIGNED = ("return_mean", "seed")
@@ -89,9 +87,7 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each row of one file as (where it stands, checked values by column name)."""
     read_format = {".jsonl": _jsonl, ".csv": _csv}.get(path.suffix)
     if read_format is None:
-        raise UserError(
-            f"{path}: not a .jsonl or .csv file; name the result file of a run, such as runs.jsonl"
-        )
+        raise UserError(f"{path}: not a .jsonl or .csv file; name the result file of a run, such as runs.jsonl")
     empty = True
     for line, values in read_format(path, _text(path)):
         empty = False
@@ -144,8 +140,7 @@ def _csv(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
                 continue
             if len(fields) != len(header):
                 raise UserError(
-                    f"{path} line {reader.line_num}: {len(fields)} values for {len(header)} columns;"
-                    " mend the line"
+                    f"{path} line {reader.line_num}: {len(fields)} values for {len(header)} columns; mend the line"
                 )
             yield (
                 reader.line_num,

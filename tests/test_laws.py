@@ -29,9 +29,7 @@ def sweep(game: str = "nethack") -> list[ResultRow]:
         for size in SIZES:
             loss = least + 0.2 * (math.log10(size) - centre) ** 2
             samples = round(flops / 6 / size)
-            rows.append(
-                ResultRow(game, f"r{size}", flops, size, samples, loss, 0.01, 3 * loss**-2, 0.1, 64, seed=0)
-            )
+            rows.append(ResultRow(game, f"r{size}", flops, size, samples, loss, 0.01, 3 * loss**-2, 0.1, 64, seed=0))
     return rows
 
 
@@ -113,9 +111,7 @@ def test_the_document_keeps_the_contract() -> None:
         assert low <= law["exponent"] <= high
         assert law["exponent_ci_method"] == "ols-t"
         assert [x for x, _ in law["points"]] == list(BUDGETS)
-    assert [(each["game"], each["y"], each["x"]) for each in found["correlation"]] == [
-        ("nethack", "return", "loss")
-    ]
+    assert [(each["game"], each["y"], each["x"]) for each in found["correlation"]] == [("nethack", "return", "loss")]
     assert {"r", "exponent"} <= set(found["correlation"][0])
 
 
@@ -145,17 +141,12 @@ def test_units_of_compute_and_loss_change_no_exponent() -> None:
 
 def test_returns_that_are_not_positive_are_left_out_and_never_clipped() -> None:
     first, second = BUDGETS[:2]
-    rows = [
-        replace(row, return_mean={first: -5.0, second: 0.0}.get(row.flops, row.return_mean))
-        for row in sweep()
-    ]
+    rows = [replace(row, return_mean={first: -5.0, second: 0.0}.get(row.flops, row.return_mean)) for row in sweep()]
     found = analyse(rows)
     law = only(found).law("return", "envelope")
     assert law is not None
     assert [x for x, _ in law.points] == list(BUDGETS[2:])
-    said = [
-        item for item in found.diagnostics if item.code == "nonpositive_return" and "envelope" in item.message
-    ]
+    said = [item for item in found.diagnostics if item.code == "nonpositive_return" and "envelope" in item.message]
     assert [item.flops for item in said] == [first, second]
     assert "no_interval" in {item.code for item in found.diagnostics}
 
@@ -183,9 +174,7 @@ def test_one_budget_gives_no_law_and_says_so() -> None:
     assert "few_budgets" in {item.code for item in found.diagnostics}
 
 
-@pytest.mark.parametrize(
-    ("field", "code"), [("flop_convention", "mixed_convention"), ("protocol", "mixed_protocol")]
-)
+@pytest.mark.parametrize(("field", "code"), [("flop_convention", "mixed_convention"), ("protocol", "mixed_protocol")])
 def test_rows_that_do_not_compare_are_named(field: str, code: str) -> None:
     rows = sweep()
     mixed = [replace(row, **{field: "ab"[i % 2]}) for i, row in enumerate(rows)]
@@ -254,8 +243,6 @@ def test_mistakes_on_the_command_line_exit_with_2(tmp_path: Path) -> None:
 
 
 def test_fitting_needs_no_training_library() -> None:
-    code = (
-        "import sys, laws.__main__; print([m for m in ('jax', 'flax', 'optax', 'nle') if m in sys.modules])"
-    )
+    code = "import sys, laws.__main__; print([m for m in ('jax', 'flax', 'optax', 'nle') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -15,9 +15,7 @@ SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 BUDGET = 6e12
 
 
-def bowl(
-    centre: float, depth: float = 0.5, curve: float = 0.3, sizes: tuple[int, ...] = SIZES
-) -> list[ResultRow]:
+def bowl(centre: float, depth: float = 0.5, curve: float = 0.3, sizes: tuple[int, ...] = SIZES) -> list[ResultRow]:
     """Rows whose loss is a parabola in log10 N, with D from C = 6·N·D."""
     return [
         ResultRow(
@@ -79,9 +77,7 @@ def test_of_equal_losses_the_smallest_size_is_best() -> None:
 
 def test_two_runs_of_one_size_both_count() -> None:
     rows = bowl(5.0)
-    twins = [
-        replace(row, run=row.run + "b", samples=2 * row.samples, loss=(row.loss or 0) + 0.1) for row in rows
-    ]
+    twins = [replace(row, run=row.run + "b", samples=2 * row.samples, loss=(row.loss or 0) + 0.1) for row in rows]
     profile, _ = single(rows + twins)
     assert profile.vertex is not None
     assert profile.vertex.loss == pytest.approx(0.55)

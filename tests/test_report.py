@@ -93,9 +93,7 @@ def test_figures_of_the_paper_are_drawn(paper: Path, tmp_path: Path) -> None:
         pytest.param([row for row in sweep() if row.params < 50_000], id="two sizes"),
         pytest.param([replace(row, loss=None) for row in sweep()], id="no losses"),
         pytest.param([replace(row, return_mean=None, return_se=None) for row in sweep()], id="no returns"),
-        pytest.param(
-            [replace(row, return_mean=(row.return_mean or 0) - 5) for row in sweep()], id="below zero"
-        ),
+        pytest.param([replace(row, return_mean=(row.return_mean or 0) - 5) for row in sweep()], id="below zero"),
         pytest.param([replace(row, return_mean=0.0, return_se=0.0) for row in sweep()], id="all zero"),
         pytest.param([replace(row, return_se=None, episodes=None) for row in sweep()], id="no errors"),
     ],

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -167,9 +168,7 @@ def test_killed_and_started_again_gives_the_same_bits(store: Path, tmp_path: Pat
     assert start(store, tmp_path / "killed", steps).wait(timeout=120) == 0
     a, b = (budgets(tmp_path / name) for name in ("whole", "killed"))
     assert a == b
-    losses = [
-        [(row["step"], row["loss"]) for row in read_metrics(tmp_path / name)] for name in ("whole", "killed")
-    ]
+    losses = [[(row["step"], row["loss"]) for row in read_metrics(tmp_path / name)] for name in ("whole", "killed")]
     # Rows are cut where the run was: the loss of the last one covers the same steps in both.
     assert losses[0][-1] == losses[1][-1]
 
@@ -304,7 +303,7 @@ def test_weight_decay_spares_vectors() -> None:
     optimizer = make_optimizer(Optimizer(weight_decay=0.5, warmup_samples=0, lr=1e-2), 1, 100)
     grads = jax.tree.map(jnp.zeros_like, params)
     updates, _ = optimizer.update(grads, optimizer.init(params), params)
-    after = optax.apply_updates(params, updates)
+    after: Any = optax.apply_updates(params, updates)
     assert float(after["bias"][0]) == 1.0
     assert float(after["kernel"][0, 0]) < 1.0
 

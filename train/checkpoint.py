@@ -36,13 +36,14 @@ class Checkpoints:
     """The checkpoints of a run, written in the background, each seen whole or not at all."""
 
     def __init__(self, run: Path) -> None:
-        policies = ocp.v1.training.preservation_policies
+        training = ocp.v1.training
+        policies: dict[str, Any] = {
+            "preservation_policy": training.preservation_policies.LatestN(KEEP),
+            "save_decision_policy": training.save_decision_policies.FixedIntervalPolicy(1),
+        }
         self._folder = run / "checkpoints"
-        self._checkpointer = ocp.v1.training.Checkpointer(
-            self._folder.resolve(),
-            preservation_policy=policies.LatestN(KEEP),
-            save_decision_policy=ocp.v1.training.save_decision_policies.FixedIntervalPolicy(1),
-            cleanup_tmp_directories=True,
+        self._checkpointer = training.Checkpointer(
+            str(self._folder.resolve()), cleanup_tmp_directories=True, **policies
         )
 
     def save(self, step: int, state: Any) -> None:
@@ -82,7 +83,7 @@ def save_budget(run: Path, params: Params, facts: dict[str, Any]) -> Budget:
     folder = run / "budgets" / budget_name(budget.flops)
     folder.mkdir(parents=True, exist_ok=True)
     with _disk(folder):
-        ocp.v1.save((folder / "params").resolve(), params, overwrite=True)
+        ocp.v1.save(str((folder / "params").resolve()), params, overwrite=True)
         scratch = folder / "budget.json.tmp"
         scratch.write_text(json.dumps(dataclasses.asdict(budget), indent=1))
         scratch.replace(folder / "budget.json")
@@ -103,7 +104,7 @@ def load_budget(run: Path, budget: Budget, agent: Agent) -> Params:
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=one), like)
     damaged = f"{folder} is damaged: remove it and train again with the same command"
     try:
-        params = ocp.v1.load((folder / "params").resolve(), like)
+        params = ocp.v1.load(str((folder / "params").resolve()), like)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{damaged} ({type(error).__name__})") from error
     if digest(params) != budget.digest:

@@ -176,9 +176,7 @@ def write_config(config: TrainConfig, plan: Plan) -> None:
         if before["store"]["checksum"] != values["store"]["checksum"]:
             changed.append("store")
         if changed:
-            raise UserError(
-                f"{config.run} holds a run with another {', '.join(changed)}: choose another --run"
-            )
+            raise UserError(f"{config.run} holds a run with another {', '.join(changed)}: choose another --run")
         return
     if config.run.is_dir() and any(config.run.iterdir()):
         raise UserError(f"{config.run} is not empty and no run: choose another --run")
@@ -226,9 +224,7 @@ class Log:
         self._pending.append(metrics)
 
     def _row(self, step: int) -> MetricsRow:
-        stacked = [
-            np.asarray(jax.device_get(column), np.float64) for column in zip(*self._pending, strict=True)
-        ]
+        stacked = [np.asarray(jax.device_get(column), np.float64) for column in zip(*self._pending, strict=True)]
         loss, top1, top3 = (float(column.mean()) for column in stacked[:3])
         now = time.perf_counter()
         seconds, plan = now - self._row_time, self._plan
@@ -264,7 +260,5 @@ def read_run(run: Path) -> dict[str, Any]:
     """A run's `config.json`; `UserError` if there is none."""
     path = run / "config.json"
     if not path.is_file():
-        raise UserError(
-            f"{run} is no run: it has no config.json (`python -m train bc --run {run} …` makes one)"
-        )
+        raise UserError(f"{run} is no run: it has no config.json (`python -m train bc --run {run} …` makes one)")
     return json.loads(path.read_text())

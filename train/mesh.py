@@ -22,10 +22,7 @@ PEAK_FLOPS = {
 
 def start_hosts() -> None:
     """Join the other hosts of a cluster that JAX can find, or that JAX_COORDINATOR_ADDRESS names."""
-    if (
-        "JAX_COORDINATOR_ADDRESS" in os.environ
-        or len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1
-    ):
+    if "JAX_COORDINATOR_ADDRESS" in os.environ or len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1:
         jax.distributed.initialize()
 
 

@@ -1,5 +1,8 @@
 """Metrics of a run: one row per logged step in `metrics.jsonl`, the same numbers as TensorBoard scalars."""
 
+# Protocol buffers make their classes as they are imported, where a type checker doesn't see them.
+# pyright: reportAttributeAccessIssue=false
+
 import dataclasses
 import json
 import time
@@ -60,9 +63,7 @@ class MetricsWriter:
         values = dataclasses.asdict(row)
         self._file.write(json.dumps(values) + "\n")
         self._file.flush()
-        scalars = [
-            Summary.Value(tag=tag, simple_value=value) for tag, value in values.items() if tag != "step"
-        ]
+        scalars = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items() if tag != "step"]
         self._events.add_event(Event(wall_time=time.time(), step=row.step, summary=Summary(value=scalars)))
 
     def close(self) -> None:

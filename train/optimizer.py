@@ -1,18 +1,19 @@
 """The optimiser: AdamW behind gradient clipping, with warmup and a schedule counted in steps."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import optax
 
 from train.config import Optimizer
 
 
-def learning_rate(config: Optimizer, batch: int, steps: int) -> optax.Schedule:
+def learning_rate(config: Optimizer, batch: int, steps: int) -> Callable[[Any], Any]:
     """Step to learning rate for a run of `steps` steps of `batch` samples."""
     warmup = max(1, min(config.warmup_samples // batch, steps // 10))
     if config.schedule == "cosine":
-        after = optax.cosine_decay_schedule(
-            config.lr, max(1, steps - warmup), alpha=config.final_lr / config.lr
-        )
+        after = optax.cosine_decay_schedule(config.lr, max(1, steps - warmup), alpha=config.final_lr / config.lr)
     else:
         after = optax.constant_schedule(config.lr)
     rise = optax.linear_schedule(config.lr / warmup, config.lr, warmup)

@@ -86,9 +86,7 @@ class Block(nn.Module):
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(
-        self, x_BxTxD: jax.Array, mask_BxTxK: jax.Array, past_k_BxCxHxE: jax.Array, past_v_BxCxHxE: jax.Array
-    ):
+    def __call__(self, x_BxTxD: jax.Array, mask_BxTxK: jax.Array, past_k_BxCxHxE: jax.Array, past_v_BxCxHxE: jax.Array):
         """Outputs [B, T, D] and the last C keys (not yet rotated) and values."""
         config = self.config
         heads = (config.width // config.head, config.head)

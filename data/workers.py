@@ -1,0 +1,22 @@
+"""Worker processes: started afresh, deaf to Ctrl-C, gone with their parent."""
+
+import multiprocessing
+import os
+import signal
+from threading import Thread
+
+SPAWN = multiprocessing.get_context("spawn")
+"""Forking a process that runs threads, JAX's or Grain's, can hang it."""
+
+
+def follow_parent() -> None:
+    """In a worker: leave Ctrl-C, which reaches the whole process group, to the parent, and die when it dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only a worker follows a parent"
+    parent.join()
+    os._exit(1)
