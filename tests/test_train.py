@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import tyro
 from jax.sharding import AxisType
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -32,6 +33,7 @@ from train.loop import Plan, steps_within, train
 from train.mesh import over_lanes, put
 from train.metrics import MetricsRow, read_metrics
 from train.optimizer import learning_rate, make_optimizer
+from train.presets import PRESETS, expand
 from train.state import TrainState, init_state
 from train.step import make_train_step
 
@@ -324,3 +326,18 @@ def test_every_field_of_a_configuration_is_read(kind: type) -> None:
             tree = ast.parse(path.read_text())
             read |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     assert {field.name for field in dataclasses.fields(kind)} <= read
+
+
+def test_a_preset_is_a_set_of_options_that_others_override() -> None:
+    assert expand(["bc", "--seed", "1"]) == ["bc", "--seed", "1"]
+    for name, preset in PRESETS.items():
+        assert expand(["bc", "--seed", "1", "--preset", name]) == ["bc", *preset.options, "--seed", "1"]
+    with pytest.raises(UserError, match="no preset 'none'"):
+        expand(["bc", "--preset", "none"])
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_a_valid_configuration(name: str) -> None:
+    required = ["--store", "s", "--run", "r", "--agent", AGENT, "--flops", "1e15"]
+    parsed = tyro.cli(tyro.conf.OmitArgPrefixes[TrainConfig], args=[*PRESETS[name].options, *required])
+    assert (parsed.agent, parsed.flops) == (AGENT, (1e15,))

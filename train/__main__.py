@@ -1,6 +1,7 @@
 """`python -m train`: train agents on a store of expert games."""
 
 import os
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -8,13 +9,17 @@ import tyro
 
 from data.command import exit_with, use_huge_pages
 from train.config import TrainConfig
+from train.presets import PRESETS, expand
 
 app = tyro.extras.SubcommandApp()
 
 
 @app.command
 def bc(config: tyro.conf.OmitArgPrefixes[TrainConfig]) -> None:
-    """Behavioural cloning: learn what the expert does on each screen. The same command again goes on."""
+    """Behavioural cloning: learn what the expert does on each screen. The same command again goes on.
+
+    `--preset NAME` first fills in known settings (`python -m train presets` lists them).
+    """
     from train.loop import train
 
     train(config)
@@ -22,10 +27,11 @@ def bc(config: tyro.conf.OmitArgPrefixes[TrainConfig]) -> None:
 
 @app.command
 def presets() -> None:
-    """Print the known settings, each with its command and what to expect."""
-    print("paper")
+    """Show the known settings: what they are for, and the options that each stands for."""
+    for name, preset in PRESETS.items():
+        print(f"{name}: {preset.about}\n  python -m train bc --store STORE --run RUN {' '.join(preset.options)}")
 
 
 if __name__ == "__main__":
     use_huge_pages()
-    exit_with(lambda: app.cli(prog="python -m train"))
+    exit_with(lambda: app.cli(prog="python -m train", args=expand(sys.argv[1:])))

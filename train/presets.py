@@ -1,0 +1,39 @@
+"""Known settings of `python -m train bc`, by name: options that stand in for `--preset NAME`."""
+
+from dataclasses import dataclass
+
+from data.command import UserError
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Options, and what they are good for. Options that follow on the command line win."""
+
+    options: tuple[str, ...]
+    about: str
+    """What it trains, how long it takes, and what to expect."""
+
+
+PRESETS = {
+    "cpu": Preset(
+        ("--agent", "nethack/lstm/256", "--dropout", "0.15", "--flops", "2e13", "6e13", "1.2e14", "1.8e14"),
+        "The best of 20 minutes on 2 cores, on millions of steps: about 23 million samples.",
+    ),
+    "paper": Preset(
+        ("--convention", "paper", "--lanes", "8192", "--window", "32", "--schedule", "constant", "--average", "0"),
+        "The paper's batch of 262,144 samples, FLOPs as 6 N per sample; name --agent nethack/paper/... and --flops."
+        " Small budgets are a few hundred steps; for accelerators.",
+    ),
+}
+
+
+def expand(words: list[str]) -> list[str]:
+    """Replace `--preset NAME` by its options, put before all others so that those win."""
+    if "--preset" not in words:
+        return words
+    place = words.index("--preset")
+    name = words[place + 1] if place + 1 < len(words) else ""
+    if name not in PRESETS:
+        raise UserError(f"no preset {name!r}: choose from {', '.join(PRESETS)} (`python -m train presets`)")
+    rest = words[:place] + words[place + 2 :]
+    return [*rest[:1], *PRESETS[name].options, *rest[1:]]
