@@ -1,28 +1,43 @@
 """`python -m agents`: the ladder, with parameters and FLOPs of every size by group."""
 
+from agents.cost import TRAIN_FACTOR
 from agents.ladder import ladder
+from agents.nethack import NetHackAgent
 from data.command import run
+
+GROUPS = ("cells", "text", "crop", "message", "status", "view", "screen", "inventory", "mixer", "core", "head")
 
 
 def show(filter: str = "", window: int = 32) -> None:
     """Print every agent of the ladder: parameters, and training FLOPs per sample, in total and by group.
 
+    `N` is the parameters that count, `exact` and `paper` the FLOPs by either convention.
+
     Args:
         filter: Show only names that contain this.
         window: Steps per training window; matters to attention alone.
     """
-    header = ("agent", "params", "N", "exact", "paper")
-    print(f"{header[0]:28}{header[1]:>10}{header[2]:>10}{header[3]:>10}{header[4]:>10}  params | exact FLOPs by group")
-    print(f"{'':28}{'':>10}{'counted':>10}{'FLOPs per sample':>20}")
+    print(_line("agent", "", ("all", "N", "", *GROUPS)))
+    print(_line("", "", ("exact", "paper", "", *("" for _ in GROUPS))))
     for name, agent in ladder().items():
-        if filter not in name:
-            continue
-        cost = agent.cost(window)
-        totals = (cost.params, cost.counted_params, cost.train_flops("exact"), cost.train_flops("paper"))
-        groups = "  ".join(
-            f"{group.name} {short(group.part.params)}|{short(3 * group.part.flops)}" for group in cost.groups
-        )
-        print(f"{name:28}" + "".join(f"{short(total):>10}" for total in totals) + f"  {groups}")
+        if filter in name:
+            print("\n".join(_rows(name, agent, window)))
+
+
+def _rows(name: str, agent: NetHackAgent, window: int) -> tuple[str, str]:
+    cost = agent.cost(window)
+    parts = {group.name: group.part for group in cost.groups}
+    params = [short(parts[group].params) if group in parts else "-" for group in GROUPS]
+    flops = [short(TRAIN_FACTOR * parts[group].flops) if group in parts else "-" for group in GROUPS]
+    exact, paper = (short(cost.train_flops(convention)) for convention in ("exact", "paper"))
+    return (
+        _line(name, "params", (short(cost.params), short(cost.counted_params), "|", *params)),
+        _line("", "FLOPs", (exact, paper, "|", *flops)),
+    )
+
+
+def _line(name: str, label: str, cells: tuple[str, ...]) -> str:
+    return f"{name:28}{label:7}" + "".join(f"{cell:>10}" if cell != "|" and cell else f"{cell:>3}" for cell in cells)
 
 
 def short(count: float) -> str:

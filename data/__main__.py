@@ -6,7 +6,7 @@ from typing import Literal
 import tyro
 from tyro.conf import Positional
 
-from data.command import exit_with
+from data.command import deferred, exit_with
 
 app = tyro.extras.SubcommandApp()
 importers = tyro.extras.SubcommandApp()
@@ -14,6 +14,7 @@ app.command(importers, name="import", help="Turn recorded games into a store.")
 
 
 @app.command
+@deferred
 def collect(
     game: Positional[Literal["nethack"]],
     out: Positional[Path] = Path("games"),
@@ -55,6 +56,7 @@ def collect(
 
 
 @importers.command(name="nld")
+@deferred
 def import_nld(
     folder: Positional[Path],
     store: Positional[Path],
@@ -83,6 +85,7 @@ def import_nld(
 
 
 @app.command
+@deferred
 def info(store: Positional[Path]) -> None:
     """Show what a store holds: games, split, scores, actions, size, provenance.
 
@@ -95,6 +98,7 @@ def info(store: Positional[Path]) -> None:
 
 
 @app.command
+@deferred
 def verify(store: Positional[Path]) -> int:
     """Check every byte of a store; exit with 1 and name what is damaged.
 

@@ -1,6 +1,11 @@
 """What every command shares: parsing, and how a person's mistake is told from a bug."""
 
+import contextlib
+import errno
+import functools
+import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -14,27 +19,58 @@ class UserError(Exception):
     """A person can mend this: the message names the thing and the remedy, in one line."""
 
 
+def deferred(command: Callable[..., Any]) -> Callable[..., Callable[[], Any]]:
+    """The same command line, but parsing it gives the call instead of making it."""
+
+    @functools.wraps(command)
+    def parsed(*arguments: Any, **options: Any) -> Callable[[], Any]:
+        return functools.partial(command, *arguments, **options)
+
+    return parsed
+
+
 def run(command: Callable[..., Any], prog: str) -> NoReturn:
-    """Parse the command line by `command`'s signature, call it and exit.
+    """Parse the command line by `command`'s signature, call it and exit as `exit_with` says."""
+    exit_with(lambda: tyro.cli(deferred(command), prog=prog, description=command.__doc__))
 
-    Exit codes: 0 done (or what `command` returns), 2 a `UserError` or a bad option, printed as one line on
-    stderr, 130 interrupted. Anything else is a bug and keeps its traceback.
+
+def exit_with(parse: Callable[[], Callable[[], Any]]) -> NoReturn:
+    """Parse the command line into a call, make the call and exit.
+
+    Exit codes: 0 done (or what the call returns); 2 a `UserError`, a full disk or a bad option, each one line on
+    stderr; 130 interrupted. Anything else is a bug and keeps its traceback.
     """
-    exit_with(lambda: tyro.cli(command, prog=prog, description=command.__doc__))
-
-
-def exit_with(call: Callable[[], Any]) -> NoReturn:
-    """Call `call` and exit as `run` says."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        code = call()
+        code = _in_one_line(parse)()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"error: no space left for {error.filename or 'output'}: make room and start again", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted: start the same command again to go on", file=sys.stderr)
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _in_one_line(parse: Callable[[], Callable[[], Any]]) -> Callable[[], Any]:
+    """Parse; what tyro says of a bad command line, a box of many lines, becomes one."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return parse()
+    except SystemExit as error:
+        if error.code != 2:
+            raise
+    words = " ".join(" ".join(line.strip("╭╮╰╯│─ \n") for line in said.getvalue().splitlines()).split())
+    # An option that does not exist explains itself better than the required ones that are then missing.
+    words = words[max(0, words.rfind("Unrecognized options")) :]
+    problem, *remedy = re.split("For full helptext, run:? ", words)
+    raise UserError(problem.strip() + "".join(f" (see {command.strip()})" for command in remedy))
 
 
 def use_huge_pages() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import tyro
 
-from data.command import exit_with, use_huge_pages
+from data.command import deferred, exit_with, use_huge_pages
 from laws.fit import fit
 
 
@@ -42,11 +42,11 @@ def reproduce_command() -> None:
 def _commands(words: list[str]) -> dict[str, Callable[..., Any]]:
     """The subcommands. Reproducing drives JAX, whose import would cost every other command seconds."""
     if words[:1] != ["reproduce"]:
-        return {"fit": fit_command, "reproduce": reproduce_command}
+        return {"fit": deferred(fit_command), "reproduce": deferred(reproduce_command)}
     use_huge_pages()
     from laws.reproduce import reproduce
 
-    return {"fit": fit_command, "reproduce": reproduce}
+    return {"fit": deferred(fit_command), "reproduce": deferred(reproduce)}
 
 
 def main() -> None:

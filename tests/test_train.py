@@ -341,3 +341,22 @@ def test_every_preset_is_a_valid_configuration(name: str) -> None:
     required = ["--store", "s", "--run", "r", "--agent", AGENT, "--flops", "1e15"]
     parsed = tyro.cli(tyro.conf.OmitArgPrefixes[TrainConfig], args=[*PRESETS[name].options, *required])
     assert (parsed.agent, parsed.flops) == (AGENT, (1e15,))
+
+
+def test_a_full_disk_is_one_line_and_nothing_half_written(store: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "none", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
+        options = ["--store", str(store), "--agent", "nethack/lstm/96", "--flops", str(STEP * 400.0)]
+        command = [sys.executable, "-m", "train", "bc", *options, "--run", str(disk / "run"), "--lanes", "8"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 2, done.stderr
+        assert "no space left" in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr
+        assert not list(disk.glob("run/budgets/*/budget.json"))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

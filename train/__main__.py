@@ -7,7 +7,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tyro
 
-from data.command import exit_with, use_huge_pages
+from data.command import deferred, exit_with, use_huge_pages
 from train.config import TrainConfig
 from train.presets import PRESETS, expand
 
@@ -15,6 +15,7 @@ app = tyro.extras.SubcommandApp()
 
 
 @app.command
+@deferred
 def bc(config: tyro.conf.OmitArgPrefixes[TrainConfig]) -> None:
     """Behavioural cloning: learn what the expert does on each screen. The same command again goes on.
 
@@ -26,6 +27,7 @@ def bc(config: tyro.conf.OmitArgPrefixes[TrainConfig]) -> None:
 
 
 @app.command
+@deferred
 def presets() -> None:
     """Show the known settings: what they are for, and the options that each stands for."""
     for name, preset in PRESETS.items():
