@@ -409,9 +409,8 @@ class TrajectoryStore:
 def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of the store at `path`; a `UserError` says what else is there instead."""
     if not path.is_dir():
-        raise UserError(
-            f"no store at {path}: {'it is a file' if path.exists() else 'no such folder; `python -m data import` makes one'}"
-        )
+        what = "it is a file" if path.exists() else "no such folder; `python -m data import` makes one"
+        raise UserError(f"no store at {path}: {what}")
     if path.name.endswith(".partial"):
         raise UserError(f"{path} is an unfinished store: import it again")
     try:

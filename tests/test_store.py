@@ -208,7 +208,7 @@ def write():
     with StoreWriter(sys.argv[1], expert="test") as writer:
         for seed in range(int(sys.argv[3])):
             writer.add(game(seed, 300))
-exit_with(write)
+exit_with(lambda: write)
 """
 
 
