@@ -53,6 +53,7 @@ def test_rows_say_what_was_measured(run: Path, rows: list[ResultRow]) -> None:
     for row in rows:
         assert (row.game, row.core, row.size, row.episodes) == ("nethack", "lstm", "16", 3)
         assert row.params == find(AGENT).cost(8).counted_params
+        assert row.flops_exact is not None
         assert row.flops_exact == pytest.approx(row.samples * STEP / 64)
         assert row.flops_exact <= row.flops
         assert row.flops_paper == 6 * row.params * row.samples
