@@ -1,7 +1,7 @@
 """FLOP and parameter accounting, from the configuration alone.
 
 Two conventions, by name. `exact`: every matrix product and convolution at its true output size, attention,
-normalisation and softmax included; table look-ups, biases and activations are left out (at most 5 %).
+normalisation, softmax, biases and gates included; activations and one-hot coding are left out (at most 5 %).
 `paper`: 6 N per sample, N the counted parameters (Tuyls et al., arXiv 2307.09423).
 A multiply and an add are two FLOPs. Training is forward plus backward, backward twice the forward
 (Kaplan et al., arXiv 2001.08361, section 2.1).
@@ -34,9 +34,9 @@ class Part:
 NOTHING = Part(0, 0)
 
 
-def table(rows: int, width: int) -> Part:
-    """Embedding table, read by index."""
-    return Part(rows * width, 0)
+def table(rows: int, width: int, reads: int = 0) -> Part:
+    """Embedding table, read by index `reads` times a sample: one operation each to find the row."""
+    return Part(rows * width, reads)
 
 
 def norm(width: int, positions: int = 1, *, bias: bool = True) -> Part:
@@ -45,8 +45,9 @@ def norm(width: int, positions: int = 1, *, bias: bool = True) -> Part:
 
 
 def dense(inputs: int, outputs: int, *, bias: bool = True) -> Part:
-    """One matrix product per sample."""
-    return Part(inputs * outputs + (outputs if bias else 0), 2 * inputs * outputs)
+    """One matrix product per sample, and its bias."""
+    added = outputs if bias else 0
+    return Part(inputs * outputs + added, 2 * inputs * outputs + added)
 
 
 def conv(taps: int, kernel: int, inputs: int, outputs: int) -> Part:

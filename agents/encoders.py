@@ -69,10 +69,9 @@ class Thin:
 
     def parts(self) -> dict[str, Part]:
         """Cost by group, in the order of the features."""
-        cells = table(CHARS, self.cell) + table(COLORS, self.cell)
         parts = {
-            "cells": cells,
-            "text": table(CHARS, self.text),
+            "cells": cells_cost(self.cell, self.crop**2),
+            "text": table(CHARS, self.text, 3 * COLUMNS),
             "crop": dense(self.crop**2 * self.cell, self.width),
             "message": dense(COLUMNS * self.text, self.width),
             "status": dense(2 * COLUMNS * self.text, self.width),
@@ -113,7 +112,7 @@ class Deep:
             crop += conv3x3(inputs, outputs, self.crop, self.crop) + norm(outputs, self.crop**2)
         status = conv(8 * 39, 8, 2, 32) + conv(4 * 36, 4, 32, 64)
         parts = {
-            "cells": table(CHARS, self.cell) + table(COLORS, self.cell),
+            "cells": cells_cost(self.cell, self.crop**2),
             "crop": crop,
             "message": table(COLUMNS * CHARS, 64) + Part(64, 0) + dense(64, 64) + norm(64) * 2,
             "status": status + dense(36 * 64, 128) + dense(128, 128) + norm(128) * 2,
@@ -312,6 +311,11 @@ class ResNet(nn.Module):
             x = nn.Dense(width, dtype=self.dtype, name=f"linear{layer}")(x)
             x = nn.elu(nn.LayerNorm(dtype=self.dtype, name=f"linear{layer}_norm")(x))
         return x
+
+
+def cells_cost(width: int, cells: int) -> Part:
+    """Tables of characters and colours for `cells` cells: 8 operations to find and read each, then the sum."""
+    return table(CHARS, width) + table(COLORS, width) + Part(0, cells * (8 + width))
 
 
 def resnet_cost(inputs: int, channels: tuple[int, ...], linear: tuple[int, ...]) -> Part:

@@ -137,7 +137,9 @@ def test_bfloat16_computes_nearly_the_same() -> None:
     half = NetHackAgent(agent.name, agent.encoders, agent.core_config, "bfloat16")
     params, observation, first = agent.init(jax.random.key(0)), screens(10, agent), starts()
     a, _ = agent.apply(params, observation, first, agent.initial_carry(LANES))
-    b, carry = half.apply(params, observation, first, half.initial_carry(LANES))
+    # Flax's LayerNorm mixes bfloat16 with its float32 statistics.
+    with jax.numpy_dtype_promotion("standard"):
+        b, carry = half.apply(params, observation, first, half.initial_carry(LANES))
     assert b.dtype == jnp.float32
     assert {x.dtype for x in jax.tree.leaves(carry)} == {jnp.dtype("bfloat16")}
     assert 0 < float(jnp.abs(a - b).max()) < 0.1

@@ -40,7 +40,7 @@ def test_flops_are_within_five_percent_of_the_compiler_count(name: str) -> None:
     assert agent.cost(window=1).forward_flops == pytest.approx(analysis["flops"] / LANES, rel=0.05)
 
 
-@pytest.mark.parametrize(("size", "params"), zip(NETHACK_PAPER, PAPER_N, strict=True))
+@pytest.mark.parametrize(("size", "params"), list(zip(NETHACK_PAPER, PAPER_N, strict=True)))
 def test_the_papers_agents_count_to_the_last_parameter(size: str, params: int) -> None:
     with_inventory = LADDER[f"nethack/paper/{size}-inv"].cost(32)
     without = LADDER[f"nethack/paper/{size}"].cost(32)

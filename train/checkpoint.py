@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
 
 from agents.spec import Agent, Params
 from data.command import UserError
@@ -41,6 +42,8 @@ class Checkpoints:
             "preservation_policy": training.preservation_policies.LatestN(KEEP),
             "save_decision_policy": training.save_decision_policies.FixedIntervalPolicy(1),
         }
+        # Orbax logs, with tracebacks, every error that it also raises.
+        logging.set_verbosity(logging.FATAL)
         self._folder = run / "checkpoints"
         self._checkpointer = training.Checkpointer(
             str(self._folder.resolve()), cleanup_tmp_directories=True, **policies

@@ -24,7 +24,9 @@ class LSTM:
 
     def cost(self, window: int) -> Part:
         """One product of the input and one of the hidden state per layer; the window does not matter."""
-        return dense(2 * self.width, 4 * self.width) * self.layers
+        # The gates and states: 4 sums of products, 2 resets, 4 products and sums, and the non-linearities.
+        gates = Part(0, 20 * self.width)
+        return (dense(2 * self.width, 4 * self.width) + gates) * self.layers
 
     def module(self, dtype: jnp.dtype) -> nn.Module:
         """The Flax module: (x_BxTxD, first_BxT, carry) to (y_BxTxD, carry)."""
