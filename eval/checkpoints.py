@@ -93,7 +93,8 @@ def _games(
         path.unlink(missing_ok=True)
         _write(mark, played_by)
     wanted = range(config.seed, config.seed + config.episodes)
-    kept = [game for game in read_games(path) if game.seed in wanted] if path.exists() else []
+    # Also those beyond `wanted`: a shorter evaluation does not make a longer one forget its games.
+    kept = read_games(path) if path.exists() else []
     missing = sorted(set(wanted) - {game.seed for game in kept})
     done = list(kept)
     # Also when interrupted: the games that ended are kept.

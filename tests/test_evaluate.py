@@ -76,6 +76,10 @@ def test_measured_again_nothing_is_played_and_nothing_changes(
     assert evaluate(config, progress=False) == rows
 
 
+def test_measuring_the_loss_alone_forgets_no_games(config: EvalConfig, rows: list[ResultRow]) -> None:
+    assert evaluate(dataclasses.replace(config, episodes=0), progress=False) == rows
+
+
 def test_an_interrupted_evaluation_plays_only_what_is_missing(
     config: EvalConfig, rows: list[ResultRow], tmp_path: Path
 ) -> None:
