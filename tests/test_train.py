@@ -331,7 +331,7 @@ def test_every_field_of_a_configuration_is_read(kind: type) -> None:
 def test_a_preset_is_a_set_of_options_that_others_override() -> None:
     assert expand(["bc", "--seed", "1"]) == ["bc", "--seed", "1"]
     for name, preset in PRESETS.items():
-        assert expand(["bc", "--seed", "1", "--preset", name]) == ["bc", *preset.options, "--seed", "1"]
+        assert expand(["bc", "--seed", "1", "--preset", name]) == ["bc", *preset.options.split(), "--seed", "1"]
     with pytest.raises(UserError, match="no preset 'none'"):
         expand(["bc", "--preset", "none"])
 
@@ -339,7 +339,7 @@ def test_a_preset_is_a_set_of_options_that_others_override() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_a_valid_configuration(name: str) -> None:
     required = ["--store", "s", "--run", "r", "--agent", AGENT, "--flops", "1e15"]
-    parsed = tyro.cli(tyro.conf.OmitArgPrefixes[TrainConfig], args=[*PRESETS[name].options, *required])
+    parsed = tyro.cli(tyro.conf.OmitArgPrefixes[TrainConfig], args=[*PRESETS[name].options.split(), *required])
     assert (parsed.agent, parsed.flops) == (AGENT, (1e15,))
 
 

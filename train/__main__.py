@@ -31,7 +31,7 @@ def bc(config: tyro.conf.OmitArgPrefixes[TrainConfig]) -> None:
 def presets() -> None:
     """Show the known settings: what they are for, and the options that each stands for."""
     for name, preset in PRESETS.items():
-        print(f"{name}: {preset.about}\n  python -m train bc --store STORE --run RUN {' '.join(preset.options)}")
+        print(f"{name}: {preset.about}\n  python -m train bc --store STORE --run RUN {preset.options}")
 
 
 if __name__ == "__main__":

@@ -9,31 +9,18 @@ from data.command import UserError
 class Preset:
     """Options, and what they are good for. Options that follow on the command line win."""
 
-    options: tuple[str, ...]
+    options: str
     about: str
     """What it trains, how long it takes, and what to expect."""
 
 
 PRESETS = {
     "cpu": Preset(
-        (
-            "--agent",
-            "nethack/lstm/256",
-            "--dropout",
-            "0.15",
-            "--flops",
-            "1e13",
-            "2e13",
-            "4e13",
-            "6e13",
-            "9e13",
-            "1.2e14",
-            "1.8e14",
-        ),
+        "--agent nethack/lstm/256 --dropout 0.15 --flops 1e13 2e13 4e13 6e13 9e13 1.2e14 1.8e14",
         "The best of 20 minutes on 2 cores, on millions of steps: about 23 million samples.",
     ),
     "paper": Preset(
-        ("--convention", "paper", "--lanes", "8192", "--window", "32", "--schedule", "constant", "--average", "0"),
+        "--convention paper --lanes 8192 --window 32 --schedule constant --average 0",
         "The paper's batch of 262,144 samples, FLOPs as 6 N per sample; name --agent nethack/paper/... and --flops."
         " Small budgets are a few hundred steps; for accelerators.",
     ),
@@ -49,4 +36,4 @@ def expand(words: list[str]) -> list[str]:
     if name not in PRESETS:
         raise UserError(f"no preset {name!r}: choose from {', '.join(PRESETS)} (`python -m train presets`)")
     rest = words[:place] + words[place + 2 :]
-    return [*rest[:1], *PRESETS[name].options, *rest[1:]]
+    return [*rest[:1], *PRESETS[name].options.split(), *rest[1:]]
