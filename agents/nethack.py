@@ -32,6 +32,12 @@ class NetHackAgent:
         """Kind of the core: `lstm` or `transformer`."""
         return self.core_config.kind
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the observation's arrays that it reads."""
+        inventory = isinstance(self.encoders, Deep) and self.encoders.inventory
+        return ("chars", "colors", "cursor", "prev_action", *(["inventory"] if inventory else []))
+
     def init(self, key: jax.Array) -> Any:
         """Fresh parameters, float32, by group."""
         samples = {
@@ -40,7 +46,7 @@ class NetHackAgent:
             "cursor": jnp.zeros((1, 1, 2), jnp.uint8),
             "prev_action": jnp.zeros((1, 1), jnp.uint8),
         }
-        if isinstance(self.encoders, Deep) and self.encoders.inventory:
+        if "inventory" in self.inputs:
             samples["inventory"] = jnp.zeros((1, 1, 55), jnp.int16)
         first = jnp.zeros((1, 1), bool)
         tree: Any = self._module().init(key, samples, first, self.initial_carry(1))["params"]

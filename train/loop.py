@@ -109,6 +109,9 @@ class Plan:
         """Check a configuration against its store and the ladder."""
         lanes_of_host(config.lanes)
         agent, store = prepare_agent(config), TrajectoryStore.open(config.store)
+        missing = set(agent.inputs) - set(store.manifest["observation"])
+        if missing:
+            raise UserError(f"{config.agent} reads the {', '.join(missing)}, which {config.store} does not hold")
         cost = agent.cost(config.window)
         flops = {name: cost.train_flops(name) for name in ("exact", "paper")}
         per_sample = flops[config.convention]
