@@ -73,7 +73,8 @@ def trained(store: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainConfi
 def steps_on(devices: int, store: Path, dropout: float = 0.0) -> tuple[list[float], TrainState]:
     """The losses of five steps on a mesh of so many devices, and the state after them."""
     mesh = jax.make_mesh((devices,), ("data",), (AxisType.Auto,), devices=jax.devices()[:devices])
-    agent, optimizer = find(AGENT), make_optimizer(Optimizer(), LANES * WINDOW, 100)
+    agent = find(AGENT)
+    optimizer = make_optimizer(Optimizer(lr=0.02, warmup_samples=0), LANES * WINDOW, 100)
     step = make_train_step(agent, optimizer, average=0.1, dropout=dropout, seed=0, mesh=mesh)
     state = init_state(agent, optimizer, jax.random.key(0), LANES, averaged=True)
     stream = batches(TrajectoryStore.open(store), "train", LANES, WINDOW, seed=0)
@@ -94,7 +95,7 @@ def test_one_device_and_eight_give_the_same_losses(store: Path) -> None:
         jax.device_get(state.average),
     )
     assert jax.tree.leaves(other.carry)[0].sharding.num_devices == 8
-    assert one[-1] < one[0]
+    assert one[-1] < one[0] - 0.3
 
 
 def test_dropout_changes_training(store: Path) -> None:
