@@ -19,6 +19,7 @@ from tqdm import tqdm
 from data.command import UserError
 from data.experts.game import SCREEN, Player, RandomPlayer, SeededChallenge
 from data.experts.nethack import NetHackExpert
+from data.files import sync
 from data.workers import SPAWN, follow_parent
 
 PLAYERS: dict[str, Callable[[int], Player]] = {"expert": NetHackExpert, "random": RandomPlayer}
@@ -216,9 +217,9 @@ def _play(task: _Task) -> GameResult:
     result = GameResult(seed, int(row["points"]), steps, int(row["turns"]), int(row["maxlvl"]), row["death"])
     (part / RESULT).write_text(json.dumps(asdict(result)) + "\n")
     for file in (*part.iterdir(), part):
-        _sync(file)
+        sync(file)
     part.rename(final)
-    _sync(task.out)
+    sync(task.out)
     return result
 
 
@@ -245,15 +246,6 @@ def _check_whole(file: Path) -> None:
     with bz2.open(file) as stream:
         while stream.read(1 << 20):
             pass
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file's bytes, or a folder's names, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read_result(folder: Path) -> GameResult:

@@ -24,6 +24,7 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 
 from data import codec, spec
 from data.command import UserError
+from data.files import sync
 
 FORMAT, VERSION = "isoplay-store", 1
 CHUNK_STEPS = 256
@@ -241,9 +242,9 @@ class StoreWriter:
             lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in self._manifest().items()]
             _write(self._scratch / _MANIFEST, "{\n" + ",\n".join(lines) + "\n}\n")
             (self._scratch / _LOCK).unlink()
-            _sync(self._scratch)
+            sync(self._scratch)
             self._scratch.rename(self.path)
-            _sync(self.path.parent)
+            sync(self.path.parent)
         except OSError as error:
             raise self._cannot_write(error) from error
 
@@ -256,7 +257,7 @@ class StoreWriter:
         shards = []
         for number, records in enumerate(self._shard_records):
             path = self._scratch / _shard_name(number)
-            _sync(path)
+            sync(path)
             facts = {"name": path.name, "records": records, "bytes": path.stat().st_size}
             shards.append(facts | {"sha256": file_sha256(path)})
         return {
@@ -472,16 +473,7 @@ def _shard_name(number: int) -> str:
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text)
-    _sync(path)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file's bytes, or a folder's names, are on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(path)
 
 
 @contextmanager

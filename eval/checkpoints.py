@@ -8,6 +8,7 @@ from pathlib import Path
 from agents.nethack import NetHackAgent
 from agents.spec import Params
 from data.command import UserError
+from data.files import replace_text
 from data.store import TrajectoryStore
 from data.stream import dev_batches
 from eval.bootstrap import Interval, mean_interval
@@ -44,7 +45,8 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
         params = load_budget(config.run, budget, agent)
         loss = _loss(folder / "loss.json", agent, params, store, budget)
         games = _games(games_of(config.run, budget.flops), agent, params, config, budget, progress=progress)
-        _write(folder / "row.json", asdict(_row(config, trained, described, budget, loss, games)))
+        row = _row(config, trained, described, budget, loss, games)
+        replace_text(folder / "row.json", json.dumps(asdict(row), indent=1))
     rows = [
         ResultRow(**json.loads(path.read_text()))
         for path in (config.run / "budgets" / budget_name(budget.flops) / "row.json" for budget in passed)
@@ -79,7 +81,7 @@ def _loss(path: Path, agent: NetHackAgent, params: Params, store: TrajectoryStor
             return LossRow(**kept["loss"])
     lanes = min(LANES, len(store.rows("dev")))
     loss = dev_loss(agent, params, dev_batches(store, lanes, WINDOW), lanes)
-    _write(path, {"digest": budget.digest, "loss": asdict(loss)})
+    replace_text(path, json.dumps({"digest": budget.digest, "loss": asdict(loss)}, indent=1))
     return loss
 
 
@@ -91,7 +93,7 @@ def _games(
     played_by = {"digest": budget.digest, "protocol": config.protocol}
     if not (mark.exists() and json.loads(mark.read_text()) == played_by):
         path.unlink(missing_ok=True)
-        _write(mark, played_by)
+        replace_text(mark, json.dumps(played_by, indent=1))
     wanted = range(config.seed, config.seed + config.episodes)
     # Also those beyond `wanted`: a shorter evaluation does not make a longer one forget its games.
     kept = read_games(path) if path.exists() else []
@@ -152,9 +154,3 @@ def _row(
         config_hash=config_hash(trained),
         version=described["version"],
     )
-
-
-def _write(path: Path, values: dict) -> None:
-    scratch = path.with_suffix(path.suffix + ".tmp")
-    scratch.write_text(json.dumps(values, indent=1))
-    scratch.replace(path)

@@ -2,10 +2,13 @@
 
 import csv
 import dataclasses
+import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from data.files import replace_text
 
 
 @dataclass(frozen=True)
@@ -58,17 +61,9 @@ NAMES = tuple(field.name for field in dataclasses.fields(ResultRow))
 def write_rows(path: Path, rows: Iterable[ResultRow]) -> None:
     """Write `path` (jsonl) and the same rows as CSV beside it, each replaced atomically."""
     records = [dataclasses.asdict(row) for row in rows]
-    _replace(path, "".join(json.dumps(record) + "\n" for record in records))
-    table = path.with_suffix(".csv")
-    scratch = table.with_suffix(".csv.tmp")
-    with scratch.open("w", newline="") as file:
-        writer = csv.DictWriter(file, NAMES)
-        writer.writeheader()
-        writer.writerows(records)
-    scratch.replace(table)
-
-
-def _replace(path: Path, text: str) -> None:
-    scratch = path.with_name(path.name + ".tmp")
-    scratch.write_text(text)
-    scratch.replace(path)
+    replace_text(path, "".join(json.dumps(record) + "\n" for record in records))
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, NAMES)
+    writer.writeheader()
+    writer.writerows(records)
+    replace_text(path.with_suffix(".csv"), table.getvalue())

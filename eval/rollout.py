@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from agents.spec import Agent, Carry, Params
+from data.files import replace_text
 from data.workers import SPAWN
 from eval.envs import NetHackVector
 from eval.games import CHARACTER, GameRow, Scripted, enlist, play_scripted_game
@@ -130,9 +131,7 @@ def play_scripted(
 
 def write_games(path: Path, rows: Iterable[GameRow]) -> None:
     """Write one JSON object per game to `path`, replaced atomically."""
-    scratch = path.with_name(path.name + ".tmp")
-    scratch.write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows))
-    scratch.replace(path)
+    replace_text(path, "".join(json.dumps(asdict(row)) + "\n" for row in rows))
 
 
 def read_games(path: Path) -> list[GameRow]:

@@ -19,6 +19,7 @@ from tyro.conf import Positional
 
 from data.collect import collect
 from data.command import UserError
+from data.files import replace_text
 from data.nld import import_nld
 from data.store import TrajectoryStore
 from eval.bootstrap import Interval, mean_interval
@@ -136,7 +137,7 @@ def claim(folder: Path, preset: str, store: Path | None) -> None:
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty and holds no study: choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(values))
+    replace_text(path, json.dumps(values))
 
 
 def each(runs: Mapping[str, Path], name: str) -> Iterator[tuple[str, Path]]:
@@ -160,7 +161,7 @@ class Stages:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - begin
-            self._path.write_text(json.dumps(self.seconds, indent=1))
+            replace_text(self._path, json.dumps(self.seconds, indent=1))
 
 
 def describe(

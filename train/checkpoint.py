@@ -14,6 +14,7 @@ from absl import logging
 
 from agents.spec import Agent, Params
 from data.command import UserError
+from data.files import replace_text
 
 KEEP = 2
 """Checkpoints kept for resuming: the newest, and the one before it should the newest be damaged."""
@@ -87,9 +88,7 @@ def save_budget(run: Path, params: Params, facts: dict[str, Any]) -> Budget:
     folder.mkdir(parents=True, exist_ok=True)
     with _disk(folder):
         ocp.v1.save(str((folder / "params").resolve()), params, overwrite=True)
-        scratch = folder / "budget.json.tmp"
-        scratch.write_text(json.dumps(dataclasses.asdict(budget), indent=1))
-        scratch.replace(folder / "budget.json")
+        replace_text(folder / "budget.json", json.dumps(dataclasses.asdict(budget), indent=1))
     return budget
 
 

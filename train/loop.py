@@ -17,6 +17,7 @@ from tqdm import tqdm
 from agents.ladder import find
 from agents.nethack import NetHackAgent
 from data.command import Deferred, UserError
+from data.files import replace_text
 from data.spec import Batch
 from data.store import TrajectoryStore
 from data.stream import batches
@@ -184,9 +185,7 @@ def write_config(config: TrainConfig, plan: Plan) -> None:
     if config.run.is_dir() and any(config.run.iterdir()):
         raise UserError(f"{config.run} is not empty and no run: choose another --run")
     config.run.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text(json.dumps(values, indent=1))
-    scratch.replace(path)
+    replace_text(path, json.dumps(values, indent=1))
 
 
 def place(plan: Plan, config: TrainConfig, optimizer: Any, mesh: jax.sharding.Mesh) -> TrainState:

@@ -13,6 +13,8 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from data.files import replace_text
+
 
 @dataclass(frozen=True)
 class MetricsRow:
@@ -49,9 +51,7 @@ class MetricsWriter:
         path = run / "metrics.jsonl"
         rows = read_metrics(run)
         kept = "".join(json.dumps(row) + "\n" for row in rows if row["step"] <= step)
-        scratch = path.with_suffix(".tmp")
-        scratch.write_text(kept)
-        scratch.replace(path)
+        replace_text(path, kept)
         self._file = path.open("a")
         self._events = EventFileWriter(str(run))
         # Tells TensorBoard to drop what an earlier session logged at later steps.
