@@ -68,11 +68,12 @@ def ladder() -> dict[str, NetHackAgent]:
     for size, (width, layers, *thin) in NETHACK_LSTM.items():
         features, cell, text, view, screen = thin
         encoders = Thin(features, cell, text, view=bool(view), screen=screen)
-        agents.append(NetHackAgent(f"nethack/lstm/{size}", encoders, LSTM(width, layers)))
+        agents.append(NetHackAgent(f"nethack/lstm/{size}", encoders, LSTM(width, layers), prompts=True))
     for size, (width, layers, head, *thin) in NETHACK_TRANSFORMER.items():
         features, cell, text, view, screen = thin
         encoders = Thin(features, cell, text, view=bool(view), screen=screen)
-        agents.append(NetHackAgent(f"nethack/transformer/{size}", encoders, Transformer(width, layers, head=head)))
+        core = Transformer(width, layers, head=head)
+        agents.append(NetHackAgent(f"nethack/transformer/{size}", encoders, core, prompts=True))
     for size, (width, layers) in NETHACK_PAPER.items():
         core = Transformer(width, layers, spare_row=True)
         agents.append(NetHackAgent(f"nethack/paper/{size}", Deep(), core))

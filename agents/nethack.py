@@ -11,10 +11,8 @@ from agents.cores.lstm import LSTM
 from agents.cores.transformer import Transformer
 from agents.cost import Cost, Group, dense, norm
 from agents.encoders import Deep, Thin
+from agents.prompt import ACTIONS, PromptHead, no_prompts, prompt_cost
 from agents.spec import Dropout
-
-ACTIONS = 121
-"""NLE's full action list."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +22,8 @@ class NetHackAgent:
     name: str
     encoders: Thin | Deep
     core_config: LSTM | Transformer
+    prompts: bool = False
+    """Also point at the keys that a prompt offers (`agents.prompt`)."""
     dtype: str = "float32"
     """Dtype of the computation; parameters and logits are float32."""
 
@@ -53,8 +53,9 @@ class NetHackAgent:
         return {**tree.pop("encoders"), **tree}
 
     def initial_carry(self, lanes: int) -> Any:
-        """The core's carry before anything was seen, leading axis `lanes`."""
-        return self.core_config.initial_carry(lanes, jnp.dtype(self.dtype))
+        """The core's carry and the memory of prompts before anything was seen, leading axis `lanes`."""
+        core = self.core_config.initial_carry(lanes, jnp.dtype(self.dtype))
+        return core, no_prompts(lanes) if self.prompts else ()
 
     def apply(
         self,
@@ -66,7 +67,7 @@ class NetHackAgent:
     ) -> tuple[jax.Array, Any]:
         """Logits float32 [B, T, 121] and the carry after the window."""
         encoders = {name: params[name] for name in self.encoders.parts()}
-        rest = {name: params[name] for name in ("mixer", "core", "head")}
+        rest = {name: params[name] for name in ("mixer", "core", "head", *(["prompt"] if self.prompts else []))}
         tree = {"params": {"encoders": encoders, **rest}}
         rngs = None if dropout is None else {"dropout": dropout.key}
         rate = 0.0 if dropout is None else dropout.rate
@@ -86,6 +87,8 @@ class NetHackAgent:
             Group("core", self.core_config.cost(window), True),
             Group("head", dense(width, ACTIONS), True),
         ]
+        if self.prompts:
+            groups.append(Group("prompt", prompt_cost(width), True))
         return Cost(tuple(groups))
 
     def _module(self) -> "Network":
@@ -111,9 +114,16 @@ class Network(nn.Module):
             jnp.concatenate([noisy(features), action], axis=-1)
         )
         core = config.core_config.module(dtype)
-        y_BxTxD, carry = core(noisy(x).reshape(lanes, steps, -1), first_BxT, carry)
-        logits = nn.Dense(ACTIONS, dtype=dtype, name="head")(noisy(y_BxTxD))
-        return logits.astype(jnp.float32), carry
+        core_carry, memory = carry
+        y_BxTxD, core_carry = core(noisy(x).reshape(lanes, steps, -1), first_BxT, core_carry)
+        y_BxTxD = noisy(y_BxTxD)
+        logits = nn.Dense(ACTIONS, dtype=dtype, name="head")(y_BxTxD)
+        if config.prompts:
+            prompt = PromptHead(name="prompt")
+            message_BxTxC = observation["chars"][:, :, 0]
+            offer, memory = prompt(y_BxTxD, message_BxTxC, observation["prev_action"], first_BxT, memory)
+            logits += offer
+        return logits.astype(jnp.float32), (core_carry, memory)
 
 
 class Mixer(nn.Module):

@@ -38,14 +38,19 @@ def exit_with(parse: Callable[[], Callable[[], Any]]) -> NoReturn:
     """Parse the command line into a call, make the call and exit.
 
     Exit codes: 0 done (or what the call returns); 2 a `UserError`, a full disk or a bad option, each one line on
-    stderr; 130 interrupted. Anything else is a bug and keeps its traceback.
+    stderr; 130 interrupted, 141 a closed pipe. Anything else is a bug and keeps its traceback.
     """
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = _in_one_line(parse)()
+        sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:
+        # The reader of a pipe (`| head`) has seen enough. Python writes what it still holds as it ends: to nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

@@ -5,6 +5,7 @@ L lanes of a group, A actions.
 
 import ctypes
 import json
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -173,7 +174,9 @@ class _Progress:
     """A bar of finished games on stderr, with steps per second and the time left."""
 
     def __init__(self, games: int, shown: bool) -> None:
-        self._bar = tqdm(total=games, unit="game", miniters=0, disable=not shown)
+        # A log gets a line every ten seconds.
+        interval = 0.5 if sys.stderr.isatty() else 10.0
+        self._bar = tqdm(total=games, unit="game", miniters=0, mininterval=interval, disable=not shown)
         self._steps = 0
         self._start = time.perf_counter()
 

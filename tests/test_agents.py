@@ -1,5 +1,7 @@
 """Every agent: the past only, forgetting at episode starts, and one step equal to a window."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,8 +18,8 @@ from data.command import UserError
 
 THIN = Thin(width=8, cell=2, text=2, view=True)
 AGENTS = [
-    NetHackAgent("test/lstm", THIN, LSTM(16, layers=2)),
-    NetHackAgent("test/transformer", THIN, Transformer(16, 2, head=8, context=5)),
+    NetHackAgent("test/lstm", THIN, LSTM(16, layers=2), prompts=True),
+    NetHackAgent("test/transformer", THIN, Transformer(16, 2, head=8, context=5), prompts=True),
     NetHackAgent("test/screen", Thin(width=8, cell=2, text=2, screen=4), LSTM(16)),
     NetHackAgent("test/deep", Deep(inventory=True), Transformer(64, 1, context=4, spare_row=True)),
 ]
@@ -134,14 +136,14 @@ def test_dropout_is_noise_of_its_key_alone(agent, params) -> None:
 
 def test_bfloat16_computes_nearly_the_same() -> None:
     agent = AGENTS[0]
-    half = NetHackAgent(agent.name, agent.encoders, agent.core_config, "bfloat16")
+    half = dataclasses.replace(agent, dtype="bfloat16")
     params, observation, first = agent.init(jax.random.key(0)), screens(10, agent), starts()
     a, _ = agent.apply(params, observation, first, agent.initial_carry(LANES))
     # Flax's LayerNorm mixes bfloat16 with its float32 statistics.
     with jax.numpy_dtype_promotion("standard"):
         b, carry = half.apply(params, observation, first, half.initial_carry(LANES))
     assert b.dtype == jnp.float32
-    assert {x.dtype for x in jax.tree.leaves(carry)} == {jnp.dtype("bfloat16")}
+    assert {x.dtype for x in jax.tree.leaves(carry[0])} == {jnp.dtype("bfloat16")}
     assert 0 < float(jnp.abs(a - b).max()) < 0.1
 
 

@@ -170,6 +170,16 @@ def test_after_a_kill_the_next_import_starts_clean(many: Path, tmp_path: Path) -
     assert run("verify", path)[0] == 0
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(store: Path) -> None:
+    process = start("info", store)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(timeout=60) == 128 + signal.SIGPIPE
+
+
 def test_looking_at_a_store_does_not_load_jax(store: Path) -> None:
     script = f"import sys, data.__main__ as m; m.info(__import__('pathlib').Path({str(store)!r}))();"
     script += "sys.exit('jax' in sys.modules or 'grain' in sys.modules)"
