@@ -112,5 +112,23 @@ def verify(store: Positional[Path]) -> int:
     return int(bool(faults))
 
 
+@app.command
+@deferred
+def bench(folder: Positional[Path], seconds: float = 4.0, rounds: int = 3) -> None:
+    """Measure the data layer beside NLE's own loader and converter, on one's own games; print the ratios.
+
+    Args:
+        folder: Folder of recordings in NLE's layout: *.ttyrec*.bz2 and xlogfiles one folder down.
+        seconds: How long each loader runs at a time.
+        rounds: How often each loader runs; medians count.
+    """
+    from data.bench import bench, memory
+
+    print(f"{'what (beside what)':44} {'ours':>12} {'theirs':>12} {'unit':14} {'ratio':>8} goal")
+    for line in bench(folder, seconds, rounds):
+        print(line, flush=True)
+    print(memory())
+
+
 if __name__ == "__main__":
     exit_with(lambda: app.cli(prog="python -m data", description=__doc__))

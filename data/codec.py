@@ -1,92 +1,178 @@
-"""Consecutive steps of an episode to bytes and back: frames as differences, columns apart, zstd.
+"""Consecutive steps of an episode to bytes and back: changed cells, columns apart, zstd.
 
-A record is a header (magic, checksum of all that follows, number of steps, compressed size of each column)
-and four zstd frames: screens, cursors, actions, scores. Of the screens only the first is kept whole; each
-other is the XOR with the one before, which is zero wherever nothing changed.
+A record is a header (magic, checksum of all that follows, number of steps, compressed size of each column) and
+a zstd frame for each column: what `data.screens` makes of the screens, then cursors, actions and scores.
 """
 
+import itertools
 import struct
 import threading
 import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import zstandard
 
-from data.spec import COLUMNS, ROWS, Steps
+from data import screens
+from data.spec import COLUMNS, NO_ACTION, ROWS, Steps
 
-CODEC = "xor-zstd-1"
+CODEC = "cells-zstd-1"
 """Name of this encoding, stored in the manifest."""
 
 MAX_STEPS = 4096
 """Most steps in one record, so that no header can ask for more memory than this."""
 
-CELLS = ROWS * COLUMNS
-FRAME_BYTES = 2 * CELLS
-STEP_BYTES = FRAME_BYTES + 2 + 1 + 4
-"""Bytes of one decoded step: screen and colours, cursor, action, score."""
-
-_MAGIC = b"ISO1"
-_HEADER = struct.Struct("<4sI5I")
-_COLUMN_BYTES = (FRAME_BYTES, 2, 1, 4)
-_LEVEL = 3
+_MAGIC = b"ISO2"
+_COLUMNS = (
+    ("base_S", "u1"), ("runs_S", "<u2"), ("run_Rx2", "u1"), ("cell_Cx2", "u1"), ("move_Sx2", "u1"), ("action_S", "u1"),
+    ("score_S", "<i4"),
+)  # fmt: skip
+"""In the order of the record; cursors and scores as differences from the step before."""
+_HEADER = struct.Struct(f"<4sI{2 + len(_COLUMNS)}I")
+_LEVEL = 6
 
 
 class CorruptChunk(Exception):
     """A record that isn't what `encode` wrote: cut short, altered, or something else altogether."""
 
 
-def encode(steps: Steps) -> bytes:
-    """Pack S consecutive steps of one episode, 1 <= S <= MAX_STEPS; dtypes as in `Steps`."""
+@dataclass(frozen=True)
+class Chunk:
+    """A record without its compression, checked: about 250 bytes a step, from which any step can be painted."""
+
+    steps: int
+    arrays: tuple[np.ndarray, ...]
+    """As `data.screens.paint` wants them: columns of screens, their segments, cursor_Sx2 and action_S, uint8."""
+    before: int
+    """The action before the first step; NO_ACTION at an episode's start."""
+
+    @cached_property
+    def where(self) -> tuple[int, ...]:
+        """What `data.screens.paint` wants of a chunk: the arrays' addresses, the action before."""
+        return (*(array.ctypes.data for array in self.arrays), self.before)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(array.nbytes for array in self.arrays)
+
+
+class Part(NamedTuple):
+    """Steps [start, stop) of a chunk, and the first of the batch's rows that they go to."""
+
+    chunk: Chunk
+    start: int
+    stop: int
+    row: int
+
+
+class Rows(NamedTuple):
+    """N rows of a batch."""
+
+    chars_Nx24x80: np.ndarray
+    """uint8, as all but the last."""
+    colors_Nx24x80: np.ndarray
+    cursor_Nx2: np.ndarray
+    prev_action_N: np.ndarray
+    action_N: np.ndarray
+    """int32."""
+
+
+def encode(steps: Steps, before: int = NO_ACTION) -> bytes:
+    """Pack S consecutive steps of one episode, 1 <= S <= MAX_STEPS, and the action before; dtypes as in `Steps`."""
     count = len(steps.action_S)
     if not 1 <= count <= MAX_STEPS:
         raise ValueError(f"a chunk holds 1 to {MAX_STEPS} steps, not {count}")
-    frames_SxF = np.empty((count, FRAME_BYTES), np.uint8)
-    frames_SxF[:, :CELLS] = steps.chars_Sx24x80.reshape(count, CELLS)
-    frames_SxF[:, CELLS:] = steps.colors_Sx24x80.reshape(count, CELLS)
-    changed = frames_SxF.view(np.uint64).copy()
-    changed[1:] ^= frames_SxF.view(np.uint64)[:-1]
-    scores = steps.score_S.astype("<i4", copy=False)
-    columns = (changed, steps.cursor_Sx2, steps.action_S, np.diff(scores, prepend=np.int32(0)))
+    words = (_words(np.ascontiguousarray(screen)) for screen in (steps.chars_Sx24x80, steps.colors_Sx24x80))
+    moved_Sx2 = np.diff(steps.cursor_Sx2, axis=0, prepend=np.zeros((1, 2), np.uint8))
+    gained_S = np.diff(steps.score_S.astype(np.int32, copy=False), prepend=np.int32(0))
+    columns = (*screens.changed_cells(*words), moved_Sx2, steps.action_S, gained_S)
     compressor = zstandard.ZstdCompressor(level=_LEVEL, write_content_size=True)
-    packed = [compressor.compress(column.tobytes()) for column in columns]
+    packed = [
+        compressor.compress(column.astype(dtype, copy=False).tobytes())
+        for column, (_, dtype) in zip(columns, _COLUMNS, strict=True)
+    ]
     body = b"".join(packed)
-    sizes = struct.pack("<5I", count, *map(len, packed))
+    sizes = struct.pack(f"<{2 + len(packed)}I", count, before, *map(len, packed))
     return struct.pack("<4sI", _MAGIC, zlib.crc32(body, zlib.crc32(sizes))) + sizes + body
 
 
-def decode(record: bytes) -> Steps:
-    """Unpack a record of `encode`; raises `CorruptChunk` unless every byte is as it was written.
+def unpack(record: bytes) -> Chunk:
+    """Undo the compression of a record; raises `CorruptChunk` unless every byte is as `encode` wrote it."""
+    return _unpacked(*_frames(record))
 
-    The arrays are read-only, so that callers may share them.
-    """
+
+def decode(record: bytes) -> Steps:
+    """All steps of a record, scores included; raises `CorruptChunk` as `unpack` does."""
+    count, before, frames = _frames(record)
+    chunk = _unpacked(count, before, frames)
+    rows = empty_rows(count)
+    paint([Part(chunk, 0, count, 0)], rows)
+    scores = np.frombuffer(_decompress(frames[-1], 4 * count, 4 * count), "<i4")
+    actions = rows.action_N.astype(np.uint8)
+    return Steps(*rows[:3], actions, np.cumsum(scores, dtype=np.int32))
+
+
+def empty_rows(count: int) -> Rows:
+    """Rows to paint into, of arbitrary content."""
+    chars, colors = (np.empty((count, ROWS, COLUMNS), np.uint8) for _ in range(2))
+    return Rows(chars, colors, np.empty((count, 2), np.uint8), np.empty(count, np.uint8), np.empty(count, np.int32))
+
+
+def paint(parts: Sequence[Part], rows: Rows) -> None:
+    """Fill rows, given as contiguous arrays, with the steps of chunks; the other rows stay as they are."""
+    count = len(rows.action_N)
+    for chunk, start, stop, row in parts:
+        if not (0 <= start <= stop <= chunk.steps and 0 <= row <= count - (stop - start)):
+            raise IndexError(f"steps [{start}, {stop}) of {chunk.steps} to row {row} of {count}")
+    table = np.array([(*part.chunk.where, *part[1:]) for part in parts], np.uint64).reshape(-1, 11)
+    screens.paint(table, _words(rows.chars_Nx24x80), _words(rows.colors_Nx24x80), *rows[2:])
+
+
+def _frames(record: bytes) -> tuple[int, int, list[memoryview]]:
+    """Number of steps, the action before and the zstd frames of a record whose checksum is right."""
     if len(record) < _HEADER.size:
         raise CorruptChunk(f"{len(record)} bytes are too few for a header")
-    magic, checksum, count, *sizes = _HEADER.unpack_from(record)
+    magic, checksum, count, before, *sizes = _HEADER.unpack_from(record)
     if magic != _MAGIC:
         raise CorruptChunk(f"it begins with {magic!r}, not {_MAGIC!r}")
     if len(record) != _HEADER.size + sum(sizes):
         raise CorruptChunk(f"{len(record)} bytes where its header says {_HEADER.size + sum(sizes)}")
-    if zlib.crc32(memoryview(record)[8:]) != checksum:
+    body = memoryview(record)
+    if zlib.crc32(body[8:]) != checksum:
         raise CorruptChunk("its checksum does not match")
     if not 1 <= count <= MAX_STEPS:
         raise CorruptChunk(f"it claims {count} steps")
-    start = _HEADER.size
-    columns = []
-    for size, width in zip(sizes, _COLUMN_BYTES, strict=True):
-        columns.append(_decompress(record[start : start + size], count * width))
-        start += size
-    changed = np.frombuffer(columns[0], np.uint64).reshape(count, -1)
-    frames_SxF = np.bitwise_xor.accumulate(changed, axis=0).view(np.uint8)
-    scores = np.cumsum(np.frombuffer(columns[3], "<i4"), dtype=np.int32)
-    frames_SxF.setflags(write=False)
-    scores.setflags(write=False)
-    return Steps(
-        frames_SxF[:, :CELLS].reshape(count, ROWS, COLUMNS),
-        frames_SxF[:, CELLS:].reshape(count, ROWS, COLUMNS),
-        np.frombuffer(columns[1], np.uint8).reshape(count, 2),
-        np.frombuffer(columns[2], np.uint8),
-        scores,
+    if before > NO_ACTION:
+        raise CorruptChunk(f"it claims the action {before}")
+    ends = itertools.accumulate(sizes, initial=_HEADER.size)
+    return count, before, [body[start:end] for start, end in itertools.pairwise(ends)]
+
+
+def _unpacked(count: int, before: int, frames: list[memoryview]) -> Chunk:
+    most = 2 * count * screens.CELLS
+    limits = ((count, count), (2 * count, 2 * count), (0, most), (0, most), (2 * count, 2 * count), (count, count))
+    base, runs, run, cell, move, action = (
+        np.frombuffer(_decompress(frame, *limit), dtype)
+        for frame, limit, (_, dtype) in zip(frames[:-1], limits, _COLUMNS[:-1], strict=True)
     )
+    if len(run) % 2 or len(cell) % 2:
+        raise CorruptChunk("half a run or half a cell")
+    run_Rx2, cell_Cx2 = run.reshape(-1, 2), cell.reshape(-1, 2)
+    begin = screens.segments(base, runs, run_Rx2, len(cell_Cx2))
+    if not len(begin):
+        raise CorruptChunk("its changed cells leave the screen")
+    cursor_Sx2 = np.cumsum(move.reshape(-1, 2), axis=0, dtype=np.uint8)
+    for array in (begin, cursor_Sx2):
+        array.setflags(write=False)
+    return Chunk(count, (base, runs, run_Rx2, cell_Cx2, begin, cursor_Sx2, action), before)
+
+
+def _words(screens_Sx24x80: np.ndarray) -> np.ndarray:
+    return screens_Sx24x80.reshape(-1, screens.CELLS).view(np.uint64)
 
 
 class _PerThread(threading.local):
@@ -99,12 +185,12 @@ class _PerThread(threading.local):
 _per_thread = _PerThread()
 
 
-def _decompress(packed: bytes, size: int) -> bytes:
-    """`packed` as exactly `size` bytes; the claimed size is checked before anything is allocated."""
+def _decompress(packed: memoryview, least: int, most: int) -> bytes:
+    """`packed` undone; the size that it claims is checked before anything is allocated."""
     try:
         claimed = zstandard.frame_content_size(packed)
-        if claimed != size:
-            raise CorruptChunk(f"a column claims {claimed} bytes instead of {size}")
+        if not least <= claimed <= most:
+            raise CorruptChunk(f"a column claims {claimed} bytes instead of {least} to {most}")
         return _per_thread.decompressor.decompress(packed)
     except zstandard.ZstdError as error:
         raise CorruptChunk(f"a column does not decompress ({error})") from error

@@ -213,7 +213,7 @@ def _convert(recording: Recording) -> Game:
     row, *others = recording.rows
     if others:
         raise _Unusable(DAMAGED, f"{len(recording.rows)} rows of the xlogfile have its name")
-    version = _version(recording.path)
+    version = version_of(recording.path)
     facts = _facts(row)
     seed = _seed(recording.path.parent)
     keys = scan(recording.path, version)
@@ -231,7 +231,8 @@ def _convert(recording: Recording) -> Game:
     )
 
 
-def _version(path: Path) -> int:
+def version_of(path: Path) -> int:
+    """The ttyrec version that a file name tells; records without key presses are refused."""
     text = path.name.removesuffix(".bz2").rpartition("ttyrec")[2]
     if text in ("", "1"):
         raise _Unusable(NO_KEYS, "ttyrec version 1 records screens alone")

@@ -10,33 +10,35 @@ import json
 import os
 import shutil
 import threading
-from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
 from data import codec, spec
+from data.cache import Cache
 from data.command import UserError
 from data.files import sync
 
-FORMAT, VERSION = "isoplay-store", 1
-CHUNK_STEPS = 256
+FORMAT, VERSION = "isoplay-store", 2
+CHUNK_STEPS = 1024
 """Steps in each chunk of an episode but its last."""
 
-CACHE_BYTES = 1 << 28
-"""Default bound on decoded chunks held in memory; `TrajectoryStore.reserve` raises it."""
+CACHE_BYTES = 1 << 24
+"""Default bound on unpacked chunks held in memory; `TrajectoryStore.reserve` raises it."""
 
 SHARD_BYTES = 1 << 29
 """A shard is closed once it holds this much."""
 
 Split = Literal["train", "dev"]
+
+T = TypeVar("T", codec.Chunk, spec.Steps)
 
 _MANIFEST, _TABLE, _LOCK = "manifest.json", "episodes.jsonl", ".lock"
 _REQUIRED = {
@@ -108,7 +110,7 @@ def pack(pieces: Iterable[spec.Steps], *, score: float, source: str, **facts: An
     chunks: list[bytes] = []
     actions, cursors, scores = [], [], []
     for steps in pieces:
-        chunks.append(codec.encode(steps))
+        chunks.append(codec.encode(steps, actions[-1][-1] if actions else spec.NO_ACTION))
         actions.append(steps.action_S.copy())
         cursors.append(steps.cursor_Sx2.copy())
         scores.append(steps.score_S.astype("<i4"))
@@ -293,13 +295,11 @@ class TrajectoryStore:
         self.path, self.manifest, self.episodes = path, manifest, episodes
         self._readers: dict[int, ArrayRecordReader] = {}
         self._lock = threading.Lock()
-        self._decoded: OrderedDict[tuple[int, int], Future[spec.Steps]] = OrderedDict()
-        self._cache_chunks = 1
-        self.reserve(cache_bytes)
+        self._chunks = Cache[codec.Chunk](cache_bytes, lambda chunk: chunk.nbytes)
 
     @classmethod
     def open(cls, path: str | Path, cache_bytes: int = CACHE_BYTES) -> "TrajectoryStore":
-        """Open the store at `path`; decoded chunks held for reuse stay below `cache_bytes`.
+        """Open the store at `path`; unpacked chunks held for reuse stay below `cache_bytes`.
 
         Sizes of shards are checked here and their content when it is read. `data.verify` checks all at once.
         """
@@ -310,9 +310,8 @@ class TrajectoryStore:
         return cls(path, manifest, read_table(path, manifest), cache_bytes)
 
     def reserve(self, cache_bytes: int) -> None:
-        """Let decoded chunks take up to `cache_bytes`, if that is more than they may already."""
-        chunk_bytes = self.manifest["chunk_steps"] * codec.STEP_BYTES
-        self._cache_chunks = max(self._cache_chunks, cache_bytes // chunk_bytes)
+        """Let unpacked chunks take up to `cache_bytes`, if that is more than they may already."""
+        self._chunks.allow(cache_bytes)
 
     @property
     def lengths(self) -> np.ndarray:
@@ -330,26 +329,25 @@ class TrajectoryStore:
             )
         return rows
 
-    def pieces(self, row: int, start: int, stop: int) -> Iterator[spec.Steps]:
-        """Steps [start, stop) of an episode chunk by chunk, as views that must not be written to."""
+    def parts(self, row: int, start: int, stop: int) -> Iterator[tuple[codec.Chunk, int, int]]:
+        """Steps [start, stop) of an episode, as chunks and the steps of each, for `codec.paint_into`."""
+        for chunk, lo, hi in self._places(row, start, stop):
+            yield self._chunks.get((row, chunk), self._load, codec.unpack, row, chunk), lo, hi
+
+    def read(self, row: int, start: int, stop: int) -> spec.Steps:
+        """Steps [start, stop) of the episode in `row`, with their scores, as new arrays."""
+        places = [*self._places(row, start, stop)] or [(0, 0, 0)]
+        pieces = [
+            spec.Steps(*(column[lo:hi] for column in self._load(codec.decode, row, chunk))) for chunk, lo, hi in places
+        ]
+        return spec.Steps(*(np.concatenate(column) for column in zip(*pieces, strict=True)))
+
+    def _places(self, row: int, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
         size = self.manifest["chunk_steps"]
         if not 0 <= start <= stop <= self.episodes[row].length:
             raise IndexError(f"steps [{start}, {stop}) of an episode of {self.episodes[row].length}")
-        while start < stop:
-            chunk, offset = divmod(start, size)
-            end = min(stop, (chunk + 1) * size)
-            steps = self._chunk(row, chunk)
-            yield spec.Steps(*(column[offset : offset + end - start] for column in steps))
-            start = end
-
-    def read(self, row: int, start: int, stop: int) -> spec.Steps:
-        """Steps [start, stop) of the episode in `row`, as arrays that must not be written to."""
-        pieces = list(self.pieces(row, start, stop))
-        if len(pieces) == 1:
-            return pieces[0]
-        if not pieces:
-            return spec.Steps(*(column[:0] for column in self._chunk(row, 0)))
-        return spec.Steps(*(np.concatenate(column) for column in zip(*pieces, strict=True)))
+        for chunk in range(start // size, -(-stop // size)):
+            yield chunk, max(0, start - chunk * size), min(size, stop - chunk * size)
 
     def records(self, row: int) -> list[bytes]:
         """The compressed chunks of an episode, unchecked."""
@@ -357,39 +355,16 @@ class TrajectoryStore:
         count = -(-episode.length // self.manifest["chunk_steps"])
         return self._read_records(episode.shard, range(episode.record, episode.record + count))
 
-    def _chunk(self, row: int, chunk: int) -> spec.Steps:
-        """A decoded chunk, from the cache or decoded now; threads that want the same one wait for it."""
-        key = row, chunk
-        with self._lock:
-            found = self._decoded.get(key)
-            if found is None:
-                mine = self._decoded[key] = Future()
-                while len(self._decoded) > self._cache_chunks:
-                    self._decoded.popitem(last=False)
-            else:
-                self._decoded.move_to_end(key)
-                mine = None
-        if found is not None:
-            return found.result()
-        assert mine is not None
-        try:
-            steps = self._decode(row, chunk)
-        except BaseException as error:
-            with self._lock:
-                self._decoded.pop(key, None)
-            mine.set_exception(error)
-            raise
-        mine.set_result(steps)
-        return steps
-
-    def _decode(self, row: int, chunk: int) -> spec.Steps:
+    def _load(self, read: Callable[[bytes], T], row: int, chunk: int) -> T:
+        """A chunk, read from disk by `codec.unpack` or `codec.decode`."""
         episode, size = self.episodes[row], self.manifest["chunk_steps"]
         try:
             [record] = self._read_records(episode.shard, [episode.record + chunk])
-            steps = codec.decode(record)
+            steps = read(record)
             expected = min(size, episode.length - chunk * size)
-            if len(steps.action_S) != expected:
-                raise codec.CorruptChunk(f"{len(steps.action_S)} steps instead of {expected}")
+            count = steps.steps if isinstance(steps, codec.Chunk) else len(steps.action_S)
+            if count != expected:
+                raise codec.CorruptChunk(f"{count} steps instead of {expected}")
         except codec.CorruptChunk as error:
             name = f"chunk {chunk} of episode {episode.id} in {self.path / _shard_name(episode.shard)}"
             raise DamagedStore(self.path, f"{name}: {error}") from error

@@ -2,6 +2,7 @@
 
 The training tape lays an epoch's episodes, shuffled, end to end and cuts the whole into one stretch per lane,
 equal to within a step; lane b reads its stretch a window at a time. Only an epoch's last window is padded.
+The window tape is for cores that carry nothing: windows in shuffled order, each alone.
 """
 
 from collections.abc import Sequence
@@ -91,9 +92,85 @@ class Tape:
         return lane * self._total // self.lanes, (lane + 1) * self._total // self.lanes
 
     def _shuffle(self, epoch: int) -> _Line:
-        # Raw bits of a counter-based generator: unlike `permutation`, NumPy keeps them the same for ever.
-        bits = np.random.Philox(np.random.SeedSequence([self.seed, epoch]))
-        return _line(np.argsort(bits.random_raw(len(self._lengths)), kind="stable"), self._lengths)
+        return _line(_shuffled(len(self._lengths), self.seed, epoch), self._lengths)
+
+
+class WindowTape:
+    """Another endless order of training: every window of every episode once an epoch, shuffled, each by itself.
+
+    Windows begin at multiples of `window` in their episode; an episode's last may be shorter, and so may an epoch's
+    last batch. The windows that begin in the same `chunk` steps of an episode are a run, so that what is unpacked
+    for one serves the others: an epoch's runs are shuffled, and the windows of every `pool` of them together.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int] | np.ndarray, lanes: int, window: int, seed: int, chunk: int, pool: int
+    ) -> None:
+        self.lanes, self.window, self.seed, self.pool = lanes, window, seed, pool
+        self._lengths = _checked(lengths, lanes, window)
+        each = max(1, chunk // window)
+        windows = -(-self._lengths // window)
+        runs = -(-windows // each)
+        self._row = np.repeat(np.arange(len(runs)), runs)
+        place = np.arange(len(self._row)) - np.repeat(np.cumsum(runs) - runs, runs)
+        self._begin = place * each
+        self._end = np.minimum(self._begin + each, windows[self._row])
+        self.steps_per_epoch = -(-int(windows.sum()) // lanes)
+        self._epoch = lru_cache(maxsize=2)(self._shuffle)
+        self._pool = lru_cache(maxsize=4)(self._shuffle_pool)
+
+    def at(self, step: int, lanes: range | None = None) -> list[Slice]:
+        """The slices of the batch of `step`, for all lanes or a block of them; lane numbers stay global."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        block = range(self.lanes) if lanes is None else lanes
+        lo, hi = place * self.lanes + block.start, place * self.lanes + block.stop
+        windows = zip(block, self._windows(epoch, lo, hi).tolist(), strict=False)
+        return [Slice(lane, 0, row, start, stop, True) for lane, (row, start, stop) in windows]
+
+    def samples(self, step: int) -> int:
+        """How many samples the batches before `step` hold, padding left out."""
+        epochs, place = divmod(step, self.steps_per_epoch)
+        _, firsts, steps = self._epoch(epochs)
+        window = place * self.lanes
+        pool = int(np.searchsorted(firsts, window, side="right")) - 1
+        within = self._pool(epochs, pool)[: window - int(firsts[pool])]
+        return epochs * int(self._lengths.sum()) + int(steps[pool]) + int((within[:, 2] - within[:, 1]).sum())
+
+    def _windows(self, epoch: int, lo: int, hi: int) -> np.ndarray:
+        """Row, start and stop of windows [lo, hi) of an epoch, int64 [windows, 3]; fewer past the epoch's end."""
+        _, firsts, _ = self._epoch(epoch)
+        pools = range(int(np.searchsorted(firsts, lo, side="right")) - 1, int(np.searchsorted(firsts, hi)))
+        found = [self._pool(epoch, pool)[max(0, lo - firsts[pool]) : max(0, hi - firsts[pool])] for pool in pools]
+        return np.concatenate([np.zeros((0, 3), np.int64), *found])
+
+    def _shuffle(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Runs in order; and before each pool and after the last, how many windows and how many steps there are."""
+        order = _shuffled(len(self._row), self.seed, epoch)
+        windows = (self._end - self._begin)[order]
+        steps = (np.minimum(self._end * self.window, self._lengths[self._row]) - self._begin * self.window)[order]
+        starts = np.arange(0, len(order), self.pool)
+
+        def before(counts: np.ndarray) -> np.ndarray:
+            return np.append(0, np.cumsum(np.add.reduceat(counts, starts)))
+
+        return order, before(windows), before(steps)
+
+    def _shuffle_pool(self, epoch: int, pool: int) -> np.ndarray:
+        """Row, start and stop, int64 [windows, 3], of a pool's windows in order."""
+        order, firsts, _ = self._epoch(epoch)
+        if pool + 1 >= len(firsts):
+            return np.zeros((0, 3), np.int64)
+        runs = order[pool * self.pool : (pool + 1) * self.pool]
+        count = self._end[runs] - self._begin[runs]
+        row = np.repeat(self._row[runs], count)
+        begin = np.repeat(self._begin[runs] - np.cumsum(count) + count, count) + np.arange(len(row))
+        stop = np.minimum((begin + 1) * self.window, self._lengths[row])
+        return np.stack([row, begin * self.window, stop], axis=1)[_shuffled(len(row), self.seed, epoch, 1 + pool)]
+
+
+def _shuffled(count: int, *seed: int) -> np.ndarray:
+    # Raw bits of a counter-based generator: unlike `permutation`, NumPy keeps them the same for ever.
+    return np.argsort(np.random.Philox(np.random.SeedSequence(seed)).random_raw(count), kind="stable")
 
 
 class FixedTape:

@@ -1,12 +1,14 @@
+import struct
 import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+import zstandard
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data import codec
-from data.spec import Steps
+from data.spec import NO_ACTION, Steps
 
 
 def random_steps(seed: int, count: int, changes: int = 30) -> Steps:
@@ -34,7 +36,8 @@ def assert_same(left: Steps, right: Steps) -> None:
         np.testing.assert_array_equal(a, b, err_msg=name)
 
 
-@given(st.integers(0, 2**32), st.integers(1, 40), st.integers(0, 500))
+@settings(deadline=None)  # the first call compiles
+@given(st.integers(0, 2**32), st.integers(1, 300), st.integers(0, 500))
 def test_what_was_encoded_is_decoded(seed: int, count: int, changes: int) -> None:
     steps = random_steps(seed, count, changes)
     assert_same(codec.decode(codec.encode(steps)), steps)
@@ -77,7 +80,7 @@ def test_a_wrong_count_is_refused_before_memory_is_taken(count: int) -> None:
 
 def test_a_column_that_is_not_zstd_is_refused() -> None:
     record = bytearray(codec.encode(random_steps(1, 8, 5)))
-    record[codec._HEADER.size + 8 : codec._HEADER.size + 40] = b"x" * 32
+    record[codec._HEADER.size : codec._HEADER.size + 8] = b"x" * 8
     with pytest.raises(codec.CorruptChunk):
         codec.decode(sealed(bytes(record)))
 
@@ -94,3 +97,92 @@ def test_a_chunk_of_an_impossible_size_is_not_written(count: int) -> None:
     )
     with pytest.raises(ValueError, match="a chunk holds"):
         codec.encode(steps)
+
+
+def screens_with_a_menu() -> Steps:
+    """A menu covers a quarter of the screen again and again, and what was there comes back."""
+    steps = random_steps(3, 400, changes=2)
+    for step in range(400):
+        if step % 7 in (3, 4):
+            steps.chars_Sx24x80[step, :, 40:60] = ord("a") + step % 7
+            steps.colors_Sx24x80[step, :, 40:60] = 7
+    return steps
+
+
+def test_a_screen_that_comes_back_costs_next_to_nothing() -> None:
+    steps = screens_with_a_menu()
+    record = codec.encode(steps)
+    assert_same(codec.decode(record), steps)
+    cells = codec.unpack(record).arrays[3]
+    pages = sum(step % 7 in (3, 4) for step in range(400))
+    # Each page is written once; the noise beside it, and one whole screen in every segment, are the rest.
+    assert len(cells) < pages * 24 * 20 + 400 * 8 + 7 * 24 * 80
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_any_steps_of_a_chunk_are_painted_anywhere(data: st.DataObject) -> None:
+    steps = screens_with_a_menu()
+    chunk = codec.unpack(codec.encode(steps, before=5))
+    rows = codec.empty_rows(60)
+    rows.chars_Nx24x80[:] = 9
+    start = data.draw(st.integers(0, 400))
+    stop = data.draw(st.integers(start, min(400, start + 60)))
+    row = data.draw(st.integers(0, 60 - (stop - start)))
+    codec.paint([codec.Part(chunk, start, stop, row)], rows)
+    there, here = slice(row, row + stop - start), slice(start, stop)
+    np.testing.assert_array_equal(rows.chars_Nx24x80[there], steps.chars_Sx24x80[here])
+    np.testing.assert_array_equal(rows.colors_Nx24x80[there], steps.colors_Sx24x80[here])
+    np.testing.assert_array_equal(rows.cursor_Nx2[there], steps.cursor_Sx2[here])
+    np.testing.assert_array_equal(rows.action_N[there], steps.action_S[here])
+    np.testing.assert_array_equal(rows.prev_action_N[there], np.r_[5, steps.action_S][here])
+    assert (np.delete(rows.chars_Nx24x80, there, axis=0) == 9).all()
+
+
+@pytest.mark.parametrize("part", [(-1, 3, 0), (5, 4, 0), (0, 401, 0), (0, 10, 51), (0, 61, 0), (0, 1, -1)])
+def test_what_does_not_exist_is_not_painted(part: tuple[int, int, int]) -> None:
+    chunk = codec.unpack(codec.encode(random_steps(0, 400)))
+    with pytest.raises(IndexError):
+        codec.paint([codec.Part(chunk, *part)], codec.empty_rows(60))
+
+
+def packed(columns: list[bytes]) -> bytes:
+    """A record with a right checksum, made of these columns."""
+    frames = [zstandard.ZstdCompressor().compress(column) for column in columns]
+    sizes = struct.pack(f"<{2 + len(frames)}I", len(columns[0]), NO_ACTION, *map(len, frames))
+    return sealed(b"ISO2" + bytes(4) + sizes + b"".join(frames))
+
+
+def columns_of(record: bytes) -> list[bytes]:
+    _, _, frames = codec._frames(record)
+    return [zstandard.ZstdDecompressor().decompress(frame) for frame in frames]
+
+
+def test_two_thousand_sealed_lies_are_refused_or_stay_on_the_screen() -> None:
+    """With a right checksum, columns may claim anything: no lie writes beside a screen or ends the process."""
+    record = codec.encode(screens_with_a_menu())
+    honest, columns = codec.decode(record), columns_of(record)
+    assert_same(codec.decode(packed(columns)), honest)
+    random, refused, altered = np.random.default_rng(0), 0, 0
+    for _ in range(2000):
+        lies = [bytearray(column) for column in columns]
+        lie = lies[random.integers(len(lies))]
+        place = int(random.integers(len(lie)))
+        how = random.integers(4)
+        if how == 0:
+            lie[place] = random.integers(256)
+        elif how == 1:
+            del lie[place : place + int(random.integers(1, 9))]
+        elif how == 2:
+            lie[place:place] = random.bytes(int(random.integers(1, 9)))
+        else:
+            lie[place : place + 4] = b"\xff\xff\xff\xff"
+        try:
+            steps = codec.decode(packed([bytes(column) for column in lies]))
+        except codec.CorruptChunk:
+            refused += 1
+            continue
+        altered += 1
+        assert len(steps.action_S) == len(lies[0])
+    assert refused > 400
+    assert altered > 400

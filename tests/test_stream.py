@@ -142,8 +142,32 @@ def test_an_empty_side_is_refused_before_the_first_batch(tmp_path: Path) -> None
         dev_batches(store, LANES, WINDOW)
 
 
+def test_shuffled_windows_are_pieces_of_episodes(store: TrajectoryStore) -> None:
+    rows = store.rows("train")
+    steps = sum(-(-int(length) // WINDOW) for length in store.lengths[rows])
+    seen = 0
+    for batch in take(-(-steps // LANES), store, order="windows"):
+        for lane in np.flatnonzero(batch.mask.any(axis=1)):
+            count, row = int(batch.mask[lane].sum()), int(batch.episode[lane, 0])
+            whole = WHOLE[row]
+            [start] = [
+                at
+                for at in range(0, len(whole.action_S), WINDOW)
+                if np.array_equal(whole.action_S[at : at + count], batch.action[lane, :count])
+                and np.array_equal(whole.cursor_Sx2[at : at + count], batch.observation["cursor"][lane, :count])
+            ]
+            np.testing.assert_array_equal(
+                batch.observation["chars"][lane, :count], whole.chars_Sx24x80[start : start + count]
+            )
+            before = whole.action_S[start - 1] if start else NO_ACTION
+            assert batch.observation["prev_action"][lane, 0] == before
+            assert batch.first[lane].tolist() == [True] + [False] * (WINDOW - 1)
+            seen += count
+    assert seen == store.lengths[rows].sum()
+
+
 def test_damage_reaches_whoever_reads_the_stream(tmp_path: Path) -> None:
-    path = write_store(tmp_path / "store", (300,), dev_fraction=0.0)
+    path = write_store(tmp_path / "store", (1200,), dev_fraction=0.0)
     flip(shard(path), shard(path).read_bytes().index(TrajectoryStore.open(path).records(0)[1]) + 100)
     with pytest.raises(DamagedStore, match="chunk 1 of episode"):
-        take(10, TrajectoryStore.open(path), lanes=1, window=300)
+        take(10, TrajectoryStore.open(path), lanes=1, window=1200)

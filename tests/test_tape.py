@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.tape import FixedTape, Slice, Tape
+from data.tape import FixedTape, Slice, Tape, WindowTape
 
 lengths_of = st.lists(st.integers(1, 60), min_size=1, max_size=12)
 lanes_of = st.integers(1, 9)
@@ -119,3 +119,49 @@ def test_impossible_tapes_are_refused(lengths: list[int], lanes: int, window: in
         Tape(lengths, lanes, window, 0)
     with pytest.raises(ValueError, match=r"must be positive|at least one step"):
         FixedTape(np.array(lengths, np.int64), lanes, window)
+
+
+def window_tape(lengths: list[int], lanes: int, window: int, seed: int, chunk: int = 24, pool: int = 3) -> WindowTape:
+    return WindowTape(lengths, lanes, window, seed, chunk, pool)
+
+
+@given(lengths_of, lanes_of, windows_of, seeds_of, st.integers(0, 3), st.integers(1, 90), st.integers(1, 9))
+def test_an_epoch_of_windows_holds_every_step_once(
+    lengths: list[int], lanes: int, window: int, seed: int, epoch: int, chunk: int, pool: int
+) -> None:
+    tape = window_tape(lengths, lanes, window, seed, chunk, pool)
+    batches = [tape.at(epoch * tape.steps_per_epoch + step) for step in range(tape.steps_per_epoch)]
+    seen = Counter(step for slices in batches for step in steps_in(slices))
+    assert seen == Counter((row, step) for row, length in enumerate(lengths) for step in range(length))
+    for slices in batches:
+        assert_packed(slices, window)
+        assert [piece.lane for piece in slices] == list(range(len(slices)))
+        assert all(piece.first and piece.start % window == 0 for piece in slices)
+    assert all(len(slices) == lanes for slices in batches[:-1]), "padding before the end"
+
+
+@given(lengths_of, windows_of, seeds_of)
+def test_two_hosts_read_the_windows_that_one_would(lengths: list[int], window: int, seed: int) -> None:
+    tape = window_tape(lengths, 8, window, seed)
+    for step in range(2 * tape.steps_per_epoch):
+        assert tape.at(step) == tape.at(step, range(4)) + tape.at(step, range(4, 8))
+
+
+@given(lengths_of, lanes_of, windows_of, seeds_of, st.integers(0, 500))
+def test_windows_depend_on_their_step_alone(lengths: list[int], lanes: int, window: int, seed: int, start: int) -> None:
+    continuing, resuming = (window_tape(lengths, lanes, window, seed) for _ in range(2))
+    before = [continuing.at(step) for step in range(start, start + 5)]
+    assert before == [resuming.at(step) for step in reversed(range(start, start + 5))][::-1]
+
+
+@given(lengths_of, lanes_of, windows_of, seeds_of, st.integers(0, 60))
+def test_samples_of_windows_are_counted(lengths: list[int], lanes: int, window: int, seed: int, steps: int) -> None:
+    tape = window_tape(lengths, lanes, window, seed)
+    assert tape.samples(steps) == sum(len(steps_in(tape.at(step))) for step in range(steps))
+
+
+def test_windows_are_mixed_over_episodes_and_epochs_differ() -> None:
+    tape = window_tape([240] * 40, 16, 8, seed=1, chunk=24, pool=20)
+    rows = [len({piece.row for piece in tape.at(step)}) for step in range(tape.steps_per_epoch)]
+    assert np.mean(rows) > 8
+    assert tape.at(0) != tape.at(tape.steps_per_epoch)

@@ -57,6 +57,8 @@ class TrainConfig:
     """Steps per lane and batch, through which gradients flow."""
     seed: int = 0
     """Seed of the parameters and of the order of the data."""
+    order: Literal["lanes", "windows"] = "lanes"
+    """How batches follow each other: lanes that read on and on, or shuffled windows, each without a past."""
     optimizer: Optimizer = field(default_factory=Optimizer)
     """The optimiser."""
     dropout: float = 0.0

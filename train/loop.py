@@ -20,8 +20,8 @@ from data.command import Deferred, UserError
 from data.files import replace_text
 from data.spec import Batch
 from data.store import TrajectoryStore
-from data.stream import batches
-from data.tape import Tape
+from data.stream import batches, training_tape
+from data.tape import Tape, WindowTape
 from train.checkpoint import Checkpoints, save_budget
 from train.config import TrainConfig, result_fields, to_json
 from train.mesh import lanes_of_host, make_mesh, over_lanes, peak_flops, put, replicated, start_hosts
@@ -58,8 +58,8 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
         bar = stack.enter_context(progress_bar(config, start, last, shown=progress))
         interrupt = stack.enter_context(Deferred())
         mine = lanes_of_host(config.lanes)
-        order = config.lanes, config.window, config.seed, start, mine, config.threads
-        stream = batches(plan.store, "train", *order)
+        options = config.lanes, config.window, config.seed, start, mine, config.threads
+        stream = batches(plan.store, "train", *options, order=config.order)
         saved = time.monotonic()
         for step in range(start, last):
             batch = put(log.timed(stream), over_lanes(mesh))
@@ -95,7 +95,7 @@ class Plan:
 
     agent: NetHackAgent
     store: TrajectoryStore
-    tape: Tape
+    tape: Tape | WindowTape
     flops: dict[str, int]
     """Training FLOPs per sample by convention."""
     params: int
@@ -116,7 +116,7 @@ class Plan:
         cost = agent.cost(config.window)
         flops = {name: cost.train_flops(name) for name in ("exact", "paper")}
         per_sample = flops[config.convention]
-        tape = Tape(store.lengths[store.rows("train")], config.lanes, config.window, config.seed)
+        tape = training_tape(store, store.rows("train"), config.lanes, config.window, config.seed, config.order)
         ordered = tuple(sorted(config.flops))
         steps = tuple(steps_within(tape, budget / per_sample) for budget in ordered)
         least = per_sample * config.batch
@@ -149,7 +149,7 @@ def prepare_agent(config: TrainConfig) -> NetHackAgent:
     return dataclasses.replace(find(config.agent), dtype=dtype)
 
 
-def steps_within(tape: Tape, samples: float) -> int:
+def steps_within(tape: Tape | WindowTape, samples: float) -> int:
     """The most steps whose samples are at most `samples`; the nearest below, since budgets are whole steps."""
     low, high = 0, 1
     while tape.samples(high) <= samples:

@@ -1,0 +1,166 @@
+"""How fast the data layer is, beside what everybody uses: `python -m data bench`.
+
+Every figure is of this machine in this run; what counts is the ratio in a row. Speed per core is steps per second
+of processor time, in all threads.
+"""
+
+import contextlib
+import itertools
+import os
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nle.dataset import Converter, TtyrecDataset, db, populate_db
+
+from data import nld
+from data.command import UserError
+from data.spec import COLUMNS, ROWS, Steps
+from data.store import CHUNK_STEPS, StoreWriter, TrajectoryStore, pack
+from data.stream import Order, batches
+
+LANES, WINDOW = 64, 128
+_MANY = 10_000
+"""Episodes of the store whose opening is timed."""
+_FAR = 1_000_000
+"""Step at which resuming is timed."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One comparison: what it is, what we and the other reach in `unit`, and the ratio wanted."""
+
+    name: str
+    ours: float
+    theirs: float
+    unit: str
+    goal: str
+
+    def __str__(self) -> str:
+        ratio = self.ours / self.theirs
+        return f"{self.name:44} {self.ours:>12,.4g} {self.theirs:>12,.4g} {self.unit:14} {ratio:>8.3g} {self.goal}"
+
+
+def bench(folder: Path, seconds: float, rounds: int) -> Iterator[Line]:
+    """Measure with the games of a folder as NLE writes them: `folder/*/nle.*.ttyrec*.bz2` with their xlogfiles.
+
+    Each loader runs for `seconds`, `rounds` times, one after the other in turn; medians are compared.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "store"
+        cores = len(os.sched_getaffinity(0))
+        start = time.perf_counter()
+        report = nld.import_nld(folder, path)
+        imported = report.steps / (time.perf_counter() - start) / cores
+        store = TrajectoryStore.open(path)
+        if len(store.episodes) < LANES:
+            raise UserError(f"{folder} holds {len(store.episodes)} games: TtyrecDataset needs {LANES}, one a lane")
+        played = [folder / episode.source for episode in store.episodes]
+        yield Line("import, steps/s per core (NLE's converter)", imported, _converter(played), "steps/s", ">= 0.9")
+        recorded = sum(file.stat().st_size for file in played)
+        stored = sum(file.stat().st_size for file in path.iterdir())
+        yield Line("size (ttyrec.bz2)", stored / report.steps, recorded / report.steps, "bytes/step", "<= 0.75")
+
+        loaders: dict[str, Callable[[], Iterable[Any]]] = {
+            "TtyrecDataset": lambda: _ttyrec_dataset(folder, Path(scratch) / "ttyrecs.db"),
+            "lanes": lambda: _stream(path, "lanes", 1),
+            "windows": lambda: _stream(path, "windows", 1),
+            "lanes on all cores": lambda: _stream(path, "lanes", cores),
+            "windows on all cores": lambda: _stream(path, "windows", cores),
+        }
+        wall, core = {name: [] for name in loaders}, {name: [] for name in loaders}
+        for _, (name, loader) in itertools.product(range(rounds), loaders.items()):
+            per_second, per_core_second = _speed(loader(), seconds)
+            wall[name].append(per_second)
+            core[name].append(per_core_second)
+        peer = statistics.median(core["TtyrecDataset"])
+        for name in ("lanes", "windows"):
+            yield Line(f"{name}, per core (TtyrecDataset)", statistics.median(core[name]), peer, "steps/s", ">= 50")
+        for name in ("lanes", "windows"):
+            alone, together = (statistics.median(wall[key]) for key in (name, f"{name} on all cores"))
+            yield Line(f"{name}, {cores} threads (one)", together, alone, "steps/s", f">= {0.9 * cores:g}")
+        many = _many_episodes(store, Path(scratch) / "many")
+        for name, begin in ((f"first batch of {_MANY:,} episodes", 0), (f"first batch from step {_FAR:,}", _FAR)):
+            yield Line(f"{name} (a second)", _first(many, begin), 1.0, "s", "< 1")
+
+
+def _speed(loader: Iterable[Any], seconds: float) -> tuple[float, float]:
+    """Steps per second of wall time and of processor time, after a first tenth that doesn't count."""
+    steps, begun = 0, None
+    start = time.perf_counter()
+    for count in map(_steps_of, loader):
+        now = time.perf_counter()
+        if begun is None:
+            if now - start > seconds / 10:
+                begun = now, time.process_time()
+            continue
+        steps += count
+        if now - begun[0] > seconds:
+            break
+    if begun is None or not steps:
+        raise UserError(f"too few games to read for {seconds:g} seconds: lower --seconds or give more games")
+    return steps / (time.perf_counter() - begun[0]), steps / (time.process_time() - begun[1])
+
+
+def _steps_of(batch: Any) -> int:
+    return int(batch["done"].size) if isinstance(batch, dict) else int(batch.action.size)
+
+
+def _stream(path: Path, order: Order, threads: int) -> Iterator[Any]:
+    return batches(TrajectoryStore.open(path), "train", LANES, WINDOW, 0, threads=threads, order=order)
+
+
+def _ttyrec_dataset(folder: Path, file: Path) -> TtyrecDataset:
+    if not file.exists():
+        db.create(str(file))
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            populate_db.add_nledata_directory(str(folder), "bench", str(file))
+    return TtyrecDataset("bench", LANES, WINDOW, dbfilename=str(file), shuffle=False, loop_forever=True)
+
+
+def _converter(recordings: list[Path]) -> float:
+    """Steps per second that NLE's converter reads from recordings on one core, one after the other."""
+    chars, colors = np.zeros((CHUNK_STEPS, ROWS, COLUMNS), np.uint8), np.zeros((CHUNK_STEPS, ROWS, COLUMNS), np.int8)
+    cursor, times = np.zeros((CHUNK_STEPS, 2), np.int16), np.zeros(CHUNK_STEPS, np.int64)
+    keys, scores = np.zeros(CHUNK_STEPS, np.uint8), np.zeros(CHUNK_STEPS, np.int32)
+    steps = 0
+    start = time.process_time()
+    for recording in recordings[:20]:
+        converter = Converter(ROWS, COLUMNS, nld.version_of(recording))
+        converter.load_ttyrec(str(recording))
+        left = 0
+        while not left:
+            left = converter.convert(chars, colors, cursor, times, keys, scores)
+            steps += CHUNK_STEPS - left
+    return steps / (time.process_time() - start)
+
+
+def _many_episodes(store: TrajectoryStore, path: Path) -> Path:
+    """A store of many short episodes, cut from real ones."""
+    each = max(1, min(256, int(store.lengths.sum()) // _MANY))
+    with StoreWriter(path, expert="bench", dev_fraction=0.1) as writer:
+        for row, length in enumerate(store.lengths):
+            whole = store.read(row, 0, int(length))
+            for start in range(0, int(length), each):
+                if len(writer.episodes) < _MANY:
+                    piece = Steps(*(column[start : start + each] for column in whole))
+                    writer.add(pack([piece], score=0.0, source=f"{row} from {start}"))
+    return path
+
+
+def _first(path: Path, begin: int) -> float:
+    start = time.perf_counter()
+    next(batches(TrajectoryStore.open(path), "train", LANES, WINDOW, 0, start=begin))
+    return time.perf_counter() - start
+
+
+def memory() -> str:
+    """The most memory that this process held, in words."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return f"at most {peak:,.0f} MiB of memory, libraries and games being cut included"

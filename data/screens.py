@@ -1,0 +1,207 @@
+"""Screens to changed cells and back: the hot loops, compiled by Numba, outside Python's lock.
+
+A step's screen is kept as the cells that differ from a base: the screen before, an earlier screen that was put
+aside (a menu opens, and closes again), or a blank one. The changed cells of a step are runs in reading order:
+how many cells to skip since the last run, how many cells it has, and the character and colour of each. Every
+`SEGMENT` steps the base is blank, so that reading can begin there.
+
+Pairs lie side by side: apart, 1,024 steps take 2.5 bytes a step more of 18 after zstd. Indices are unsigned and
+whole screens move as words of eight cells: with signed indices and bytes, painting takes five times as long.
+
+Shapes: S steps of a chunk, R runs, C changed cells, 1920 cells of a screen (24 rows of 80).
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import carray, njit, types  # pyright: ignore[reportPrivateImportUsage]
+from numba.extending import intrinsic
+
+CELLS = 24 * 80
+WORDS = CELLS // 8
+SEGMENT = 64
+"""Steps from one screen that is kept whole to the next."""
+
+BEFORE, BLANK, RETURN, ASIDE = range(4)
+"""Base of a step: the screen before; a blank one; the one put aside; the one before, which is then put aside."""
+
+_SPACE = 32
+_LONGEST = 255
+"""Most cells that one run skips or has."""
+_GAP = 3
+"""Unchanged cells that a run rather takes along: a new run costs two bytes."""
+_POPUP = 12
+"""Words of eight cells that must change for the screen before to be put aside."""
+
+
+@njit(nogil=True, cache=True)
+def _words_changed(a_W, b_W):
+    count = 0
+    for word in range(len(a_W)):
+        count += a_W[word] != b_W[word]
+    return count
+
+
+@njit(nogil=True, cache=True)
+def changed_cells(chars_SxW, colors_SxW):
+    """Screens, as words uint64 [S, 240] of eight cells, to columns.
+
+    Base of each step uint8 [S], its number of runs uint16 [S], runs (skip, size) uint8 [R, 2], cells (character,
+    colour) uint8 [C, 2].
+    """
+    steps = len(chars_SxW)
+    chars_Sx1920, colors_Sx1920 = chars_SxW.view(np.uint8), colors_SxW.view(np.uint8)
+    most_runs = CELLS // (_GAP + 1) + CELLS // _LONGEST * 2 + 2
+    base_S, runs_S = np.empty(steps, np.uint8), np.empty(steps, np.uint16)
+    run_Rx2, cell_Cx2 = np.empty((steps * most_runs, 2), np.uint8), np.empty((steps * CELLS, 2), np.uint8)
+    blank_chars = np.full(CELLS, _SPACE, np.uint8).view(np.uint64)
+    blank_colors = np.zeros(CELLS, np.uint8).view(np.uint64)
+    aside = -1
+    runs = cells = 0
+    for step in range(steps):
+        chars_W, colors_W = chars_SxW[step], colors_SxW[step]
+        old_chars_W, old_colors_W = blank_chars, blank_colors
+        if step % SEGMENT == 0:
+            base_S[step] = BLANK
+            aside = -1
+        else:
+            base_S[step] = BEFORE
+            old = step - 1
+            changed = _words_changed(chars_W, chars_SxW[old])
+            if changed > 1 and aside >= 0 and _words_changed(chars_W, chars_SxW[aside]) < changed:
+                base_S[step], old, aside = RETURN, aside, -1
+            elif changed >= _POPUP and aside < 0:
+                base_S[step], aside = ASIDE, old
+            old_chars_W, old_colors_W = chars_SxW[old], colors_SxW[old]
+        chars, colors = chars_Sx1920[step], colors_Sx1920[step]
+        old_chars, old_colors = old_chars_W.view(np.uint8), old_colors_W.view(np.uint8)
+        before = runs
+        start = stop = done = 0
+        for word in range(WORDS + 1):
+            end = word == WORDS
+            if not end and chars_W[word] == old_chars_W[word] and colors_W[word] == old_colors_W[word]:
+                continue
+            for cell in range(8 * word, 8 * word + (1 if end else 8)):
+                if not end:
+                    if chars[cell] == old_chars[cell] and colors[cell] == old_colors[cell]:
+                        continue
+                    if stop > start and cell - stop <= _GAP:
+                        stop = cell + 1
+                        continue
+                # The run [start, stop) is over.
+                while done + _LONGEST < start:
+                    run_Rx2[runs, 0], run_Rx2[runs, 1] = _LONGEST, 0
+                    runs, done = runs + 1, done + _LONGEST
+                while start < stop:
+                    size = min(stop - start, _LONGEST)
+                    run_Rx2[runs, 0], run_Rx2[runs, 1] = start - done, size
+                    runs += 1
+                    for place in range(start, start + size):
+                        cell_Cx2[cells, 0], cell_Cx2[cells, 1] = chars[place], colors[place]
+                        cells += 1
+                    start += size
+                    done = start
+                start, stop = cell, cell + 1
+        runs_S[step] = runs - before
+    return base_S, runs_S, run_Rx2[:runs].copy(), cell_Cx2[:cells].copy()
+
+
+@njit(nogil=True, cache=True)
+def segments(base_S, runs_S, run_Rx2, cells):
+    """Where the runs and cells of each segment begin, and of all end: int64 [segments + 1, 2].
+
+    Empty if the columns contradict each other: what passes is painted without leaving any array.
+    """
+    steps = len(base_S)
+    begin = np.zeros((-(-steps // SEGMENT) + 1, 2), np.int64)
+    wrong = np.zeros((0, 2), np.int64)
+    run = cell = 0
+    aside = False
+    for step in range(steps):
+        base = base_S[step]
+        if step % SEGMENT == 0:
+            begin[step // SEGMENT, 0], begin[step // SEGMENT, 1] = run, cell
+            aside = False
+        if (base == BLANK) != (step % SEGMENT == 0) or base > ASIDE or (base == RETURN and not aside):
+            return wrong
+        aside = base == ASIDE or (aside and base != RETURN)
+        stop = run + np.int64(runs_S[step])
+        if stop > len(run_Rx2):
+            return wrong
+        place = 0
+        while run < stop:
+            size = np.int64(run_Rx2[run, 1])
+            place += np.int64(run_Rx2[run, 0]) + size
+            cell += size
+            run += 1
+        if place > CELLS:
+            return wrong
+    if run != len(run_Rx2) or cell != cells:
+        return wrong
+    begin[-1, 0], begin[-1, 1] = run, cell
+    return begin
+
+
+@intrinsic
+def _pointer(typing: Any, address: Any = None) -> Any:  # Numba passes the first argument itself
+    """A number as the address that it is; Numba has no other way to a variable number of arrays."""
+
+    def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.uint64), generate
+
+
+@njit(nogil=True, cache=True)
+def paint(parts_Px11, chars_NxW, colors_NxW, cursor_Nx2, prev_action_N, action_N):
+    """Fill rows of a batch: of each part the steps [start, stop) of a chunk go to the rows from `row` on.
+
+    `parts_Px11`, uint64: the addresses of a chunk's arrays (base_S, runs_S, run_Rx2, cell_Cx2, begin, cursor_Sx2,
+    action_S), the action before it, start, stop, row. The caller answers for them: columns that `segments` has
+    checked, and steps and rows that exist.
+    """
+    one = np.uint64(1)
+    chars_W, colors_W = np.empty(WORDS, np.uint64), np.empty(WORDS, np.uint64)
+    aside_chars_W, aside_colors_W = np.empty(WORDS, np.uint64), np.empty(WORDS, np.uint64)
+    chars, colors = chars_W.view(np.uint8), colors_W.view(np.uint8)
+    for part in range(len(parts_Px11)):
+        start, stop, row = parts_Px11[part, 8], parts_Px11[part, 9], parts_Px11[part, 10]
+        segment = start // np.uint64(SEGMENT)
+        begin = carray(_pointer(parts_Px11[part, 4]), (segment + one, 2), np.int64)
+        run, cell = np.uint64(begin[segment, 0]), np.uint64(begin[segment, 1])
+        base_S = carray(_pointer(parts_Px11[part, 0]), (stop,), np.uint8)
+        runs_S = carray(_pointer(parts_Px11[part, 1]), (stop,), np.uint16)
+        # Lengths that nothing looks at.
+        run_Rx2 = carray(_pointer(parts_Px11[part, 2]), (one, 2), np.uint8)
+        cell_Cx2 = carray(_pointer(parts_Px11[part, 3]), (one, 2), np.uint8)
+        cursor_Sx2 = carray(_pointer(parts_Px11[part, 5]), (stop, 2), np.uint8)
+        action_S = carray(_pointer(parts_Px11[part, 6]), (stop,), np.uint8)
+        before = np.uint8(parts_Px11[part, 7]) if start == 0 else action_S[start - one]
+        for step in range(segment * np.uint64(SEGMENT), stop):
+            base = base_S[step]
+            if base == BLANK:
+                chars[:] = _SPACE
+                colors[:] = 0
+            elif base == RETURN:
+                chars_W[:] = aside_chars_W
+                colors_W[:] = aside_colors_W
+            elif base == ASIDE:
+                aside_chars_W[:] = chars_W
+                aside_colors_W[:] = colors_W
+            place = np.uint64(0)
+            for _ in range(runs_S[step]):
+                place += np.uint64(run_Rx2[run, 0])
+                end = place + np.uint64(run_Rx2[run, 1])
+                run += one
+                while place < end:
+                    chars[place], colors[place] = cell_Cx2[cell, 0], cell_Cx2[cell, 1]
+                    place += one
+                    cell += one
+            if step >= start:
+                chars_NxW[row] = chars_W
+                colors_NxW[row] = colors_W
+                cursor_Nx2[row, 0], cursor_Nx2[row, 1] = cursor_Sx2[step, 0], cursor_Sx2[step, 1]
+                prev_action_N[row] = before
+                before = action_S[step]
+                action_N[row] = before
+                row += one
