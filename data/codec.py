@@ -61,24 +61,29 @@ class Chunk:
 
 
 class Part(NamedTuple):
-    """Steps [start, stop) of a chunk, and the first of the batch's rows that they go to."""
+    """Steps [start, stop) of a chunk, the first of the batch's rows that they go to, and their episode's number."""
 
     chunk: Chunk
     start: int
     stop: int
     row: int
+    episode: int = 0
 
 
 class Rows(NamedTuple):
     """N rows of a batch."""
 
     chars_Nx24x80: np.ndarray
-    """uint8, as all but the last."""
+    """uint8, as the next three."""
     colors_Nx24x80: np.ndarray
     cursor_Nx2: np.ndarray
     prev_action_N: np.ndarray
     action_N: np.ndarray
     """int32."""
+    episode_N: np.ndarray
+    """int32."""
+    mask_N: np.ndarray
+    """bool, made true."""
 
 
 def encode(steps: Steps, before: int = NO_ACTION) -> bytes:
@@ -119,17 +124,26 @@ def decode(record: bytes) -> Steps:
 def empty_rows(count: int) -> Rows:
     """Rows to paint into, of arbitrary content."""
     chars, colors = (np.empty((count, ROWS, COLUMNS), np.uint8) for _ in range(2))
-    return Rows(chars, colors, np.empty((count, 2), np.uint8), np.empty(count, np.uint8), np.empty(count, np.int32))
+    cursor, prev_action = np.empty((count, 2), np.uint8), np.empty(count, np.uint8)
+    action, episode = np.empty(count, np.int32), np.empty(count, np.int32)
+    return Rows(chars, colors, cursor, prev_action, action, episode, np.zeros(count, bool))
 
 
 def paint(parts: Sequence[Part], rows: Rows) -> None:
     """Fill rows, given as contiguous arrays, with the steps of chunks; the other rows stay as they are."""
-    count = len(rows.action_N)
-    for chunk, start, stop, row in parts:
-        if not (0 <= start <= stop <= chunk.steps and 0 <= row <= count - (stop - start)):
-            raise IndexError(f"steps [{start}, {stop}) of {chunk.steps} to row {row} of {count}")
-    table = np.array([(*part.chunk.where, *part[1:]) for part in parts], np.uint64).reshape(-1, 11)
-    screens.paint(table, _words(rows.chars_Nx24x80), _words(rows.colors_Nx24x80), *rows[2:])
+    if not parts:
+        return
+    chunks, *spans = zip(*parts, strict=True)
+    start_P, stop_P, row_P, _ = spans = np.array(spans, np.int64)
+    steps_P, count = np.array([chunk.steps for chunk in chunks]), len(rows.action_N)
+    wrong_P = (start_P < 0) | (start_P > stop_P) | (stop_P > steps_P) | (row_P < 0) | (row_P + stop_P - start_P > count)
+    if wrong_P.any():
+        part = int(wrong_P.argmax())
+        raise IndexError(f"steps [{start_P[part]}, {stop_P[part]}) of {steps_P[part]} to row {row_P[part]} of {count}")
+    where_Px8 = np.array([chunk.where for chunk in chunks], np.uint64)
+    parts_Px12 = np.concatenate([where_Px8, spans.T.astype(np.uint64)], axis=1)
+    chars, colors, *others = rows
+    screens.paint(parts_Px12, chars.reshape(count, screens.CELLS), colors.reshape(count, screens.CELLS), *others)
 
 
 def _frames(record: bytes) -> tuple[int, int, list[memoryview]]:

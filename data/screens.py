@@ -153,55 +153,55 @@ def _pointer(typing: Any, address: Any = None) -> Any:  # Numba passes the first
 
 
 @njit(nogil=True, cache=True)
-def paint(parts_Px11, chars_NxW, colors_NxW, cursor_Nx2, prev_action_N, action_N):
+def paint(parts_Px12, chars_Nx1920, colors_Nx1920, cursor_Nx2, prev_action_N, action_N, episode_N, mask_N):
     """Fill rows of a batch: of each part the steps [start, stop) of a chunk go to the rows from `row` on.
 
-    `parts_Px11`, uint64: the addresses of a chunk's arrays (base_S, runs_S, run_Rx2, cell_Cx2, begin, cursor_Sx2,
-    action_S), the action before it, start, stop, row. The caller answers for them: columns that `segments` has
-    checked, and steps and rows that exist.
+    `parts_Px12`, uint64: the addresses of a chunk's arrays (base_S, runs_S, run_Rx2, cell_Cx2, begin, cursor_Sx2,
+    action_S), the action before it, start, stop, row, and what to write into `episode_N`. The caller answers for
+    them: columns that `segments` has checked, and steps and rows that exist.
     """
     one = np.uint64(1)
-    chars_W, colors_W = np.empty(WORDS, np.uint64), np.empty(WORDS, np.uint64)
-    aside_chars_W, aside_colors_W = np.empty(WORDS, np.uint64), np.empty(WORDS, np.uint64)
-    chars, colors = chars_W.view(np.uint8), colors_W.view(np.uint8)
-    for part in range(len(parts_Px11)):
-        start, stop, row = parts_Px11[part, 8], parts_Px11[part, 9], parts_Px11[part, 10]
+    # A cell's character in the low byte, its colour in the high one: half the stores of two planes.
+    screen, aside = np.empty(CELLS, np.uint16), np.empty(CELLS, np.uint16)
+    for part in range(len(parts_Px12)):
+        start, stop, row = parts_Px12[part, 8], parts_Px12[part, 9], parts_Px12[part, 10]
         segment = start // np.uint64(SEGMENT)
-        begin = carray(_pointer(parts_Px11[part, 4]), (segment + one, 2), np.int64)
+        begin = carray(_pointer(parts_Px12[part, 4]), (segment + one, 2), np.int64)
         run, cell = np.uint64(begin[segment, 0]), np.uint64(begin[segment, 1])
-        base_S = carray(_pointer(parts_Px11[part, 0]), (stop,), np.uint8)
-        runs_S = carray(_pointer(parts_Px11[part, 1]), (stop,), np.uint16)
+        base_S = carray(_pointer(parts_Px12[part, 0]), (stop,), np.uint8)
+        runs_S = carray(_pointer(parts_Px12[part, 1]), (stop,), np.uint16)
         # Lengths that nothing looks at.
-        run_Rx2 = carray(_pointer(parts_Px11[part, 2]), (one, 2), np.uint8)
-        cell_Cx2 = carray(_pointer(parts_Px11[part, 3]), (one, 2), np.uint8)
-        cursor_Sx2 = carray(_pointer(parts_Px11[part, 5]), (stop, 2), np.uint8)
-        action_S = carray(_pointer(parts_Px11[part, 6]), (stop,), np.uint8)
-        before = np.uint8(parts_Px11[part, 7]) if start == 0 else action_S[start - one]
+        run_Rx2 = carray(_pointer(parts_Px12[part, 2]), (one, 2), np.uint8)
+        cell_C = carray(_pointer(parts_Px12[part, 3]), (one,), np.uint16)
+        cursor_Sx2 = carray(_pointer(parts_Px12[part, 5]), (stop, 2), np.uint8)
+        action_S = carray(_pointer(parts_Px12[part, 6]), (stop,), np.uint8)
+        before = np.uint8(parts_Px12[part, 7]) if start == 0 else action_S[start - one]
         for step in range(segment * np.uint64(SEGMENT), stop):
             base = base_S[step]
             if base == BLANK:
-                chars[:] = _SPACE
-                colors[:] = 0
+                screen[:] = _SPACE
             elif base == RETURN:
-                chars_W[:] = aside_chars_W
-                colors_W[:] = aside_colors_W
+                screen[:] = aside
             elif base == ASIDE:
-                aside_chars_W[:] = chars_W
-                aside_colors_W[:] = colors_W
+                aside[:] = screen
             place = np.uint64(0)
             for _ in range(runs_S[step]):
                 place += np.uint64(run_Rx2[run, 0])
-                end = place + np.uint64(run_Rx2[run, 1])
+                size = np.uint64(run_Rx2[run, 1])
                 run += one
-                while place < end:
-                    chars[place], colors[place] = cell_Cx2[cell, 0], cell_Cx2[cell, 1]
-                    place += one
-                    cell += one
+                for at in range(size):
+                    screen[place + at] = cell_C[cell + at]
+                place += size
+                cell += size
             if step >= start:
-                chars_NxW[row] = chars_W
-                colors_NxW[row] = colors_W
+                for at in range(CELLS):
+                    chars_Nx1920[row, at] = screen[at] & 255
+                for at in range(CELLS):
+                    colors_Nx1920[row, at] = screen[at] >> 8
                 cursor_Nx2[row, 0], cursor_Nx2[row, 1] = cursor_Sx2[step, 0], cursor_Sx2[step, 1]
                 prev_action_N[row] = before
                 before = action_S[step]
                 action_N[row] = before
+                episode_N[row] = parts_Px12[part, 11]
+                mask_N[row] = True
                 row += one

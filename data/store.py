@@ -293,6 +293,7 @@ class TrajectoryStore:
         self, path: Path, manifest: dict[str, Any], episodes: list[Episode], cache_bytes: int = CACHE_BYTES
     ) -> None:
         self.path, self.manifest, self.episodes = path, manifest, episodes
+        self.chunk_steps: int = manifest["chunk_steps"]
         self._readers: dict[int, ArrayRecordReader] = {}
         self._lock = threading.Lock()
         self._chunks = Cache[codec.Chunk](cache_bytes, lambda chunk: chunk.nbytes)
@@ -329,35 +330,29 @@ class TrajectoryStore:
             )
         return rows
 
-    def parts(self, row: int, start: int, stop: int) -> Iterator[tuple[codec.Chunk, int, int]]:
-        """Steps [start, stop) of an episode, as chunks and the steps of each, for `codec.paint_into`."""
-        for chunk, lo, hi in self._places(row, start, stop):
-            yield self._chunks.get((row, chunk), self._load, codec.unpack, row, chunk), lo, hi
+    def chunk(self, row: int, number: int) -> codec.Chunk:
+        """Steps [number · chunk_steps, (number + 1) · chunk_steps) of an episode, unpacked, from the cache or disk."""
+        return self._chunks.get((row, number), self._load, codec.unpack, row, number)
 
     def read(self, row: int, start: int, stop: int) -> spec.Steps:
         """Steps [start, stop) of the episode in `row`, with their scores, as new arrays."""
-        places = [*self._places(row, start, stop)] or [(0, 0, 0)]
-        pieces = [
-            spec.Steps(*(column[lo:hi] for column in self._load(codec.decode, row, chunk))) for chunk, lo, hi in places
-        ]
-        return spec.Steps(*(np.concatenate(column) for column in zip(*pieces, strict=True)))
-
-    def _places(self, row: int, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        size = self.manifest["chunk_steps"]
+        size = self.chunk_steps
         if not 0 <= start <= stop <= self.episodes[row].length:
             raise IndexError(f"steps [{start}, {stop}) of an episode of {self.episodes[row].length}")
-        for chunk in range(start // size, -(-stop // size)):
-            yield chunk, max(0, start - chunk * size), min(size, stop - chunk * size)
+        first, last = start // size, max(start, stop - 1) // size
+        whole = [self._load(codec.decode, row, number) for number in range(first, last + 1)]
+        columns = (np.concatenate(column) for column in zip(*whole, strict=True))
+        return spec.Steps(*(column[start - first * size : stop - first * size] for column in columns))
 
     def records(self, row: int) -> list[bytes]:
         """The compressed chunks of an episode, unchecked."""
         episode = self.episodes[row]
-        count = -(-episode.length // self.manifest["chunk_steps"])
+        count = -(-episode.length // self.chunk_steps)
         return self._read_records(episode.shard, range(episode.record, episode.record + count))
 
     def _load(self, read: Callable[[bytes], T], row: int, chunk: int) -> T:
         """A chunk, read from disk by `codec.unpack` or `codec.decode`."""
-        episode, size = self.episodes[row], self.manifest["chunk_steps"]
+        episode, size = self.episodes[row], self.chunk_steps
         try:
             [record] = self._read_records(episode.shard, [episode.record + chunk])
             steps = read(record)

@@ -61,7 +61,7 @@ def training_tape(
     lengths = store.lengths[rows]
     if order == "lanes":
         return Tape(lengths, lanes, window, seed)
-    return WindowTape(lengths, lanes, window, seed, store.manifest["chunk_steps"], pool=max(_POOL, lanes))
+    return WindowTape(lengths, lanes, window, seed, store.chunk_steps, pool=max(_POOL, lanes))
 
 
 class DevBatches:
@@ -117,22 +117,23 @@ def assemble(
     action = np.zeros(shape, np.int32)
     first = np.zeros(shape, bool)
     mask = np.zeros(shape, bool)
-    episode = np.full(shape, -1, np.int32)
-    parts = []
-    for piece in slices:
-        lane, row, place = piece.lane - lanes.start, int(rows[piece.row]), piece.offset
-        first[lane, place] = piece.first
-        for chunk, start, stop in store.parts(row, piece.start, piece.stop):
-            parts.append(codec.Part(chunk, start, stop, lane * window + place))
-            place += stop - start
-        mask[lane, piece.offset : place] = True
-        episode[lane, piece.offset : place] = row
-    flat = (x.reshape(-1, *x.shape[2:]) for x in (chars, colors, cursor, prev_action, action))
-    codec.paint(parts, codec.Rows(*flat))
+    episodes = np.full(shape, -1, np.int32)
+    parts, begin, size = [], lanes.start * window, store.chunk_steps
+    for lane, offset, row, start, stop, is_first in slices:
+        place = lane * window + offset - begin
+        first.flat[place] = is_first
+        episode = int(rows[row])
+        while start < stop:
+            number, lo = divmod(start, size)
+            hi = min(size, lo + stop - start)
+            parts.append(codec.Part(store.chunk(episode, number), lo, hi, place, episode))
+            start, place = start + hi - lo, place + hi - lo
+    arrays = chars, colors, cursor, prev_action, action, episodes, mask
+    codec.paint(parts, codec.Rows(*(array.reshape(-1, *array.shape[2:]) for array in arrays)))
     if not mask.all():
         chars[~mask] = colors[~mask] = 0
     observation = {"chars": chars, "colors": colors, "cursor": cursor, "prev_action": prev_action}
-    return Batch(observation, action, first, mask, episode)
+    return Batch(observation, action, first, mask, episodes)
 
 
 def _block(lanes: int, lane_range: range | None) -> range:
@@ -147,7 +148,7 @@ def _reserve(store: TrajectoryStore, chunks: int) -> None:
 
     In lanes that is the chunk each is in and the next, in windows a pool and the next's beginning.
     """
-    store.reserve(chunks * store.manifest["chunk_steps"] * CHUNK_STEP_BYTES)
+    store.reserve(chunks * store.chunk_steps * CHUNK_STEP_BYTES)
 
 
 def _ahead(make: Callable[[int], Batch], start: int, stop: int, threads: int, prefetch: int) -> Iterator[Batch]:

@@ -6,7 +6,6 @@ The window tape is for cores that carry nothing: windows in shuffled order, each
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -25,30 +24,27 @@ class Slice(NamedTuple):
     """Nothing before `start` may be remembered: an episode's start, or a lane's."""
 
 
-@dataclass(frozen=True)
 class _Line:
     """Episodes end to end: `starts[i]` is where `rows[i]` begins, and the last entry where all ends."""
 
-    rows: np.ndarray
-    starts: np.ndarray
+    def __init__(self, rows: np.ndarray, lengths: np.ndarray) -> None:
+        self.starts = np.concatenate([[0], np.cumsum(lengths[rows])])
+        self._rows, self._starts = rows.tolist(), self.starts.tolist()
 
-    def cut(self, lane: int, lo: int, hi: int, begin: int) -> list[Slice]:
-        """The slices of [lo, hi); `begin` is where the lane's reading of this line began."""
-        if lo >= hi:
-            return []
-        slices = []
-        place = int(np.searchsorted(self.starts, lo, side="right")) - 1
-        while place < len(self.rows) and self.starts[place] < hi:
-            origin, end = int(self.starts[place]), int(self.starts[place + 1])
-            left, right = max(lo, origin), min(hi, end)
-            first = left in (origin, begin)
-            slices.append(Slice(lane, left - lo, int(self.rows[place]), left - origin, right - origin, first))
-            place += 1
+    def cut(self, lanes: Sequence[int], lo: np.ndarray, hi: np.ndarray, begin: np.ndarray) -> list[Slice]:
+        """The slices of [lo, hi) of each lane; `begin` is where its reading of this line began."""
+        rows, starts, slices = self._rows, self._starts, []
+        places = np.searchsorted(self.starts, lo, side="right") - 1
+        for lane, left, end, began, place in zip(
+            lanes, lo.tolist(), hi.tolist(), begin.tolist(), places.tolist(), strict=True
+        ):
+            from_ = left
+            while left < end:
+                origin, stop = starts[place], min(end, starts[place + 1])
+                first = left in (origin, began)
+                slices.append(Slice(lane, left - from_, rows[place], left - origin, stop - origin, first))
+                left, place = stop, place + 1
         return slices
-
-
-def _line(rows: np.ndarray, lengths: np.ndarray) -> _Line:
-    return _Line(rows, np.concatenate([[0], np.cumsum(lengths[rows])]))
 
 
 def _checked(lengths: Sequence[int] | np.ndarray, lanes: int, window: int) -> np.ndarray:
@@ -74,13 +70,10 @@ class Tape:
     def at(self, step: int, lanes: range | None = None) -> list[Slice]:
         """The slices of the batch of `step`, for all lanes or a block of them; lane numbers stay global."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        line = self._epoch(epoch)
-        slices = []
-        for lane in range(self.lanes) if lanes is None else lanes:
-            begin, end = self._stretch(lane)
-            lo = begin + place * self.window
-            slices += line.cut(lane, lo, min(lo + self.window, end), begin)
-        return slices
+        block = range(self.lanes) if lanes is None else lanes
+        edges = np.arange(block.start, block.stop + 1) * self._total // self.lanes
+        lo = edges[:-1] + place * self.window
+        return self._epoch(epoch).cut(block, lo, np.minimum(lo + self.window, edges[1:]), edges[:-1])
 
     def samples(self, step: int) -> int:
         """How many samples the batches before `step` hold, padding left out."""
@@ -88,11 +81,8 @@ class Tape:
         sizes = np.diff(np.arange(self.lanes + 1) * self._total // self.lanes)
         return epochs * self._total + int(np.minimum(sizes, place * self.window).sum())
 
-    def _stretch(self, lane: int) -> tuple[int, int]:
-        return lane * self._total // self.lanes, (lane + 1) * self._total // self.lanes
-
     def _shuffle(self, epoch: int) -> _Line:
-        return _line(_shuffled(len(self._lengths), self.seed, epoch), self._lengths)
+        return _Line(_shuffled(len(self._lengths), self.seed, epoch), self._lengths)
 
 
 class WindowTape:
@@ -188,14 +178,14 @@ class FixedTape:
             lane = int(np.argmin(loads))
             loads[lane] += int(array[row])
             rows[lane].append(int(row))
-        self._lines = [_line(np.array(lane, np.int64), array) for lane in rows]
+        self._lines = [_Line(np.array(lane, np.int64), array) for lane in rows]
         self.steps = -(-max(loads) // window)
 
     def at(self, step: int, lanes: range | None = None) -> list[Slice]:
         """The slices of batch `step` of `steps`, for all lanes or a block of them."""
         slices = []
+        lo = np.array([step * self.window])
         for lane in range(self.lanes) if lanes is None else lanes:
             line = self._lines[lane]
-            lo = step * self.window
-            slices += line.cut(lane, lo, min(lo + self.window, int(line.starts[-1])), 0)
+            slices += line.cut([lane], lo, np.minimum(lo + self.window, line.starts[-1]), np.zeros(1, np.int64))
         return slices
