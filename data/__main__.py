@@ -1,5 +1,6 @@
 """`python -m data`: play, import, look at and check expert games."""
 
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -110,6 +111,31 @@ def verify(store: Positional[Path]) -> int:
     faults = verify(store)
     print("\n".join(faults) or f"{store} is whole")
     return int(bool(faults))
+
+
+@app.command
+@deferred
+def play(
+    store: Positional[Path],
+    episode: str = "0",
+    start: int = 0,
+    steps: int | None = None,
+    speed: float = 10.0,
+    gif: Path | None = None,
+) -> None:
+    """Show a recorded game in the terminal, with the expert's keys; Ctrl-C ends it.
+
+    Args:
+        store: Folder of the store.
+        episode: Number of the game in the store, or the beginning of its id.
+        start: First step to show.
+        steps: How many steps to show; default all.
+        speed: Steps per second.
+        gif: Write a GIF there instead.
+    """
+    from data.play import play
+
+    print(play(store, episode, start=start, steps=steps, speed=speed, gif=gif, out=sys.stdout))
 
 
 @app.command

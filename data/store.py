@@ -25,6 +25,7 @@ from data import codec, spec
 from data.cache import Cache
 from data.command import UserError
 from data.files import sync
+from data.games import ALL_GAMES, Games
 
 FORMAT, VERSION = "isoplay-store", 2
 CHUNK_STEPS = 1024
@@ -290,17 +291,22 @@ class TrajectoryStore:
     """A store opened for reading; any number of threads may read at once. Make one with `open`."""
 
     def __init__(
-        self, path: Path, manifest: dict[str, Any], episodes: list[Episode], cache_bytes: int = CACHE_BYTES
+        self,
+        path: Path,
+        manifest: dict[str, Any],
+        episodes: list[Episode],
+        cache_bytes: int = CACHE_BYTES,
+        games: Games = ALL_GAMES,
     ) -> None:
-        self.path, self.manifest, self.episodes = path, manifest, episodes
+        self.path, self.manifest, self.episodes, self.games = path, manifest, episodes, games
         self.chunk_steps: int = manifest["chunk_steps"]
         self._readers: dict[int, ArrayRecordReader] = {}
         self._lock = threading.Lock()
         self._chunks = Cache[codec.Chunk](cache_bytes, lambda chunk: chunk.nbytes)
 
     @classmethod
-    def open(cls, path: str | Path, cache_bytes: int = CACHE_BYTES) -> "TrajectoryStore":
-        """Open the store at `path`; unpacked chunks held for reuse stay below `cache_bytes`.
+    def open(cls, path: str | Path, cache_bytes: int = CACHE_BYTES, games: Games = ALL_GAMES) -> "TrajectoryStore":
+        """Open the store at `path`; unpacked chunks held for reuse stay below `cache_bytes`; `rows` are of `games`.
 
         Sizes of shards are checked here and their content when it is read. `data.verify` checks all at once.
         """
@@ -308,7 +314,7 @@ class TrajectoryStore:
         manifest = read_manifest(path)
         for fault in wrong_sizes(path, manifest):
             raise DamagedStore(path, fault)
-        return cls(path, manifest, read_table(path, manifest), cache_bytes)
+        return cls(path, manifest, read_table(path, manifest), cache_bytes, games)
 
     def reserve(self, cache_bytes: int) -> None:
         """Let unpacked chunks take up to `cache_bytes`, if that is more than they may already."""
@@ -320,15 +326,18 @@ class TrajectoryStore:
         return np.array([row.length for row in self.episodes], np.int64)
 
     def rows(self, split: Split) -> np.ndarray:
-        """int64, rows of the episodes on one side of the split, in table order."""
-        rows = np.array([i for i, row in enumerate(self.episodes) if row.split == split], np.int64)
-        if not len(rows):
+        """int64, rows of the chosen episodes on one side of the split, in table order."""
+        mine = [i for i, row in enumerate(self.episodes) if row.split == split]
+        if not mine:
             fraction = self.manifest["split"]["dev_fraction"]
             raise UserError(
                 f"{self.path} has no {split} episode among {len(self.episodes)} (dev fraction {fraction}): "
                 "import more games, or import again with another --dev-fraction"
             )
-        return rows
+        rows = [i for i in mine if self.games.keep(self.episodes[i])]
+        if not rows:
+            raise UserError(f"none of the {len(mine)} {split} episodes of {self.path} is among {self.games}")
+        return np.array(rows, np.int64)
 
     def chunk(self, row: int, number: int) -> codec.Chunk:
         """Steps [number · chunk_steps, (number + 1) · chunk_steps) of an episode, unpacked, from the cache or disk."""

@@ -6,7 +6,7 @@ import signal
 from threading import Thread
 
 SPAWN = multiprocessing.get_context("spawn")
-"""Forking a process that runs threads, JAX's or Grain's, can hang it."""
+"""Forking a process that runs threads, JAX's, can hang it."""
 
 
 def follow_parent() -> None:

@@ -58,7 +58,7 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
 
 def open_store(described: dict) -> TrajectoryStore:
     """The store that a run learned from; `UserError` if it is gone or has changed."""
-    store = TrajectoryStore.open(described["store"]["path"])
+    store = TrajectoryStore.open(described["store"]["path"], games=from_json(described["config"]).games)
     if store.manifest["table"]["sha256"] != described["store"]["checksum"]:
         raise UserError(f"{described['store']['path']} is not the store that the run learned from: train again")
     return store

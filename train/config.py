@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from agents.cost import Convention
 from data.command import UserError
+from data.games import Games
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class TrainConfig:
     """Seed of the parameters and of the order of the data."""
     order: Literal["lanes", "windows"] = "lanes"
     """How batches follow each other: lanes that read on and on, or shuffled windows, each without a past."""
+    games: Games = field(default_factory=Games)
+    """Which of the store's games to learn from, and to measure the loss on."""
     optimizer: Optimizer = field(default_factory=Optimizer)
     """The optimiser."""
     dropout: float = 0.0
@@ -133,6 +136,7 @@ def from_json(values: dict[str, Any]) -> TrainConfig:
         values[name] = Path(values[name])
     values["flops"] = tuple(values["flops"])
     values["optimizer"] = Optimizer(**values["optimizer"])
+    values["games"] = Games(**values["games"] | {"roles": tuple(values["games"]["roles"])})
     return TrainConfig(**values)
 
 

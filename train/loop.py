@@ -109,7 +109,7 @@ class Plan:
     def of(config: TrainConfig) -> "Plan":
         """Check a configuration against its store and the ladder."""
         lanes_of_host(config.lanes)
-        agent, store = prepare_agent(config), TrajectoryStore.open(config.store)
+        agent, store = prepare_agent(config), TrajectoryStore.open(config.store, games=config.games)
         missing = set(agent.inputs) - set(store.manifest["observation"])
         if missing:
             raise UserError(f"{config.agent} reads the {', '.join(missing)}, which {config.store} does not hold")

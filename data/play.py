@@ -1,0 +1,183 @@
+"""A recorded game as a film: in the terminal, or as a GIF."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+import numpy as np
+from nle import nethack
+
+from data import spec
+from data.command import UserError
+from data.store import TrajectoryStore
+
+CELL_ROWS, CELL_COLUMNS = 16, 8
+"""Pixels of a cell in a picture."""
+
+_PALETTE = (
+    (170, 170, 170), (170, 0, 0), (0, 170, 0), (170, 85, 0), (85, 85, 255), (170, 0, 170), (0, 170, 170),
+    (200, 200, 200), (120, 120, 120), (255, 85, 85), (85, 255, 85), (255, 255, 85), (128, 128, 255), (255, 85, 255),
+    (85, 255, 255), (255, 255, 255),
+)  # fmt: skip
+"""Red, green, blue of NLE's tty colours; 0 is what has no colour."""
+_LEVELS = 16
+"""Shades of each colour, from the black ground up: 256 palette entries of a GIF."""
+
+
+class Frame(NamedTuple):
+    """What the expert saw, and what it did then."""
+
+    chars_24x80: np.ndarray
+    colors_24x80: np.ndarray
+    cursor_2: np.ndarray
+    caption: str
+
+
+def play(
+    store: Path, episode: str, *, start: int, steps: int | None, speed: float, gif: Path | None, out: TextIO
+) -> str:
+    """Show steps [start, start + steps) of a game at `speed` steps a second; returns a closing line."""
+    opened = TrajectoryStore.open(store)
+    row = find(opened, episode)
+    length = opened.episodes[row].length
+    stop = length if steps is None else min(length, start + steps)
+    if not 0 <= start < stop:
+        raise UserError(f"no step {start} in a game of {length} steps: --start must be from 0 to {length - 1}")
+    if not speed > 0:
+        raise UserError(f"--speed must be more than 0 steps a second, not {speed}")
+    if gif is not None:
+        save_gif(gif, frames(opened, row, start, stop), speed)
+        return f"{stop - start:,} steps of game {opened.episodes[row].id} in {gif}"
+    if not out.isatty():
+        raise UserError("the output is no terminal: give --gif FILE")
+    size = shutil.get_terminal_size()
+    if size.columns < spec.COLUMNS or size.lines < spec.ROWS + 1:
+        raise UserError(f"the terminal has {size.columns}x{size.lines} places: a game needs 80x25")
+    show(frames(opened, row, start, stop), speed, out)
+    return f"{stop - start:,} steps of game {opened.episodes[row].id}"
+
+
+def find(store: TrajectoryStore, name: str) -> int:
+    """The row of an episode, given as its number or as the beginning of its id."""
+    rows = [row for row, episode in enumerate(store.episodes) if episode.id.startswith(name)]
+    if name.isdigit() and int(name) < len(store.episodes):
+        return int(name)
+    if len(rows) == 1:
+        return rows[0]
+    what = f"{len(rows)} games whose id begins with" if rows else "no game"
+    raise UserError(f"{what} {name!r} in {store.path}: give a number from 0 to {len(store.episodes) - 1}, or an id")
+
+
+def frames(store: TrajectoryStore, row: int, start: int, stop: int) -> Iterator[Frame]:
+    """The steps of a game one by one, with a line that tells the key, its name and the score."""
+    length = store.episodes[row].length
+    for begin in range(start, stop, store.chunk_steps):
+        end = min(stop, begin + store.chunk_steps)
+        piece = store.read(row, begin, end)
+        for step in range(end - begin):
+            chars, colors, cursor = piece.chars_Sx24x80[step], piece.colors_Sx24x80[step], piece.cursor_Sx2[step]
+            score = piece.score_S[step]
+            told = "" if score == spec.NO_SCORE else f"   score {score:,}"
+            yield Frame(
+                chars, colors, cursor, f"step {begin + step:,} of {length:,}   {key_name(piece.action_S[step])}{told}"
+            )
+
+
+def key_name(action: int) -> str:
+    """An action's key as one reads it, and NLE's name for it: `^D (KICK)`."""
+    key, name = spec.KEYS[action], nethack.ACTIONS[action].name
+    if key in (27, 32):
+        return f"{'Esc' if key == 27 else 'Space'} ({name})"
+    if key < 32:
+        return f"^{chr(key + 64)} ({name})"
+    return f"{chr(key)} ({name})" if key < 127 else f"M-{chr(key - 128)} ({name})"
+
+
+def show(film: Iterator[Frame], speed: float, out: TextIO) -> None:
+    """Draw frames on a terminal, in place, until the last or Ctrl-C; the cursor is back afterwards."""
+    out.write("\x1b[?25l\x1b[2J")
+    due = time.monotonic()
+    try:
+        for frame in film:
+            out.write("\x1b[H" + text(frame))
+            out.flush()
+            due += 1 / speed
+            time.sleep(max(0.0, due - time.monotonic()))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        out.write("\x1b[0m\x1b[?25h\n")
+
+
+def text(frame: Frame) -> str:
+    """A frame as 25 lines with terminal colours; the cursor's cell is inverse."""
+    lines = []
+    for row in range(spec.ROWS):
+        line, shown = [], -1
+        for column in range(spec.COLUMNS):
+            color = int(frame.colors_24x80[row, column]) % len(_PALETTE)
+            char = _printable(int(frame.chars_24x80[row, column]))
+            if color != shown:
+                line.append("\x1b[0m" if color == 0 else f"\x1b[0;{30 + color if color < 8 else 82 + color}m")
+                shown = color
+            if (row, column) == tuple(frame.cursor_2):
+                char = f"\x1b[7m{char}\x1b[27m"
+            line.append(char)
+        lines.append("".join(line) + "\x1b[0m")
+    return "\r\n".join([*lines, f"{frame.caption}\x1b[K"])
+
+
+def save_gif(path: Path, film: Iterator[Frame], speed: float) -> None:
+    """Write frames as a GIF that loops, whole or not at all."""
+    from PIL import Image
+
+    colors = np.array(_PALETTE, np.float64)[:, None] * (np.arange(_LEVELS) / (_LEVELS - 1))[None, :, None]
+    palette = colors.round().astype(np.uint8).tobytes()
+
+    def pictures() -> Iterator[Image.Image]:
+        for frame in film:
+            image = Image.fromarray(picture(frame))
+            image.putpalette(palette)
+            yield image
+
+    first, *others = pictures()
+    scratch = path.with_name(path.name + ".partial")
+    duration = max(20, round(1000 / speed))
+    first.save(scratch, "GIF", save_all=True, append_images=others, duration=duration, loop=0, optimize=False)
+    scratch.replace(path)
+
+
+def picture(frame: Frame) -> np.ndarray:
+    """A frame in colour numbers, uint8 [25 * 16, 80 * 8]: 16 shades for each of 16 colours."""
+    caption = np.frombuffer(frame.caption.encode("latin-1", "replace")[: spec.COLUMNS].ljust(spec.COLUMNS), np.uint8)
+    chars_25x80 = np.vstack([frame.chars_24x80, caption])
+    colors_25x80 = np.vstack([frame.colors_24x80, np.full(spec.COLUMNS, 15, np.uint8)]) % len(_PALETTE)
+    shade = glyphs()[chars_25x80]
+    row, column = (int(place) for place in frame.cursor_2)
+    if row < spec.ROWS and column < spec.COLUMNS:
+        shade[row, column] = _LEVELS - 1 - shade[row, column]
+    cells = colors_25x80[:, :, None, None] * np.uint8(_LEVELS) + shade
+    return cells.transpose(0, 2, 1, 3).reshape((spec.ROWS + 1) * CELL_ROWS, spec.COLUMNS * CELL_COLUMNS)
+
+
+@cache
+def glyphs() -> np.ndarray:
+    """Shades, uint8 [256, 16, 8], of every character in the monospaced font that Matplotlib carries."""
+    import matplotlib
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSansMono.ttf", 13)
+    shades = np.zeros((256, CELL_ROWS, CELL_COLUMNS), np.uint8)
+    for code in range(256):
+        image = Image.new("L", (CELL_COLUMNS, CELL_ROWS))
+        ImageDraw.Draw(image).text((0, 0), _printable(code), fill=255, font=font)
+        shades[code] = np.asarray(image) // (256 // _LEVELS)
+    return shades
+
+
+def _printable(code: int) -> str:
+    char = chr(code)
+    return char if char.isprintable() else " "
