@@ -87,15 +87,18 @@ def import_nld(
 
 @app.command
 @deferred
-def info(store: Positional[Path]) -> None:
+def info(store: Positional[Path], png: Path | None = None) -> None:
     """Show what a store holds: games, split, scores, actions, size, provenance.
 
     Args:
         store: Folder of the store.
+        png: Also draw the distribution of scores into this file.
     """
-    from data.info import info
+    from data.info import draw_scores, info
 
     print(info(store))
+    if png is not None:
+        draw_scores(store, png)
 
 
 @app.command

@@ -20,6 +20,36 @@ def info(store: Path) -> str:
     return "\n\n".join(section(opened) for section in sections)
 
 
+def draw_scores(store: Path, png: Path) -> None:
+    """A histogram of final scores by side of the split, and score against length, as a picture."""
+    from matplotlib.figure import Figure
+
+    opened = TrajectoryStore.open(store)
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    scores = np.array([row.score for row in opened.episodes])
+    # Scores span decades; those below 1 stand at 1.
+    lowest = max(1.0, scores.min() * 0.999)
+    edges = np.geomspace(lowest, max(10 * lowest, scores.max() * 1.001), 31)
+    for split in ("train", "dev"):
+        rows = _of(opened, split)
+        if rows:
+            mine = np.array([row.score for row in rows])
+            left.hist(
+                np.maximum(mine, 1.0), edges, label=f"{split}, {len(rows):,} games, mean {mine.mean():,.0f}", alpha=0.7
+            )
+            right.scatter([row.length for row in rows], np.maximum(mine, 1.0), s=8, alpha=0.7)
+    left.set(xscale="log", xlabel="final score (points)", ylabel="games")
+    left.legend(frameon=False)
+    right.set(xscale="log", yscale="log", xlabel="length (steps)", ylabel="final score (points)")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"{opened.manifest['expert']}: {len(opened.episodes):,} games, {opened.manifest['steps']:,} steps")
+    scratch = png.with_name(png.name + ".partial")
+    figure.savefig(scratch, format="png", dpi=150)
+    scratch.replace(png)
+
+
 def _overview(store: TrajectoryStore) -> str:
     manifest = store.manifest
     size = sum(shard["bytes"] for shard in manifest["shards"])

@@ -5,7 +5,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from recordings import ttyrec3, write
 
 from data.store import TrajectoryStore
@@ -49,6 +51,16 @@ def test_a_store_is_imported_shown_and_verified(store: Path) -> None:
     assert max(map(len, page.splitlines())) < 120
     code, out, err = run("verify", store)
     assert (code, out, err) == (0, f"{store} is whole\n", "")
+
+
+def test_scores_are_drawn(store: Path, tmp_path: Path) -> None:
+    code, out, err = run("info", store, "--png", tmp_path / "scores.png")
+    assert code == 0, err
+    assert "percentile" in out
+    with Image.open(tmp_path / "scores.png") as image:
+        assert image.size == (1350, 540)
+        assert len(np.unique(np.asarray(image.convert("L")))) > 20
+    assert not list(tmp_path.glob("*.partial"))
 
 
 def test_verify_exits_with_one_and_names_the_damage(store: Path) -> None:
