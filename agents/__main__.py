@@ -1,11 +1,19 @@
 """`python -m agents`: the ladder, with parameters and FLOPs of every size by group."""
 
+from functools import cache
+
 from agents.cost import TRAIN_FACTOR
 from agents.ladder import ladder
 from agents.nethack import NetHackAgent
 from data.command import run
 
-GROUPS = ("cells", "text", "crop", "message", "status", "view", "screen", "inventory", "mixer", "core", "head")
+
+@cache
+def groups() -> tuple[str, ...]:
+    """Names of the groups of all agents: the encoders' first, then what follows them."""
+    agents = ladder().values()
+    encoders = [name for agent in agents for name in agent.encoders.parts()]
+    return tuple(dict.fromkeys([*encoders, *(group.name for agent in agents for group in agent.cost(1).groups)]))
 
 
 def show(filter: str = "", window: int = 32) -> None:
@@ -17,8 +25,8 @@ def show(filter: str = "", window: int = 32) -> None:
         filter: Show only names that contain this.
         window: Steps per training window; matters to attention alone.
     """
-    print(_line("agent", "", ("all", "N", "", *GROUPS)))
-    print(_line("", "", ("exact", "paper", "", *("" for _ in GROUPS))))
+    print(_line("agent", "", ("all", "N", "", *groups())))
+    print(_line("", "", ("exact", "paper", "", *("" for _ in groups()))))
     for name, agent in ladder().items():
         if filter in name:
             print("\n".join(_rows(name, agent, window)))
@@ -27,8 +35,8 @@ def show(filter: str = "", window: int = 32) -> None:
 def _rows(name: str, agent: NetHackAgent, window: int) -> tuple[str, str]:
     cost = agent.cost(window)
     parts = {group.name: group.part for group in cost.groups}
-    params = [short(parts[group].params) if group in parts else "-" for group in GROUPS]
-    flops = [short(TRAIN_FACTOR * parts[group].flops) if group in parts else "-" for group in GROUPS]
+    params = [short(parts[group].params) if group in parts else "-" for group in groups()]
+    flops = [short(TRAIN_FACTOR * parts[group].flops) if group in parts else "-" for group in groups()]
     exact, paper = (short(cost.train_flops(convention)) for convention in ("exact", "paper"))
     return (
         _line(name, "params", (short(cost.params), short(cost.counted_params), "|", *params)),

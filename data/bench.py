@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from nle.dataset import Converter, TtyrecDataset, db, populate_db
 
 from data import nld
@@ -126,17 +125,14 @@ def _ttyrec_dataset(folder: Path, file: Path) -> TtyrecDataset:
 
 def _converter(recordings: list[Path]) -> float:
     """Steps per second that NLE's converter reads from recordings on one core, one after the other."""
-    chars, colors = np.zeros((CHUNK_STEPS, ROWS, COLUMNS), np.uint8), np.zeros((CHUNK_STEPS, ROWS, COLUMNS), np.int8)
-    cursor, times = np.zeros((CHUNK_STEPS, 2), np.int16), np.zeros(CHUNK_STEPS, np.int64)
-    keys, scores = np.zeros(CHUNK_STEPS, np.uint8), np.zeros(CHUNK_STEPS, np.int32)
-    steps = 0
+    buffers, steps = nld.converter_buffers(), 0
     start = time.process_time()
     for recording in recordings[:20]:
         converter = Converter(ROWS, COLUMNS, nld.version_of(recording))
         converter.load_ttyrec(str(recording))
         left = 0
         while not left:
-            left = converter.convert(chars, colors, cursor, times, keys, scores)
+            left = converter.convert(*buffers)
             steps += CHUNK_STEPS - left
     return steps / (time.process_time() - start)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from nle import nethack
 
+from data.files import replacing
 from data.store import Episode, Split, TrajectoryStore
 
 _TOP = 12
@@ -45,9 +46,8 @@ def draw_scores(store: Path, png: Path) -> None:
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"{opened.manifest['expert']}: {len(opened.episodes):,} games, {opened.manifest['steps']:,} steps")
-    scratch = png.with_name(png.name + ".partial")
-    figure.savefig(scratch, format="png", dpi=150)
-    scratch.replace(png)
+    with replacing(png) as scratch:
+        figure.savefig(scratch, format="png", dpi=150)
 
 
 def _overview(store: TrajectoryStore) -> str:

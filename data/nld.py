@@ -322,18 +322,25 @@ def _decompressed(path: Path) -> Iterator[bytes]:
         raise _Unusable(DAMAGED, f"{len(unzip.unused_data)} bytes follow the end of its bzip2 stream")
 
 
+def converter_buffers() -> tuple[np.ndarray, ...]:
+    """A chunk's arrays as NLE's converter fills them: characters, colours, cursors, times, keys, scores."""
+    return (
+        np.zeros((CHUNK_STEPS, ROWS, COLUMNS), np.uint8),
+        np.zeros((CHUNK_STEPS, ROWS, COLUMNS), np.int8),
+        np.zeros((CHUNK_STEPS, 2), np.int16),
+        np.zeros(CHUNK_STEPS, np.int64),
+        np.zeros(CHUNK_STEPS, np.uint8),
+        np.full(CHUNK_STEPS, NO_SCORE, np.int32),
+    )
+
+
 def _steps(path: Path, version: int, keys: np.ndarray, actions: np.ndarray) -> Iterator[Steps]:
     """A recording's steps a chunk at a time, in arrays that the next chunk overwrites."""
-    chars = np.zeros((CHUNK_STEPS, ROWS, COLUMNS), np.uint8)
-    colors = np.zeros((CHUNK_STEPS, ROWS, COLUMNS), np.int8)
-    cursor = np.zeros((CHUNK_STEPS, 2), np.int16)
-    times = np.zeros(CHUNK_STEPS, np.int64)
-    pressed = np.zeros(CHUNK_STEPS, np.uint8)
-    scores = np.full(CHUNK_STEPS, NO_SCORE, np.int32)
+    buffers = chars, colors, cursor, _, pressed, scores = converter_buffers()
     converter = Converter(ROWS, COLUMNS, version)
     converter.load_ttyrec(str(path))
     for start in range(0, len(keys), CHUNK_STEPS):
-        count = CHUNK_STEPS - converter.convert(chars, colors, cursor, times, pressed, scores)
+        count = CHUNK_STEPS - converter.convert(*buffers)
         expected = keys[start : start + CHUNK_STEPS]
         if not np.array_equal(pressed[:count], expected):
             raise _Unusable(DAMAGED, f"NLE's converter stops or differs after key press {start}")

@@ -12,6 +12,7 @@ from nle import nethack
 
 from data import spec
 from data.command import UserError
+from data.files import replacing
 from data.store import TrajectoryStore
 
 CELL_ROWS, CELL_COLUMNS = 16, 8
@@ -144,10 +145,9 @@ def save_gif(path: Path, film: Iterator[Frame], speed: float) -> None:
             yield image
 
     first, *others = pictures()
-    scratch = path.with_name(path.name + ".partial")
     duration = max(20, round(1000 / speed))
-    first.save(scratch, "GIF", save_all=True, append_images=others, duration=duration, loop=0, optimize=False)
-    scratch.replace(path)
+    with replacing(path) as scratch:
+        first.save(scratch, "GIF", save_all=True, append_images=others, duration=duration, loop=0, optimize=False)
 
 
 def picture(frame: Frame) -> np.ndarray:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from agents.__main__ import groups
 from agents.cores.lstm import LSTM
 from agents.cores.transformer import Transformer
 from agents.encoders import BLOCK, KINDS, Deep, Thin, around, wide_view
@@ -185,3 +186,11 @@ def test_names_in_the_ladder_are_unique_and_say_the_core() -> None:
         assert agent.name == name
         assert name.count("/") == 2
         assert agent.core == ("lstm" if "/lstm/" in name else "transformer")
+
+
+def test_the_table_of_the_ladder_has_every_group_once() -> None:
+    shown = groups()
+    assert len(set(shown)) == len(shown)
+    assert set(shown) == {group.name for agent in ladder().values() for group in agent.cost(32).groups}
+    assert shown[0] == "cells"
+    assert shown[-4:] == ("mixer", "core", "head", "prompt")
