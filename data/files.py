@@ -5,10 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from data.command import UserError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A file beside `path` to write, which then gets its name: whoever reads finds the old or the new, never a part."""
+    if not path.parent.is_dir():
+        raise UserError(f"no folder {path.parent} to write {path.name} in: make it, or name another file")
     scratch = path.with_name(path.name + ".tmp")
     try:
         yield scratch

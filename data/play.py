@@ -144,9 +144,9 @@ def save_gif(path: Path, film: Iterator[Frame], speed: float) -> None:
             image.putpalette(palette)
             yield image
 
-    first, *others = pictures()
     duration = max(20, round(1000 / speed))
     with replacing(path) as scratch:
+        first, *others = pictures()
         first.save(scratch, "GIF", save_all=True, append_images=others, duration=duration, loop=0, optimize=False)
 
 

@@ -41,7 +41,7 @@ class Preset:
 PRESETS = {
     "quickstart": Preset(
         title="NetHack, the embedded expert",
-        takes="about 4 minutes on 2 cores, under 3 GiB",
+        takes="about 5 minutes on 2 cores, under 3 GiB",
         expect="a dev loss that falls as a power of compute, and agents that outscore the random policy",
         games=160,
         game_steps=3000,

@@ -100,6 +100,12 @@ def test_what_cannot_be_shown_is_refused(store: Path, options: dict[str, Any], s
         film(store, None, **options)
 
 
+def test_a_folder_that_does_not_exist_is_named_and_nothing_is_written(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no folder .*nowhere to write film\.gif in"):
+        film(store, tmp_path / "nowhere" / "film.gif")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_terminal_shows_the_game_until_it_is_interrupted_and_gets_its_cursor_back(store: Path) -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "data", "play", str(store), "--episode", "0", "--speed", "20"]
