@@ -1,5 +1,6 @@
 """The embedded NetHack expert, on real games and on nonsense."""
 
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -48,6 +49,20 @@ def test_a_game_is_a_function_of_its_seed(env: SeededChallenge) -> None:
     first, other = play(env, NetHackExpert(3), 3), play(env, NetHackExpert(4), 4)
     assert play(env, NetHackExpert(3), 3) == first
     assert other[1] != first[1]
+
+
+def test_the_clock_does_not_change_a_game(env: SeededChallenge) -> None:
+    """Shopkeepers are named after the second at which a game began, unless it is tied to the seed."""
+    seed = game_seed(0, 5)
+    seen, _ = env.reset_to(seed)
+    assert time.localtime().tm_hour == 12
+    expert, top = NetHackExpert(seed), ""
+    for _ in range(120):
+        if top.startswith('"Hello, Agent!'):
+            break
+        seen, *_ = env.step(expert.act(*(seen[key] for key in SCREEN)))
+        top = seen["tty_chars"][0].tobytes().decode("latin-1")
+    assert top.startswith('"Hello, Agent!  Welcome to Ouiatchouane\'s general store!"')
 
 
 def test_a_game_can_be_quit_from_inside_nested_prompts() -> None:
