@@ -61,20 +61,21 @@ def collect(
 def import_nld(
     folder: Positional[Path],
     store: Positional[Path],
-    expert: str = "unknown",
-    dev_fraction: float = 0.1,
+    expert: str | None = None,
+    dev_fraction: float | None = None,
     workers: int | None = None,
     strict: bool = False,
 ) -> int:
     """Import NetHack recordings of NLE (ttyrec2, ttyrec3) with their xlogfiles, as in NLD-AA.
 
-    Recordings that hold no finished game, or are damaged, are skipped, named and counted.
+    Recordings that hold no finished game, or are damaged, are skipped, named and counted. Started again, whether
+    after an interruption or with more recordings in the folder, it adds what the store does not hold yet.
 
     Args:
         folder: Folder with *.ttyrec*.bz2 files and xlogfiles beside them, at any depth.
-        store: The store to write; must not exist.
-        expert: Who played, for the manifest.
-        dev_fraction: Share of the games held out for measuring loss.
+        store: The store to write, or to add to.
+        expert: Who played, for the manifest of a new store; default unknown.
+        dev_fraction: Share of the games of a new store that is held out for measuring loss; default 0.1.
         workers: Processes that convert; default one per core.
         strict: Exit with 1 if a recording of a game was damaged or could not be used.
     """

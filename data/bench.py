@@ -20,9 +20,10 @@ from nle.dataset import Converter, TtyrecDataset, db, populate_db
 
 from data import nld
 from data.command import UserError
-from data.spec import COLUMNS, ROWS, Steps
-from data.store import CHUNK_STEPS, StoreWriter, TrajectoryStore, pack
+from data.spec import COLUMNS, ROWS
+from data.store import CHUNK_STEPS, TrajectoryStore
 from data.stream import Order, batches
+from data.writer import StoreWriter, pack
 
 LANES, WINDOW = 64, 128
 _MANY = 10_000
@@ -145,8 +146,8 @@ def _many_episodes(store: TrajectoryStore, path: Path) -> Path:
             whole = store.read(row, 0, int(length))
             for start in range(0, int(length), each):
                 if len(writer.episodes) < _MANY:
-                    piece = Steps(*(column[start : start + each] for column in whole))
-                    writer.add(pack([piece], score=0.0, source=f"{row} from {start}"))
+                    piece = type(whole)(*(column[start : start + each] for column in whole))
+                    writer.add(pack(store.codec, [piece], score=0.0, source=f"{row} from {start}"))
     return path
 
 

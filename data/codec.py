@@ -1,37 +1,29 @@
-"""Consecutive steps of an episode to bytes and back: changed cells, columns apart, zstd.
+"""Consecutive steps of an episode to bytes and back: columns apart, each a zstd frame, sealed by a checksum.
 
-A record is a header (magic, checksum of all that follows, number of steps, compressed size of each column) and
-a zstd frame for each column: what `data.screens` makes of the screens, then cursors, actions and scores.
+A record is a header (magic, checksum of all that follows, number of steps, the action before, compressed size of
+each column) and the columns: those of the game, which `data.screens` and `data.frames` make, then actions and scores.
 """
 
 import itertools
 import struct
 import threading
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import zstandard
+from numba import types  # pyright: ignore[reportPrivateImportUsage]
+from numba.extending import intrinsic
 
-from data import screens
-from data.spec import COLUMNS, NO_ACTION, ROWS, Steps
-
-CODEC = "cells-zstd-1"
-"""Name of this encoding, stored in the manifest."""
+from data.spec import Field, Rows, Steps
 
 MAX_STEPS = 4096
 """Most steps in one record, so that no header can ask for more memory than this."""
 
-_MAGIC = b"ISO2"
-_COLUMNS = (
-    ("base_S", "u1"), ("runs_S", "<u2"), ("run_Rx2", "u1"), ("cell_Cx2", "u1"), ("move_Sx2", "u1"), ("action_S", "u1"),
-    ("score_S", "<i4"),
-)  # fmt: skip
-"""In the order of the record; cursors and scores as differences from the step before."""
-_HEADER = struct.Struct(f"<4sI{2 + len(_COLUMNS)}I")
 _LEVEL = 6
 
 
@@ -41,17 +33,17 @@ class CorruptChunk(Exception):
 
 @dataclass(frozen=True)
 class Chunk:
-    """A record without its compression, checked: about 250 bytes a step, from which any step can be painted."""
+    """A record without its compression, checked, from which any step can be painted."""
 
     steps: int
     arrays: tuple[np.ndarray, ...]
-    """As `data.screens.paint` wants them: columns of screens, their segments, cursor_Sx2 and action_S, uint8."""
+    """What the codec's kernel reads, in its order; the last is action_S, uint8."""
     before: int
-    """The action before the first step; NO_ACTION at an episode's start."""
+    """The action before the first step; the codec's `no_action` at an episode's start."""
 
     @cached_property
     def where(self) -> tuple[int, ...]:
-        """What `data.screens.paint` wants of a chunk: the arrays' addresses, the action before."""
+        """What a kernel wants of a chunk: the arrays' addresses, the action before."""
         return (*(array.ctypes.data for array in self.arrays), self.before)
 
     @property
@@ -70,123 +62,154 @@ class Part(NamedTuple):
     episode: int = 0
 
 
-class Rows(NamedTuple):
-    """N rows of a batch."""
+class Column(NamedTuple):
+    """A column of a record: its dtype, and the least and most elements that a step can have in it."""
 
-    chars_Nx24x80: np.ndarray
-    """uint8, as the next three."""
-    colors_Nx24x80: np.ndarray
-    cursor_Nx2: np.ndarray
-    prev_action_N: np.ndarray
-    action_N: np.ndarray
-    """int32."""
-    episode_N: np.ndarray
-    """int32."""
-    mask_N: np.ndarray
-    """bool, made true."""
+    dtype: str
+    least: int
+    most: int
 
 
-def encode(steps: Steps, before: int = NO_ACTION) -> bytes:
-    """Pack S consecutive steps of one episode, 1 <= S <= MAX_STEPS, and the action before; dtypes as in `Steps`."""
-    count = len(steps.action_S)
-    if not 1 <= count <= MAX_STEPS:
-        raise ValueError(f"a chunk holds 1 to {MAX_STEPS} steps, not {count}")
-    words = (_words(np.ascontiguousarray(screen)) for screen in (steps.chars_Sx24x80, steps.colors_Sx24x80))
-    moved_Sx2 = np.diff(steps.cursor_Sx2, axis=0, prepend=np.zeros((1, 2), np.uint8))
-    gained_S = np.diff(steps.score_S.astype(np.int32, copy=False), prepend=np.int32(0))
-    columns = (*screens.changed_cells(*words), moved_Sx2, steps.action_S, gained_S)
-    compressor = zstandard.ZstdCompressor(level=_LEVEL, write_content_size=True)
-    packed = [
-        compressor.compress(column.astype(dtype, copy=False).tobytes())
-        for column, (_, dtype) in zip(columns, _COLUMNS, strict=True)
-    ]
-    body = b"".join(packed)
-    sizes = struct.pack(f"<{2 + len(packed)}I", count, before, *map(len, packed))
-    return struct.pack("<4sI", _MAGIC, zlib.crc32(body, zlib.crc32(sizes))) + sizes + body
+_SHARED = (Column("u1", 1, 1), Column("<i4", 1, 1))
+"""Actions, and scores as differences from the step before."""
 
 
-def unpack(record: bytes) -> Chunk:
-    """Undo the compression of a record; raises `CorruptChunk` unless every byte is as `encode` wrote it."""
-    return _unpacked(*_frames(record))
+class Codec(ABC):
+    """How the steps of one kind of game become records; what a game must add to what all share."""
+
+    name: str
+    """Stored in the manifest: another way to encode has another name."""
+    magic: bytes
+    """Four bytes that a record begins with."""
+    observation: dict[str, Field]
+    """What a batch holds of a step."""
+    columns: tuple[Column, ...]
+    """The game's own columns, in the order of the record."""
+    no_action: int
+    """Stands for the action before an episode's first; 255, or one past the last action."""
+    step_bytes: int
+    """Memory of a step in an unpacked chunk, on average over real games."""
+
+    @abstractmethod
+    def split(self, steps: Any) -> tuple[np.ndarray, ...]:
+        """The game's own columns of steps."""
+
+    @abstractmethod
+    def check(self, steps: int, columns: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """The arrays that `draw` reads, actions left out; raises `CorruptChunk` where columns contradict each other."""
+
+    @abstractmethod
+    def draw(self, parts_PxK: np.ndarray, rows: Rows) -> None:
+        """Fill rows, every array contiguous, from parts, uint64 [P, K].
+
+        A part is the addresses of its chunk's arrays, the action before the chunk, start, stop, row and episode. All
+        of them have been checked.
+        """
+
+    @abstractmethod
+    def steps(self, observation: dict[str, np.ndarray], action_S: np.ndarray, score_S: np.ndarray) -> Any:
+        """Steps of the game's own type."""
+
+    @abstractmethod
+    def identity(self, steps: Any) -> tuple[np.ndarray, ...]:
+        """Arrays [S, ...] that tell two games apart, whatever the codec: their hash is the episode's id."""
+
+    def encode(self, steps: Steps, before: int | None = None) -> bytes:
+        """Pack S consecutive steps of one episode, 1 <= S <= MAX_STEPS, and the action before them, if there is one."""
+        count = len(steps.action_S)
+        if not 1 <= count <= MAX_STEPS:
+            raise ValueError(f"a chunk holds 1 to {MAX_STEPS} steps, not {count}")
+        gained_S = np.diff(steps.score_S.astype(np.int32, copy=False), prepend=np.int32(0))
+        compressor = zstandard.ZstdCompressor(level=_LEVEL, write_content_size=True)
+        packed = [
+            compressor.compress(array.astype(column.dtype, copy=False).tobytes())
+            for array, column in zip(
+                (*self.split(steps), steps.action_S, gained_S), self.columns + _SHARED, strict=True
+            )
+        ]
+        body = b"".join(packed)
+        sizes = struct.pack(
+            f"<{2 + len(packed)}I", count, self.no_action if before is None else before, *map(len, packed)
+        )
+        return struct.pack("<4sI", self.magic, zlib.crc32(body, zlib.crc32(sizes))) + sizes + body
+
+    def unpack(self, record: bytes) -> Chunk:
+        """Undo the compression of a record; raises `CorruptChunk` unless every byte is as `encode` wrote it."""
+        return self._unpack(*self._frames(record))
+
+    def decode(self, record: bytes) -> Any:
+        """All steps of a record, scores included; raises `CorruptChunk` as `unpack` does."""
+        count, before, frames = self._frames(record)
+        chunk = self._unpack(count, before, frames)
+        rows = self.empty_rows(count)
+        self.paint([Part(chunk, 0, count, 0)], rows)
+        gained_S = _column(frames[-1], count, _SHARED[-1])
+        return self.steps(rows.observation, chunk.arrays[-1].copy(), np.cumsum(gained_S, dtype=np.int32))
+
+    def empty_rows(self, count: int) -> Rows:
+        """Rows to paint into, of arbitrary content, their mask false."""
+        observation = {name: np.empty((count, *field.shape), field.dtype) for name, field in self.observation.items()}
+        return Rows(observation, np.empty(count, np.int32), np.empty(count, np.int32), np.zeros(count, bool))
+
+    def paint(self, parts: Sequence[Part], rows: Rows) -> None:
+        """Fill rows, given as contiguous arrays, with the steps of chunks, and mark them; others stay as they are."""
+        if not parts:
+            return
+        chunks, *spans = zip(*parts, strict=True)
+        start_P, stop_P, row_P, _ = spans = np.array(spans, np.int64)
+        steps_P, count = np.array([chunk.steps for chunk in chunks]), len(rows.action_N)
+        end_P = row_P + stop_P - start_P
+        wrong_P = (start_P < 0) | (start_P > stop_P) | (stop_P > steps_P) | (row_P < 0) | (end_P > count)
+        if wrong_P.any():
+            part = int(wrong_P.argmax())
+            raise IndexError(
+                f"steps [{start_P[part]}, {stop_P[part]}) of {steps_P[part]} to row {row_P[part]} of {count}"
+            )
+        where_PxK = np.array([chunk.where for chunk in chunks], np.uint64)
+        self.draw(np.concatenate([where_PxK, spans.T.astype(np.uint64)], axis=1), rows)
+
+    def _frames(self, record: bytes) -> tuple[int, int, list[memoryview]]:
+        """Number of steps, the action before and the zstd frames of a record whose checksum is right."""
+        header = struct.Struct(f"<4sI{2 + len(self.columns + _SHARED)}I")
+        if len(record) < header.size:
+            raise CorruptChunk(f"{len(record)} bytes are too few for a header")
+        magic, checksum, count, before, *sizes = header.unpack_from(record)
+        if magic != self.magic:
+            raise CorruptChunk(f"it begins with {magic!r}, not {self.magic!r}")
+        if len(record) != header.size + sum(sizes):
+            raise CorruptChunk(f"{len(record)} bytes where its header says {header.size + sum(sizes)}")
+        body = memoryview(record)
+        if zlib.crc32(body[8:]) != checksum:
+            raise CorruptChunk("its checksum does not match")
+        if not 1 <= count <= MAX_STEPS:
+            raise CorruptChunk(f"it claims {count} steps")
+        if before > self.no_action:
+            raise CorruptChunk(f"it claims the action {before}")
+        ends = itertools.accumulate(sizes, initial=header.size)
+        return count, before, [body[start:end] for start, end in itertools.pairwise(ends)]
+
+    def _unpack(self, count: int, before: int, frames: list[memoryview]) -> Chunk:
+        *own, action_S = (
+            _column(frame, count, column)
+            for frame, column in zip(frames[:-1], (*self.columns, _SHARED[0]), strict=True)
+        )
+        arrays = self.check(count, own)
+        for array in arrays:
+            array.setflags(write=False)
+        return Chunk(count, (*arrays, action_S), before)
 
 
-def decode(record: bytes) -> Steps:
-    """All steps of a record, scores included; raises `CorruptChunk` as `unpack` does."""
-    count, before, frames = _frames(record)
-    chunk = _unpacked(count, before, frames)
-    rows = empty_rows(count)
-    paint([Part(chunk, 0, count, 0)], rows)
-    scores = np.frombuffer(_decompress(frames[-1], 4 * count, 4 * count), "<i4")
-    actions = rows.action_N.astype(np.uint8)
-    return Steps(*rows[:3], actions, np.cumsum(scores, dtype=np.int32))
-
-
-def empty_rows(count: int) -> Rows:
-    """Rows to paint into, of arbitrary content."""
-    chars, colors = (np.empty((count, ROWS, COLUMNS), np.uint8) for _ in range(2))
-    cursor, prev_action = np.empty((count, 2), np.uint8), np.empty(count, np.uint8)
-    action, episode = np.empty(count, np.int32), np.empty(count, np.int32)
-    return Rows(chars, colors, cursor, prev_action, action, episode, np.zeros(count, bool))
-
-
-def paint(parts: Sequence[Part], rows: Rows) -> None:
-    """Fill rows, given as contiguous arrays, with the steps of chunks; the other rows stay as they are."""
-    if not parts:
-        return
-    chunks, *spans = zip(*parts, strict=True)
-    start_P, stop_P, row_P, _ = spans = np.array(spans, np.int64)
-    steps_P, count = np.array([chunk.steps for chunk in chunks]), len(rows.action_N)
-    wrong_P = (start_P < 0) | (start_P > stop_P) | (stop_P > steps_P) | (row_P < 0) | (row_P + stop_P - start_P > count)
-    if wrong_P.any():
-        part = int(wrong_P.argmax())
-        raise IndexError(f"steps [{start_P[part]}, {stop_P[part]}) of {steps_P[part]} to row {row_P[part]} of {count}")
-    where_Px8 = np.array([chunk.where for chunk in chunks], np.uint64)
-    parts_Px12 = np.concatenate([where_Px8, spans.T.astype(np.uint64)], axis=1)
-    chars, colors, *others = rows
-    screens.paint(parts_Px12, chars.reshape(count, screens.CELLS), colors.reshape(count, screens.CELLS), *others)
-
-
-def _frames(record: bytes) -> tuple[int, int, list[memoryview]]:
-    """Number of steps, the action before and the zstd frames of a record whose checksum is right."""
-    if len(record) < _HEADER.size:
-        raise CorruptChunk(f"{len(record)} bytes are too few for a header")
-    magic, checksum, count, before, *sizes = _HEADER.unpack_from(record)
-    if magic != _MAGIC:
-        raise CorruptChunk(f"it begins with {magic!r}, not {_MAGIC!r}")
-    if len(record) != _HEADER.size + sum(sizes):
-        raise CorruptChunk(f"{len(record)} bytes where its header says {_HEADER.size + sum(sizes)}")
-    body = memoryview(record)
-    if zlib.crc32(body[8:]) != checksum:
-        raise CorruptChunk("its checksum does not match")
-    if not 1 <= count <= MAX_STEPS:
-        raise CorruptChunk(f"it claims {count} steps")
-    if before > NO_ACTION:
-        raise CorruptChunk(f"it claims the action {before}")
-    ends = itertools.accumulate(sizes, initial=_HEADER.size)
-    return count, before, [body[start:end] for start, end in itertools.pairwise(ends)]
-
-
-def _unpacked(count: int, before: int, frames: list[memoryview]) -> Chunk:
-    most = 2 * count * screens.CELLS
-    limits = ((count, count), (2 * count, 2 * count), (0, most), (0, most), (2 * count, 2 * count), (count, count))
-    base, runs, run, cell, move, action = (
-        np.frombuffer(_decompress(frame, *limit), dtype)
-        for frame, limit, (_, dtype) in zip(frames[:-1], limits, _COLUMNS[:-1], strict=True)
-    )
-    if len(run) % 2 or len(cell) % 2:
-        raise CorruptChunk("half a run or half a cell")
-    run_Rx2, cell_Cx2 = run.reshape(-1, 2), cell.reshape(-1, 2)
-    begin = screens.segments(base, runs, run_Rx2, len(cell_Cx2))
-    if not len(begin):
-        raise CorruptChunk("its changed cells leave the screen")
-    cursor_Sx2 = np.cumsum(move.reshape(-1, 2), axis=0, dtype=np.uint8)
-    for array in (begin, cursor_Sx2):
-        array.setflags(write=False)
-    return Chunk(count, (base, runs, run_Rx2, cell_Cx2, begin, cursor_Sx2, action), before)
-
-
-def _words(screens_Sx24x80: np.ndarray) -> np.ndarray:
-    return screens_Sx24x80.reshape(-1, screens.CELLS).view(np.uint64)
+def _column(packed: memoryview, steps: int, column: Column) -> np.ndarray:
+    """The elements of a column; the size that it claims is checked before anything is allocated."""
+    size = np.dtype(column.dtype).itemsize
+    least, most = (steps * size * elements for elements in column[1:])
+    try:
+        claimed = zstandard.frame_content_size(packed)
+        if not least <= claimed <= most or claimed % size:
+            raise CorruptChunk(f"a column claims {claimed} bytes instead of {least} to {most}")
+        return np.frombuffer(_per_thread.decompressor.decompress(packed), column.dtype)
+    except zstandard.ZstdError as error:
+        raise CorruptChunk(f"a column does not decompress ({error})") from error
 
 
 class _PerThread(threading.local):
@@ -199,12 +222,11 @@ class _PerThread(threading.local):
 _per_thread = _PerThread()
 
 
-def _decompress(packed: memoryview, least: int, most: int) -> bytes:
-    """`packed` undone; the size that it claims is checked before anything is allocated."""
-    try:
-        claimed = zstandard.frame_content_size(packed)
-        if not least <= claimed <= most:
-            raise CorruptChunk(f"a column claims {claimed} bytes instead of {least} to {most}")
-        return _per_thread.decompressor.decompress(packed)
-    except zstandard.ZstdError as error:
-        raise CorruptChunk(f"a column does not decompress ({error})") from error
+@intrinsic
+def pointer(typing: Any, address: Any = None) -> Any:  # Numba passes the first argument itself
+    """A number as the address that it is; Numba has no other way to a variable number of arrays."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.uint64), generate

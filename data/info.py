@@ -7,6 +7,7 @@ import numpy as np
 from nle import nethack
 
 from data.files import replacing
+from data.screens import SCREENS
 from data.store import Episode, Split, TrajectoryStore
 
 _TOP = 12
@@ -53,7 +54,7 @@ def draw_scores(store: Path, png: Path) -> None:
 def _overview(store: TrajectoryStore) -> str:
     manifest = store.manifest
     size = sum(shard["bytes"] for shard in manifest["shards"])
-    raw = manifest["steps"] * 2 * 24 * 80
+    raw = manifest["steps"] * sum(int(np.prod(field.shape)) for field in store.codec.observation.values())
     rows = {
         "store": str(store.path),
         "game": manifest["game"],
@@ -62,7 +63,7 @@ def _overview(store: TrajectoryStore) -> str:
         "episodes": f"{manifest['episodes']:,}",
         "steps": f"{manifest['steps']:,}",
         "size": f"{size:,} bytes in {len(manifest['shards'])} shards",
-        "bytes per step": f"{size / manifest['steps']:.1f} (1/{raw / size:.0f} of the bare screens)",
+        "bytes per step": f"{size / manifest['steps']:.1f} (1/{raw / size:.0f} of bare observations)",
     }
     return _table(rows)
 
@@ -102,17 +103,25 @@ def _roles(store: TrajectoryStore) -> str:
 
 
 def _actions(store: TrajectoryStore) -> str:
-    names = [f"{action.name} {_key(int(action))}" for action in nethack.ACTIONS]
+    actions = store.manifest["actions"]
+    if not actions:
+        return "actions were not recorded: nothing to imitate"
+    if store.codec is SCREENS:
+        names = [f"{action.name} {_key(int(action))}" for action in nethack.ACTIONS]
+    else:
+        names = [str(action) for action in actions]
     counts = Counter(dict(zip(names, store.manifest["action_counts"], strict=True)))
     return _ranking("actions", +counts)
 
 
 def _provenance(store: TrajectoryStore) -> str:
-    provenance = dict(store.manifest["provenance"])
-    skipped = Counter(skip["kind"] for skip in provenance.pop("skipped", []))
-    rows = {key: str(value) for key, value in provenance.items()}
-    rows["skipped"] = ", ".join(f"{count} {kind}" for kind, count in skipped.most_common()) or "none"
-    return _table(rows)
+    lines = []
+    for entry in store.manifest["imports"]:
+        facts = dict(entry)
+        skipped = Counter(skip["kind"] for skip in facts.pop("skipped", []))
+        listed = ", ".join(f"{count} {kind}" for kind, count in skipped.most_common()) or "none"
+        lines.append(", ".join(f"{key} {value}" for key, value in facts.items()) + f"; skipped: {listed}")
+    return "imports\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def _of(store: TrajectoryStore, split: Split) -> list[Episode]:

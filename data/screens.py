@@ -1,4 +1,4 @@
-"""Screens to changed cells and back: the hot loops, compiled by Numba, outside Python's lock.
+"""NetHack screens to changed cells and back: the hot loops, compiled by Numba, outside Python's lock.
 
 A step's screen is kept as the cells that differ from a base: the screen before, an earlier screen that was put
 aside (a menu opens, and closes again), or a blank one. The changed cells of a step are runs in reading order:
@@ -11,13 +11,14 @@ whole screens move as words of eight cells: with signed indices and bytes, paint
 Shapes: S steps of a chunk, R runs, C changed cells, 1920 cells of a screen (24 rows of 80).
 """
 
-from typing import Any
-
 import numpy as np
-from numba import carray, njit, types  # pyright: ignore[reportPrivateImportUsage]
-from numba.extending import intrinsic
+from numba import carray, njit  # pyright: ignore[reportPrivateImportUsage]
 
-CELLS = 24 * 80
+from data import spec
+from data.codec import Codec, Column, CorruptChunk, pointer
+from data.spec import NetHackSteps, Rows
+
+CELLS = spec.ROWS * spec.COLUMNS
 WORDS = CELLS // 8
 SEGMENT = 64
 """Steps from one screen that is kept whole to the next."""
@@ -142,16 +143,6 @@ def segments(base_S, runs_S, run_Rx2, cells):
     return begin
 
 
-@intrinsic
-def _pointer(typing: Any, address: Any = None) -> Any:  # Numba passes the first argument itself
-    """A number as the address that it is; Numba has no other way to a variable number of arrays."""
-
-    def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
-
-    return types.voidptr(types.uint64), generate
-
-
 @njit(nogil=True, cache=True)
 def paint(parts_Px12, chars_Nx1920, colors_Nx1920, cursor_Nx2, prev_action_N, action_N, episode_N, mask_N):
     """Fill rows of a batch: of each part the steps [start, stop) of a chunk go to the rows from `row` on.
@@ -166,15 +157,15 @@ def paint(parts_Px12, chars_Nx1920, colors_Nx1920, cursor_Nx2, prev_action_N, ac
     for part in range(len(parts_Px12)):
         start, stop, row = parts_Px12[part, 8], parts_Px12[part, 9], parts_Px12[part, 10]
         segment = start // np.uint64(SEGMENT)
-        begin = carray(_pointer(parts_Px12[part, 4]), (segment + one, 2), np.int64)
+        begin = carray(pointer(parts_Px12[part, 4]), (segment + one, 2), np.int64)
         run, cell = np.uint64(begin[segment, 0]), np.uint64(begin[segment, 1])
-        base_S = carray(_pointer(parts_Px12[part, 0]), (stop,), np.uint8)
-        runs_S = carray(_pointer(parts_Px12[part, 1]), (stop,), np.uint16)
+        base_S = carray(pointer(parts_Px12[part, 0]), (stop,), np.uint8)
+        runs_S = carray(pointer(parts_Px12[part, 1]), (stop,), np.uint16)
         # Lengths that nothing looks at.
-        run_Rx2 = carray(_pointer(parts_Px12[part, 2]), (one, 2), np.uint8)
-        cell_C = carray(_pointer(parts_Px12[part, 3]), (one,), np.uint16)
-        cursor_Sx2 = carray(_pointer(parts_Px12[part, 5]), (stop, 2), np.uint8)
-        action_S = carray(_pointer(parts_Px12[part, 6]), (stop,), np.uint8)
+        run_Rx2 = carray(pointer(parts_Px12[part, 2]), (one, 2), np.uint8)
+        cell_C = carray(pointer(parts_Px12[part, 3]), (one,), np.uint16)
+        cursor_Sx2 = carray(pointer(parts_Px12[part, 5]), (stop, 2), np.uint8)
+        action_S = carray(pointer(parts_Px12[part, 6]), (stop,), np.uint8)
         before = np.uint8(parts_Px12[part, 7]) if start == 0 else action_S[start - one]
         for step in range(segment * np.uint64(SEGMENT), stop):
             base = base_S[step]
@@ -205,3 +196,57 @@ def paint(parts_Px12, chars_Nx1920, colors_Nx1920, cursor_Nx2, prev_action_N, ac
                 episode_N[row] = parts_Px12[part, 11]
                 mask_N[row] = True
                 row += one
+
+
+class ScreenCodec(Codec):
+    """NetHack: base of each step, its number of runs, runs (skip, size), cells (character, colour), cursor moves."""
+
+    name = "cells-zstd-1"
+    magic = b"ISO2"
+    observation = spec.NETHACK
+    columns = (
+        Column("u1", 1, 1),
+        Column("<u2", 1, 1),
+        Column("u1", 0, 2 * CELLS),
+        Column("u1", 0, 2 * CELLS),
+        Column("u1", 2, 2),
+    )
+    no_action = spec.NO_ACTION
+    step_bytes = 256  # 246 on average in 102 games of AutoAscend
+
+    def split(self, steps: NetHackSteps) -> tuple[np.ndarray, ...]:
+        """See the class."""
+        words = (
+            np.ascontiguousarray(screen).reshape(-1, CELLS).view(np.uint64)
+            for screen in (steps.chars_Sx24x80, steps.colors_Sx24x80)
+        )
+        moved_Sx2 = np.diff(steps.cursor_Sx2, axis=0, prepend=np.zeros((1, 2), np.uint8))
+        return (*changed_cells(*words), moved_Sx2)
+
+    def check(self, steps: int, columns: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """base_S, runs_S, run_Rx2, cell_Cx2, begin of the segments, cursor_Sx2."""
+        base_S, runs_S, run, cell, move = columns
+        if len(run) % 2 or len(cell) % 2:
+            raise CorruptChunk("half a run or half a cell")
+        run_Rx2, cell_Cx2 = run.reshape(-1, 2), cell.reshape(-1, 2)
+        begin = segments(base_S, runs_S, run_Rx2, len(cell_Cx2))
+        if not len(begin):
+            raise CorruptChunk("its changed cells leave the screen")
+        return base_S, runs_S, run_Rx2, cell_Cx2, begin, np.cumsum(move.reshape(-1, 2), axis=0, dtype=np.uint8)
+
+    def draw(self, parts_PxK: np.ndarray, rows: Rows) -> None:
+        """See `paint`."""
+        see = rows.observation
+        chars, colors = see["chars"].reshape(-1, CELLS), see["colors"].reshape(-1, CELLS)
+        paint(parts_PxK, chars, colors, see["cursor"], see["prev_action"], rows.action_N, rows.episode_N, rows.mask_N)
+
+    def steps(self, observation: dict[str, np.ndarray], action_S: np.ndarray, score_S: np.ndarray) -> NetHackSteps:
+        """The previous actions are left out: they are the actions."""
+        return NetHackSteps(observation["chars"], observation["colors"], observation["cursor"], action_S, score_S)
+
+    def identity(self, steps: NetHackSteps) -> tuple[np.ndarray, ...]:
+        """Actions, cursors and scores; of a recording without actions and scores, the cursors are enough."""
+        return steps.action_S, steps.cursor_Sx2, steps.score_S.astype("<i4")
+
+
+SCREENS = ScreenCodec()

@@ -1,6 +1,7 @@
 """What a step, an episode and a batch are: observations, action tables, containers.
 
-Shapes: B lanes, T steps of a window, 24x80 the NetHack terminal.
+Shapes: B lanes, T steps of a window, S consecutive steps of an episode, N rows of a batch (B · T),
+24x80 the NetHack terminal, 84x84 an Atari frame.
 """
 
 from dataclasses import dataclass
@@ -10,16 +11,19 @@ import numpy as np
 from nle import nethack
 
 ROWS, COLUMNS = 24, 80
+"""Of the NetHack terminal."""
+
+FRAME_ROWS, FRAME_COLUMNS, STACK = 84, 84, 4
+"""Of an Atari frame; and how many frames an observation has."""
 
 KEYS: tuple[int, ...] = tuple(int(action) for action in nethack.ACTIONS)
-"""The action table: NLE's full action list, the key press (byte) of each action index."""
+"""NetHack's action table: NLE's full action list, the key press (byte) of each action index."""
 
 NO_ACTION = len(KEYS)
-"""`prev_action` on the first step of an episode: one past the last action index."""
+"""NetHack: `prev_action` on the first step of an episode, and `action` where the recording holds none."""
 
-
-NO_SCORE = -1
-"""A step's score where the recording does not hold it (ttyrec version 2)."""
+NO_SCORE = -(2**31)
+"""A step's score where the recording does not hold it (ttyrec version 2, Atari Parquet)."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,9 @@ NETHACK = {
 }
 """The NetHack observation: characters and NLE's tty colours, cursor (row, column), previous action index."""
 
+ATARI = {"frames": Field((FRAME_ROWS, FRAME_COLUMNS, STACK), "uint8")}
+"""The Atari observation: the last four grey frames, the newest last."""
+
 Array = Any
 """A NumPy array on the host, a JAX array once it is on the devices."""
 
@@ -45,8 +52,8 @@ Observation = dict[str, Array]
 """Arrays named as in the spec, with leading axes [B, T] in a batch."""
 
 
-class Steps(NamedTuple):
-    """Consecutive steps of one episode, S of them, as the store keeps them."""
+class NetHackSteps(NamedTuple):
+    """Consecutive steps of one NetHack game, as the store keeps them."""
 
     chars_Sx24x80: np.ndarray
     """uint8, character codes."""
@@ -58,6 +65,33 @@ class Steps(NamedTuple):
     """uint8, index into the action table: what the expert did on seeing this step's screen."""
     score_S: np.ndarray
     """int32, in-game score at this step's screen, in points; NO_SCORE where the recording holds none."""
+
+
+class AtariSteps(NamedTuple):
+    """Consecutive steps of one Atari episode, as the store keeps them."""
+
+    frames_Sx84x84x4: np.ndarray
+    """uint8, the last four frames, the newest last."""
+    action_S: np.ndarray
+    """uint8, index into the action table: what the expert did on seeing these frames."""
+    score_S: np.ndarray
+    """int32, sum of the unclipped rewards before this step; NO_SCORE where the recording holds none."""
+
+
+Steps = NetHackSteps | AtariSteps
+
+
+class Rows(NamedTuple):
+    """Rows of a batch, its first two axes in one."""
+
+    observation: dict[str, np.ndarray]
+    """Arrays [N, ...] by the observation spec."""
+    action_N: np.ndarray
+    """int32."""
+    episode_N: np.ndarray
+    """int32."""
+    mask_N: np.ndarray
+    """bool."""
 
 
 class Batch(NamedTuple):

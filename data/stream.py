@@ -7,9 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from data import codec
+from data.codec import Part
+from data.command import UserError
 from data.recycled import Recycled
-from data.spec import COLUMNS, ROWS, Batch
+from data.spec import Batch, Rows
 from data.store import Split, TrajectoryStore
 from data.tape import FixedTape, Slice, Tape, WindowTape
 
@@ -20,8 +21,8 @@ Order = Literal["lanes", "windows"]
 _POOL = 256
 """Chunks whose windows are shuffled together: 64 MiB unpacked."""
 
-CHUNK_STEP_BYTES = 256
-"""Memory of a step in an unpacked chunk: 246 bytes on average in 102 games of AutoAscend."""
+_LARGE = 512
+"""Bytes of a step from which an array lies in memory used again."""
 
 
 def batches(
@@ -44,7 +45,7 @@ def batches(
     The batch of a step depends on the step alone, so resuming at k continues as if never interrupted. `lanes`
     counts those of all hosts; a host names its block in `lane_range` and gets B = len(lane_range).
     """
-    rows = store.rows(split)
+    rows = _labelled(store).rows(split)
     tape = training_tape(store, rows, lanes, window, seed, order)
     mine = _block(lanes, lane_range)
     _reserve(store, tape.pool + len(mine) if isinstance(tape, WindowTape) else 2 * len(mine))
@@ -81,7 +82,7 @@ class DevBatches:
     ) -> None:
         self._store, self._window, self._lanes = store, window, _block(lanes, lane_range)
         self._threads, self._prefetch = threads, prefetch
-        self._rows = store.rows(split)
+        self._rows = _labelled(store).rows(split)
         self._tape = FixedTape(store.lengths[self._rows], lanes, window)
         self._screens = Recycled()
         _reserve(store, 2 * len(self._lanes))
@@ -110,12 +111,16 @@ def assemble(
 ) -> Batch:
     """Read slices into a batch; a slice's row counts in `rows`, which hold rows of the store.
 
-    The screens lie in memory of `screens`, which takes it back once nobody holds the batch.
+    Screens and frames lie in memory of `screens`, which takes it back once nobody holds the batch.
     """
     shape = len(lanes), window
-    chars, colors = (screens.take((*shape, ROWS, COLUMNS)) for _ in range(2))
-    cursor = np.zeros((*shape, 2), np.uint8)
-    prev_action = np.zeros(shape, np.uint8)
+    observation, large = {}, []
+    for name, field in store.codec.observation.items():
+        if np.prod(field.shape) < _LARGE:
+            observation[name] = np.zeros((*shape, *field.shape), field.dtype)
+        else:
+            observation[name] = screens.take((*shape, *field.shape))
+            large.append(name)
     action = np.zeros(shape, np.int32)
     first = np.zeros(shape, bool)
     mask = np.zeros(shape, bool)
@@ -128,14 +133,20 @@ def assemble(
         while start < stop:
             number, lo = divmod(start, size)
             hi = min(size, lo + stop - start)
-            parts.append(codec.Part(store.chunk(episode, number), lo, hi, place, episode))
+            parts.append(Part(store.chunk(episode, number), lo, hi, place, episode))
             start, place = start + hi - lo, place + hi - lo
-    arrays = chars, colors, cursor, prev_action, action, episodes, mask
-    codec.paint(parts, codec.Rows(*(array.reshape(-1, *array.shape[2:]) for array in arrays)))
+    flat = {name: array.reshape(-1, *array.shape[2:]) for name, array in observation.items()}
+    store.codec.paint(parts, Rows(flat, action.reshape(-1), episodes.reshape(-1), mask.reshape(-1)))
     if not mask.all():
-        chars[~mask] = colors[~mask] = 0
-    observation = {"chars": chars, "colors": colors, "cursor": cursor, "prev_action": prev_action}
+        for name in large:
+            observation[name][~mask] = 0
     return Batch(observation, action, first, mask, episodes)
+
+
+def _labelled(store: TrajectoryStore) -> TrajectoryStore:
+    if not store.manifest["actions"]:
+        raise UserError(f"{store.path} holds screens without actions: there is nothing to imitate; name another store")
+    return store
 
 
 def _block(lanes: int, lane_range: range | None) -> range:
@@ -150,7 +161,7 @@ def _reserve(store: TrajectoryStore, chunks: int) -> None:
 
     In lanes that is the chunk each is in and the next, in windows a pool and the next's beginning.
     """
-    store.reserve(chunks * store.chunk_steps * CHUNK_STEP_BYTES)
+    store.reserve(chunks * store.chunk_steps * store.codec.step_bytes)
 
 
 def _ahead(make: Callable[[int], Batch], start: int, stop: int, threads: int, prefetch: int) -> Iterator[Batch]:

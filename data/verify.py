@@ -38,7 +38,7 @@ def _counts(store: TrajectoryStore) -> Iterator[str]:
     for name, count in actual.items():
         if count != claimed[name]:
             yield f"manifest.json: {claimed[name]} {name} where the episode table has {count}"
-    if sum(manifest["action_counts"]) != actual["steps"]:
+    if manifest["actions"] and sum(manifest["action_counts"]) != actual["steps"]:
         yield "manifest.json: action counts do not add up to the steps"
 
 
@@ -64,7 +64,7 @@ def _episode(store: TrajectoryStore, row: int) -> list[str]:
     length = 0
     for number, record in enumerate(records):
         try:
-            length += len(codec.decode(record).action_S)
+            length += len(store.codec.decode(record).action_S)
         except codec.CorruptChunk as error:
             faults.append(f"{name}: chunk {number}: {error}")
     if not faults and length != episode.length:

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -95,7 +96,7 @@ def test_strict_makes_damage_an_exit_code(games: Path, tmp_path: Path) -> None:
         (("info", "nowhere"), "error: no store at nowhere"),
         (("verify", "nowhere"), "error: no store at nowhere"),
         (("verify", "."), "error: . is not a store"),
-        (("import", "nld", ".", "tests"), "error: tests exists already"),
+        (("import", "nld", ".", "tests"), "error: tests holds other things and no store"),
         (("import", "nld", "tests", "nowhere", "--dev-fraction", "2"), "error: dev fraction 2.0"),
         (("import", "nld", "tests", "nowhere"), "error: no recording"),
     ],
@@ -149,7 +150,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stopped(many: Path, path: Path, how: signal.Signals) -> tuple[subprocess.Popen[str], list[int]]:
     """An import stopped once it has written something, and its processes."""
     process = start("import", "nld", many, path, "--workers", 2)
-    shard = path.with_name("store.partial") / "shard-00000.array_record"
+    shard = path / "shard-00000.array_record"
     wait_for(lambda: shard.exists() or process.poll() is not None)
     workers = children(process.pid)
     # A terminal sends Ctrl-C to every process of the command, others signal the one they know.
@@ -158,28 +159,43 @@ def stopped(many: Path, path: Path, how: signal.Signals) -> tuple[subprocess.Pop
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_interrupting_leaves_nothing(many: Path, tmp_path: Path, how: signal.Signals) -> None:
-    process, _ = stopped(many, tmp_path / "store", how)
+def test_an_import_goes_on_where_it_was_interrupted(many: Path, tmp_path: Path, how: signal.Signals) -> None:
+    path = tmp_path / "store"
+    process, _ = stopped(many, path, how)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130, err
     assert err == "interrupted: start the same command again to go on\n"
-    assert not list(tmp_path.glob("store*"))
+    assert run("info", path)[2].startswith(f"error: {path} is not a store: its import was not finished")
+    code, out, err = run("import", "nld", many, path, "--workers", 2)
+    assert code == 0, err
+    added, known = (int(number) for number in re.findall(r"imported (\d+) games, .*; (\d+) were in the store", out)[0])
+    assert known > 0
+    assert added + known == 40
+    assert run("verify", path)[0] == 0
+    assert "imported 0 games, 0 steps; 40 were in the store" in run("import", "nld", many, path, "--workers", 2)[1]
 
 
-def test_after_a_kill_the_next_import_starts_clean(many: Path, tmp_path: Path) -> None:
+def test_after_a_kill_the_next_import_does_all(many: Path, tmp_path: Path) -> None:
     path = tmp_path / "store"
     process, workers = stopped(many, path, signal.SIGKILL)
     process.communicate(timeout=20)
     assert process.returncode == -signal.SIGKILL
     assert len(workers) >= 2
     wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
-    assert [found.name for found in tmp_path.glob("store*")] == ["store.partial"]
-    assert run("info", path)[2].startswith("error: no store at")
-    few = write(tmp_path / "few", {NAME: ttyrec3(b"hjkl")})
-    code, _, err = run("import", "nld", few, path, "--workers", 1)
+    assert run("info", path)[2].startswith(f"error: {path} is not a store")
+    code, out, err = run("import", "nld", many, path, "--workers", 2)
     assert code == 0, err
-    assert [found.name for found in tmp_path.glob("store*")] == ["store"]
+    assert "imported 40 games" in out
     assert run("verify", path)[0] == 0
+
+
+def test_more_games_are_imported_into_a_store(many: Path, store: Path) -> None:
+    code, out, err = run("import", "nld", many, store, "--workers", 2)
+    assert code == 0, err
+    assert "imported 40 games" in out
+    code, out, _ = run("info", store)
+    assert "added 40" in out
+    assert run("import", "nld", many, store, "--expert", "another")[0] == 2
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(store: Path) -> None:

@@ -7,7 +7,9 @@ from test_codec import random_steps
 
 from data.command import UserError
 from data.games import Games
-from data.store import StoreWriter, TrajectoryStore, pack
+from data.screens import SCREENS
+from data.store import TrajectoryStore
+from data.writer import StoreWriter, pack
 
 PLAYED = [("mon-hum", 5.0, 10, 1), ("val-dwa", 50.0, 20, 3), ("mon-hum", 500.0, 30, 5), (None, 50.0, 40, None)]
 """Role, score, length, depth."""
@@ -19,7 +21,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with StoreWriter(path, expert="test", dev_fraction=0.0) as writer:
         for role, score, length, depth in PLAYED:
             steps = random_steps(length, length)
-            writer.add(pack([steps], score=score, source=f"{length}", role=role, depth=depth))
+            writer.add(pack(SCREENS, [steps], score=score, source=f"{length}", role=role, depth=depth))
     return path
 
 

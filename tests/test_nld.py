@@ -3,6 +3,7 @@ import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ from recordings import KEYS, frame, play, row, ttyrec3, write
 
 from data import nld as importer
 from data.command import UserError
-from data.nld import DAMAGED, EMPTY, FOREIGN, NO_KEYS, NO_ROW, TWIN, convert, find, import_nld, scan
-from data.spec import NO_SCORE, Steps
-from data.store import Game, TrajectoryStore
+from data.importer import ABANDONED, DAMAGED, EMPTY, TWIN, Skipped, Unusable, converted
+from data.nld import FOREIGN, NO_KEYS, convert, find, import_nld, scan
+from data.spec import NO_SCORE, NetHackSteps
+from data.store import TrajectoryStore
 from data.stream import dev_batches
 from data.verify import verify
+from data.writer import Game
 
 NAME = "nle.1.0.ttyrec3.bz2"
 
@@ -32,7 +35,7 @@ def raw(path: Path, version: int = 3) -> tuple[np.ndarray, ...]:
     return tuple(column[:count] for column in (chars, colors, cursors, keys, scores))
 
 
-def assert_as_converted(steps: Steps, path: Path) -> None:
+def assert_as_converted(steps: NetHackSteps, path: Path) -> None:
     chars, colors, cursors, keys, scores = raw(path)
     np.testing.assert_array_equal(steps.chars_Sx24x80, chars)
     np.testing.assert_array_equal(steps.colors_Sx24x80, colors)
@@ -41,9 +44,10 @@ def assert_as_converted(steps: Steps, path: Path) -> None:
     np.testing.assert_array_equal(steps.score_S, scores)
 
 
-def only(folder: Path) -> Game | importer.Skipped:
+def only(folder: Path) -> Any:
+    """What becomes of the one recording of a folder."""
     [recording] = find(folder)
-    return convert(recording)
+    return converted(convert, recording)
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +177,7 @@ def test_what_cannot_be_imported_is_named(tmp_path: Path, name: str, packed: byt
     write(tmp_path, {name: b""})
     (tmp_path / name).write_bytes(packed)
     skipped = only(tmp_path)
-    assert isinstance(skipped, importer.Skipped)
+    assert isinstance(skipped, Skipped)
     assert (skipped.source, skipped.kind) == (name, kind)
     assert said in skipped.reason
 
@@ -181,14 +185,14 @@ def test_what_cannot_be_imported_is_named(tmp_path: Path, name: str, packed: byt
 @pytest.mark.parametrize(
     ("log", "kind", "said"),
     [
-        (None, NO_ROW, "no xlogfile"),
-        ("", NO_ROW, "no xlogfile"),
-        (row("nle.1.1.ttyrec3.bz2"), NO_ROW, "no xlogfile"),
-        (row(NAME).replace("ttyrecname", "other"), NO_ROW, "no xlogfile"),
+        (None, ABANDONED, "no xlogfile"),
+        ("", ABANDONED, "no xlogfile"),
+        (row("nle.1.1.ttyrec3.bz2"), ABANDONED, "no xlogfile"),
+        (row(NAME).replace("ttyrecname", "other"), ABANDONED, "no xlogfile"),
         (row(NAME) * 2, DAMAGED, "2 rows"),
         (row(NAME).replace("points=77", "points="), DAMAGED, "incomplete"),
         (row(NAME).replace("points=77\t", ""), DAMAGED, "incomplete ('points')"),
-        (row(NAME)[:50], NO_ROW, "no xlogfile"),
+        (row(NAME)[:50], ABANDONED, "no xlogfile"),
         ("\x00\xff garbage\n\n\t=\t=\n" + row(NAME), None, ""),
         (row(NAME).replace("a newt", "a \x85 newt, called = \x1c"), None, ""),
     ],
@@ -202,7 +206,7 @@ def test_rows_that_do_not_match_are_named(tmp_path: Path, log: str | None, kind:
     if kind is None:
         assert isinstance(result, Game)
     else:
-        assert isinstance(result, importer.Skipped)
+        assert isinstance(result, Skipped)
         assert result.kind == kind
         assert said in result.reason
 
@@ -213,7 +217,7 @@ PACKED = bz2.compress(ttyrec3(b"hjklyubn" * 40))
 def test_every_truncation_is_noticed(tmp_path: Path) -> None:
     for size in range(len(PACKED)):
         (tmp_path / NAME).write_bytes(PACKED[:size])
-        with pytest.raises(importer._Unusable):
+        with pytest.raises(Unusable):
             scan(tmp_path / NAME, 3)
 
 
@@ -225,7 +229,7 @@ def test_every_flipped_bit_is_noticed_or_harmless(tmp_path: Path) -> None:
         (tmp_path / NAME).write_bytes(flipped)
         try:
             scan(tmp_path / NAME, 3)
-        except importer._Unusable:
+        except Unusable:
             continue
         accepted += 1
         assert bz2.decompress(flipped) == bz2.decompress(PACKED)
@@ -240,7 +244,7 @@ def test_a_seed_noted_beside_the_game_is_kept(tmp_path: Path) -> None:
     assert game.seed == 123
     (tmp_path / "game.json").write_text('{"seed": ')
     skipped = only(tmp_path)
-    assert isinstance(skipped, importer.Skipped)
+    assert isinstance(skipped, Skipped)
     assert "game.json beside it is damaged" in skipped.reason
 
 
@@ -264,12 +268,12 @@ def test_a_report_names_and_counts_all_that_was_skipped(tmp_path: Path) -> None:
         ("a/nle.1.5.ttyrec3.bz2", EMPTY),
         ("b/nle.1.0.ttyrec3.bz2", TWIN),
         ("b/nle.1.2.ttyrec3.bz2", DAMAGED),
-        ("b/nle.1.7.ttyrec3.bz2", NO_ROW),
+        ("b/nle.1.7.ttyrec3.bz2", ABANDONED),
     ]
     assert "skipped 4 recordings" in str(report)
     assert "the same game as a/nle.1.0.ttyrec3.bz2" in str(report)
     manifest = TrajectoryStore.open(tmp_path / "store").manifest
-    assert [skip["source"] for skip in manifest["provenance"]["skipped"]] == [skip.source for skip in report.skipped]
+    assert [skip["source"] for skip in manifest["imports"][0]["skipped"]] == [skip.source for skip in report.skipped]
 
 
 def empty(folder: Path) -> None:

@@ -18,8 +18,10 @@ from test_codec import screens_with_a_menu
 
 from data.command import UserError
 from data.play import _LEVELS, Frame, find, glyphs, key_name, picture, play, text
-from data.spec import KEYS, Steps, action_of_key
-from data.store import StoreWriter, TrajectoryStore, pack
+from data.screens import SCREENS
+from data.spec import KEYS, NetHackSteps, action_of_key
+from data.store import TrajectoryStore
+from data.writer import StoreWriter, pack
 
 HERE = Path(__file__).resolve().parents[1]
 
@@ -28,10 +30,10 @@ HERE = Path(__file__).resolve().parents[1]
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("play") / "store"
     steps = screens_with_a_menu()
-    readable = Steps(32 + steps.chars_Sx24x80 % 95, *steps[1:])
+    readable = NetHackSteps(32 + steps.chars_Sx24x80 % 95, *steps[1:])
     with StoreWriter(path, expert="test", dev_fraction=0.0) as writer:
-        writer.add(pack([readable], score=1.0, source="a"))
-        writer.add(pack([Steps(*(column[:30] for column in readable))], score=2.0, source="b"))
+        writer.add(pack(SCREENS, [readable], score=1.0, source="a"))
+        writer.add(pack(SCREENS, [NetHackSteps(*(column[:30] for column in readable))], score=2.0, source="b"))
     return path
 
 

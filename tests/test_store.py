@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import signal
@@ -16,26 +17,29 @@ from test_codec import assert_same, random_steps
 from data import codec
 from data import store as stores
 from data.command import UserError
-from data.spec import Steps
-from data.store import DamagedStore, Game, StoreWriter, TrajectoryStore, pack, split_of
+from data.frames import FRAMES
+from data.screens import SCREENS
+from data.spec import NetHackSteps
+from data.store import DamagedStore, TrajectoryStore, checksum_of
 from data.verify import verify
+from data.writer import NETHACK_SCREENS, Content, Game, StoreWriter, pack, split_of
 
 LENGTHS = (1, 1023, 1024, 1025, 2500)
 
 
-def cut(steps: Steps, size: int = stores.CHUNK_STEPS) -> list[Steps]:
+def cut(steps: NetHackSteps, size: int = stores.CHUNK_STEPS) -> list[NetHackSteps]:
     count = len(steps.action_S)
-    return [Steps(*(column[at : at + size] for column in steps)) for at in range(0, count, size)]
+    return [NetHackSteps(*(column[at : at + size] for column in steps)) for at in range(0, count, size)]
 
 
 def game(seed: int, length: int) -> Game:
-    return pack(cut(random_steps(seed, length)), score=10.0 * seed, source=f"{seed}.rec", role="mon")
+    return pack(SCREENS, cut(random_steps(seed, length)), score=10.0 * seed, source=f"{seed}.rec", role="mon")
 
 
-def write(path: Path, lengths: tuple[int, ...] = LENGTHS, dev_fraction: float = 0.5, **options: int) -> Path:
+def write(path: Path, lengths: tuple[int, ...] = LENGTHS, dev_fraction: float = 0.5, **options: Any) -> Path:
     with StoreWriter(path, expert="test", dev_fraction=dev_fraction, **options) as writer:
         for seed, length in enumerate(lengths):
-            assert writer.add(game(seed, length))
+            writer.add(game(seed, length))
     return path
 
 
@@ -58,7 +62,7 @@ def test_what_was_added_is_read(path: Path) -> None:
 @pytest.mark.parametrize(("start", "stop"), [(0, 1), (1020, 1030), (1024, 2048), (1000, 2100), (2499, 2500), (7, 7)])
 def test_any_stretch_of_an_episode_is_read(path: Path, start: int, stop: int) -> None:
     whole = random_steps(4, 2500)
-    expected = Steps(*(column[start:stop] for column in whole))
+    expected = NetHackSteps(*(column[start:stop] for column in whole))
     assert_same(TrajectoryStore.open(path).read(4, start, stop), expected)
 
 
@@ -84,12 +88,12 @@ def test_threads_share_a_small_cache(path: Path) -> None:
     def read(start: int) -> np.ndarray:
         number, lo = divmod(start, store.chunk_steps)
         hi = min(lo + 40, store.chunk_steps)
-        rows = codec.empty_rows(40)
+        rows = SCREENS.empty_rows(40)
         parts = [codec.Part(store.chunk(4, number), lo, hi, 0)]
         if hi - lo < 40:
             parts.append(codec.Part(store.chunk(4, number + 1), 0, 40 - (hi - lo), hi - lo))
-        codec.paint(parts, rows)
-        return rows.chars_Nx24x80
+        SCREENS.paint(parts, rows)
+        return rows.observation["chars"]
 
     starts = [start * 37 % 2460 for start in range(300)]
     with ThreadPoolExecutor(4) as pool:
@@ -131,23 +135,107 @@ def test_the_same_games_make_the_same_bytes(tmp_path: Path) -> None:
         assert (one / name).read_bytes() == (two / name).read_bytes(), name
 
 
-def test_an_existing_path_is_left_alone(path: Path) -> None:
-    before = (path / "manifest.json").read_bytes()
-    with pytest.raises(UserError, match="exists already"):
-        write(path)
-    assert (path / "manifest.json").read_bytes() == before
+def content(path: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in path.iterdir()}
+
+
+def test_adding_nothing_new_changes_nothing(path: Path) -> None:
+    before = content(path)
+    write(path)
+    assert content(path) == before
+
+
+def test_games_are_added_to_a_store(tmp_path: Path) -> None:
+    path = write(tmp_path / "store", (5, 6, 700), dev_fraction=0.3)
+    old = TrajectoryStore.open(path)
+    first = old.episodes
+    with StoreWriter(path) as writer:
+        assert writer.added == 0
+        assert [writer.add(game(seed, 30 + seed)) is not None for seed in range(8)] == [True] * 8
+        assert writer.add(game(1, 6)) is None
+        assert writer.added == 8
+        # Nobody sees them yet.
+        assert TrajectoryStore.open(path).episodes == first
+    store = TrajectoryStore.open(path)
+    assert store.episodes[:3] == first
+    assert len(store.episodes) == 11
+    assert store.manifest["expert"] == "test"
+    assert store.manifest["split"]["dev_fraction"] == 0.3
+    assert sum(store.manifest["action_counts"]) == store.manifest["steps"] == 711 + 8 * 30 + 28
+    for row, seed, length in [(2, 2, 700), (3, 0, 30), (10, 7, 37)]:
+        assert_same(store.read(row, 0, length), random_steps(seed, length))
+    assert verify(path) == []
+    # Whoever had the store open reads on.
+    assert_same(old.read(2, 0, 700), random_steps(2, 700))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"expert": "other"}, "expert 'test', not 'other'"),
+        ({"dev_fraction": 0.1}, "dev_fraction 0.5, not 0.1"),
+        ({"content": Content("Breakout", FRAMES, ("NOOP",))}, "game 'nethack', not 'Breakout'"),
+        ({"content": NETHACK_SCREENS}, "other actions"),
+    ],
+)
+def test_a_store_of_something_else_is_left_alone(path: Path, options: dict[str, Any], said: str) -> None:
+    before = content(path)
+    with pytest.raises(UserError, match=said), StoreWriter(path, **options):
+        pass
+    assert content(path) == before
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.jsonl").write_text("all of it")
+    with pytest.raises(UserError, match="other things and no store"):
+        write(tmp_path)
+    assert content(tmp_path) == {"thesis.jsonl": b"all of it"}
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_what_is_interrupted_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+@pytest.mark.parametrize("old", [(), (5, 6)])
+def test_what_is_interrupted_goes_on_where_it_stopped(
+    tmp_path: Path, error: type[BaseException], old: tuple[int, ...]
+) -> None:
+    path = tmp_path / "store"
+    if old:
+        write(path, old)
+
     def fail() -> None:
-        with StoreWriter(tmp_path / "store", expert="test") as writer:
-            writer.add(game(1, 300))
+        with StoreWriter(path, expert="test") as writer:
+            writer.add(game(8, 300))
             raise error
 
     with pytest.raises(error):
         fail()
-    assert list(tmp_path.iterdir()) == []
+    if old:
+        assert [row.length for row in TrajectoryStore.open(path).episodes] == list(old)
+        assert verify(path) == []
+    else:
+        with pytest.raises(UserError, match="its import was not finished"):
+            TrajectoryStore.open(path)
+    with StoreWriter(path, expert="test") as writer:
+        assert writer.added == 1
+        assert writer.add(game(8, 300)) is None
+        writer.add(game(9, 30))
+    store = TrajectoryStore.open(path)
+    assert [row.length for row in store.episodes] == [*old, 300, 30]
+    assert_same(store.read(len(old), 0, 300), random_steps(8, 300))
+    assert verify(path) == []
+    assert not (path / "pending.json").exists()
+
+
+def test_what_was_noted_only_in_part_is_done_again(tmp_path: Path) -> None:
+    path = write(tmp_path / "store", (5, 6))
+    before = content(path)
+    with contextlib.suppress(InterruptedError), StoreWriter(path) as writer:
+        writer.add(game(8, 300))
+        raise InterruptedError
+    assert (path / "pending.json").exists()
+    shorten(path / "shard-00001.array_record")
+    with StoreWriter(path) as writer:
+        assert writer.added == 0
+    assert content(path) == before
 
 
 def test_a_store_without_games_is_not_written(tmp_path: Path) -> None:
@@ -173,8 +261,8 @@ def test_two_processes_do_not_write_one_store(tmp_path: Path) -> None:
 WRITE_FOREVER = """
 import sys
 from test_store import game, StoreWriter
-with StoreWriter(sys.argv[1], expert="test") as writer:
-    for seed in range(10**9):
+with StoreWriter(sys.argv[1], expert="test", shard_bytes=int(sys.argv[2])) as writer:
+    for seed in range(100, 10**9):
         writer.add(game(seed, 300))
         print(seed, flush=True)
 """
@@ -187,19 +275,33 @@ def child(script: str, *arguments: object, **options: Any) -> subprocess.Popen[s
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, **options)
 
 
-def test_what_a_killed_writer_left_is_cleared_away(tmp_path: Path) -> None:
-    with child(WRITE_FOREVER, tmp_path / "store") as writer:
+@pytest.mark.parametrize("old", [(), (5, 6)])
+@pytest.mark.parametrize("shard_bytes", [20_000, 1 << 29])
+def test_a_killed_writer_leaves_the_store_as_it_was(tmp_path: Path, old: tuple[int, ...], shard_bytes: int) -> None:
+    path = tmp_path / "store"
+    if old:
+        write(path, old)
+    with child(WRITE_FOREVER, path, shard_bytes) as writer:
         assert writer.stdout is not None
-        writer.stdout.readline()
+        lines = [writer.stdout.readline() for _ in range(6)]
         writer.send_signal(signal.SIGKILL)
-    assert [file.name for file in tmp_path.iterdir()] == ["store.partial"]
-    (tmp_path / "store.partial" / "shard-00007.array_record").write_text("of a longer import")
-    with pytest.raises(UserError, match="unfinished"):
-        TrajectoryStore.open(tmp_path / "store.partial")
-    write(tmp_path / "store")
-    assert [file.name for file in tmp_path.iterdir()] == ["store"]
-    assert len(list((tmp_path / "store").iterdir())) == 3
-    assert verify(tmp_path / "store") == []
+    assert lines[-1]
+    if old:
+        assert [row.length for row in TrajectoryStore.open(path).episodes] == list(old)
+        assert verify(path) == []
+    else:
+        with pytest.raises(UserError, match=r"not finished|no such folder|no manifest"):
+            TrajectoryStore.open(path)
+    with StoreWriter(path, expert="test") as again:
+        # What was in a full shard is kept.
+        assert (again.added > 0) == (shard_bytes == 20_000)
+        again.add(game(10**6, 40))
+    store = TrajectoryStore.open(path)
+    assert store.episodes[-1].length == 40
+    assert_same(store.read(len(store.episodes) - 1, 0, 40), random_steps(10**6, 40))
+    assert verify(path) == []
+    named = {"manifest.json", store.manifest["table"]["name"], *(shard["name"] for shard in store.manifest["shards"])}
+    assert {file.name for file in path.iterdir()} == named
 
 
 WRITE_TOO_MUCH = """
@@ -233,9 +335,18 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
         write(tmp_path / "file" / "store")
 
 
+TABLE = "episodes-00001.jsonl"
+
+
 def edit_manifest(path: Path, **changes: object) -> None:
     manifest = json.loads((path / "manifest.json").read_text())
     (path / "manifest.json").write_text(json.dumps(manifest | changes))
+
+
+def seal(path: Path, **changes: object) -> None:
+    """Change the manifest, and the checksum with it."""
+    manifest = json.loads((path / "manifest.json").read_text()) | changes
+    edit_manifest(path, **changes, checksum=checksum_of(manifest))
 
 
 def remove_key(path: Path) -> None:
@@ -261,16 +372,22 @@ def flip(file: Path, place: int) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda path: edit_manifest(path, version=99), "store of version 99 .* reads version 2 .* again"),
-        (lambda path: edit_manifest(path, codec="other"), r"version 2 \(other\)"),
+        (lambda path: edit_manifest(path, version=99), "store of version 99 .* reads version 3 .* again"),
+        (lambda path: edit_manifest(path, codec="other"), r"version 3 \(other\)"),
         (lambda path: edit_manifest(path, format="other"), "of another program"),
         (lambda path: (path / "manifest.json").write_text("[1]"), "of another program"),
         (lambda path: (path / "manifest.json").write_text("{"), "damaged"),
         (lambda path: (path / "manifest.json").write_bytes(b"\xff\xfe"), "damaged"),
         (lambda path: (path / "manifest.json").unlink(), "not a store"),
         (remove_key, "lacks steps"),
-        (lambda path: (path / "episodes.jsonl").unlink(), "is missing"),
-        (lambda path: shorten(path / "episodes.jsonl"), "checksum does not match"),
+        (lambda path: edit_manifest(path, steps=3), "checksum does not match"),
+        (lambda path: seal(path, steps="3"), "damaged .steps is no int"),
+        (lambda path: seal(path, chunk_steps=0), "damaged .chunks of 0 steps"),
+        (lambda path: seal(path, table={"name": "../table", "sha256": ""}), "a file outside the store: '../table'"),
+        (lambda path: seal(path, shards=[{"name": "/etc/passwd", "sha256": "", "records": 1, "bytes": 1}]), "outside"),
+        (lambda path: seal(path, shards=[{"name": "a"}]), "what a file is"),
+        (lambda path: (path / TABLE).unlink(), "is missing"),
+        (lambda path: shorten(path / TABLE), "checksum does not match"),
         (lambda path: shorten(shard(path)), "bytes instead of"),
         (lambda path: shard(path).unlink(), "is missing"),
     ],
@@ -296,7 +413,7 @@ def test_damage_inside_a_shard_is_found_and_named(path: Path) -> None:
     place = shard(path).read_bytes().index(clean.records(4)[2][:64])
     flip(shard(path), place + 500)
     store = TrajectoryStore.open(path)
-    assert_same(store.read(4, 0, 2048), Steps(*(column[:2048] for column in random_steps(4, 2500))))
+    assert_same(store.read(4, 0, 2048), NetHackSteps(*(column[:2048] for column in random_steps(4, 2500))))
     with pytest.raises(DamagedStore, match=f"chunk 2 of episode {store.episodes[4].id} in .*verify"):
         store.read(4, 2040, 2060)
     faults = verify(path)
@@ -304,7 +421,7 @@ def test_damage_inside_a_shard_is_found_and_named(path: Path) -> None:
     assert any(store.episodes[4].id in fault for fault in faults)
     assert len(faults) == 2
     flip(shard(path), place + 500)
-    assert_same(store.read(4, 2040, 2060), Steps(*(column[2040:2060] for column in random_steps(4, 2500))))
+    assert_same(store.read(4, 2040, 2060), NetHackSteps(*(column[2040:2060] for column in random_steps(4, 2500))))
 
 
 @pytest.mark.parametrize("damage", [shorten, Path.unlink])
@@ -315,7 +432,7 @@ def test_verify_names_every_part_of_a_missing_shard(path: Path, damage: Callable
 
 
 def test_verify_compares_counts(path: Path) -> None:
-    edit_manifest(path, steps=1, action_counts=[0] * 121)
+    seal(path, steps=1, action_counts=[0] * 121)
     faults = verify(path)
     assert any("1 steps where the episode table has" in fault for fault in faults)
     assert any("action counts" in fault for fault in faults)

@@ -11,7 +11,7 @@ from test_store import flip, shard
 from test_store import write as write_store
 
 from data.command import UserError
-from data.spec import NO_ACTION, Batch, Steps
+from data.spec import NO_ACTION, Batch, NetHackSteps
 from data.store import DamagedStore, TrajectoryStore
 from data.stream import batches, dev_batches
 
@@ -44,7 +44,7 @@ def epoch_steps(store: TrajectoryStore, lanes: int = LANES, window: int = WINDOW
     return -(-int(np.ceil(store.lengths[store.rows("train")].sum() / lanes)) // window)
 
 
-def assert_lanes_replay_episodes(stream: list[Batch], whole: list[Steps]) -> dict[int, int]:
+def assert_lanes_replay_episodes(stream: list[Batch], whole: list[NetHackSteps]) -> dict[int, int]:
     """Every unmasked cell is the step that follows its lane's last; returns the steps seen by episode."""
     place: dict[int, tuple[int, int]] = {}
     seen: dict[int, int] = {}

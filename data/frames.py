@@ -1,0 +1,251 @@
+"""Atari frames to changed pixels and back: the hot loops, compiled by Numba, outside Python's lock.
+
+A step shows the last four frames. Its record holds how many frames are new since the step before, one as a rule,
+and of each frame the pixels that differ from the frame before: runs in reading order, how many pixels to skip
+since the last run, how many pixels it has, and their values. Every `SEGMENT` steps all four frames of the step are
+kept, the first of them whole, so that reading can begin there. No other frame is stored twice.
+
+Shapes: S steps of a chunk, F frames, R runs, C changed pixels, 7056 pixels of a frame (84 rows of 84).
+"""
+
+import sys
+import zlib
+
+import numpy as np
+from numba import carray, njit  # pyright: ignore[reportPrivateImportUsage]
+
+from data import spec
+from data.codec import Codec, Column, CorruptChunk, pointer
+from data.spec import AtariSteps, Rows
+
+PIXELS = spec.FRAME_ROWS * spec.FRAME_COLUMNS
+WORDS = PIXELS // 8
+SEGMENT = 16
+"""Steps from one that can be read without those before it to the next."""
+
+_LONGEST = 255
+"""Most pixels that one run skips or has."""
+_GAP = 3
+"""Unchanged pixels that a run rather takes along: a new run costs two bytes."""
+
+
+@njit(nogil=True, cache=True)
+def new_frames(stacks_Sx4x7056):
+    """How many frames of each step's four are new, uint8 [S], and these frames, one after the other, uint8 [F, 7056].
+
+    All four are new where a segment begins, and where no fewer would do.
+    """
+    steps = len(stacks_Sx4x7056)
+    advance_S = np.empty(steps, np.uint8)
+    frames_Fx7056 = np.empty((4 * steps, PIXELS), np.uint8)
+    count = 0
+    for step in range(steps):
+        stack, new = stacks_Sx4x7056[step], 4
+        if step % SEGMENT:
+            before = stacks_Sx4x7056[step - 1]
+            for fewer in range(4):
+                if np.array_equal(stack[: 4 - fewer], before[fewer:]):
+                    new = fewer
+                    break
+        advance_S[step] = new
+        for frame in range(4 - new, 4):
+            frames_Fx7056[count] = stack[frame]
+            count += 1
+    return advance_S, frames_Fx7056[:count]
+
+
+@njit(nogil=True, cache=True)
+def changed_pixels(advance_S, frames_Fx882):
+    """Frames, as words uint64 [F, 882] of eight pixels, to columns.
+
+    Number of runs of each frame uint16 [F], runs (skip, size) uint8 [R, 2], values uint8 [C].
+    """
+    frames_Fx7056 = frames_Fx882.view(np.uint8)
+    most_runs = PIXELS // (_GAP + 1) + PIXELS // _LONGEST * 2 + 2
+    runs_F = np.empty(len(frames_Fx882), np.uint16)
+    # Grown as needed: the most that could be needed is 60 times what is.
+    run_Rx2, pixel_C = np.empty((most_runs * 16, 2), np.uint8), np.empty(PIXELS * 16, np.uint8)
+    blank = np.zeros(WORDS, np.uint64)
+    runs = pixels = frame = 0
+    for step in range(len(advance_S)):
+        for new in range(advance_S[step]):
+            if runs + most_runs > len(run_Rx2):
+                run_Rx2 = np.concatenate((run_Rx2, np.empty_like(run_Rx2)))
+            if pixels + PIXELS > len(pixel_C):
+                pixel_C = np.concatenate((pixel_C, np.empty_like(pixel_C)))
+            words = frames_Fx882[frame]
+            old_words = blank if step % SEGMENT == 0 and new == 0 else frames_Fx882[frame - 1]
+            values, old_values = frames_Fx7056[frame], old_words.view(np.uint8)
+            before = runs
+            start = stop = done = 0
+            for word in range(WORDS + 1):
+                end = word == WORDS
+                if not end and words[word] == old_words[word]:
+                    continue
+                for place in range(8 * word, 8 * word + (1 if end else 8)):
+                    if not end:
+                        if values[place] == old_values[place]:
+                            continue
+                        if stop > start and place - stop <= _GAP:
+                            stop = place + 1
+                            continue
+                    # The run [start, stop) is over.
+                    while done + _LONGEST < start:
+                        run_Rx2[runs, 0], run_Rx2[runs, 1] = _LONGEST, 0
+                        runs, done = runs + 1, done + _LONGEST
+                    while start < stop:
+                        size = min(stop - start, _LONGEST)
+                        run_Rx2[runs, 0], run_Rx2[runs, 1] = start - done, size
+                        runs += 1
+                        pixel_C[pixels : pixels + size] = values[start : start + size]
+                        pixels += size
+                        start += size
+                        done = start
+                    start, stop = place, place + 1
+            runs_F[frame] = runs - before
+            frame += 1
+    return runs_F, run_Rx2[:runs].copy(), pixel_C[:pixels].copy()
+
+
+@njit(nogil=True, cache=True)
+def segments(advance_S, runs_F, run_Rx2, pixels):
+    """Where the frames, runs and pixels of each segment begin, and of all end: int64 [segments + 1, 3].
+
+    Empty if the columns contradict each other: what passes is painted without leaving any array.
+    """
+    steps = len(advance_S)
+    begin = np.zeros((-(-steps // SEGMENT) + 1, 3), np.int64)
+    wrong = np.zeros((0, 3), np.int64)
+    frame = run = pixel = 0
+    for step in range(steps):
+        advance = np.int64(advance_S[step])
+        if step % SEGMENT == 0:
+            begin[step // SEGMENT] = (frame, run, pixel)
+            if advance != 4:
+                return wrong
+        if advance > 4 or frame + advance > len(runs_F):
+            return wrong
+        for _ in range(advance):
+            stop = run + np.int64(runs_F[frame])
+            if stop > len(run_Rx2):
+                return wrong
+            place = 0
+            while run < stop:
+                size = np.int64(run_Rx2[run, 1])
+                place += np.int64(run_Rx2[run, 0]) + size
+                pixel += size
+                run += 1
+            if place > PIXELS:
+                return wrong
+            frame += 1
+    if frame != len(runs_F) or run != len(run_Rx2) or pixel != pixels:
+        return wrong
+    begin[-1] = (frame, run, pixel)
+    return begin
+
+
+@njit(nogil=True, cache=True)
+def paint(parts_Px11, stack_Nx7056, action_N, episode_N, mask_N):
+    """Fill rows of a batch: of each part the steps [start, stop) of a chunk go to the rows from `row` on.
+
+    `stack_Nx7056`, uint32: a pixel's four frames, the oldest in the low byte. `parts_Px11`, uint64: the addresses of
+    a chunk's arrays (advance_S, runs_F, run_Rx2, pixel_C, begin, action_S), the action before it, start, stop, row,
+    and what to write into `episode_N`. The caller answers for them: columns that `segments` has checked, and steps
+    and rows that exist.
+    """
+    one = np.uint64(1)
+    frame, stack = np.empty(PIXELS, np.uint8), np.empty(PIXELS, np.uint32)
+    for part in range(len(parts_Px11)):
+        start, stop, row = parts_Px11[part, 7], parts_Px11[part, 8], parts_Px11[part, 9]
+        segment = start // np.uint64(SEGMENT)
+        begin = carray(pointer(parts_Px11[part, 4]), (segment + one, 3), np.int64)
+        at, run, pixel = np.uint64(begin[segment, 0]), np.uint64(begin[segment, 1]), np.uint64(begin[segment, 2])
+        advance_S = carray(pointer(parts_Px11[part, 0]), (stop,), np.uint8)
+        action_S = carray(pointer(parts_Px11[part, 5]), (stop,), np.uint8)
+        # Lengths that nothing looks at.
+        runs_F = carray(pointer(parts_Px11[part, 1]), (one,), np.uint16)
+        run_Rx2 = carray(pointer(parts_Px11[part, 2]), (one, 2), np.uint8)
+        pixel_C = carray(pointer(parts_Px11[part, 3]), (one,), np.uint8)
+        first = segment * np.uint64(SEGMENT)
+        # Frames until the first step's last: those more than four before it are in no stack.
+        unseen = np.int64(-4)
+        for step in range(first, min(start + one, stop)):
+            unseen += np.int64(advance_S[step])
+        for step in range(first, stop):
+            if step % np.uint64(SEGMENT) == 0:
+                frame[:] = 0
+            for _ in range(advance_S[step]):
+                place = np.uint64(0)
+                for _ in range(runs_F[at]):
+                    place += np.uint64(run_Rx2[run, 0])
+                    size = np.uint64(run_Rx2[run, 1])
+                    run += one
+                    for offset in range(size):
+                        frame[place + offset] = pixel_C[pixel + offset]
+                    place += size
+                    pixel += size
+                at += one
+                unseen -= 1
+                if unseen < 0:
+                    for cell in range(PIXELS):
+                        stack[cell] = stack[cell] >> np.uint32(8) | np.uint32(frame[cell]) << np.uint32(24)
+            if step >= start:
+                stack_Nx7056[row] = stack
+                action_N[row] = action_S[step]
+                episode_N[row] = parts_Px11[part, 10]
+                mask_N[row] = True
+                row += one
+
+
+class FrameCodec(Codec):
+    """Atari: new frames of each step, number of runs of each frame, runs (skip, size), pixels."""
+
+    name = "frames-zstd-1"
+    magic = b"ISF1"
+    observation = spec.ATARI
+    columns = (
+        Column("u1", 1, 1),
+        Column("<u2", 1, spec.STACK),
+        Column("u1", 0, 2 * spec.STACK * PIXELS),
+        Column("u1", 0, spec.STACK * PIXELS),
+    )
+    no_action = 255
+    step_bytes = 512  # 280 to 2,100 in games of Breakout, Q*bert, Space Invaders and Bank Heist
+
+    def split(self, steps: AtariSteps) -> tuple[np.ndarray, ...]:
+        """See the class."""
+        stacks_Sx4x7056 = np.ascontiguousarray(np.moveaxis(steps.frames_Sx84x84x4, -1, 1)).reshape(
+            -1, spec.STACK, PIXELS
+        )
+        advance_S, frames_Fx7056 = new_frames(stacks_Sx4x7056)
+        return (advance_S, *changed_pixels(advance_S, frames_Fx7056.view(np.uint64)))
+
+    def check(self, steps: int, columns: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """advance_S, runs_F, run_Rx2, pixel_C, begin of the segments."""
+        advance_S, runs_F, run, pixel_C = columns
+        if len(run) % 2:
+            raise CorruptChunk("half a run")
+        run_Rx2 = run.reshape(-1, 2)
+        begin = segments(advance_S, runs_F, run_Rx2, len(pixel_C))
+        if not len(begin):
+            raise CorruptChunk("its changed pixels leave the frame")
+        return advance_S, runs_F, run_Rx2, pixel_C, begin
+
+    def draw(self, parts_PxK: np.ndarray, rows: Rows) -> None:
+        """See `paint`."""
+        if sys.byteorder != "little":
+            raise NotImplementedError("the four frames of a pixel are written as one little-endian word")
+        stack_Nx7056 = rows.observation["frames"].reshape(-1, PIXELS * spec.STACK).view(np.uint32)
+        paint(parts_PxK, stack_Nx7056, rows.action_N, rows.episode_N, rows.mask_N)
+
+    def steps(self, observation: dict[str, np.ndarray], action_S: np.ndarray, score_S: np.ndarray) -> AtariSteps:
+        """As they are."""
+        return AtariSteps(observation["frames"], action_S, score_S)
+
+    def identity(self, steps: AtariSteps) -> tuple[np.ndarray, ...]:
+        """Actions, a checksum of each newest frame, scores."""
+        newest = np.ascontiguousarray(steps.frames_Sx84x84x4[..., -1])
+        return steps.action_S, np.array([zlib.crc32(frame) for frame in newest], "<u4"), steps.score_S.astype("<i4")
+
+
+FRAMES = FrameCodec()
