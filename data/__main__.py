@@ -1,13 +1,20 @@
 """`python -m data`: play, import, look at and check expert games."""
 
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from tyro.conf import Positional
 
 from data.command import deferred, exit_with
+
+if TYPE_CHECKING:
+    from data.importer import Report
 
 app = tyro.extras.SubcommandApp()
 importers = tyro.extras.SubcommandApp()
@@ -56,16 +63,32 @@ def collect(
     print(f"next: python -m data import nld {out} STORE --expert {player}")
 
 
+@dataclass(frozen=True)
+class Importing:
+    """What every importer has."""
+
+    expert: str | None = None
+    """Who played, for the manifest of a new store; default unknown."""
+    dev_fraction: float | None = None
+    """Share of the episodes of a new store that is held out for measuring loss; default 0.1."""
+    workers: int | None = None
+    """Processes that convert; default one per core."""
+    strict: bool = False
+    """Exit with 1 if a recording of a game was damaged or could not be used."""
+
+    def run(self, importer: "Callable[..., Report]") -> int:
+        """Import, print the report, return the exit code."""
+        report = importer(expert=self.expert, dev_fraction=self.dev_fraction, workers=self.workers)
+        print(report)
+        return int(self.strict and report.harmed > 0)
+
+
+Options = Annotated[Importing, tyro.conf.arg(name="")]
+
+
 @importers.command(name="nld")
 @deferred
-def import_nld(
-    folder: Positional[Path],
-    store: Positional[Path],
-    expert: str | None = None,
-    dev_fraction: float | None = None,
-    workers: int | None = None,
-    strict: bool = False,
-) -> int:
+def import_nld(folder: Positional[Path], store: Positional[Path], options: Options = Importing()) -> int:
     """Import NetHack recordings of NLE (ttyrec2, ttyrec3) with their xlogfiles, as in NLD-AA.
 
     Recordings that hold no finished game, or are damaged, are skipped, named and counted. Started again, whether
@@ -74,16 +97,46 @@ def import_nld(
     Args:
         folder: Folder with *.ttyrec*.bz2 files and xlogfiles beside them, at any depth.
         store: The store to write, or to add to.
-        expert: Who played, for the manifest of a new store; default unknown.
-        dev_fraction: Share of the games of a new store that is held out for measuring loss; default 0.1.
-        workers: Processes that convert; default one per core.
-        strict: Exit with 1 if a recording of a game was damaged or could not be used.
+        options: What every importer has.
     """
-    from data import nld
+    from data.nld import import_nld
 
-    report = nld.import_nld(folder, store, expert=expert, dev_fraction=dev_fraction, workers=workers)
-    print(report)
-    return int(strict and report.harmed > 0)
+    return options.run(partial(import_nld, folder, store))
+
+
+@importers.command(name="parquet")
+@deferred
+def import_parquet(folder: Positional[Path], store: Positional[Path], game: str, options: Options = Importing()) -> int:
+    """Import Atari episodes in Parquet, as the paper's code writes them: a folder each, with states and actions.
+
+    Each folder holds rollout.parquet (states: flattened stacks of four 84×84 frames; actions) and metadata.parquet
+    (score, steps). Episodes that are damaged are skipped, named and counted. Started again, it adds what is new.
+
+    Args:
+        folder: Folder with a folder for each episode, at any depth.
+        store: The store to write, or to add to.
+        game: The Atari game, for example Breakout or BankHeist.
+        options: What every importer has.
+    """
+    from data.parquet import import_parquet
+
+    return options.run(partial(import_parquet, folder, store, game=game))
+
+
+@importers.command(name="minari")
+@deferred
+def import_minari(folder: Positional[Path], store: Positional[Path], game: str, options: Options = Importing()) -> int:
+    """Import the Atari episodes of a Minari dataset: stacked or single frames of 84×84, or whole screens.
+
+    Args:
+        folder: Folder of the dataset, as Minari keeps it.
+        store: The store to write, or to add to.
+        game: The Atari game, for example Breakout or BankHeist.
+        options: What every importer has.
+    """
+    from data.minari import import_minari
+
+    return options.run(partial(import_minari, folder, store, game=game))
 
 
 @app.command
@@ -144,18 +197,19 @@ def play(
 
 @app.command
 @deferred
-def bench(folder: Positional[Path], seconds: float = 4.0, rounds: int = 3) -> None:
-    """Measure the data layer beside NLE's own loader and converter, on one's own games; print the ratios.
+def bench(folder: Positional[Path | None] = None, seconds: float = 4.0, rounds: int = 3) -> None:
+    """Measure the data layer beside Parquet and NLE's own loader and converter; print the ratios.
 
     Args:
-        folder: Folder of recordings in NLE's layout: *.ttyrec*.bz2 and xlogfiles one folder down.
+        folder: Recordings in NLE's layout, *.ttyrec*.bz2 and xlogfiles one folder down; default Atari alone, which
+            is played for the purpose.
         seconds: How long each loader runs at a time.
         rounds: How often each loader runs; medians count.
     """
-    from data.bench import bench, memory
+    from data.bench import bench_atari, bench_nethack, memory
 
     print(f"{'what (beside what)':44} {'ours':>12} {'theirs':>12} {'unit':14} {'ratio':>8} goal")
-    for line in bench(folder, seconds, rounds):
+    for line in chain(bench_nethack(folder, seconds, rounds) if folder else (), bench_atari(seconds, rounds)):
         print(line, flush=True)
     print(memory())
 

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from nle.dataset import Converter, TtyrecDataset, db, populate_db
 
-from data import nld
+from data import atari, nld, parquet
 from data.command import UserError
 from data.spec import COLUMNS, ROWS
 from data.store import CHUNK_STEPS, TrajectoryStore
@@ -28,6 +29,8 @@ from data.writer import StoreWriter, pack
 LANES, WINDOW = 64, 128
 _MANY = 10_000
 """Episodes of the store whose opening is timed."""
+_FRAMES = 20_000
+"""Steps of Breakout that are played."""
 _FAR = 1_000_000
 """Step at which resuming is timed."""
 
@@ -47,7 +50,7 @@ class Line:
         return f"{self.name:44} {self.ours:>12,.4g} {self.theirs:>12,.4g} {self.unit:14} {ratio:>8.3g} {self.goal}"
 
 
-def bench(folder: Path, seconds: float, rounds: int) -> Iterator[Line]:
+def bench_nethack(folder: Path, seconds: float, rounds: int) -> Iterator[Line]:
     """Measure with the games of a folder as NLE writes them: `folder/*/nle.*.ttyrec*.bz2` with their xlogfiles.
 
     Each loader runs for `seconds`, `rounds` times, one after the other in turn; medians are compared.
@@ -90,6 +93,69 @@ def bench(folder: Path, seconds: float, rounds: int) -> Iterator[Line]:
             yield Line(f"{name} (a second)", _first(many, begin), 1.0, "s", "< 1")
 
 
+def bench_atari(seconds: float, rounds: int) -> Iterator[Line]:
+    """Measure with random play of Breakout, beside the same steps in Parquet, a flattened stack a step."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, path = Path(scratch) / "parquet", Path(scratch) / "store"
+        _play_breakout(folder, _FRAMES)
+        report = parquet.import_parquet(folder, path, game="Breakout")
+        sizes = (sum(file.stat().st_size for file in place.rglob("*") if file.is_file()) for place in (path, folder))
+        stored, recorded = (size / report.steps for size in sizes)
+        loaders: dict[str, Callable[[], Iterable[Any]]] = {
+            "Parquet": lambda: _read_parquet(folder),
+            "lanes": lambda: _stream(path, "lanes", 1),
+            "windows": lambda: _stream(path, "windows", 1),
+            "single steps": lambda: _stream(path, "windows", 1, lanes=LANES * WINDOW, window=1),
+        }
+        core = {name: [] for name in loaders}
+        for _, (name, loader) in itertools.product(range(rounds), loaders.items()):
+            core[name].append(_speed(loader(), seconds)[1])
+        peer = statistics.median(core.pop("Parquet"))
+        for name, speeds in core.items():
+            yield Line(f"Breakout, {name}, per core (Parquet)", statistics.median(speeds), peer, "steps/s", ">= 10")
+        yield Line("Breakout, size (Parquet)", stored, recorded, "bytes/step", "<= 0.25")
+
+
+def _play_breakout(folder: Path, steps: int) -> None:
+    """Episodes of random keys, at least so many steps, in Parquet as `data.parquet` reads it."""
+    import pyarrow
+    from ale_py.vector_env import AtariVectorEnv
+    from pyarrow.parquet import write_table
+
+    env = AtariVectorEnv("breakout", num_envs=1, repeat_action_probability=0.25)
+    random, played, keys = np.random.default_rng(0), 0, len(atari.content("Breakout").actions)
+    seen, _ = env.reset(seed=0)
+    while played < steps:
+        states, actions, over = [], [], False
+        while not over:
+            states.append(np.moveaxis(seen[0], 0, -1).reshape(-1).astype(np.int16))
+            actions.append(random.integers(keys))
+            seen, _, ended, cut, _ = env.step(np.array(actions[-1:]))
+            over = ended[0] or cut[0]
+        seen, _ = env.reset()
+        place = folder / str(played)
+        place.mkdir(parents=True)
+        played += len(actions)
+        columns = {
+            "states": pyarrow.array(states, pyarrow.list_(pyarrow.int16())),
+            "actions": pyarrow.array(actions, pyarrow.uint8()),
+        }
+        write_table(pyarrow.table(columns), place / "rollout.parquet")
+        write_table(pyarrow.table({"score": [0], "steps": [len(actions)]}), place / "metadata.parquet")
+    env.close()
+
+
+def _read_parquet(folder: Path) -> Iterator[np.ndarray]:
+    """Actions of one episode after the other, for ever, read as arrays together with the states."""
+    from pyarrow.parquet import read_table
+
+    for path in itertools.cycle(sorted(folder.glob("*/rollout.parquet"))):
+        table = read_table(path, columns=["states", "actions"], memory_map=True, use_threads=False)
+        states = table["states"].combine_chunks().flatten().to_numpy()
+        actions = table["actions"].to_numpy()
+        yield states.reshape(len(actions), -1)[:, 0]
+
+
 def _speed(loader: Iterable[Any], seconds: float) -> tuple[float, float]:
     """Steps per second of wall time and of processor time, after a first tenth that doesn't count."""
     steps, begun = 0, None
@@ -109,11 +175,13 @@ def _speed(loader: Iterable[Any], seconds: float) -> tuple[float, float]:
 
 
 def _steps_of(batch: Any) -> int:
-    return int(batch["done"].size) if isinstance(batch, dict) else int(batch.action.size)
+    if isinstance(batch, dict):
+        return int(batch["done"].size)
+    return int(batch.size) if isinstance(batch, np.ndarray) else int(batch.mask.sum())
 
 
-def _stream(path: Path, order: Order, threads: int) -> Iterator[Any]:
-    return batches(TrajectoryStore.open(path), "train", LANES, WINDOW, 0, threads=threads, order=order)
+def _stream(path: Path, order: Order, threads: int, lanes: int = LANES, window: int = WINDOW) -> Iterator[Any]:
+    return batches(TrajectoryStore.open(path), "train", lanes, window, 0, threads=threads, order=order)
 
 
 def _ttyrec_dataset(folder: Path, file: Path) -> TtyrecDataset:

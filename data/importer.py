@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypedDict, Unpack
 
 from tqdm import tqdm
 
@@ -29,16 +29,15 @@ HARMLESS = frozenset({ABANDONED, EMPTY, TWIN})
 
 
 class Recording(Protocol):
-    """A game to import, in files of its own. Goes to another process and back."""
+    """A game to import. Goes to another process and back."""
 
     @property
     def source(self) -> str:
         """Its name: the path of the (first) file inside the imported folder."""
         ...
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """What it is read from."""
+    def fingerprint(self) -> str:
+        """What tells its content from all others, without converting it: 32 hex digits."""
         ...
 
 
@@ -92,6 +91,17 @@ class Report:
         return "\n".join([*lines, f"imported {self.games} games, {self.steps:,} steps{before}"])
 
 
+class Options(TypedDict, total=False):
+    """What one can choose of any import."""
+
+    expert: str | None
+    """Who played, for the manifest of a new store; default unknown."""
+    dev_fraction: float | None
+    """Share of the episodes of a new store that is held out; default 0.1."""
+    workers: int | None
+    """Processes that convert; default one per core."""
+
+
 def import_games(
     store: str | Path,
     content: Content,
@@ -100,20 +110,19 @@ def import_games(
     convert: Callable[[Any], Game],
     *,
     importer: str,
-    expert: str | None = None,
-    dev_fraction: float | None = None,
-    workers: int | None = None,
+    **options: Unpack[Options],
 ) -> Report:
     """Convert the recordings that `find` finds in a folder and add them to a store, new or not.
 
-    Processes (default: one per core) convert. What is added is a function of the recordings alone, however many
+    Processes convert. What is added is a function of the recordings alone, however many
     there are. `convert` raises `Unusable` for a recording to skip; it is called by name in another process. Nothing
     is left at `store` if there is no game.
     """
+    workers = options.get("workers")
     processes = len(os.sched_getaffinity(0)) if workers is None else workers
     if processes < 1:
         raise UserError(f"{processes} workers can't convert: give at least 1")
-    writer = StoreWriter(store, content, expert=expert, dev_fraction=dev_fraction)
+    writer = StoreWriter(store, content, expert=options.get("expert"), dev_fraction=options.get("dev_fraction"))
     steps, known, skipped = 0, 0, []
     with writer:
         recordings, before = find(folder), len(writer.episodes)
@@ -170,7 +179,7 @@ def converted(convert: Callable[[Any], Game], recording: Recording) -> Game | Kn
     """A recording as a game for the store, or why it is none."""
     stop_if_asked()
     try:
-        hash_ = fingerprint(recording.files)
+        hash_ = recording.fingerprint()
         if hash_ in _Worker.known:
             return Known(recording.source)
         return replace(convert(recording), recording=hash_)
@@ -180,8 +189,8 @@ def converted(convert: Callable[[Any], Game], recording: Recording) -> Game | Kn
         return Skipped(recording.source, DAMAGED, f"can't be read: {error.strerror or error}")
 
 
-def fingerprint(files: Iterable[Path]) -> str:
-    """32 hex digits that tell files' bytes apart."""
+def fingerprint_of(files: Iterable[Path]) -> str:
+    """32 hex digits that tell the bytes of files apart."""
     digest = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:

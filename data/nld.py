@@ -12,13 +12,24 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from nle.dataset import Converter
 
 from data.command import UserError
-from data.importer import ABANDONED, DAMAGED, EMPTY, Report, Unusable, folders, import_games, stop_if_asked
+from data.importer import (
+    ABANDONED,
+    DAMAGED,
+    EMPTY,
+    Options,
+    Report,
+    Unusable,
+    fingerprint_of,
+    folders,
+    import_games,
+    stop_if_asked,
+)
 from data.screens import SCREENS
 from data.spec import COLUMNS, NO_SCORE, ROWS, NetHackSteps, action_of_key
 from data.store import CHUNK_STEPS
@@ -46,19 +57,15 @@ class Recording:
     rows: tuple[Row, ...]
     """Lines of the xlogfiles beside it that name it."""
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The file."""
-        return (self.path,)
+    def fingerprint(self) -> str:
+        """See `data.importer.Recording`."""
+        return fingerprint_of([self.path])
 
 
 def import_nld(
     folder: str | Path,
     store: str | Path,
-    *,
-    expert: str | None = None,
-    dev_fraction: float | None = None,
-    workers: int | None = None,
+    **options: Unpack[Options],
 ) -> Report:
     """Import every finished game under `folder` into a store, new or not; see `data.importer.import_games`."""
     return import_games(
@@ -68,9 +75,7 @@ def import_nld(
         find,
         convert,
         importer="nld",
-        expert=expert,
-        dev_fraction=dev_fraction,
-        workers=workers,
+        **options,
     )
 
 

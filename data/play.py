@@ -1,11 +1,11 @@
-"""A recorded game as a film: in the terminal, or as a GIF."""
+"""A recorded game as a film: NetHack in the terminal, NetHack and Atari as a GIF."""
 
 import shutil
 import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 from nle import nethack
@@ -13,6 +13,7 @@ from nle import nethack
 from data import spec
 from data.command import UserError
 from data.files import replacing
+from data.screens import SCREENS
 from data.store import TrajectoryStore
 
 CELL_ROWS, CELL_COLUMNS = 16, 8
@@ -24,6 +25,9 @@ _PALETTE = (
     (85, 255, 255), (255, 255, 255),
 )  # fmt: skip
 """Red, green, blue of NLE's tty colours; 0 is what has no colour."""
+_GREYS = np.repeat(np.arange(256, dtype=np.uint8), 3).tobytes()
+_ZOOM = 4
+"""Pixels of a picture for one of an Atari frame, each way."""
 _LEVELS = 16
 """Shades of each colour, from the black ground up: 256 palette entries of a GIF."""
 
@@ -50,8 +54,13 @@ def play(
     if not speed > 0:
         raise UserError(f"--speed must be more than 0 steps a second, not {speed}")
     if gif is not None:
-        save_gif(gif, frames(opened, row, start, stop), speed)
+        if opened.codec is SCREENS:
+            save_gif(gif, map(picture, frames(opened, row, start, stop)), _palette(), speed)
+        else:
+            save_gif(gif, atari_pictures(opened, row, start, stop), _GREYS, speed)
         return f"{stop - start:,} steps of game {opened.episodes[row].id} in {gif}"
+    if opened.codec is not SCREENS:
+        raise UserError(f"a game of {opened.manifest['game']} is no text: give --gif FILE")
     if not out.isatty():
         raise UserError("the output is no terminal: give --gif FILE")
     size = shutil.get_terminal_size()
@@ -74,17 +83,38 @@ def find(store: TrajectoryStore, name: str) -> int:
 
 def frames(store: TrajectoryStore, row: int, start: int, stop: int) -> Iterator[Frame]:
     """The steps of a game one by one, with a line that tells the key, its name and the score."""
-    length = store.episodes[row].length
+    labelled = bool(store.manifest["actions"])
+    for step, piece in _pieces(store, row, start, stop):
+        for chars, colors, cursor, action, score in zip(*piece, strict=True):
+            key = key_name(int(action)) if labelled else ""
+            yield Frame(chars, colors, cursor, _caption(step, store.episodes[row].length, key, int(score)))
+            step += 1
+
+
+def atari_pictures(store: TrajectoryStore, row: int, start: int, stop: int) -> Iterator[np.ndarray]:
+    """The steps of an Atari episode one by one, uint8 [336 + 32, 336]: the newest frame, action and score below it."""
+    names = store.manifest["actions"]
+    for step, piece in _pieces(store, row, start, stop):
+        for stack, action, score in zip(*piece, strict=True):
+            frame = np.kron(stack[:, :, -1], np.ones((_ZOOM, _ZOOM), np.uint8))
+            columns = frame.shape[1] // CELL_COLUMNS
+            caption = _caption(step, store.episodes[row].length, names[action], int(score))
+            lines = [caption[at : at + columns].ljust(columns) for at in (0, columns)]
+            codes = np.frombuffer("".join(lines).encode("latin-1", "replace"), np.uint8).reshape(2, columns)
+            written = glyphs()[codes].transpose(0, 2, 1, 3).reshape(2 * CELL_ROWS, -1) * (255 // (_LEVELS - 1))
+            yield np.vstack([frame, written.astype(np.uint8)])
+            step += 1
+
+
+def _pieces(store: TrajectoryStore, row: int, start: int, stop: int) -> Iterator[tuple[int, Any]]:
+    """Steps [start, stop) of a game a chunk at a time, each with the number of its first."""
     for begin in range(start, stop, store.chunk_steps):
-        end = min(stop, begin + store.chunk_steps)
-        piece = store.read(row, begin, end)
-        for step in range(end - begin):
-            chars, colors, cursor = piece.chars_Sx24x80[step], piece.colors_Sx24x80[step], piece.cursor_Sx2[step]
-            score = piece.score_S[step]
-            told = "" if score == spec.NO_SCORE else f"   score {score:,}"
-            yield Frame(
-                chars, colors, cursor, f"step {begin + step:,} of {length:,}   {key_name(piece.action_S[step])}{told}"
-            )
+        yield begin, store.read(row, begin, min(stop, begin + store.chunk_steps))
+
+
+def _caption(step: int, length: int, action: str, score: int) -> str:
+    told = "" if score == spec.NO_SCORE else f"   score {score:,}"
+    return f"step {step:,} of {length:,}   {action}{told}"
 
 
 def key_name(action: int) -> str:
@@ -131,23 +161,26 @@ def text(frame: Frame) -> str:
     return "\r\n".join([*lines, f"{frame.caption}\x1b[K"])
 
 
-def save_gif(path: Path, film: Iterator[Frame], speed: float) -> None:
-    """Write frames as a GIF that loops, whole or not at all."""
+def save_gif(path: Path, pictures: Iterator[np.ndarray], palette: bytes, speed: float) -> None:
+    """Write pictures of colour numbers, uint8, as a GIF that loops, whole or not at all."""
     from PIL import Image
 
-    colors = np.array(_PALETTE, np.float64)[:, None] * (np.arange(_LEVELS) / (_LEVELS - 1))[None, :, None]
-    palette = colors.round().astype(np.uint8).tobytes()
-
-    def pictures() -> Iterator[Image.Image]:
-        for frame in film:
-            image = Image.fromarray(picture(frame))
+    def images() -> Iterator[Image.Image]:
+        for picture in pictures:
+            image = Image.fromarray(picture)
             image.putpalette(palette)
             yield image
 
     duration = max(20, round(1000 / speed))
     with replacing(path) as scratch:
-        first, *others = pictures()
+        first, *others = images()
         first.save(scratch, "GIF", save_all=True, append_images=others, duration=duration, loop=0, optimize=False)
+
+
+def _palette() -> bytes:
+    """Every shade of every terminal colour, as `picture` numbers them."""
+    colors = np.array(_PALETTE, np.float64)[:, None] * (np.arange(_LEVELS) / (_LEVELS - 1))[None, :, None]
+    return colors.round().astype(np.uint8).tobytes()
 
 
 def picture(frame: Frame) -> np.ndarray:

@@ -90,14 +90,14 @@ class Game:
 
 
 def pack(codec: Codec, pieces: Iterable[spec.Steps], *, score: float, source: str, **facts: Any) -> Game:
-    """Compress a game given as pieces of CHUNK_STEPS steps (the last may be shorter), taken one at a time.
+    """Compress a game given as pieces of any size, of which no more than a chunk is held.
 
     The id is a hash of what the codec says tells games apart. `facts` are further fields of `Game`.
     """
     chunks: list[bytes] = []
     actions: list[np.ndarray] = []
     identities: list[tuple[np.ndarray, ...]] = []
-    for steps in pieces:
+    for steps in _rechunked(pieces):
         chunks.append(codec.encode(steps, int(actions[-1][-1]) if actions else None))
         actions.append(steps.action_S.copy())
         identities.append(tuple(column.copy() for column in codec.identity(steps)))
@@ -108,6 +108,33 @@ def pack(codec: Codec, pieces: Iterable[spec.Steps], *, score: float, source: st
     played = np.concatenate(actions)
     counts = {int(a): int(n) for a, n in zip(*np.unique(played, return_counts=True), strict=True)}
     return Game(digest.hexdigest()[:16], len(played), score, source, tuple(chunks), counts, **facts)
+
+
+def _rechunked(pieces: Iterable[Any]) -> Iterator[Any]:
+    """The same steps in pieces of CHUNK_STEPS, the last as long as it comes."""
+    held: list[Any] = []
+    count = 0
+    for piece in pieces:
+        begin, size = 0, len(piece.action_S)
+        while count + size - begin >= CHUNK_STEPS:
+            end = begin + CHUNK_STEPS - count
+            yield _joined([*held, _cut(piece, begin, end)])
+            held, count, begin = [], 0, end
+        if begin < size:
+            held.append(type(piece)(*(column.copy() for column in _cut(piece, begin, size))))
+            count += size - begin
+    if held:
+        yield _joined(held)
+
+
+def _cut(steps: Any, start: int, stop: int) -> Any:
+    return type(steps)(*(column[start:stop] for column in steps))
+
+
+def _joined(pieces: list[Any]) -> Any:
+    if len(pieces) == 1:
+        return pieces[0]
+    return type(pieces[0])(*(np.concatenate(column) for column in zip(*pieces, strict=True)))
 
 
 def split_of(id: str, dev_fraction: float) -> Split:

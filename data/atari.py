@@ -1,0 +1,96 @@
+"""Atari games by name, and four stacked frames from whatever a recording holds.
+
+A recorded stack is kept as it is. Where a recording holds single frames, an episode's first stack is three black
+frames and the first, as ALE's vector environment and Stable-Baselines3 have it.
+"""
+
+import difflib
+from functools import cache
+
+import numpy as np
+
+from data.command import UserError
+from data.frames import FRAMES
+from data.importer import DAMAGED, Unusable
+from data.spec import FRAME_COLUMNS, FRAME_ROWS, STACK
+from data.writer import Content
+
+_SHAPE = (FRAME_ROWS, FRAME_COLUMNS)
+_TELLING = 64
+"""Steps that tell how frames lie in a stack."""
+
+
+@cache
+def games() -> dict[str, str]:
+    """ALE's games: name as in result rows (`BankHeist`) to the name of its ROM (`bank_heist`)."""
+    from ale_py import roms
+
+    return {"".join(word.capitalize() for word in rom.split("_")): rom for rom in roms.get_all_rom_ids()}
+
+
+def content(game: str, actions: int | None = None) -> Content:
+    """What a store of this game holds: its minimal action set, or the full one if that has as many `actions`."""
+    from ale_py import ALEInterface, LoggerMode, roms
+
+    if game not in games():
+        near = difflib.get_close_matches(game, games(), 3, 0.3)
+        raise UserError(f"unknown Atari game {game!r}: did you mean {', '.join(near) or 'Breakout'}?")
+    ALEInterface.setLoggerMode(LoggerMode.Error)
+    ale = ALEInterface()
+    ale.loadROM(str(roms.get_rom_path(games()[game])))
+    sets = [tuple(action.name for action in legal) for legal in (ale.getMinimalActionSet(), ale.getLegalActionSet())]
+    for names in sets:
+        if actions in (None, len(names)):
+            return Content(game, FRAMES, names)
+    raise UserError(f"{game} has {len(sets[0])} actions, or {len(sets[1])} in all, not {actions}: is it another game?")
+
+
+def axis_of_frames(states: np.ndarray) -> int:
+    """The axis of flattened stacks [S, 28224] that counts frames: 0 in [4, 84, 84], -1 in [84, 84, 4].
+
+    A stack moves on by a frame a step as a rule: only along the right axis do its frames reappear in the next.
+    """
+    some = states[:_TELLING]
+    kept = {
+        0: (some.reshape(-1, STACK, *_SHAPE)[:, 1:], some.reshape(-1, STACK, *_SHAPE)[:, :-1]),
+        -1: (some.reshape(-1, *_SHAPE, STACK)[..., 1:], some.reshape(-1, *_SHAPE, STACK)[..., :-1]),
+    }
+    share = {
+        axis: np.mean([np.array_equal(a, b) for a, b in zip(now[:-1], later[1:], strict=True)]) if len(some) > 1 else 0
+        for axis, (now, later) in kept.items()
+    }
+    if share[0] == share[-1]:
+        raise Unusable(DAMAGED, "its frames do not follow one another as stacks do")
+    return max(share, key=share.__getitem__)
+
+
+def stacks(states: np.ndarray, axis: int) -> np.ndarray:
+    """Flattened stacks [S, 28224] of integers as uint8 [S, 84, 84, 4]."""
+    if states.dtype != np.uint8:
+        if states.size and not 0 <= states.min() <= states.max() <= 255:
+            raise Unusable(DAMAGED, f"pixels from {states.min()} to {states.max()}")
+        states = states.astype(np.uint8)
+    if axis == -1:
+        return states.reshape(-1, *_SHAPE, STACK)
+    return np.moveaxis(states.reshape(-1, STACK, *_SHAPE), 1, -1)
+
+
+def stacked(frames: np.ndarray) -> np.ndarray:
+    """An episode's single frames uint8 [S, 84, 84] as stacks [S, 84, 84, 4]; black before the first."""
+    padded = np.concatenate([np.zeros((STACK - 1, *_SHAPE), np.uint8), frames])
+    return np.lib.stride_tricks.sliding_window_view(padded, STACK, axis=0)
+
+
+def small_and_grey(screens: np.ndarray) -> np.ndarray:
+    """Screens uint8 [S, 210, 160, 3], or grey ones [S, 210, 160], as frames [S, 84, 84].
+
+    Grey is the luma of Rec. 601; a small pixel is the mean of what it covers.
+    """
+    from PIL import Image
+
+    return np.stack(
+        [
+            np.asarray(Image.fromarray(screen).convert("L").resize((FRAME_COLUMNS, FRAME_ROWS), Image.Resampling.BOX))
+            for screen in screens
+        ]
+    )
