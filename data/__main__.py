@@ -88,7 +88,12 @@ Options = Annotated[Importing, tyro.conf.arg(name="")]
 
 @importers.command(name="nld")
 @deferred
-def import_nld(folder: Positional[Path], store: Positional[Path], options: Options = Importing()) -> int:
+def import_nld(
+    folder: Positional[Path],
+    store: Positional[Path],
+    options: Options = Importing(),
+    allow_no_actions: bool = False,
+) -> int:
     """Import NetHack recordings of NLE (ttyrec2, ttyrec3) with their xlogfiles, as in NLD-AA.
 
     Recordings that hold no finished game, or are damaged, are skipped, named and counted. Started again, whether
@@ -98,7 +103,13 @@ def import_nld(folder: Positional[Path], store: Positional[Path], options: Optio
         folder: Folder with *.ttyrec*.bz2 files and xlogfiles beside them, at any depth.
         store: The store to write, or to add to.
         options: What every importer has.
+        allow_no_actions: Import NLD-NAO instead, recordings of alt.org (ttyrec version 1) that hold screens but no
+            keys: a store to look at, with nothing to imitate.
     """
+    if allow_no_actions:
+        from data.nao import import_nao
+
+        return options.run(partial(import_nao, folder, store))
     from data.nld import import_nld
 
     return options.run(partial(import_nld, folder, store))

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from nle.dataset import Converter, TtyrecDataset, db, populate_db
 
-from data import atari, nld, parquet
+from data import atari, nld, parquet, ttyrec
 from data.command import UserError
 from data.spec import COLUMNS, ROWS
 from data.store import CHUNK_STEPS, TrajectoryStore
@@ -194,7 +194,7 @@ def _ttyrec_dataset(folder: Path, file: Path) -> TtyrecDataset:
 
 def _converter(recordings: list[Path]) -> float:
     """Steps per second that NLE's converter reads from recordings on one core, one after the other."""
-    buffers, steps = nld.converter_buffers(), 0
+    buffers, steps = ttyrec.converter_buffers(), 0
     start = time.process_time()
     for recording in recordings[:20]:
         converter = Converter(ROWS, COLUMNS, nld.version_of(recording))

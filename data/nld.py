@@ -5,18 +5,17 @@ that no key followed, such as the last of a game, is not a step. Keys that NLE i
 the game (a space or two past the opening messages) can't be told from the player's and are kept.
 """
 
-import bz2
 import fnmatch
 import json
-import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
-from nle.dataset import Converter
 
+from data import ttyrec
 from data.command import UserError
 from data.importer import (
     ABANDONED,
@@ -28,20 +27,13 @@ from data.importer import (
     fingerprint_of,
     folders,
     import_games,
-    stop_if_asked,
 )
 from data.screens import SCREENS
-from data.spec import COLUMNS, NO_SCORE, ROWS, NetHackSteps, action_of_key
-from data.store import CHUNK_STEPS
+from data.spec import NetHackSteps, action_of_key
 from data.writer import NETHACK, Game, pack
 
 NO_KEYS, FOREIGN = "without key presses", "with a key outside the action table"
 """Further kinds of recordings that are skipped."""
-
-_HEADER = struct.Struct("<iiiB")
-_OUTPUT, _KEY, _SCORE = 0, 1, 2
-_MAX_PAYLOAD = 1 << 20
-_BLOCK = 1 << 24
 
 Row = dict[str, str]
 """One line of an xlogfile, as text."""
@@ -96,22 +88,33 @@ def _read_logs(folder: Path, names: Iterable[str]) -> dict[str, tuple[Row, ...]]
     """Lines of the xlogfiles among `names`, by the recording they name."""
     rows: dict[str, tuple[Row, ...]] = {}
     for log in sorted(fnmatch.filter(names, "*xlogfile")):
-        try:
-            lines = (folder / log).read_text("latin-1").split("\n")
-        except OSError as error:
-            raise UserError(f"can't read {folder / log}: {error.strerror}") from error
-        for line in lines:
-            row: Row = {}
-            for field in line.split("\t"):
-                key, _, value = field.partition("=")
-                row[key] = value
+        for row in read_log(folder / log):
             name = row.get("ttyrecname", "")
             rows[name] = (*rows.get(name, ()), row)
     return rows
 
 
+def read_log(path: Path, separator: str = "\t") -> Iterator[Row]:
+    """The lines of an xlogfile."""
+    for line in read_text(path).split("\n"):
+        row: Row = {}
+        for field in line.split(separator):
+            key, _, value = field.partition("=")
+            row[key] = value
+        yield row
+
+
+def read_text(path: Path) -> str:
+    """What is in a file of a data set, whatever its bytes."""
+    try:
+        return path.read_text("latin-1")
+    except OSError as error:
+        raise UserError(f"can't read {path}: {error.strerror}") from error
+
+
 def convert(recording: Recording) -> Game:
     """A recording as a game for the store; raises `Unusable` if it can't be one."""
+    version = version_of(recording.path)
     if not recording.path.stat().st_size:
         raise Unusable(EMPTY, "the file is empty")
     if not recording.rows:
@@ -119,31 +122,38 @@ def convert(recording: Recording) -> Game:
     row, *others = recording.rows
     if others:
         raise Unusable(DAMAGED, f"{len(recording.rows)} rows of the xlogfile have its name")
-    version = version_of(recording.path)
-    facts = _facts(row)
+    facts = facts_of(row)
     seed = _seed(recording.path.parent)
-    keys = scan(recording.path, version)
-    if not len(keys):
+    pieces = _steps(recording.path, version)
+    first = next(pieces, None)
+    if first is None:
         raise Unusable(EMPTY, "no key was pressed")
-    actions = action_of_key()[keys]
-    if actions.min() < 0:
-        step = int(np.argmin(actions >= 0))
-        raise Unusable(FOREIGN, f"key {keys[step]} at step {step} is no action")
-    steps = _steps(recording.path, version, keys, actions.astype(np.uint8))
-    return pack(SCREENS, steps, source=recording.source, seed=seed, **facts)
+    return pack(SCREENS, chain([first], pieces), source=recording.source, seed=seed, **facts)
+
+
+def _steps(path: Path, version: int) -> Iterator[NetHackSteps]:
+    """The steps of a recording, keys as indices into the action table."""
+    table, done = action_of_key(), 0
+    for chars, colors, cursor, keys, scores in ttyrec.steps(path, version):
+        actions = table[keys]
+        if actions.min() < 0:
+            step = int(np.argmin(actions >= 0))
+            raise Unusable(FOREIGN, f"key {keys[step]} at step {done + step} is no action")
+        yield NetHackSteps(chars, colors, cursor, actions.astype(np.uint8), scores)
+        done += len(keys)
 
 
 def version_of(path: Path) -> int:
     """The ttyrec version that a file name tells; records without key presses are refused."""
     text = path.name.removesuffix(".bz2").rpartition("ttyrec")[2]
     if text in ("", "1"):
-        raise Unusable(NO_KEYS, "ttyrec version 1 records screens alone")
+        raise Unusable(NO_KEYS, "ttyrec version 1 records screens alone: --allow-no-actions makes a store of them")
     if text not in ("2", "3"):
         raise Unusable(DAMAGED, f"ttyrec version {text} is unknown")
     return int(text)
 
 
-def _facts(row: Row) -> dict[str, Any]:
+def facts_of(row: Row) -> dict[str, Any]:
     """What an xlogfile row says of a game, as fields of `Game`."""
     try:
         return {
@@ -166,91 +176,3 @@ def _seed(folder: Path) -> int | None:
         return int(json.loads(note.read_text())["seed"])
     except (ValueError, KeyError, TypeError) as error:
         raise Unusable(DAMAGED, f"{note.name} beside it is damaged ({error})") from error
-
-
-def scan(path: Path, version: int) -> np.ndarray:
-    """Keys uint8 [steps] of a recording, after checking all of it.
-
-    NLE's converter takes a recording that breaks off for one that ends, and writes past its buffers where the
-    order of frames is wrong, so it is only given what passes here.
-    """
-    keys = bytearray()
-    scored = False
-    for channel, payload in _frames(path):
-        if channel == _KEY and len(payload) == 1 and (scored or version < 3):
-            keys += payload
-            scored = False
-        elif channel == _SCORE and version == 3 and len(payload) == 4 and not scored:
-            scored = True
-        elif channel != _OUTPUT:
-            raise Unusable(DAMAGED, f"a frame out of place after {len(keys)} key presses")
-    return np.frombuffer(keys, np.uint8)
-
-
-def _frames(path: Path) -> Iterator[tuple[int, memoryview]]:
-    """Channel and payload of each frame of a recording of version 2 or 3."""
-    rest = b""
-    for block in _decompressed(path):
-        data = memoryview(rest + block)
-        at = 0
-        while at + _HEADER.size <= len(data):
-            _, _, size, channel = _HEADER.unpack_from(data, at)
-            if not 0 < size <= _MAX_PAYLOAD:
-                raise Unusable(DAMAGED, f"a frame of {size} bytes")
-            end = at + _HEADER.size + size
-            if end > len(data):
-                break
-            yield channel, data[at + _HEADER.size : end]
-            at = end
-        rest = bytes(data[at:])
-    if rest:
-        raise Unusable(DAMAGED, "cut short inside a frame")
-
-
-def _decompressed(path: Path) -> Iterator[bytes]:
-    """The content of a bzip2 file, in blocks, of exactly one whole stream: the converter reads no further."""
-    unzip = bz2.BZ2Decompressor()
-    packed = path.read_bytes()
-    try:
-        while not unzip.eof:
-            block = unzip.decompress(packed, _BLOCK)
-            packed = b""
-            if not block and unzip.needs_input:
-                raise Unusable(DAMAGED, "cut short")
-            yield block
-    except OSError as error:
-        raise Unusable(DAMAGED, "not valid bzip2 data") from error
-    if unzip.unused_data:
-        raise Unusable(DAMAGED, f"{len(unzip.unused_data)} bytes follow the end of its bzip2 stream")
-
-
-def converter_buffers() -> tuple[np.ndarray, ...]:
-    """A chunk's arrays as NLE's converter fills them: characters, colours, cursors, times, keys, scores."""
-    return (
-        np.zeros((CHUNK_STEPS, ROWS, COLUMNS), np.uint8),
-        np.zeros((CHUNK_STEPS, ROWS, COLUMNS), np.int8),
-        np.zeros((CHUNK_STEPS, 2), np.int16),
-        np.zeros(CHUNK_STEPS, np.int64),
-        np.zeros(CHUNK_STEPS, np.uint8),
-        np.full(CHUNK_STEPS, NO_SCORE, np.int32),
-    )
-
-
-def _steps(path: Path, version: int, keys: np.ndarray, actions: np.ndarray) -> Iterator[NetHackSteps]:
-    """A recording's steps a chunk at a time, in arrays that the next chunk overwrites."""
-    buffers = chars, colors, cursor, _, pressed, scores = converter_buffers()
-    converter = Converter(ROWS, COLUMNS, version)
-    converter.load_ttyrec(str(path))
-    for start in range(0, len(keys), CHUNK_STEPS):
-        count = CHUNK_STEPS - converter.convert(*buffers)
-        expected = keys[start : start + CHUNK_STEPS]
-        if not np.array_equal(pressed[:count], expected):
-            raise Unusable(DAMAGED, f"NLE's converter stops or differs after key press {start}")
-        stop_if_asked()
-        yield NetHackSteps(
-            chars[:count],
-            colors[:count].view(np.uint8),
-            cursor[:count].astype(np.uint8),
-            actions[start : start + count],
-            scores[:count],
-        )

@@ -45,7 +45,7 @@ def batches(
     The batch of a step depends on the step alone, so resuming at k continues as if never interrupted. `lanes`
     counts those of all hosts; a host names its block in `lane_range` and gets B = len(lane_range).
     """
-    rows = _labelled(store).rows(split)
+    rows = labelled(store).rows(split)
     tape = training_tape(store, rows, lanes, window, seed, order)
     mine = _block(lanes, lane_range)
     _reserve(store, tape.pool + len(mine) if isinstance(tape, WindowTape) else 2 * len(mine))
@@ -82,7 +82,7 @@ class DevBatches:
     ) -> None:
         self._store, self._window, self._lanes = store, window, _block(lanes, lane_range)
         self._threads, self._prefetch = threads, prefetch
-        self._rows = _labelled(store).rows(split)
+        self._rows = labelled(store).rows(split)
         self._tape = FixedTape(store.lengths[self._rows], lanes, window)
         self._screens = Recycled()
         _reserve(store, 2 * len(self._lanes))
@@ -143,7 +143,8 @@ def assemble(
     return Batch(observation, action, first, mask, episodes)
 
 
-def _labelled(store: TrajectoryStore) -> TrajectoryStore:
+def labelled(store: TrajectoryStore) -> TrajectoryStore:
+    """The store, if its steps have actions."""
     if not store.manifest["actions"]:
         raise UserError(f"{store.path} holds screens without actions: there is nothing to imitate; name another store")
     return store

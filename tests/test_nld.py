@@ -10,10 +10,10 @@ import pytest
 from nle.dataset import Converter
 from recordings import KEYS, frame, play, row, ttyrec3, write
 
-from data import nld as importer
+from data import ttyrec
 from data.command import UserError
 from data.importer import ABANDONED, DAMAGED, EMPTY, TWIN, Skipped, Unusable, converted
-from data.nld import FOREIGN, NO_KEYS, convert, find, import_nld, scan
+from data.nld import FOREIGN, NO_KEYS, convert, find, import_nld
 from data.spec import NO_SCORE, NetHackSteps
 from data.store import TrajectoryStore
 from data.stream import dev_batches
@@ -214,11 +214,15 @@ def test_rows_that_do_not_match_are_named(tmp_path: Path, log: str | None, kind:
 PACKED = bz2.compress(ttyrec3(b"hjklyubn" * 40))
 
 
+def keys_of(path: Path) -> bytes:
+    return b"".join(played.key_S.tobytes() for played in ttyrec.steps(path, 3))
+
+
 def test_every_truncation_is_noticed(tmp_path: Path) -> None:
     for size in range(len(PACKED)):
         (tmp_path / NAME).write_bytes(PACKED[:size])
         with pytest.raises(Unusable):
-            scan(tmp_path / NAME, 3)
+            keys_of(tmp_path / NAME)
 
 
 def test_every_flipped_bit_is_noticed_or_harmless(tmp_path: Path) -> None:
@@ -228,7 +232,7 @@ def test_every_flipped_bit_is_noticed_or_harmless(tmp_path: Path) -> None:
         flipped[place // 8] ^= 1 << place % 8
         (tmp_path / NAME).write_bytes(flipped)
         try:
-            scan(tmp_path / NAME, 3)
+            keys_of(tmp_path / NAME)
         except Unusable:
             continue
         accepted += 1
@@ -250,8 +254,8 @@ def test_a_seed_noted_beside_the_game_is_kept(tmp_path: Path) -> None:
 
 def test_frames_may_straddle_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, {NAME: ttyrec3(b"hjkl" * 30)}) / NAME
-    monkeypatch.setattr(importer, "_BLOCK", 7)
-    assert scan(path, 3).tobytes() == b"hjkl" * 30
+    monkeypatch.setattr(ttyrec, "_BLOCK", 7)
+    assert keys_of(path) == b"hjkl" * 30
 
 
 def test_a_report_names_and_counts_all_that_was_skipped(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from data.command import Deferred, UserError
 from data.files import replace_text
 from data.spec import Batch
 from data.store import TrajectoryStore
-from data.stream import batches, training_tape
+from data.stream import batches, labelled, training_tape
 from data.tape import Tape, WindowTape
 from train.checkpoint import Checkpoints, save_budget
 from train.config import TrainConfig, result_fields, to_json
@@ -109,7 +109,7 @@ class Plan:
     def of(config: TrainConfig) -> "Plan":
         """Check a configuration against its store and the ladder."""
         lanes_of_host(config.lanes)
-        agent, store = prepare_agent(config), TrajectoryStore.open(config.store, games=config.games)
+        agent, store = prepare_agent(config), labelled(TrajectoryStore.open(config.store, games=config.games))
         missing = set(agent.inputs) - set(store.manifest["observation"])
         if missing:
             raise UserError(f"{config.agent} reads the {', '.join(missing)}, which {config.store} does not hold")
