@@ -205,7 +205,7 @@ class FrameCodec(Codec):
     observation = spec.ATARI
     columns = (
         Column("u1", 1, 1),
-        Column("<u2", 1, spec.STACK),
+        Column("<u2", 0, spec.STACK),
         Column("u1", 0, 2 * spec.STACK * PIXELS),
         Column("u1", 0, spec.STACK * PIXELS),
     )

@@ -13,15 +13,18 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypedDict, Unpack
 
 from tqdm import tqdm
 
+from data.codec import Codec
 from data.command import UserError
+from data.spec import Steps
 from data.workers import SPAWN, follow_parent
-from data.writer import Content, Game, StoreWriter
+from data.writer import Content, Game, StoreWriter, pack
 
 ABANDONED, EMPTY, DAMAGED, TWIN = "abandoned", "empty", "damaged", "a game twice"
 HARMLESS = frozenset({ABANDONED, EMPTY, TWIN})
@@ -187,6 +190,15 @@ def converted(convert: Callable[[Any], Game], recording: Recording) -> Game | Kn
         return Skipped(recording.source, error.kind, str(error))
     except OSError as error:
         return Skipped(recording.source, DAMAGED, f"can't be read: {error.strerror or error}")
+
+
+def packed(codec: Codec, pieces: Iterable[Steps], what: str, **facts: Any) -> Game:
+    """A game, see `data.writer.pack`; raises `Unusable` if there is no piece, saying `what` is not there."""
+    some = iter(pieces)
+    first = next(some, None)
+    if first is None:
+        raise Unusable(EMPTY, f"no {what}")
+    return pack(codec, chain([first], some), **facts)
 
 
 def fingerprint_of(files: Iterable[Path]) -> str:

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from typing import Unpack
 
@@ -27,11 +26,12 @@ from data.importer import (
     fingerprint_of,
     folders,
     import_games,
+    packed,
 )
 from data.nld import Row, facts_of, read_log, read_text
 from data.screens import SCREENS
 from data.spec import NO_ACTION, NetHackSteps
-from data.writer import NETHACK_SCREENS, Game, pack
+from data.writer import NETHACK_SCREENS, Game
 
 LISTED, BRIEF = "blacklisted", "left at once"
 """Further kinds of recordings that are skipped."""
@@ -131,11 +131,7 @@ def convert(recording: Recording) -> Game:
         raise Unusable(BRIEF, f"{row['death']} after {facts['turns']} turns")
     if not any(path.stat().st_size for path in recording.paths):
         raise Unusable(EMPTY, "the file is empty")
-    pieces = _steps(recording.paths)
-    first = next(pieces, None)
-    if first is None:
-        raise Unusable(EMPTY, "no screen")
-    return pack(SCREENS, chain([first], pieces), source=recording.source, **facts)
+    return packed(SCREENS, _steps(recording.paths), "screen", source=recording.source, **facts)
 
 
 def _steps(paths: tuple[Path, ...]) -> Iterator[NetHackSteps]:

@@ -9,7 +9,6 @@ import fnmatch
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -27,10 +26,11 @@ from data.importer import (
     fingerprint_of,
     folders,
     import_games,
+    packed,
 )
 from data.screens import SCREENS
 from data.spec import NetHackSteps, action_of_key
-from data.writer import NETHACK, Game, pack
+from data.writer import NETHACK, Game
 
 NO_KEYS, FOREIGN = "without key presses", "with a key outside the action table"
 """Further kinds of recordings that are skipped."""
@@ -125,10 +125,7 @@ def convert(recording: Recording) -> Game:
     facts = facts_of(row)
     seed = _seed(recording.path.parent)
     pieces = _steps(recording.path, version)
-    first = next(pieces, None)
-    if first is None:
-        raise Unusable(EMPTY, "no key was pressed")
-    return pack(SCREENS, chain([first], pieces), source=recording.source, seed=seed, **facts)
+    return packed(SCREENS, pieces, "key was pressed", source=recording.source, seed=seed, **facts)
 
 
 def _steps(path: Path, version: int) -> Iterator[NetHackSteps]:

@@ -18,9 +18,19 @@ import numpy as np
 from data import atari
 from data.command import UserError
 from data.frames import FRAMES
-from data.importer import DAMAGED, Options, Report, Unusable, fingerprint_of, folders, import_games, stop_if_asked
+from data.importer import (
+    DAMAGED,
+    Options,
+    Report,
+    Unusable,
+    fingerprint_of,
+    folders,
+    import_games,
+    packed,
+    stop_if_asked,
+)
 from data.spec import FRAME_COLUMNS, FRAME_ROWS, NO_SCORE, STACK, AtariSteps
-from data.writer import Game, pack
+from data.writer import Game
 
 _METADATA = "metadata.parquet"
 _ROWS = 256
@@ -91,8 +101,8 @@ def convert(recording: Recording) -> Game:
 
     try:
         score, steps = _facts(recording)
-        game = pack(FRAMES, _pieces(recording), score=float(score), source=recording.source)
-    except pyarrow.ArrowException as error:
+        game = packed(FRAMES, _pieces(recording), "step", score=float(score), source=recording.source)
+    except (pyarrow.ArrowException, ValueError) as error:
         raise Unusable(DAMAGED, f"not valid Parquet ({str(error).splitlines()[0]})") from error
     if game.length != steps:
         raise Unusable(DAMAGED, f"{game.length} steps where its {_METADATA} says {steps}")

@@ -6,6 +6,7 @@ a file that it does not name is of an unfinished import, and not read.
 
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,12 +33,13 @@ CODECS: dict[str, Codec] = {codec.name: codec for codec in (SCREENS, FRAMES)}
 CACHE_BYTES = 1 << 24
 """Default bound on unpacked chunks held in memory; `TrajectoryStore.reserve` raises it."""
 
-MANIFEST, _SHARD = "manifest.json", "array_record"
+MANIFEST, _TABLE, _SHARD = "manifest.json", "episodes", "array_record"
 
 Split = Literal["train", "dev"]
 
 T = TypeVar("T", codec.Chunk, spec.NetHackSteps, spec.AtariSteps)
 
+_SIDES: tuple[Split, ...] = ("train", "dev")
 _TYPES: dict[str, type] = {
     "game": str, "observation": dict, "actions": list, "expert": str, "episodes": int, "steps": int, "split": dict,
     "codec": str, "chunk_steps": int, "action_counts": list, "imports": list, "table": dict, "shards": list,
@@ -219,17 +221,39 @@ def _faults(manifest: dict[str, Any]) -> Iterator[str]:
             return
     if not 1 <= manifest["chunk_steps"] <= codec.MAX_STEPS:
         yield f"chunks of {manifest['chunk_steps']} steps"
-    if manifest["split"].keys() != {"rule", "dev_fraction", "train", "dev"}:
+    split = manifest["split"]
+    if not isinstance(split.get("dev_fraction"), int | float) or split.keys() != {"rule", "dev_fraction", *_SIDES}:
         yield "what the split is"
-    if len(manifest["action_counts"]) != len(manifest["actions"]):
-        yield "actions and their counts"
-    facts = {"name": str, "sha256": str}
-    for file in (manifest["table"], *manifest["shards"]):
+    counts = manifest["action_counts"]
+    if len(counts) != len(manifest["actions"]) or not all(isinstance(count, int) for count in counts):
+        yield "how often each action was played"
+    if not all(isinstance(entry, dict) for entry in manifest["imports"]):
+        yield "what was imported"
+    names = [table_name(_number(manifest["table"].get("name")))]
+    names += [shard_name(number) for number in range(len(manifest["shards"]))]
+    facts: dict[str, type] = {"sha256": str}
+    for file, name in zip((manifest["table"], *manifest["shards"]), names, strict=True):
         if not isinstance(file, dict) or any(not isinstance(file.get(key), kind) for key, kind in facts.items()):
             yield "what a file is"
-        elif Path(file["name"]).name != file["name"]:
-            yield f"a file outside the store: {file['name']!r}"
+        elif file.get("name") != name:
+            yield f"a file {file.get('name')!r} where {name} belongs"
         facts |= {"records": int, "bytes": int}
+
+
+def _number(name: object) -> int:
+    """The number in a table's name; 0 if that is none."""
+    found = re.fullmatch(rf"{_TABLE}-(\d{{5,9}})\.jsonl", name) if isinstance(name, str) else None
+    return int(found[1]) if found else 0
+
+
+def table_name(number: int) -> str:
+    """The name of an episode table's file."""
+    return f"{_TABLE}-{number:05d}.jsonl"
+
+
+def table_number(manifest: dict[str, Any]) -> int:
+    """The number of a manifest's episode table."""
+    return _number(manifest["table"]["name"])
 
 
 def checksum_of(manifest: dict[str, Any]) -> str:

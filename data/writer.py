@@ -39,6 +39,8 @@ from data.store import (
     read_manifest,
     read_table,
     shard_name,
+    table_name,
+    table_number,
     wrong_sizes,
 )
 
@@ -307,7 +309,7 @@ class StoreWriter:
         for episode in read_table(self.path, manifest):
             self._hold(episode)
         self._noted = len(self.episodes)
-        self._tables = int(manifest["table"]["name"].partition("-")[2].partition(".")[0])
+        self._tables = table_number(manifest)
 
     def _hold(self, episode: Episode) -> None:
         self._row_of[episode.id] = len(self.episodes)
@@ -331,7 +333,7 @@ class StoreWriter:
     def _note(self) -> None:
         """Write the manifest of the import under way."""
         with self._writing():
-            table = self.path / f"episodes-{self._tables + 1:05d}.jsonl"
+            table = self.path / table_name(self._tables + 1)
             table.write_text("".join(json.dumps(dataclasses.asdict(row)) + "\n" for row in self.episodes))
             sync(table)
             manifest = self._manifest(table)

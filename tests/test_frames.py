@@ -1,0 +1,146 @@
+"""The codec of Atari frames: what was put in comes out, from anywhere, and no lie leaves the frame."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import zstandard
+from ale_py.vector_env import AtariVectorEnv
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.codec import CorruptChunk, Part
+from data.frames import FRAMES, SEGMENT
+from data.spec import AtariSteps
+
+LIMITS = np.iinfo(np.int32)
+
+
+def random_steps(seed: int, count: int, changes: int = 20) -> AtariSteps:
+    """Steps of which most bring one new frame, some none, two, three or four."""
+    random = np.random.default_rng(seed)
+    frames = np.zeros((4 * count + 4, 84 * 84), np.uint8)
+    frames[0] = random.integers(0, 256, 84 * 84)
+    for number in range(1, len(frames)):
+        frames[number] = frames[number - 1]
+        frames[number, random.integers(0, 84 * 84, changes)] = random.integers(0, 256, changes)
+    last = 3 + np.cumsum(random.choice(5, count, p=[0.05, 0.85, 0.04, 0.03, 0.03]))
+    stacks = frames.reshape(-1, 84, 84)[last[:, None] - np.arange(3, -1, -1)]
+    return AtariSteps(
+        np.moveaxis(stacks, 1, -1),
+        random.integers(0, 18, count).astype(np.uint8),
+        random.integers(LIMITS.min, LIMITS.max, count, endpoint=True).astype(np.int32),
+    )
+
+
+def assert_same(left: AtariSteps, right: AtariSteps) -> None:
+    for name, a, b in zip(AtariSteps._fields, left, right, strict=True):
+        assert a.dtype == b.dtype, name
+        np.testing.assert_array_equal(a, b, err_msg=name)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32), st.integers(1, 100), st.integers(0, 300))
+def test_what_was_encoded_is_decoded(seed: int, count: int, changes: int) -> None:
+    steps = random_steps(seed, count, changes)
+    assert_same(FRAMES.decode(FRAMES.encode(steps)), steps)
+
+
+def test_stacks_that_share_nothing_are_kept_too() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 84, 84, 4), dtype=np.uint8)
+    steps = AtariSteps(noise, np.zeros(40, np.uint8), np.zeros(40, np.int32))
+    assert_same(FRAMES.decode(FRAMES.encode(steps)), steps)
+
+
+@pytest.fixture(scope="module")
+def played() -> AtariSteps:
+    """Random play of Breakout, across the end of a game."""
+    env = AtariVectorEnv("breakout", num_envs=1, repeat_action_probability=0.25)
+    random = np.random.default_rng(0)
+    seen, _ = env.reset(seed=0)
+    stacks, actions = [], []
+    for _ in range(600):
+        stacks.append(np.moveaxis(seen[0], 0, -1))
+        actions.append(random.integers(4))
+        seen, *_ = env.step(np.array(actions[-1:]))
+    env.close()
+    return AtariSteps(np.stack(stacks), np.array(actions, np.uint8), np.zeros(600, np.int32))
+
+
+def test_real_frames_are_stored_once_and_small(played: AtariSteps) -> None:
+    record = FRAMES.encode(played)
+    assert_same(FRAMES.decode(record), played)
+    advance = FRAMES.unpack(record).arrays[0]
+    # Three frames more at every segment's start, and four where another game begins.
+    assert advance.sum() <= 600 + 3 * -(-600 // SEGMENT) + 4 * 6
+    assert len(record) < 40 * 600
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_any_steps_of_a_chunk_are_painted_anywhere(data: st.DataObject) -> None:
+    steps = random_steps(5, 90)
+    chunk = FRAMES.unpack(FRAMES.encode(steps))
+    rows = FRAMES.empty_rows(40)
+    rows.observation["frames"][:] = 9
+    start = data.draw(st.integers(0, 90))
+    stop = data.draw(st.integers(start, min(90, start + 40)))
+    row = data.draw(st.integers(0, 40 - (stop - start)))
+    FRAMES.paint([Part(chunk, start, stop, row, 7)], rows)
+    there, here = slice(row, row + stop - start), slice(start, stop)
+    np.testing.assert_array_equal(rows.observation["frames"][there], steps.frames_Sx84x84x4[here])
+    np.testing.assert_array_equal(rows.action_N[there], steps.action_S[here])
+    assert (rows.episode_N[there] == 7).all()
+    assert (np.delete(rows.observation["frames"], there, axis=0) == 9).all()
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_any_damage_is_detected(data: st.DataObject) -> None:
+    record = FRAMES.encode(random_steps(1, 8))
+    place = data.draw(st.integers(0, len(record) - 1))
+    damaged = bytearray(record)
+    damaged[place] ^= data.draw(st.integers(1, 255))
+    for bad in (bytes(damaged), record[:place], record + record[: place + 1]):
+        with pytest.raises(CorruptChunk):
+            FRAMES.decode(bad)
+
+
+def packed(columns: list[bytes]) -> bytes:
+    """A record with a right checksum, made of these columns."""
+    frames = [zstandard.ZstdCompressor().compress(column) for column in columns]
+    sizes = struct.pack(f"<{2 + len(frames)}I", len(columns[0]), 255, *map(len, frames))
+    body = sizes + b"".join(frames)
+    return b"ISF1" + struct.pack("<I", zlib.crc32(body)) + body
+
+
+def test_a_thousand_sealed_lies_are_refused_or_stay_in_the_frame() -> None:
+    """With a right checksum, columns may claim anything: no lie writes beside a frame or ends the process."""
+    record = FRAMES.encode(random_steps(3, 60))
+    honest = FRAMES.decode(record)
+    columns = [zstandard.ZstdDecompressor().decompress(frame) for frame in FRAMES._frames(record)[2]]
+    assert_same(FRAMES.decode(packed(columns)), honest)
+    random, refused, altered = np.random.default_rng(0), 0, 0
+    for _ in range(1000):
+        lies = [bytearray(column) for column in columns]
+        lie = lies[random.integers(len(lies))]
+        place = int(random.integers(len(lie)))
+        how = random.integers(4)
+        if how == 0:
+            lie[place] = random.integers(256)
+        elif how == 1:
+            del lie[place : place + int(random.integers(1, 9))]
+        elif how == 2:
+            lie[place:place] = random.bytes(int(random.integers(1, 9)))
+        else:
+            lie[place : place + 4] = b"\xff\xff\xff\xff"
+        try:
+            steps = FRAMES.decode(packed([bytes(column) for column in lies]))
+        except CorruptChunk:
+            refused += 1
+            continue
+        altered += 1
+        assert len(steps.action_S) == len(lies[0])
+    assert refused > 200
+    assert altered > 100
