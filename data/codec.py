@@ -16,8 +16,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import zstandard
-from numba import types  # pyright: ignore[reportPrivateImportUsage]
-from numba.extending import intrinsic
 
 from data.spec import Field, Rows, Steps
 
@@ -220,13 +218,3 @@ class _PerThread(threading.local):
 
 
 _per_thread = _PerThread()
-
-
-@intrinsic
-def pointer(typing: Any, address: Any = None) -> Any:  # Numba passes the first argument itself
-    """A number as the address that it is; Numba has no other way to a variable number of arrays."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
-
-    return types.voidptr(types.uint64), generate

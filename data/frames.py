@@ -15,7 +15,8 @@ import numpy as np
 from numba import carray, njit  # pyright: ignore[reportPrivateImportUsage]
 
 from data import spec
-from data.codec import Codec, Column, CorruptChunk, pointer
+from data.codec import Codec, Column, CorruptChunk
+from data.memory import ALIGNMENT, copy_past_cache, finish_stores, pointer
 from data.spec import AtariSteps, Rows
 
 PIXELS = spec.FRAME_ROWS * spec.FRAME_COLUMNS
@@ -155,6 +156,8 @@ def paint(parts_Px11, stack_Nx7056, action_N, episode_N, mask_N):
     """
     one = np.uint64(1)
     frame, stack = np.empty(PIXELS, np.uint8), np.empty(PIXELS, np.uint32)
+    stacks = np.uint64(stack_Nx7056.ctypes.data)
+    past_cache = stacks % np.uint64(ALIGNMENT) == 0
     for part in range(len(parts_Px11)):
         start, stop, row = parts_Px11[part, 7], parts_Px11[part, 8], parts_Px11[part, 9]
         segment = start // np.uint64(SEGMENT)
@@ -190,11 +193,16 @@ def paint(parts_Px11, stack_Nx7056, action_N, episode_N, mask_N):
                     for cell in range(PIXELS):
                         stack[cell] = stack[cell] >> np.uint32(8) | np.uint32(frame[cell]) << np.uint32(24)
             if step >= start:
-                stack_Nx7056[row] = stack
+                if past_cache:
+                    size = np.uint64(4 * PIXELS)
+                    copy_past_cache(np.uint64(stack.ctypes.data), stacks + row * size, size)
+                else:
+                    stack_Nx7056[row] = stack
                 action_N[row] = action_S[step]
                 episode_N[row] = parts_Px11[part, 10]
                 mask_N[row] = True
                 row += one
+    finish_stores()  # pyright: ignore[reportCallIssue]
 
 
 class FrameCodec(Codec):

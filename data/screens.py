@@ -15,7 +15,8 @@ import numpy as np
 from numba import carray, njit  # pyright: ignore[reportPrivateImportUsage]
 
 from data import spec
-from data.codec import Codec, Column, CorruptChunk, pointer
+from data.codec import Codec, Column, CorruptChunk
+from data.memory import ALIGNMENT, finish_stores, pointer, split_past_cache
 from data.spec import NetHackSteps, Rows
 
 CELLS = spec.ROWS * spec.COLUMNS
@@ -154,6 +155,8 @@ def paint(parts_Px12, chars_Nx1920, colors_Nx1920, cursor_Nx2, prev_action_N, ac
     one = np.uint64(1)
     # A cell's character in the low byte, its colour in the high one: half the stores of two planes.
     screen, aside = np.empty(CELLS, np.uint16), np.empty(CELLS, np.uint16)
+    chars, colors = np.uint64(chars_Nx1920.ctypes.data), np.uint64(colors_Nx1920.ctypes.data)
+    past_cache = (chars | colors) % np.uint64(ALIGNMENT) == 0
     for part in range(len(parts_Px12)):
         start, stop, row = parts_Px12[part, 8], parts_Px12[part, 9], parts_Px12[part, 10]
         segment = start // np.uint64(SEGMENT)
@@ -185,10 +188,14 @@ def paint(parts_Px12, chars_Nx1920, colors_Nx1920, cursor_Nx2, prev_action_N, ac
                 place += size
                 cell += size
             if step >= start:
-                for at in range(CELLS):
-                    chars_Nx1920[row, at] = screen[at] & 255
-                for at in range(CELLS):
-                    colors_Nx1920[row, at] = screen[at] >> 8
+                if past_cache:
+                    shift = row * np.uint64(CELLS)
+                    split_past_cache(np.uint64(screen.ctypes.data), chars + shift, colors + shift, np.uint64(CELLS))
+                else:
+                    for at in range(CELLS):
+                        chars_Nx1920[row, at] = screen[at] & 255
+                    for at in range(CELLS):
+                        colors_Nx1920[row, at] = screen[at] >> 8
                 cursor_Nx2[row, 0], cursor_Nx2[row, 1] = cursor_Sx2[step, 0], cursor_Sx2[step, 1]
                 prev_action_N[row] = before
                 before = action_S[step]
@@ -196,6 +203,7 @@ def paint(parts_Px12, chars_Nx1920, colors_Nx1920, cursor_Nx2, prev_action_N, ac
                 episode_N[row] = parts_Px12[part, 11]
                 mask_N[row] = True
                 row += one
+    finish_stores()  # pyright: ignore[reportCallIssue]
 
 
 class ScreenCodec(Codec):
