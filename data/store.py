@@ -137,6 +137,15 @@ class TrajectoryStore:
             raise UserError(f"none of the {len(mine)} {split} episodes of {self.path} is among {self.games}")
         return np.array(rows, np.int64)
 
+    @property
+    def checksum(self) -> str:
+        """What tells the content and order of this store from others."""
+        return self.manifest["table"]["sha256"]
+
+    def shares(self, rows: np.ndarray, lanes: int) -> list[tuple[np.ndarray, int]]:
+        """All rows and all lanes: what of a mixture are several."""
+        return [(rows, lanes)]
+
     def chunk(self, row: int, number: int) -> codec.Chunk:
         """Steps [number · chunk_steps, (number + 1) · chunk_steps) of an episode, unpacked, from the cache or disk."""
         return self._chunks.get((row, number), self._load, self.codec.unpack, row, number)

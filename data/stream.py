@@ -9,14 +9,16 @@ import numpy as np
 
 from data.codec import Part
 from data.command import UserError
+from data.mixture import Mixture
 from data.recycled import Recycled
 from data.spec import Batch, Rows
 from data.store import Split, TrajectoryStore
-from data.tape import FixedTape, Slice, Tape, WindowTape
+from data.tape import FixedTape, MixedTape, Slice, Tape, WindowTape
 
 _ENDLESS = 2**62
 
 Order = Literal["lanes", "windows"]
+Store = TrajectoryStore | Mixture
 
 _POOL = 256
 """Chunks whose windows are shuffled together: 64 MiB unpacked."""
@@ -26,7 +28,7 @@ _LARGE = 512
 
 
 def batches(
-    store: TrajectoryStore,
+    store: Store,
     split: Split,
     lanes: int,
     window: int,
@@ -48,7 +50,7 @@ def batches(
     rows = labelled(store).rows(split)
     tape = training_tape(store, rows, lanes, window, seed, order)
     mine = _block(lanes, lane_range)
-    _reserve(store, tape.pool + len(mine) if isinstance(tape, WindowTape) else 2 * len(mine))
+    _reserve(store, tape.pool + len(mine) if tape.pool else 2 * len(mine))
     screens = Recycled()
 
     def batch(step: int) -> Batch:
@@ -58,13 +60,18 @@ def batches(
 
 
 def training_tape(
-    store: TrajectoryStore, rows: np.ndarray, lanes: int, window: int, seed: int, order: Order
-) -> Tape | WindowTape:
+    store: Store, rows: np.ndarray, lanes: int, window: int, seed: int, order: Order
+) -> Tape | WindowTape | MixedTape:
     """The order of training over these rows of a store."""
-    lengths = store.lengths[rows]
-    if order == "lanes":
-        return Tape(lengths, lanes, window, seed)
-    return WindowTape(lengths, lanes, window, seed, store.chunk_steps, pool=max(_POOL, lanes))
+    lengths, chunk = store.lengths, store.chunk_steps
+    shares = store.shares(rows, lanes)
+    tapes = [
+        Tape(lengths[mine], count, window, seed)
+        if order == "lanes"
+        else WindowTape(lengths[mine], count, window, seed, chunk, pool=max(_POOL, count))
+        for mine, count in shares
+    ]
+    return tapes[0] if len(tapes) == 1 else MixedTape(tapes, [len(mine) for mine, _ in shares])
 
 
 class DevBatches:
@@ -72,7 +79,7 @@ class DevBatches:
 
     def __init__(
         self,
-        store: TrajectoryStore,
+        store: Store,
         lanes: int,
         window: int,
         lane_range: range | None = None,
@@ -98,7 +105,7 @@ class DevBatches:
         return assemble(self._store, self._rows, slices, self._lanes, self._window, self._screens)
 
 
-def dev_batches(store: TrajectoryStore, lanes: int, window: int, lane_range: range | None = None) -> DevBatches:
+def dev_batches(store: Store, lanes: int, window: int, lane_range: range | None = None) -> DevBatches:
     """Held-out batches [B, window], each step of each dev episode once; `len` says how many.
 
     Episodes stay whole in their lane, so that a carried state is right from an episode's start to its end.
@@ -107,7 +114,7 @@ def dev_batches(store: TrajectoryStore, lanes: int, window: int, lane_range: ran
 
 
 def assemble(
-    store: TrajectoryStore, rows: np.ndarray, slices: list[Slice], lanes: range, window: int, screens: Recycled
+    store: Store, rows: np.ndarray, slices: list[Slice], lanes: range, window: int, screens: Recycled
 ) -> Batch:
     """Read slices into a batch; a slice's row counts in `rows`, which hold rows of the store.
 
@@ -143,7 +150,7 @@ def assemble(
     return Batch(observation, action, first, mask, episodes)
 
 
-def labelled(store: TrajectoryStore) -> TrajectoryStore:
+def labelled(store: Store) -> Store:
     """The store, if its steps have actions."""
     if not store.manifest["actions"]:
         raise UserError(f"{store.path} holds screens without actions: there is nothing to imitate; name another store")
@@ -157,7 +164,7 @@ def _block(lanes: int, lane_range: range | None) -> range:
     return block
 
 
-def _reserve(store: TrajectoryStore, chunks: int) -> None:
+def _reserve(store: Store, chunks: int) -> None:
     """Room for so many unpacked chunks: with less, lanes would evict each other's in turn.
 
     In lanes that is the chunk each is in and the next, in windows a pool and the next's beginning.

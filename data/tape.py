@@ -5,8 +5,9 @@ equal to within a step; lane b reads its stretch a window at a time. Only an epo
 The window tape is for cores that carry nothing: windows in shuffled order, each alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -58,6 +59,9 @@ def _checked(lengths: Sequence[int] | np.ndarray, lanes: int, window: int) -> np
 
 class Tape:
     """The endless order of training: every step of every episode exactly once an epoch."""
+
+    pool = 0
+    """Chunks whose windows are shuffled together: none."""
 
     def __init__(self, lengths: Sequence[int] | np.ndarray, lanes: int, window: int, seed: int) -> None:
         self.lanes, self.window, self.seed = lanes, window, seed
@@ -156,6 +160,34 @@ class WindowTape:
         begin = np.repeat(self._begin[runs] - np.cumsum(count) + count, count) + np.arange(len(row))
         stop = np.minimum((begin + 1) * self.window, self._lengths[row])
         return np.stack([row, begin * self.window, stop], axis=1)[_shuffled(len(row), self.seed, epoch, 1 + pool)]
+
+
+class MixedTape:
+    """Tapes side by side, each with lanes and episodes of its own, counted through."""
+
+    def __init__(self, tapes: Sequence[Tape | WindowTape], episodes: Sequence[int]) -> None:
+        self._tapes = list(zip(tapes, _before(tape.lanes for tape in tapes), _before(episodes), strict=True))
+        self.lanes = sum(tape.lanes for tape in tapes)
+        self.pool = max(tape.pool for tape in tapes)
+
+    def at(self, step: int, lanes: range | None = None) -> list[Slice]:
+        """The slices of the batch of `step`, for all lanes or a block of them; lane numbers stay global."""
+        block = range(self.lanes) if lanes is None else lanes
+        slices = []
+        for tape, lane, row in self._tapes:
+            mine = range(max(block.start - lane, 0), min(block.stop - lane, tape.lanes))
+            if mine:
+                slices += [piece._replace(lane=piece.lane + lane, row=piece.row + row) for piece in tape.at(step, mine)]
+        return slices
+
+    def samples(self, step: int) -> int:
+        """How many samples the batches before `step` hold, padding left out."""
+        return sum(tape.samples(step) for tape, _, _ in self._tapes)
+
+
+def _before(counts: Iterable[int]) -> list[int]:
+    """The sum of all counts before each."""
+    return list(accumulate(counts, initial=0))[:-1]
 
 
 def _shuffled(count: int, *seed: int) -> np.ndarray:

@@ -9,8 +9,8 @@ from agents.nethack import NetHackAgent
 from agents.spec import Params
 from data.command import UserError
 from data.files import replace_text
-from data.store import TrajectoryStore
-from data.stream import dev_batches
+from data.mixture import open_stores
+from data.stream import Store, dev_batches
 from eval.bootstrap import Interval, mean_interval
 from eval.config import EvalConfig
 from eval.games import GameRow
@@ -56,11 +56,12 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
     return rows
 
 
-def open_store(described: dict) -> TrajectoryStore:
-    """The store that a run learned from; `UserError` if it is gone or has changed."""
-    store = TrajectoryStore.open(described["store"]["path"], games=from_json(described["config"]).games)
-    if store.manifest["table"]["sha256"] != described["store"]["checksum"]:
-        raise UserError(f"{described['store']['path']} is not the store that the run learned from: train again")
+def open_store(described: dict) -> Store:
+    """The store, or stores, that a run learned from; `UserError` if one is gone or has changed."""
+    trained, paths = from_json(described["config"]), described["store"]["paths"]
+    store = open_stores([Path(path) for path in paths], trained.weights, trained.games)
+    if store.checksum != described["store"]["checksum"]:
+        raise UserError(f"{', '.join(paths)}: not as they were when the run learned from them: train again")
     return store
 
 
@@ -74,7 +75,7 @@ def returns(games: list[GameRow]) -> Interval:
     return mean_interval([game.score for game in games])
 
 
-def _loss(path: Path, agent: NetHackAgent, params: Params, store: TrajectoryStore, budget: Budget) -> LossRow:
+def _loss(path: Path, agent: NetHackAgent, params: Params, store: Store, budget: Budget) -> LossRow:
     if path.exists():
         kept = json.loads(path.read_text())
         if kept["digest"] == budget.digest:

@@ -57,8 +57,7 @@ def reproduce(
             games = folder / "games"
             collect("nethack", games, episodes=chosen.games, max_steps=chosen.game_steps, workers=WORKERS)
         with stages.stage("import them into a store"):
-            if not store.exists():
-                import_nld(games, store, expert="embedded", dev_fraction=chosen.dev_fraction, workers=WORKERS)
+            import_nld(games, store, expert="embedded", dev_fraction=chosen.dev_fraction, workers=WORKERS)
     opened = TrajectoryStore.open(store)
     character = character_of(opened)
     runs = {size: folder / "runs" / size for size in chosen.sizes}

@@ -114,7 +114,7 @@ def test_a_store_that_is_gone_or_changed_is_named(config: EvalConfig, tmp_path: 
     described = json.loads((copy / "config.json").read_text())
     described["store"]["checksum"] = "0" * 64
     (copy / "config.json").write_text(json.dumps(described))
-    with pytest.raises(UserError, match="not the store that the run learned from"):
+    with pytest.raises(UserError, match="not as they were when the run learned"):
         evaluate(dataclasses.replace(config, run=copy), progress=False)
 
 

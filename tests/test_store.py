@@ -36,9 +36,11 @@ def game(seed: int, length: int) -> Game:
     return pack(SCREENS, cut(random_steps(seed, length)), score=10.0 * seed, source=f"{seed}.rec", role="mon")
 
 
-def write(path: Path, lengths: tuple[int, ...] = LENGTHS, dev_fraction: float = 0.5, **options: Any) -> Path:
+def write(
+    path: Path, lengths: tuple[int, ...] = LENGTHS, dev_fraction: float = 0.5, first: int = 0, **options: Any
+) -> Path:
     with StoreWriter(path, expert="test", dev_fraction=dev_fraction, **options) as writer:
-        for seed, length in enumerate(lengths):
+        for seed, length in enumerate(lengths, first):
             writer.add(game(seed, length))
     return path
 

@@ -62,6 +62,10 @@ class TrainConfig:
     """How batches follow each other: lanes that read on and on, or shuffled windows, each without a past."""
     games: Games = field(default_factory=Games)
     """Which of the store's games to learn from, and to measure the loss on."""
+    mix: tuple[Path, ...] = ()
+    """Further stores to learn from: each lane reads one store."""
+    weights: tuple[float, ...] = ()
+    """Share of the lanes of each store, the first one and those mixed in; default equal shares."""
     optimizer: Optimizer = field(default_factory=Optimizer)
     """The optimiser."""
     dropout: float = 0.0
@@ -116,6 +120,11 @@ class TrainConfig:
             raise UserError("flops names a budget twice: give each once")
 
     @property
+    def stores(self) -> tuple[Path, ...]:
+        """All that is learned from."""
+        return self.store, *self.mix
+
+    @property
     def batch(self) -> int:
         """Samples per optimiser step."""
         return self.lanes * self.window
@@ -135,6 +144,8 @@ def from_json(values: dict[str, Any]) -> TrainConfig:
     for name in ("store", "run"):
         values[name] = Path(values[name])
     values["flops"] = tuple(values["flops"])
+    values["mix"] = tuple(map(Path, values["mix"]))
+    values["weights"] = tuple(values["weights"])
     values["optimizer"] = Optimizer(**values["optimizer"])
     values["games"] = Games(**values["games"] | {"roles": tuple(values["games"]["roles"])})
     return TrainConfig(**values)
@@ -143,7 +154,7 @@ def from_json(values: dict[str, Any]) -> TrainConfig:
 def result_fields(config: TrainConfig) -> dict[str, Any]:
     """The part of the configuration that decides the parameters: not where things lie or how often they log."""
     values = to_json(config)
-    for name in ("run", "store", "checkpoint_seconds", "log_every", "threads"):
+    for name in ("run", "store", "mix", "checkpoint_seconds", "log_every", "threads"):
         del values[name]
     return values
 

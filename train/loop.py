@@ -18,10 +18,10 @@ from agents.ladder import find
 from agents.nethack import NetHackAgent
 from data.command import Deferred, UserError
 from data.files import replace_text
+from data.mixture import open_stores
 from data.spec import Batch
-from data.store import TrajectoryStore
-from data.stream import batches, labelled, training_tape
-from data.tape import Tape, WindowTape
+from data.stream import Store, batches, labelled, training_tape
+from data.tape import MixedTape, Tape, WindowTape
 from train.checkpoint import Checkpoints, save_budget
 from train.config import TrainConfig, result_fields, to_json
 from train.mesh import lanes_of_host, make_mesh, over_lanes, peak_flops, put, replicated, start_hosts
@@ -94,8 +94,8 @@ class Plan:
     """What follows from a configuration and its store."""
 
     agent: NetHackAgent
-    store: TrajectoryStore
-    tape: Tape | WindowTape
+    store: Store
+    tape: Tape | WindowTape | MixedTape
     flops: dict[str, int]
     """Training FLOPs per sample by convention."""
     params: int
@@ -109,7 +109,7 @@ class Plan:
     def of(config: TrainConfig) -> "Plan":
         """Check a configuration against its store and the ladder."""
         lanes_of_host(config.lanes)
-        agent, store = prepare_agent(config), labelled(TrajectoryStore.open(config.store, games=config.games))
+        agent, store = prepare_agent(config), labelled(open_stores(config.stores, config.weights, config.games))
         missing = set(agent.inputs) - set(store.manifest["observation"])
         if missing:
             raise UserError(f"{config.agent} reads the {', '.join(missing)}, which {config.store} does not hold")
@@ -149,7 +149,7 @@ def prepare_agent(config: TrainConfig) -> NetHackAgent:
     return dataclasses.replace(find(config.agent), dtype=dtype)
 
 
-def steps_within(tape: Tape | WindowTape, samples: float) -> int:
+def steps_within(tape: Tape | WindowTape | MixedTape, samples: float) -> int:
     """The most steps whose samples are at most `samples`; the nearest below, since budgets are whole steps."""
     low, high = 0, 1
     while tape.samples(high) <= samples:
@@ -165,7 +165,7 @@ def write_config(config: TrainConfig, plan: Plan) -> None:
     path = config.run / "config.json"
     values = {
         "config": to_json(config),
-        "store": {"path": str(config.store.resolve()), "checksum": plan.store.manifest["table"]["sha256"]},
+        "store": {"paths": [str(path.resolve()) for path in config.stores], "checksum": plan.store.checksum},
         "params": plan.params,
         "flops_per_sample": plan.flops,
         "version": version("isoplay"),
