@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from tyro.conf import Positional
 
-from data.command import deferred, exit_with
+from data.command import UserError, deferred, exit_with
 
 if TYPE_CHECKING:
     from data.importer import Report
@@ -218,6 +218,9 @@ def bench(folder: Positional[Path | None] = None, seconds: float = 4.0, rounds: 
         rounds: How often each loader runs; medians count.
     """
     from data.bench import bench_atari, bench_nethack, memory
+
+    if not seconds > 0 or rounds < 1:
+        raise UserError(f"--seconds {seconds:g} and --rounds {rounds}: give more than 0 seconds and at least 1 round")
 
     print(f"{'what (beside what)':44} {'ours':>12} {'theirs':>12} {'unit':14} {'ratio':>8} goal")
     for line in chain(bench_nethack(folder, seconds, rounds) if folder else (), bench_atari(seconds, rounds)):

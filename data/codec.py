@@ -119,12 +119,11 @@ class Codec(ABC):
             raise ValueError(f"a chunk holds 1 to {MAX_STEPS} steps, not {count}")
         gained_S = np.diff(steps.score_S.astype(np.int32, copy=False), prepend=np.int32(0))
         compressor = zstandard.ZstdCompressor(level=_LEVEL, write_content_size=True)
-        packed = [
-            compressor.compress(array.astype(column.dtype, copy=False).tobytes())
-            for array, column in zip(
-                (*self.split(steps), steps.action_S, gained_S), self.columns + _SHARED, strict=True
-            )
-        ]
+        packed = []
+        for array, column in zip((*self.split(steps), steps.action_S, gained_S), self.columns + _SHARED, strict=True):
+            if not column.least * count <= array.size <= column.most * count:
+                raise ValueError(f"{array.size} elements in a column of {count} steps")
+            packed.append(compressor.compress(array.astype(column.dtype, copy=False).tobytes()))
         body = b"".join(packed)
         sizes = struct.pack(
             f"<{2 + len(packed)}I", count, self.no_action if before is None else before, *map(len, packed)

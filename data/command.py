@@ -15,6 +15,11 @@ from typing import Any, NoReturn
 import tyro
 
 
+def printable(text: str) -> str:
+    """Text from anywhere, as one line that does nothing to a terminal."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 class UserError(Exception):
     """A person can mend this: the message names the thing and the remedy, in one line."""
 
@@ -41,11 +46,14 @@ def exit_with(parse: Callable[[], Callable[[], Any]]) -> NoReturn:
     stderr; 130 interrupted, 141 a closed pipe. Anything else is a bug and keeps its traceback.
     """
     signal.signal(signal.SIGTERM, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files are any bytes
     try:
         code = _in_one_line(parse)()
         sys.stdout.flush()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         # The reader of a pipe (`| head`) has seen enough. Python writes what it still holds as it ends: to nowhere.
@@ -105,6 +113,11 @@ class Deferred:
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._note)
         return self
+
+    def heed(self) -> None:
+        """After it was left: interrupt now, if that was asked for meanwhile."""
+        if self.requested:
+            raise KeyboardInterrupt
 
     def _note(self, signum: int, frame: object) -> None:
         if self.requested:

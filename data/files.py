@@ -13,7 +13,11 @@ def replacing(path: Path) -> Iterator[Path]:
     """A file beside `path` to write, which then gets its name: whoever reads finds the old or the new, never a part."""
     if not path.parent.is_dir():
         raise UserError(f"no folder {path.parent} to write {path.name} in: make it, or name another file")
-    scratch = path.with_name(path.name + ".tmp")
+    if path.is_dir() or not path.name:
+        raise UserError(f"{path} is a folder: name a file")
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"can't write in {path.parent}: no permission; name another file")
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield scratch
         scratch.replace(path)

@@ -17,6 +17,7 @@ from numba import carray, njit  # pyright: ignore[reportPrivateImportUsage]
 from data import spec
 from data.codec import Codec, Column, CorruptChunk
 from data.memory import ALIGNMENT, copy_past_cache, finish_stores, pointer
+from data.runs import GAP, add_run, most_runs, reach
 from data.spec import AtariSteps, Rows
 
 PIXELS = spec.FRAME_ROWS * spec.FRAME_COLUMNS
@@ -24,10 +25,7 @@ WORDS = PIXELS // 8
 SEGMENT = 16
 """Steps from one that can be read without those before it to the next."""
 
-_LONGEST = 255
-"""Most pixels that one run skips or has."""
-_GAP = 3
-"""Unchanged pixels that a run rather takes along: a new run costs two bytes."""
+_MOST_RUNS = most_runs(PIXELS)
 
 
 @njit(nogil=True, cache=True)
@@ -62,15 +60,14 @@ def changed_pixels(advance_S, frames_Fx882):
     Number of runs of each frame uint16 [F], runs (skip, size) uint8 [R, 2], values uint8 [C].
     """
     frames_Fx7056 = frames_Fx882.view(np.uint8)
-    most_runs = PIXELS // (_GAP + 1) + PIXELS // _LONGEST * 2 + 2
     runs_F = np.empty(len(frames_Fx882), np.uint16)
     # Grown as needed: the most that could be needed is 60 times what is.
-    run_Rx2, pixel_C = np.empty((most_runs * 16, 2), np.uint8), np.empty(PIXELS * 16, np.uint8)
+    run_Rx2, pixel_C = np.empty((_MOST_RUNS * 16, 2), np.uint8), np.empty(PIXELS * 16, np.uint8)
     blank = np.zeros(WORDS, np.uint64)
     runs = pixels = frame = 0
     for step in range(len(advance_S)):
         for new in range(advance_S[step]):
-            if runs + most_runs > len(run_Rx2):
+            if runs + _MOST_RUNS > len(run_Rx2):
                 run_Rx2 = np.concatenate((run_Rx2, np.empty_like(run_Rx2)))
             if pixels + PIXELS > len(pixel_C):
                 pixel_C = np.concatenate((pixel_C, np.empty_like(pixel_C)))
@@ -87,21 +84,14 @@ def changed_pixels(advance_S, frames_Fx882):
                     if not end:
                         if values[place] == old_values[place]:
                             continue
-                        if stop > start and place - stop <= _GAP:
+                        if stop > start and place - stop <= GAP:
                             stop = place + 1
                             continue
                     # The run [start, stop) is over.
-                    while done + _LONGEST < start:
-                        run_Rx2[runs, 0], run_Rx2[runs, 1] = _LONGEST, 0
-                        runs, done = runs + 1, done + _LONGEST
-                    while start < stop:
-                        size = min(stop - start, _LONGEST)
-                        run_Rx2[runs, 0], run_Rx2[runs, 1] = start - done, size
-                        runs += 1
-                        pixel_C[pixels : pixels + size] = values[start : start + size]
-                        pixels += size
-                        start += size
-                        done = start
+                    runs = add_run(run_Rx2, runs, done, start, stop)
+                    pixel_C[pixels : pixels + stop - start] = values[start:stop]
+                    pixels += stop - start
+                    done = stop
                     start, stop = place, place + 1
             runs_F[frame] = runs - before
             frame += 1
@@ -130,15 +120,10 @@ def segments(advance_S, runs_F, run_Rx2, pixels):
             stop = run + np.int64(runs_F[frame])
             if stop > len(run_Rx2):
                 return wrong
-            place = 0
-            while run < stop:
-                size = np.int64(run_Rx2[run, 1])
-                place += np.int64(run_Rx2[run, 0]) + size
-                pixel += size
-                run += 1
+            size, place = reach(run_Rx2, run, stop)
             if place > PIXELS:
                 return wrong
-            frame += 1
+            frame, run, pixel = frame + 1, stop, pixel + size
     if frame != len(runs_F) or run != len(run_Rx2) or pixel != pixels:
         return wrong
     begin[-1] = (frame, run, pixel)

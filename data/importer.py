@@ -21,10 +21,13 @@ from typing import Any, NoReturn, Protocol, TypedDict, Unpack
 from tqdm import tqdm
 
 from data.codec import Codec
-from data.command import UserError
+from data.command import UserError, printable
 from data.spec import Steps
 from data.workers import SPAWN, follow_parent
 from data.writer import Content, Game, StoreWriter, pack
+
+_AHEAD = 4
+"""Recordings under way or waiting for their turn, for each process."""
 
 ABANDONED, EMPTY, DAMAGED, TWIN = "abandoned", "empty", "damaged", "a game twice"
 HARMLESS = frozenset({ABANDONED, EMPTY, TWIN})
@@ -85,7 +88,7 @@ class Report:
         return sum(skip.kind not in HARMLESS for skip in self.skipped)
 
     def __str__(self) -> str:
-        lines = [f"  {skip.source}: {skip.kind}: {skip.reason}" for skip in self.skipped]
+        lines = [printable(f"  {skip.source}: {skip.kind}: {skip.reason}") for skip in self.skipped]
         if self.skipped:
             kinds = Counter(skip.kind for skip in self.skipped)
             listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
@@ -126,21 +129,20 @@ def import_games(
     if processes < 1:
         raise UserError(f"{processes} workers can't convert: give at least 1")
     writer = StoreWriter(store, content, expert=options.get("expert"), dev_fraction=options.get("dev_fraction"))
-    steps, known, skipped = 0, 0, []
+    steps, known, skipped, recordings = 0, 0, [], find(folder)
     with writer:
-        recordings, before = find(folder), len(writer.episodes)
-        with _pool(min(processes, len(recordings)), writer.known) as pool:
-            converted = _in_order(pool, convert, recordings, ahead=4 * processes)
-            for result in tqdm(converted, "import", len(recordings), unit="game", disable=None):
-                if isinstance(result, Skipped):
-                    skipped.append(result)
-                elif isinstance(result, Known):
-                    known += 1
-                elif writer.add(result) is None:
-                    same = f"the same game as {writer.twin(result).source}"
-                    skipped.append(Skipped(result.source, TWIN, same))
-                else:
-                    steps += result.length
+        before = len(writer.episodes)
+        results = _in_order(convert, recordings, min(processes, len(recordings)), writer.known)
+        for result in tqdm(results, "import", len(recordings), unit="game", disable=None):
+            if isinstance(result, Skipped):
+                skipped.append(result)
+            elif isinstance(result, Known):
+                known += 1
+            elif writer.add(result) is None:
+                same = f"the same game as {writer.twin(result).source}"
+                skipped.append(Skipped(result.source, TWIN, same))
+            else:
+                steps += result.length
         if not writer.episodes:
             raise UserError(f"no game to import under {folder}: {_summary(skipped)}")
         games = len(writer.episodes) - before
@@ -169,7 +171,8 @@ def folders(folder: Path) -> Iterator[tuple[Path, list[str]]]:
                 continue
             seen.add(real)
             below.sort()
-            yield Path(parent), sorted(names)
+            # A named pipe would be waited for, and a folder can have any name.
+            yield Path(parent), sorted(name for name in names if os.path.isfile(os.path.join(parent, name)))
     except OSError as error:
         raise UserError(f"can't read {error.filename}: {error.strerror}") from error
 
@@ -223,25 +226,48 @@ def _pool(workers: int, known: frozenset[str]) -> Iterator[ProcessPoolExecutor]:
     pool = ProcessPoolExecutor(workers, SPAWN, _start_worker, (stop, known))
     try:
         yield pool
-    except BrokenProcessPool as error:
-        raise UserError("a converting process died: out of memory? try fewer --workers") from error
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
 
 
 def _in_order(
-    pool: ProcessPoolExecutor, convert: Callable[[Any], Game], recordings: list[Any], ahead: int
+    convert: Callable[[Any], Game], recordings: list[Any], workers: int, known: frozenset[str]
 ) -> Iterator[Game | Known | Skipped]:
-    """Results in the order of the recordings, few ahead: what is done early waits in memory for its turn."""
-    waiting: deque[Future[Game | Known | Skipped]] = deque()
-    for recording in recordings:
-        with _deaf_to_interrupts():
-            waiting.append(pool.submit(converted, convert, recording))
-        if len(waiting) >= ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+    """Results in the order of the recordings, few ahead: what is done early waits in memory for its turn.
+
+    Where a process dies, the recordings that were under way are tried again, each in a process of its own.
+    """
+    left = deque(recordings)
+    while left:
+        waiting: deque[tuple[Any, Future[Game | Known | Skipped]]] = deque()
+        with _pool(workers, known) as pool:
+            try:
+                while left or waiting:
+                    while left and len(waiting) < _AHEAD * workers:
+                        with _deaf_to_interrupts():
+                            waiting.append((left[0], pool.submit(converted, convert, left[0])))
+                        left.popleft()
+                    result = waiting[0][1].result()
+                    waiting.popleft()
+                    yield result
+            except BrokenProcessPool:
+                suspects = [recording for recording, _ in waiting]
+            else:
+                return
+        for recording in suspects:
+            yield _alone(convert, recording, known)
+
+
+def _alone(convert: Callable[[Any], Game], recording: Recording, known: frozenset[str]) -> Game | Known | Skipped:
+    """What becomes of a recording in a process of its own, which may die of it."""
+    with _pool(1, known) as pool:
+        try:
+            with _deaf_to_interrupts():
+                result = pool.submit(converted, convert, recording)
+            return result.result()
+        except BrokenProcessPool:
+            return Skipped(recording.source, DAMAGED, "its conversion ended the process: out of memory?")
 
 
 @contextmanager

@@ -118,7 +118,7 @@ def _provenance(store: TrajectoryStore) -> str:
     lines = []
     for entry in store.manifest["imports"]:
         facts = dict(entry)
-        skipped = Counter(skip["kind"] for skip in facts.pop("skipped", []))
+        skipped = Counter(str(dict(skip).get("kind")) for skip in facts.pop("skipped", []))
         listed = ", ".join(f"{count} {kind}" for kind, count in skipped.most_common()) or "none"
         lines.append(", ".join(f"{key} {value}" for key, value in facts.items()) + f"; skipped: {listed}")
     return "imports\n" + "\n".join(f"  {line}" for line in lines)

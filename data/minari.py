@@ -22,6 +22,9 @@ from data.importer import DAMAGED, EMPTY, Options, Report, Unusable, import_game
 from data.spec import FRAME_COLUMNS, FRAME_ROWS, STACK, AtariSteps
 from data.writer import Game, pack
 
+_ERRORS = (KeyError, ValueError, TypeError, AttributeError, AssertionError, RuntimeError)
+"""What Minari and its file format say of a damaged data set."""
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -40,7 +43,10 @@ class Recording:
     def fingerprint(self) -> str:
         """See `data.importer.Recording`: by the dataset's name, as a version of a dataset never changes."""
         storage = _storage(self.dataset)
-        [facts] = storage.get_episode_metadata([self.number])
+        try:
+            [facts] = storage.get_episode_metadata([self.number])
+        except _ERRORS as error:
+            raise Unusable(DAMAGED, f"can't be read ({error!r})") from error
         told = [storage.metadata.get("dataset_id", str(self.dataset)), self.number, facts]
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
@@ -75,7 +81,10 @@ def import_minari(
 
 def find(folder: Path, actions: int) -> list[Recording]:
     """Every episode of a dataset, by number."""
-    return [Recording(folder, number, actions) for number in range(_storage(folder).total_episodes)]
+    count = _storage(folder).total_episodes
+    if count < 1:
+        raise UserError(f"no episode in {folder}")
+    return [Recording(folder, number, actions) for number in range(count)]
 
 
 def convert(recording: Recording) -> Game:
@@ -84,8 +93,11 @@ def convert(recording: Recording) -> Game:
         [episode] = _storage(recording.dataset).get_episodes([recording.number])
         observations = np.asarray(episode["observations"])
         actions, rewards = np.asarray(episode["actions"]), np.asarray(episode["rewards"], np.float64)
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise Unusable(DAMAGED, f"can't be read ({error})") from error
+    except _ERRORS as error:
+        raise Unusable(DAMAGED, f"can't be read ({error!r})") from error
+    if actions.ndim != 1 or actions.dtype.kind not in "iu" or rewards.ndim != 1 or observations.ndim < 3:
+        shapes = f"{actions.dtype} {actions.shape}, {rewards.shape} and {observations.shape}"
+        raise Unusable(DAMAGED, f"actions, rewards and observations of {shapes}")
     steps = len(actions)
     if not steps:
         raise Unusable(EMPTY, "no step")
@@ -93,7 +105,7 @@ def convert(recording: Recording) -> Game:
         raise Unusable(DAMAGED, f"{steps} actions, {len(rewards)} rewards and {len(observations)} observations")
     if not 0 <= actions.min() <= actions.max() < recording.actions:
         raise Unusable(DAMAGED, f"actions from {actions.min()} to {actions.max()} where there are {recording.actions}")
-    if (rewards != np.rint(rewards)).any() or np.abs(rewards).sum() >= 2**31:
+    if not (rewards == np.rint(rewards)).all() or np.abs(rewards).sum() >= 2**31:
         raise Unusable(DAMAGED, "rewards that are no points")
     scores = np.cumsum(rewards) - rewards
     frames = _stacks(observations[:steps])
@@ -121,6 +133,9 @@ def _storage(folder: Path) -> Any:
     from minari.dataset.minari_storage import MinariStorage
 
     try:
-        return MinariStorage.read(folder)
-    except (OSError, ValueError, KeyError) as error:
+        storage = MinariStorage.read(folder)
+        if not isinstance(storage.metadata["total_episodes"], int | np.integer):
+            raise ValueError("no number of episodes")
+        return storage
+    except (OSError, *_ERRORS) as error:
         raise UserError(f"no Minari dataset in {folder} ({error}): give the folder that holds its data") from error

@@ -25,7 +25,7 @@ class Mixture:
         weights = weights or [1.0] * len(stores)
         if len(weights) != len(stores):
             raise UserError(f"{len(weights)} weights for {len(stores)} stores: give one for each")
-        if not all(0 < weight < float("inf") for weight in weights):
+        if not (all(weight > 0 for weight in weights) and sum(weights) < float("inf")):
             raise UserError(f"weights {' '.join(map(str, weights))}: each must be above 0")
         for other in others:
             for key in ("game", "codec", "actions", "chunk_steps"):

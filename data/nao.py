@@ -116,7 +116,7 @@ def _begun(path: Path) -> int:
 
 def _second(row: Row, name: str) -> int:
     text = row.get(name, "")
-    return int(text) if text.isdecimal() else -1
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else -1
 
 
 def convert(recording: Recording) -> Game:

@@ -154,14 +154,22 @@ def facts_of(row: Row) -> dict[str, Any]:
     """What an xlogfile row says of a game, as fields of `Game`."""
     try:
         return {
-            "score": float(int(row["points"])),
+            "score": float(_whole(row["points"])),
             "role": "-".join(row[name] for name in ("role", "race", "align0", "gender0")).lower(),
-            "turns": int(row["turns"]),
-            "depth": int(row["maxlvl"]),
+            "turns": _whole(row["turns"]),
+            "depth": _whole(row["maxlvl"]),
             "death": row["death"] + (f", while {row['while']}" if "while" in row else ""),
         }
     except (KeyError, ValueError) as error:
         raise Unusable(DAMAGED, f"its xlogfile row is incomplete ({error})") from error
+
+
+def _whole(text: str) -> int:
+    """A number that fits 63 bits; `ValueError` otherwise."""
+    number = int(text) if len(text) < 30 else 2**63
+    if abs(number) >= 2**63:
+        raise ValueError(f"number {text[:30]}")
+    return number
 
 
 def _seed(folder: Path) -> int | None:
@@ -170,6 +178,6 @@ def _seed(folder: Path) -> int | None:
     if not note.exists():
         return None
     try:
-        return int(json.loads(note.read_text())["seed"])
-    except (ValueError, KeyError, TypeError) as error:
+        return _whole(str(json.loads(note.read_text())["seed"]))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Unusable(DAMAGED, f"{note.name} beside it is damaged ({error})") from error

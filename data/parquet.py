@@ -7,6 +7,7 @@ the paper's code writes them, or 4×84×84: what follows from one step to the ne
 
 import fnmatch
 import functools
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -120,7 +121,8 @@ def _facts(recording: Recording) -> tuple[int, int]:
             raise Unusable(DAMAGED, f"{_METADATA} has {file.metadata.num_rows} rows instead of one")
         row = file.read().to_pylist()[0]
     score, steps = row.get("score"), row.get("steps")
-    if not isinstance(score, int | float) or not isinstance(steps, int) or score != score:
+    whole = isinstance(score, int | float) and math.isfinite(score) and score == int(score)
+    if not whole or abs(score) >= 2**53 or not isinstance(steps, int):
         raise Unusable(DAMAGED, f"{_METADATA} has score {score!r} and steps {steps!r}")
     return int(score), steps
 
@@ -129,7 +131,8 @@ def _pieces(recording: Recording) -> Iterator[AtariSteps]:
     """The episode, some steps at a time."""
     from pyarrow import parquet
 
-    axis = None
+    axis, waiting = None, np.zeros((0, _SIZE), np.uint8)
+    held: list[tuple[np.ndarray, np.ndarray]] = []
     for path in recording.rollouts:
         with parquet.ParquetFile(path) as file:
             _check_columns(file.schema_arrow)
@@ -137,18 +140,26 @@ def _pieces(recording: Recording) -> Iterator[AtariSteps]:
                 stop_if_asked()
                 if not batch.num_rows:
                     continue
-                states, actions = _states(batch["states"]), _actions(batch["actions"], recording.actions)
+                held.append((_states(batch["states"]), _actions(batch["actions"], recording.actions)))
                 if axis is None:
-                    axis = atari.axis_of_frames(states)
-                yield AtariSteps(atari.stacks(states, axis), actions, np.full(len(actions), NO_SCORE, np.int32))
+                    waiting = np.concatenate([waiting, held[-1][0]])
+                    if len(waiting) < 2:
+                        continue
+                    axis = atari.axis_of_frames(waiting)
+                for states, actions in held:
+                    yield AtariSteps(atari.stacks(states, axis), actions, np.full(len(actions), NO_SCORE, np.int32))
+                held.clear()
+    if held:
+        raise Unusable(DAMAGED, "a single step, which does not tell how its frames lie")
 
 
 def _check_columns(schema: Any) -> None:
     from pyarrow import types
 
-    names = set(schema.names)
-    if missing := {"states", "actions"} - names:
-        raise Unusable(DAMAGED, f"no column {', '.join(sorted(missing))}")
+    for name in ("states", "actions"):
+        if schema.names.count(name) != 1:
+            what = "no column" if name not in schema.names else "more than one column"
+            raise Unusable(DAMAGED, f"{what} {name}")
     states, actions = schema.field("states").type, schema.field("actions").type
     listed = types.is_list(states) or types.is_large_list(states) or types.is_fixed_size_list(states)
     if not (listed and types.is_integer(states.value_type) and types.is_integer(actions)):

@@ -51,8 +51,10 @@ def play(
     stop = length if steps is None else min(length, start + steps)
     if not 0 <= start < stop:
         raise UserError(f"no step {start} in a game of {length} steps: --start must be from 0 to {length - 1}")
-    if not speed > 0:
-        raise UserError(f"--speed must be more than 0 steps a second, not {speed}")
+    if steps is not None and steps < 1:
+        raise UserError(f"--steps is {steps}: give 1 or more")
+    if not 0.1 <= speed <= 1000:
+        raise UserError(f"--speed must be from 0.1 to 1,000 steps a second, not {speed}")
     if gif is not None:
         if opened.codec is SCREENS:
             save_gif(gif, map(picture, frames(opened, row, start, stop)), _palette(), speed)
@@ -73,7 +75,7 @@ def play(
 def find(store: TrajectoryStore, name: str) -> int:
     """The row of an episode, given as its number or as the beginning of its id."""
     rows = [row for row, episode in enumerate(store.episodes) if episode.id.startswith(name)]
-    if name.isdigit() and int(name) < len(store.episodes):
+    if name.isascii() and name.isdecimal() and len(name) < 12 and int(name) < len(store.episodes):
         return int(name)
     if len(rows) == 1:
         return rows[0]
@@ -173,8 +175,8 @@ def save_gif(path: Path, pictures: Iterator[np.ndarray], palette: bytes, speed: 
 
     duration = max(20, round(1000 / speed))
     with replacing(path) as scratch:
-        first, *others = images()
-        first.save(scratch, "GIF", save_all=True, append_images=others, duration=duration, loop=0, optimize=False)
+        film = images()
+        next(film).save(scratch, "GIF", save_all=True, append_images=film, duration=duration, loop=0, optimize=False)
 
 
 def _palette() -> bytes:

@@ -17,6 +17,7 @@ from numba import carray, njit  # pyright: ignore[reportPrivateImportUsage]
 from data import spec
 from data.codec import Codec, Column, CorruptChunk
 from data.memory import ALIGNMENT, finish_stores, pointer, split_past_cache
+from data.runs import GAP, add_run, most_runs, reach
 from data.spec import NetHackSteps, Rows
 
 CELLS = spec.ROWS * spec.COLUMNS
@@ -28,10 +29,7 @@ BEFORE, BLANK, RETURN, ASIDE = range(4)
 """Base of a step: the screen before; a blank one; the one put aside; the one before, which is then put aside."""
 
 _SPACE = 32
-_LONGEST = 255
-"""Most cells that one run skips or has."""
-_GAP = 3
-"""Unchanged cells that a run rather takes along: a new run costs two bytes."""
+_MOST_RUNS = most_runs(CELLS)
 _POPUP = 12
 """Words of eight cells that must change for the screen before to be put aside."""
 
@@ -53,9 +51,8 @@ def changed_cells(chars_SxW, colors_SxW):
     """
     steps = len(chars_SxW)
     chars_Sx1920, colors_Sx1920 = chars_SxW.view(np.uint8), colors_SxW.view(np.uint8)
-    most_runs = CELLS // (_GAP + 1) + CELLS // _LONGEST * 2 + 2
     base_S, runs_S = np.empty(steps, np.uint8), np.empty(steps, np.uint16)
-    run_Rx2, cell_Cx2 = np.empty((steps * most_runs, 2), np.uint8), np.empty((steps * CELLS, 2), np.uint8)
+    run_Rx2, cell_Cx2 = np.empty((steps * _MOST_RUNS, 2), np.uint8), np.empty((steps * CELLS, 2), np.uint8)
     blank_chars = np.full(CELLS, _SPACE, np.uint8).view(np.uint64)
     blank_colors = np.zeros(CELLS, np.uint8).view(np.uint64)
     aside = -1
@@ -87,22 +84,15 @@ def changed_cells(chars_SxW, colors_SxW):
                 if not end:
                     if chars[cell] == old_chars[cell] and colors[cell] == old_colors[cell]:
                         continue
-                    if stop > start and cell - stop <= _GAP:
+                    if stop > start and cell - stop <= GAP:
                         stop = cell + 1
                         continue
                 # The run [start, stop) is over.
-                while done + _LONGEST < start:
-                    run_Rx2[runs, 0], run_Rx2[runs, 1] = _LONGEST, 0
-                    runs, done = runs + 1, done + _LONGEST
-                while start < stop:
-                    size = min(stop - start, _LONGEST)
-                    run_Rx2[runs, 0], run_Rx2[runs, 1] = start - done, size
-                    runs += 1
-                    for place in range(start, start + size):
-                        cell_Cx2[cells, 0], cell_Cx2[cells, 1] = chars[place], colors[place]
-                        cells += 1
-                    start += size
-                    done = start
+                runs = add_run(run_Rx2, runs, done, start, stop)
+                for place in range(start, stop):
+                    cell_Cx2[cells, 0], cell_Cx2[cells, 1] = chars[place], colors[place]
+                    cells += 1
+                done = stop
                 start, stop = cell, cell + 1
         runs_S[step] = runs - before
     return base_S, runs_S, run_Rx2[:runs].copy(), cell_Cx2[:cells].copy()
@@ -130,14 +120,10 @@ def segments(base_S, runs_S, run_Rx2, cells):
         stop = run + np.int64(runs_S[step])
         if stop > len(run_Rx2):
             return wrong
-        place = 0
-        while run < stop:
-            size = np.int64(run_Rx2[run, 1])
-            place += np.int64(run_Rx2[run, 0]) + size
-            cell += size
-            run += 1
+        size, place = reach(run_Rx2, run, stop)
         if place > CELLS:
             return wrong
+        run, cell = stop, cell + size
     if run != len(run_Rx2) or cell != cells:
         return wrong
     begin[-1, 0], begin[-1, 1] = run, cell

@@ -44,6 +44,7 @@ _TYPES: dict[str, type] = {
     "game": str, "observation": dict, "actions": list, "expert": str, "episodes": int, "steps": int, "split": dict,
     "codec": str, "chunk_steps": int, "action_counts": list, "imports": list, "table": dict, "shards": list,
 }  # fmt: skip
+_NONE = type(None)
 _READ_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
 
 
@@ -139,8 +140,10 @@ class TrajectoryStore:
 
     @property
     def checksum(self) -> str:
-        """What tells the content and order of this store from others."""
-        return self.manifest["table"]["sha256"]
+        """What tells the games of this store and their order from others, wherever they were recorded."""
+        where = {"source", "recording", "shard", "record"}
+        told = [{key: value for key, value in vars(row).items() if key not in where} for row in self.episodes]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def shares(self, rows: np.ndarray, lanes: int) -> list[tuple[np.ndarray, int]]:
         """All rows and all lanes: what of a mixture are several."""
@@ -160,6 +163,13 @@ class TrajectoryStore:
         columns = (np.concatenate(column) for column in zip(*whole, strict=True))
         return type(whole[0])(*(column[start - first * size : stop - first * size] for column in columns))
 
+    def check_actions(self, action_S: np.ndarray) -> None:
+        """Raise `CorruptChunk` where an action is not in the table; without a table all must be `no_action`."""
+        count = len(self.manifest["actions"])
+        worst = int(action_S.max())
+        if worst >= count and not (count == 0 and worst == int(action_S.min()) == self.codec.no_action):
+            raise codec.CorruptChunk(f"action {worst} of {count}")
+
     def records(self, row: int) -> list[bytes]:
         """The compressed chunks of an episode, unchecked."""
         episode = self.episodes[row]
@@ -176,6 +186,8 @@ class TrajectoryStore:
             count = steps.steps if isinstance(steps, codec.Chunk) else len(steps.action_S)
             if count != expected:
                 raise codec.CorruptChunk(f"{count} steps instead of {expected}")
+            actions = steps.arrays[-1] if isinstance(steps, codec.Chunk) else steps.action_S
+            self.check_actions(actions)
         except codec.CorruptChunk as error:
             name = f"chunk {chunk} of episode {episode.id} in {self.path / shard_name(episode.shard)}"
             raise DamagedStore(self.path, f"{name}: {error}") from error
@@ -195,30 +207,32 @@ class TrajectoryStore:
 
 def read_manifest(path: Path, name: str = MANIFEST) -> dict[str, Any]:
     """The manifest of the store at `path`, or another in its form; a `UserError` says what else is there instead."""
-    if not path.is_dir():
-        what = "it is a file" if path.exists() else "no such folder; `python -m data import` makes one"
-        raise UserError(f"no store at {path}: {what}")
     file = path / name
     try:
+        if not path.is_dir():
+            what = "it is a file" if path.exists() else "no such folder; `python -m data import` makes one"
+            raise UserError(f"no store at {path}: {what}")
         manifest = json.loads(file.read_text())
     except FileNotFoundError:
         what = "its import was not finished: import again" if any(path.glob(f"*.{_SHARD}")) else f"it has no {name}"
         raise UserError(f"{path} is not a store: {what}") from None
+    except OSError as error:
+        raise UserError(f"can't read {file}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{file} is damaged ({error}): import the store again") from error
+        raise UserError(f"{file} is damaged ({error}): delete the store and import again") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise UserError(f"{path} is not a store: its {name} is of another program")
     if manifest.get("version") != VERSION or str(manifest.get("codec")) not in CODECS:
         found, known = f"version {manifest.get('version')} ({manifest.get('codec')})", ", ".join(CODECS)
         raise UserError(
-            f"{path} is a store of {found}, this program reads version {VERSION} ({known}): import the recordings again"
+            f"{path} is a store of {found}, this program reads version {VERSION} ({known}): delete it and import again"
         )
     if missing := _TYPES.keys() - manifest.keys():
-        raise UserError(f"{file} lacks {', '.join(sorted(missing))}: import the store again")
+        raise UserError(f"{file} lacks {', '.join(sorted(missing))}: delete the store and import again")
     if manifest.get("checksum") != checksum_of(manifest):
-        raise UserError(f"{file} is damaged (its checksum does not match): import the store again")
+        raise UserError(f"{file} is damaged (its checksum does not match): delete the store and import again")
     for fault in _faults(manifest):
-        raise UserError(f"{file} is damaged ({fault}): import the store again")
+        raise UserError(f"{file} is damaged ({fault}): delete the store and import again")
     return manifest
 
 
@@ -228,6 +242,8 @@ def _faults(manifest: dict[str, Any]) -> Iterator[str]:
         if not isinstance(manifest[key], kind):
             yield f"{key} is no {kind.__name__}"
             return
+    if not 0 < manifest["episodes"] <= manifest["steps"] < 2**63:
+        yield f"{manifest['episodes']} games of {manifest['steps']} steps"
     if not 1 <= manifest["chunk_steps"] <= codec.MAX_STEPS:
         yield f"chunks of {manifest['chunk_steps']} steps"
     split = manifest["split"]
@@ -236,7 +252,7 @@ def _faults(manifest: dict[str, Any]) -> Iterator[str]:
     counts = manifest["action_counts"]
     if len(counts) != len(manifest["actions"]) or not all(isinstance(count, int) for count in counts):
         yield "how often each action was played"
-    if not all(isinstance(entry, dict) for entry in manifest["imports"]):
+    if not all(isinstance(entry, dict) and isinstance(entry.get("skipped", []), list) for entry in manifest["imports"]):
         yield "what was imported"
     names = [table_name(_number(manifest["table"].get("name")))]
     names += [shard_name(number) for number in range(len(manifest["shards"]))]
@@ -251,7 +267,7 @@ def _faults(manifest: dict[str, Any]) -> Iterator[str]:
 
 def _number(name: object) -> int:
     """The number in a table's name; 0 if that is none."""
-    found = re.fullmatch(rf"{_TABLE}-(\d{{5,9}})\.jsonl", name) if isinstance(name, str) else None
+    found = re.fullmatch(rf"{_TABLE}-(\d{{5,8}})\.jsonl", name) if isinstance(name, str) else None
     return int(found[1]) if found else 0
 
 
@@ -293,19 +309,34 @@ def read_table(path: Path, manifest: dict[str, Any]) -> list[Episode]:
     try:
         table = file.read_bytes()
     except OSError:
-        raise UserError(f"{file} is missing: import the store again") from None
+        raise UserError(f"{file} is missing: delete the store and import again") from None
     if hashlib.sha256(table).hexdigest() != manifest["table"]["sha256"]:
-        raise UserError(f"{file} is damaged, its checksum does not match: import the store again")
+        raise UserError(f"{file} is damaged, its checksum does not match: delete the store and import again")
     records = [shard["records"] for shard in manifest["shards"]]
     try:
         episodes = [Episode(**json.loads(line)) for line in table.splitlines()]
         for row in episodes:
+            _check_episode(row)
             last = row.record + -(-row.length // manifest["chunk_steps"])
-            if row.length < 1 or row.record < 0 or row.shard < 0 or last > records[row.shard]:
+            if row.record < 0 or not 0 <= row.shard < len(records) or last > records[row.shard]:
                 raise ValueError(f"records of episode {row.id}")
-    except (TypeError, ValueError, IndexError, RecursionError) as error:
-        raise UserError(f"{file} is damaged ({error}): import the store again") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{file} is damaged ({error}): delete the store and import again") from error
     return episodes
+
+
+def _check_episode(row: Episode) -> None:
+    """Raise `ValueError` for a field that no writer writes."""
+    kinds: dict[str, tuple[type, ...]] = {
+        "id": (str,), "split": (str,), "length": (int,), "score": (int, float), "role": (str, _NONE),
+        "seed": (int, _NONE), "source": (str,), "recording": (str, _NONE), "checksum": (str,), "shard": (int,),
+        "record": (int,), "turns": (int, _NONE), "depth": (int, _NONE), "death": (str, _NONE),
+    }  # fmt: skip
+    for name, value in vars(row).items():
+        if not isinstance(value, kinds[name]) or (isinstance(value, int | float) and not abs(value) < 2**64):
+            raise ValueError(f"{name} {value!r} of episode {row.id}")
+    if row.split not in _SIDES or row.length < 1:
+        raise ValueError(f"split {row.split!r} or length {row.length} of episode {row.id}")
 
 
 def shard_name(number: int) -> str:

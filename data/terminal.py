@@ -21,8 +21,8 @@ HEADER = 13
 MAX_PAYLOAD = 1 << 20
 """Most bytes of a frame: NLE's have a few thousand."""
 
-MORE, FULL, SIZE, PLACE, STRANGE = range(5)
-"""Why `read` stops: no whole frame is left; no room; a frame of an impossible size, out of place, or unknown."""
+MORE, FULL, SIZE, PLACE, STRANGE, TRAP = range(6)
+"""Why `read` stops: no whole frame left; no room; a frame of an impossible size, out of place, unknown, or a trap."""
 
 CELLS = ROWS * COLUMNS
 _SPACE, _ESCAPE = 32, 27
@@ -33,8 +33,10 @@ _DEFAULT = -1
 
 
 def new_terminal() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Characters and colours, uint8 [1920], and state, int64 [7], of a terminal on which nothing was written."""
-    return np.full(CELLS, _SPACE, np.uint8), np.zeros(CELLS, np.uint8), np.array([0, 0, _DEFAULT, 0, 0, 0, 0])
+    """Characters and colours, uint8 [1920], and state, int64 [10], of a terminal on which nothing was written."""
+    state = np.zeros(10, np.int64)
+    state[2] = _DEFAULT
+    return np.full(CELLS, _SPACE, np.uint8), np.zeros(CELLS, np.uint8), state
 
 
 @njit(nogil=True, cache=True)
@@ -138,10 +140,41 @@ def _scroll(chars, colors):
 
 
 @njit(nogil=True, cache=True)
+def trapped(data, at, end, state):
+    """Whether bytes [at, end) have NLE's converter repeat a character (CSI b) more often than a screen has cells.
+
+    It would do so for hours. Any number of the sequence counts, as do those of one that another escape broke off.
+    """
+    mode, number, largest = state[7], state[8], state[9]
+    while at < end:
+        byte = data[at]
+        at += 1
+        if byte == _ESCAPE:
+            mode = 1
+        elif mode == 1:
+            mode = 2 if byte in (91, 42, 43, 41) else 0  # [ * + )
+        elif mode == 2:
+            if 48 <= byte < 58:
+                number = min(10 * number + byte - 48, 1_000_000)
+                largest = max(largest, number)
+            elif byte == 59:
+                number = 0
+            elif byte != 63:  # ?
+                if byte == 98 and largest > CELLS:  # b
+                    return True
+                mode = 0
+        if mode == 0:
+            number = largest = 0
+    state[7], state[8], state[9] = mode, number, largest
+    return False
+
+
+@njit(nogil=True, cache=True)
 def read(data, version, terminal, chars_Sx1920, colors_Sx1920, cursor_Sx2, key_S, score_S, step, draw):
     """Read frames from bytes, uint8 [n], and fill arrays from `step` on: a screen for every key press.
 
-    With `draw` false nothing is written to the terminal, but everything else checked. `terminal` as of `new_terminal`;
+    With `draw` false nothing is written to the terminal, but everything else checked, traps for others included.
+    `terminal` as of `new_terminal`;
     arrays uint8, but int32 score_S, which version 2 leaves as it is. Returns how many bytes were read, the number of
     steps in the arrays, and why it stopped.
     """
@@ -160,6 +193,8 @@ def read(data, version, terminal, chars_Sx1920, colors_Sx1920, cursor_Sx2, key_S
         if channel == OUTPUT:
             if draw and not _write(data, begin, end, chars, colors, state):
                 return at, step, STRANGE
+            if not draw and trapped(data, begin, end, state):
+                return at, step, TRAP
         elif channel == SCORE and version == 3 and size == 4 and not state[5]:
             state[5], state[6] = 1, _int32(data, begin)
         elif channel == KEY and size == 1 and (state[5] or version < 3):

@@ -6,7 +6,6 @@ frames is wrong, so that it is only given what was checked before.
 """
 
 import bz2
-import re
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,9 +20,8 @@ from data.spec import COLUMNS, NO_SCORE, ROWS
 from data.store import CHUNK_STEPS
 
 _BLOCK = 1 << 24
+_TRAP = "a trap: a character to be repeated for hours"
 _HEADER_1 = struct.Struct("<iii")
-_ENDLESS = re.compile(rb"[0-9?]{5}b")
-"""Write a character so often that it takes hours: nothing but a trap has it."""
 
 
 class Played(NamedTuple):
@@ -138,8 +136,6 @@ def _keys(path: Path, version: int) -> np.ndarray:
     flat = chars.reshape(CHUNK_STEPS, -1), colors.reshape(CHUNK_STEPS, -1), cursor, keys, scores
     screen, found = terminal.new_terminal(), [np.zeros(0, np.uint8)]
     for data in _Frames(path):
-        if _ENDLESS.search(data.left.data):
-            raise Unusable(DAMAGED, "a trap: a character to be written ten thousand times or more")
         while True:
             read, step, why = terminal.read(data.left, version, screen, *flat, 0, False)
             data.skip(int(read))
@@ -152,10 +148,8 @@ def _keys(path: Path, version: int) -> np.ndarray:
 
 def _count_frames(path: Path) -> int:
     """Number of frames of a recording of version 1, after checking that they are whole."""
-    count = 0
+    count, (_, _, state) = 0, terminal.new_terminal()
     for data in _Frames(path):
-        if _ENDLESS.search(data.left.data):
-            raise Unusable(DAMAGED, "a trap: a character to be written ten thousand times or more")
         left, at = data.left.data, 0
         while len(left) - at >= _HEADER_1.size:
             _, _, size = _HEADER_1.unpack_from(left, at)
@@ -164,6 +158,8 @@ def _count_frames(path: Path) -> int:
             if at + _HEADER_1.size + size > len(left):
                 break
             at += _HEADER_1.size + size
+            if terminal.trapped(data.left, at - size, at, state):
+                raise Unusable(DAMAGED, _TRAP)
             count += 1
         data.skip(at)
     return count
@@ -192,6 +188,8 @@ class _Frames:
         if why == terminal.SIZE:
             size = int(self.left[8:12].view("<i4")[0])
             raise Unusable(DAMAGED, f"a frame of {size} bytes")
+        if why == terminal.TRAP:
+            raise Unusable(DAMAGED, _TRAP)
         if why == terminal.PLACE:
             raise Unusable(DAMAGED, f"a frame out of place after {keys} key presses")
 

@@ -64,7 +64,9 @@ def _episode(store: TrajectoryStore, row: int) -> list[str]:
     length = 0
     for number, record in enumerate(records):
         try:
-            length += len(store.codec.decode(record).action_S)
+            actions = store.codec.decode(record).action_S
+            store.check_actions(actions)
+            length += len(actions)
         except codec.CorruptChunk as error:
             faults.append(f"{name}: chunk {number}: {error}")
     if not faults and length != episode.length:

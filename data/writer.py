@@ -24,7 +24,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from data import spec
 from data.codec import Codec
-from data.command import UserError
+from data.command import Deferred, UserError
 from data.files import replace_text, sync
 from data.screens import SCREENS
 from data.store import (
@@ -32,6 +32,7 @@ from data.store import (
     FORMAT,
     MANIFEST,
     VERSION,
+    DamagedStore,
     Episode,
     Split,
     checksum_of,
@@ -50,8 +51,8 @@ SHARD_BYTES = 1 << 29
 PENDING = "pending.json"
 """The manifest of an import under way."""
 
-_LOCK = ".lock"
-_OURS = re.compile(r"shard-\d+\.array_record|episodes-\d+\.jsonl|pending\.json(\.tmp)?|manifest\.json|\.lock")
+_LOCK = ".isoplay.lock"
+_OURS = re.compile(r"shard-\d{5,}\.array_record|episodes-\d{5,}\.jsonl|(pending|manifest)\.json|\.isoplay\.lock")
 """Names of the files that a writer makes."""
 _WRITE_OPTIONS = "group_size:1,uncompressed"
 
@@ -188,17 +189,18 @@ class StoreWriter:
         self._handle: int | None = None
 
     def __enter__(self) -> Self:
-        self._made = not self.path.exists()
         try:
+            self._made = not self.path.exists()
             self.path.mkdir(parents=True, exist_ok=True)
+            _refuse_what_is_not_ours(self.path)
             self._handle = _lock(self.path)
+            try:
+                self._begin()
+            except BaseException:
+                self._leave()
+                raise
         except OSError as error:
             raise UserError(f"can't write {self.path}: {error.strerror}") from error
-        try:
-            self._begin()
-        except BaseException:
-            self._leave()
-            raise
         return self
 
     def __exit__(
@@ -208,8 +210,9 @@ class StoreWriter:
             if kind is None:
                 self.commit()
             elif len(self.episodes) > self._noted and not isinstance(error, _CannotWrite):
-                self._close_shard()
-                self._note()
+                with Deferred():
+                    self._close_shard()
+                    self._note()
         finally:
             self._open = None
             self._tidy()
@@ -229,12 +232,14 @@ class StoreWriter:
         """Append a game and return its row; returns None, and keeps nothing, if the store has it already."""
         if game.id in self._row_of:
             return None
-        shard, record = self._append(game.chunks)
         facts = {field.name: getattr(game, field.name) for field in dataclasses.fields(Game)}
         del facts["chunks"], facts["action_counts"]
         side = split_of(game.id, self._dev_fraction)
-        self._hold(Episode(**facts, split=side, checksum=_checksum(game.chunks), shard=shard, record=record))
-        self._actions.update(game.action_counts)
+        with Deferred() as interrupt:
+            shard, record = self._append(game.chunks)
+            self._hold(Episode(**facts, split=side, checksum=_checksum(game.chunks), shard=shard, record=record))
+            self._actions.update(game.action_counts)
+        interrupt.heed()
         return self.episodes[-1]
 
     def twin(self, game: Game) -> Episode:
@@ -247,20 +252,22 @@ class StoreWriter:
             raise UserError(f"no game to store: {self.path} was not written")
         if not self.added:
             return
-        self._close_shard()
-        self._note()
-        with self._writing():
-            (self.path / PENDING).replace(self.path / MANIFEST)
-            sync(self.path)
-        self._committed = len(self.episodes)
+        with Deferred() as interrupt:
+            self._close_shard()
+            self._note()
+            with self._writing():
+                (self.path / PENDING).replace(self.path / MANIFEST)
+                sync(self.path)
+            self._committed = len(self.episodes)
+        interrupt.heed()
 
     def _begin(self) -> None:
         """Take up what the folder holds: a store, an import under way, or nothing."""
-        names = {file.name for file in self.path.iterdir()} - {_LOCK}
-        if names and not names & {MANIFEST, PENDING} and not all(map(_OURS.fullmatch, names)):
-            raise UserError(f"{self.path} holds other things and no store: choose another path")
+        names = {file.name for file in self.path.iterdir()}
         if MANIFEST in names:
             manifest = read_manifest(self.path)
+            for fault in wrong_sizes(self.path, manifest):
+                raise DamagedStore(self.path, fault)
             self._take_up(manifest)
             self._committed = len(self.episodes)
         if PENDING in names:
@@ -290,7 +297,7 @@ class StoreWriter:
                 manifest = json.loads(file.read_text())
                 named |= {manifest["table"]["name"], *(shard["name"] for shard in manifest["shards"])}
         for file in list(self.path.iterdir()):
-            if file.name not in named and _OURS.fullmatch(file.name):
+            if file.name not in named and _OURS.fullmatch(file.name) and file.is_file():
                 file.unlink()
 
     def _take_up(self, manifest: dict[str, Any]) -> None:
@@ -427,10 +434,30 @@ def _checksum(chunks: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
+def _refuse_what_is_not_ours(folder: Path) -> None:
+    """Only an empty folder, a store, and what an interrupted or killed writer left are written to."""
+    names = {file.name for file in folder.iterdir()}
+    if MANIFEST in names:
+        read_manifest(folder)  # says what is wrong with it
+    if PENDING in names and not _is_ours(folder / PENDING):
+        raise UserError(f"{folder / PENDING} is no file of a store: choose another path")
+    killed = _LOCK in names and all(map(_OURS.fullmatch, names))
+    if names and not killed and not names & {MANIFEST, PENDING}:
+        raise UserError(f"{folder} holds other things and no store: choose another path")
+
+
+def _is_ours(manifest: Path) -> bool:
+    try:
+        content = json.loads(manifest.read_text())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and content.get("format") == FORMAT
+
+
 def _lock(folder: Path) -> int:
     """Hold the folder for this process alone. The lock dies with the process, however it ends."""
     while True:
-        handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(handle), os.stat(folder / _LOCK)):

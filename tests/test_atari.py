@@ -1,6 +1,7 @@
 """Atari episodes of other people's files become a store."""
 
 import gc
+import json
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import h5py
 import minari
 import numpy as np
 import pyarrow
@@ -20,7 +22,8 @@ from test_data_command import run
 
 from data import atari, parquet
 from data.command import UserError
-from data.importer import Skipped, converted
+from data.importer import Skipped, Unusable, converted
+from data.minari import _stacks as as_stacks
 from data.minari import import_minari
 from data.parquet import import_parquet
 from data.spec import NO_SCORE
@@ -94,7 +97,8 @@ def test_parts_of_an_episode_are_joined(tmp_path: Path) -> None:
     stacks, actions, score = PLAYED[0]
     place = tmp_path / "parquet" / "1"
     place.mkdir(parents=True)
-    for part, piece in enumerate(np.array_split(np.arange(len(actions)), 11)):
+    # The first part is of one step, which does not tell how frames lie.
+    for part, piece in enumerate(np.split(np.arange(len(actions)), [1, *range(20, len(actions), 20)])):
         states = stacks[piece].reshape(len(piece), -1)
         write_table(table(states, actions[piece], pyarrow.list_(pyarrow.uint8())), place / f"rollout{part}.parquet")
     write_table(metadata(score, len(actions)), place / "metadata.parquet")
@@ -133,6 +137,13 @@ STATES = PLAYED[0][0].reshape(len(PLAYED[0][1]), -1).astype(np.int16)
         (lambda place: (place / "rollout.parquet").write_bytes(b""), "not valid Parquet"),
         (lambda place: (place / "metadata.parquet").write_bytes(b"PAR1"), "not valid Parquet"),
         (lambda place: write_table(metadata(None, 3), place / "metadata.parquet"), "score None"),
+        (lambda place: write_table(metadata(float("inf"), 3), place / "metadata.parquet"), "score inf"),
+        (lambda place: write_table(metadata(3.7, 3), place / "metadata.parquet"), "score 3.7"),
+        (lambda place: write_table(table(STATES[:1], PLAYED[0][1][:1]), place / "rollout.parquet"), "a single step"),
+        (
+            lambda place: rewrite(place / "rollout.parquet", lambda t: t.append_column("actions", t["actions"])),
+            "more than one column actions",
+        ),
         (
             lambda place: write_table(metadata(1, 3), place / "metadata.parquet"),
             "steps where its metadata.parquet says 3",
@@ -267,6 +278,59 @@ def test_minari_is_stored_small_and_grey(dataset: Path, tmp_path: Path) -> None:
         luma = episode.observations[9] @ np.array([0.299, 0.587, 0.114])
         assert abs(float(frames[9].mean()) - luma.mean()) < 1
     assert import_minari(dataset, tmp_path / "store", game="Breakout", workers=1).known == 3
+
+
+def rewrite_episode(dataset: Path, name: str, values: Any) -> None:
+    with h5py.File(dataset / "data" / "main_data.hdf5", "r+") as file:
+        del file[f"episode_1/{name}"]
+        file[f"episode_1/{name}"] = values
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda path: rewrite_episode(path, "actions", np.zeros((59, 2), np.int64)), "actions, rewards and obs"),
+        (lambda path: rewrite_episode(path, "actions", np.full(59, 0.5)), "actions, rewards and obs"),
+        (lambda path: rewrite_episode(path, "actions", np.full(60, 4)), "actions from 4 to 4 where there are 4"),
+        (lambda path: rewrite_episode(path, "actions", np.zeros(3, np.int64)), "3 actions, "),
+        (lambda path: rewrite_episode(path, "rewards", np.full(60, np.nan)), "rewards"),
+        (lambda path: rewrite_episode(path, "rewards", "none"), "can't be read"),
+        (lambda path: rewrite_episode(path, "observations", np.zeros((61, 9, 9), np.uint8)), "can't be read"),
+    ],
+)
+def test_a_damaged_episode_of_minari_is_named(
+    dataset: Path, tmp_path: Path, damage: Callable[[Path], None], said: str
+) -> None:
+    path = tmp_path / "dataset"
+    shutil.copytree(dataset, path)
+    damage(path)
+    report = import_minari(path, tmp_path / "store", game="Breakout", workers=1)
+    assert report.games == 2
+    [skipped] = report.skipped
+    assert (skipped.source, skipped.kind) == ("episode 1", "damaged")
+    assert said in skipped.reason
+
+
+def test_observations_come_in_several_shapes() -> None:
+    stacks = PLAYED[0][0][:9]
+    np.testing.assert_array_equal(as_stacks(stacks), stacks)
+    np.testing.assert_array_equal(as_stacks(np.moveaxis(stacks, -1, 1)), stacks)
+    for frames in (stacks[..., -1], stacks[..., -1:]):
+        np.testing.assert_array_equal(as_stacks(frames)[3:], stacks[3:])
+    for wrong in (np.zeros((9, 9, 9), np.uint8), np.zeros((9, 84, 84))):
+        with pytest.raises(Unusable, match="observations of"):
+            as_stacks(wrong)
+
+
+@pytest.mark.parametrize("count", [0, 9, "many", None])
+def test_a_dataset_that_miscounts_is_one_line(dataset: Path, tmp_path: Path, count: object) -> None:
+    path = tmp_path / "dataset"
+    shutil.copytree(dataset, path)
+    facts = json.loads((path / "data" / "metadata.json").read_text())
+    (path / "data" / "metadata.json").write_text(json.dumps(facts | {"total_episodes": count}))
+    code, _, err = run("import", "minari", path, tmp_path / "store", "--game", "Breakout", "--workers", 1)
+    assert "Traceback" not in err
+    assert code == (0 if count == 9 else 2)
 
 
 def test_what_is_no_dataset_of_the_game_is_refused(dataset: Path, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import bz2
+import os
 import shutil
 import struct
 from collections.abc import Callable
@@ -12,13 +13,13 @@ from recordings import KEYS, frame, play, row, ttyrec3, write
 
 from data import ttyrec
 from data.command import UserError
-from data.importer import ABANDONED, DAMAGED, EMPTY, TWIN, Skipped, Unusable, converted
+from data.importer import ABANDONED, DAMAGED, EMPTY, TWIN, Skipped, Unusable, converted, import_games
 from data.nld import FOREIGN, NO_KEYS, convert, find, import_nld
 from data.spec import NO_SCORE, NetHackSteps
 from data.store import TrajectoryStore
 from data.stream import dev_batches
 from data.verify import verify
-from data.writer import Game
+from data.writer import NETHACK, Game
 
 NAME = "nle.1.0.ttyrec3.bz2"
 
@@ -191,6 +192,8 @@ def test_what_cannot_be_imported_is_named(tmp_path: Path, name: str, packed: byt
         (row(NAME).replace("ttyrecname", "other"), ABANDONED, "no xlogfile"),
         (row(NAME) * 2, DAMAGED, "2 rows"),
         (row(NAME).replace("points=77", "points="), DAMAGED, "incomplete"),
+        (row(NAME).replace("points=77", "points=" + "9" * 400), DAMAGED, "incomplete (number 999"),
+        (row(NAME).replace("turns=123", "turns=" + "9" * 5000), DAMAGED, "incomplete (number 999"),
         (row(NAME).replace("points=77\t", ""), DAMAGED, "incomplete ('points')"),
         (row(NAME)[:50], ABANDONED, "no xlogfile"),
         ("\x00\xff garbage\n\n\t=\t=\n" + row(NAME), None, ""),
@@ -246,10 +249,35 @@ def test_a_seed_noted_beside_the_game_is_kept(tmp_path: Path) -> None:
     game = only(tmp_path)
     assert isinstance(game, Game)
     assert game.seed == 123
-    (tmp_path / "game.json").write_text('{"seed": ')
-    skipped = only(tmp_path)
-    assert isinstance(skipped, Skipped)
-    assert "game.json beside it is damaged" in skipped.reason
+    for note in ('{"seed": ', '{"seed": 1e999}', '{"seed": []}', "[1]", "[" * 100_000, '{"seed": ' + "9" * 300 + "}"):
+        (tmp_path / "game.json").write_text(note)
+        skipped = only(tmp_path)
+        assert isinstance(skipped, Skipped)
+        assert "game.json beside it is damaged" in skipped.reason
+
+
+def test_a_named_pipe_is_passed_by(tmp_path: Path) -> None:
+    folder = write(tmp_path / "games", {NAME: FOUR_KEYS})
+    os.mkfifo(folder / "nle.1.1.ttyrec3.bz2")
+    os.mkfifo(folder / "nle.2.xlogfile")
+    assert [recording.source for recording in find(folder)] == [NAME]
+
+
+def fatal(recording: Any) -> Game:
+    """Convert, but die of one recording."""
+    if recording.source == "nle.1.3.ttyrec3.bz2":
+        os._exit(1)
+    return convert(recording)
+
+
+def test_a_recording_that_ends_the_process_is_skipped(tmp_path: Path) -> None:
+    names = {f"nle.1.{number}.ttyrec3.bz2": ttyrec3(b"hjkl" * (number + 1)) for number in range(12)}
+    folder = write(tmp_path / "games", names)
+    report = import_games(tmp_path / "store", NETHACK, folder, find, fatal, importer="test", workers=2)
+    assert report.games == 11
+    assert [(skip.source, skip.kind) for skip in report.skipped] == [("nle.1.3.ttyrec3.bz2", DAMAGED)]
+    sources = [episode.source for episode in TrajectoryStore.open(tmp_path / "store").episodes]
+    assert sources == sorted(set(names) - {"nle.1.3.ttyrec3.bz2"})
 
 
 def test_frames_may_straddle_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

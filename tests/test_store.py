@@ -1,4 +1,6 @@
 import contextlib
+import dataclasses
+import hashlib
 import json
 import os
 import signal
@@ -141,6 +143,19 @@ def content(path: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in path.iterdir()}
 
 
+def test_the_checksum_is_of_the_games_not_of_where_they_lay(path: Path, tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "other", expert="another", dev_fraction=0.5) as writer:
+        for seed, length in enumerate(LENGTHS):
+            writer.add(dataclasses.replace(game(seed, length), source=f"elsewhere/{seed}", recording=f"{seed:032x}"))
+    one, other = TrajectoryStore.open(path), TrajectoryStore.open(tmp_path / "other")
+    assert one.checksum == other.checksum
+    split = TrajectoryStore.open(write(tmp_path / "split", dev_fraction=0.9))
+    assert split.checksum != one.checksum
+    with StoreWriter(path) as writer:
+        writer.add(game(17, 9))
+    assert TrajectoryStore.open(path).checksum != one.checksum
+
+
 def test_adding_nothing_new_changes_nothing(path: Path) -> None:
     before = content(path)
     write(path)
@@ -187,11 +202,88 @@ def test_a_store_of_something_else_is_left_alone(path: Path, options: dict[str, 
     assert content(path) == before
 
 
-def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "thesis.jsonl").write_text("all of it")
-    with pytest.raises(UserError, match="other things and no store"):
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("thesis.jsonl",),
+        (".lock", "notes"),
+        ("pending.json", "notes"),
+        ("pending.json",),
+        ("manifest.json",),
+        ("shard-00001.array_record",),
+        ("episodes-00001.jsonl",),
+    ],
+)
+def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        (tmp_path / name).write_text("[1]")
+    with pytest.raises(UserError, match=r"other things and no store|no file of a store|another program"):
         write(tmp_path)
-    assert content(tmp_path) == {"thesis.jsonl": b"all of it"}
+    assert content(tmp_path) == dict.fromkeys(names, b"[1]")
+
+
+def test_a_link_is_not_followed_out_of_the_store(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / ".isoplay.lock").symlink_to(tmp_path / "outside")
+    with pytest.raises(UserError, match="can't write"):
+        write(tmp_path / "store")
+    assert not (tmp_path / "outside").exists()
+
+
+def test_interrupting_the_end_of_an_import_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Path] = []
+
+    def interrupt(path: Path) -> None:
+        seen.append(path)
+        if len(seen) == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("data.writer.sync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "store")
+    assert len(seen) > 1
+    assert TrajectoryStore.open(tmp_path / "store").lengths.tolist() == list(LENGTHS)
+    assert verify(tmp_path / "store") == []
+
+
+def test_nothing_is_added_to_a_damaged_store(path: Path) -> None:
+    shorten(shard(path))
+    with pytest.raises(DamagedStore, match="bytes instead of"):
+        write(path, (9,), first=50)
+
+
+def test_an_action_outside_the_table_is_damage(tmp_path: Path) -> None:
+    steps = random_steps(0, 20)
+    steps.action_S[7] = 200
+    with StoreWriter(tmp_path / "store", expert="test") as writer:
+        writer.add(pack(SCREENS, [steps], score=0.0, source="a"))
+    store = TrajectoryStore.open(tmp_path / "store")
+    with pytest.raises(DamagedStore, match="action 200 of 121"):
+        store.chunk(0, 0)
+    with pytest.raises(DamagedStore, match="action 200 of 121"):
+        store.read(0, 0, 20)
+    assert any("action 200 of 121" in fault for fault in verify(store.path))
+
+
+def seal_table(path: Path, **changes: object) -> None:
+    """Change the first row of the episode table, and the checksums with it."""
+    lines = (path / TABLE).read_text().splitlines()
+    lines[0] = json.dumps(json.loads(lines[0]) | changes)
+    (path / TABLE).write_text("\n".join(lines) + "\n")
+    seal(path, table={"name": TABLE, "sha256": hashlib.sha256((path / TABLE).read_bytes()).hexdigest()})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"score": "x"}, {"role": 7}, {"length": 3.5}, {"length": 0}, {"split": "both"}, {"score": float("nan")},
+        {"turns": 10**400}, {"record": 99}, {"shard": -1}, {"colour": "red"}, {"seed": "1"},
+    ],
+)  # fmt: skip
+def test_an_impossible_row_is_refused(path: Path, changes: dict[str, object]) -> None:
+    seal_table(path, **changes)
+    with pytest.raises(UserError, match=r"episodes-00001\.jsonl is damaged"):
+        TrajectoryStore.open(path)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
@@ -440,9 +532,9 @@ def test_verify_names_every_part_of_a_missing_shard(path: Path, damage: Callable
 
 
 def test_verify_compares_counts(path: Path) -> None:
-    seal(path, steps=1, action_counts=[0] * 121)
+    seal(path, steps=7, action_counts=[0] * 121)
     faults = verify(path)
-    assert any("1 steps where the episode table has" in fault for fault in faults)
+    assert any("7 steps where the episode table has" in fault for fault in faults)
     assert any("action counts" in fault for fault in faults)
 
 

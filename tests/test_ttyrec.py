@@ -166,11 +166,30 @@ def test_two_thousand_damaged_recordings_are_refused_or_read_as_the_converter_do
     assert accepted > 200
 
 
-def test_a_character_repeated_for_hours_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "trap", recording([b"x\x1b[999999999999b"]))
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        [b"x\x1b[999999999999b"],
+        [b"x\x1b[999999999999999;1b"],
+        [b"x\x1b[300000000", b"b"],
+        [b"x\x1b[3", b"000", b"00?0", b";;1b"],
+        [b"x\x1b[99999\x1b[b"],
+        [b"x\x1b[99999\x1b", b"[9b"],
+    ],
+)
+def test_a_character_repeated_for_hours_is_refused(tmp_path: Path, outputs: list[bytes]) -> None:
+    path = write(tmp_path / "trap", recording(outputs))
     with pytest.raises(Unusable, match="a trap") as caught:
         list(ttyrec.steps(path, 3))
     assert caught.value.kind == DAMAGED
+    path = write(tmp_path / "trap", b"".join(frame(0, output)[:12] + output for output in outputs))
+    with pytest.raises(Unusable, match="a trap"):
+        list(ttyrec.screens([path]))
+
+
+def test_what_looks_like_a_trap_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "text", recording([b"\t12345b 99999b", b"x\x1b[70b", b"\x1b[99999Hb"]))
+    assert_equal(converter(path), ours(path))
 
 
 def test_version_one_is_a_step_a_frame(tmp_path: Path) -> None:
