@@ -169,6 +169,7 @@ class StoreWriter:
         if dev_fraction is not None and not 0 <= dev_fraction < 1:
             raise UserError(f"dev fraction {dev_fraction} is not in [0, 1): try 0.1")
         self.path, self.content = Path(path), content
+        _refuse_what_is_not_ours(self.path)
         self.episodes: list[Episode] = []
         self.imports: list[dict[str, Any]] = []
         """Where the games came from, one entry an import: free-form facts, kept in the manifest."""
@@ -192,7 +193,6 @@ class StoreWriter:
         try:
             self._made = not self.path.exists()
             self.path.mkdir(parents=True, exist_ok=True)
-            _refuse_what_is_not_ours(self.path)
             self._handle = _lock(self.path)
             try:
                 self._begin()
@@ -436,7 +436,10 @@ def _checksum(chunks: Iterable[bytes]) -> str:
 
 def _refuse_what_is_not_ours(folder: Path) -> None:
     """Only an empty folder, a store, and what an interrupted or killed writer left are written to."""
-    names = {file.name for file in folder.iterdir()}
+    try:
+        names = {file.name for file in folder.iterdir()} if folder.exists() else set()
+    except OSError as error:
+        raise UserError(f"can't write {folder}: {error.strerror}") from error
     if MANIFEST in names:
         read_manifest(folder)  # says what is wrong with it
     if PENDING in names and not _is_ours(folder / PENDING):

@@ -345,3 +345,31 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     (folder / "link").symlink_to(tmp_path / "real")
     (tmp_path / "real" / "loop").symlink_to(folder)
     assert [recording.source for recording in find(folder)] == [f"link/{NAME}"]
+
+
+def test_five_hundred_altered_xlogfiles_are_read_or_named(tmp_path: Path) -> None:
+    write(tmp_path, {NAME: FOUR_KEYS})
+    log = tmp_path / "nle.1.xlogfile"
+    honest = (row("nle.1.7.ttyrec3.bz2") + row(NAME)).encode()
+    random, kept = np.random.default_rng(0), 0
+    for _ in range(500):
+        damaged = bytearray(honest)
+        for _ in range(int(random.integers(1, 6))):
+            place = int(random.integers(len(damaged)))
+            how = random.integers(4)
+            if how == 0:
+                damaged[place] = random.integers(256)
+            elif how == 1:
+                del damaged[place : place + int(random.integers(1, 30))]
+            elif how == 2:
+                damaged[place:place] = random.choice([b"\t", b"\n", b"=", b"9" * 30, b"\x00", b"\xff"])
+            else:
+                damaged[place:place] = damaged[: int(random.integers(200))]
+        log.write_bytes(damaged)
+        result = only(tmp_path)
+        assert isinstance(result, Game | Skipped)
+        if isinstance(result, Game):
+            kept += 1
+            assert result.length == 4
+            assert abs(result.score) < 2**63
+    assert 50 < kept < 450

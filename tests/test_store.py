@@ -369,8 +369,7 @@ def child(script: str, *arguments: object, **options: Any) -> subprocess.Popen[s
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, **options)
 
 
-@pytest.mark.parametrize("old", [(), (5, 6)])
-@pytest.mark.parametrize("shard_bytes", [20_000, 1 << 29])
+@pytest.mark.parametrize(("old", "shard_bytes"), [((), 20_000), ((5, 6), 1 << 29), ((5, 6), 20_000)])
 def test_a_killed_writer_leaves_the_store_as_it_was(tmp_path: Path, old: tuple[int, ...], shard_bytes: int) -> None:
     path = tmp_path / "store"
     if old:
