@@ -113,7 +113,7 @@ def test_parts_of_an_episode_are_joined(tmp_path: Path) -> None:
 def test_batches_hold_stacks(tmp_path: Path) -> None:
     import_parquet(write(tmp_path / "parquet"), tmp_path / "store", game="Breakout", dev_fraction=0.8, workers=1)
     store = TrajectoryStore.open(tmp_path / "store")
-    for batch in (next(batches(store, "train", 3, 8, 0)), *dev_batches(store, 2, 16)):
+    for batch in (next(batches(store, "train", 3, 8, 0)), *list(dev_batches(store, 2, 16))[-4:]):
         assert list(batch.observation) == ["frames"]
         assert batch.observation["frames"].shape == (*batch.mask.shape, 84, 84, 4)
         assert (batch.observation["frames"][~batch.mask] == 0).all()

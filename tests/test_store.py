@@ -573,12 +573,12 @@ def test_a_thousand_damaged_stores_are_refused_or_read_as_they_were(tmp_path: Pa
     assert all(str(path) in line and "\n" not in line for line in said)
 
 
-def test_four_hundred_sealed_manifests_never_lead_astray(path: Path) -> None:
+def test_sealed_manifests_never_lead_astray(path: Path) -> None:
     """Whoever seals a manifest may write what he likes: what does not fit is refused in one line."""
     random, said = np.random.default_rng(0), []
     whole = json.loads((path / "manifest.json").read_text())
     values: list[Any] = [None, -1, 0, 2**70, 1.5, float("nan"), "", "../x", [], {}, [{}], True, "\x00", ["a"] * 3]
-    for _ in range(400):
+    for _ in range(150):
         lie = json.loads(json.dumps(whole))
         places = [lie, lie["split"], lie["table"], lie["shards"][0]]
         where = places[int(random.integers(4))]
@@ -591,5 +591,5 @@ def test_four_hundred_sealed_manifests_never_lead_astray(path: Path) -> None:
             verify(path)
         except UserError as error:
             said.append(str(error))
-    assert len(said) > 200
+    assert len(said) > 75
     assert all(str(path) in line and "\n" not in line for line in said)
