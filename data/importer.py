@@ -120,9 +120,9 @@ def import_games(
 ) -> Report:
     """Convert the recordings that `find` finds in a folder and add them to a store, new or not.
 
-    Processes convert. What is added is a function of the recordings alone, however many
-    there are. `convert` raises `Unusable` for a recording to skip; it is called by name in another process. Nothing
-    is left at `store` if there is no game.
+    Processes convert; what is added is a function of the recordings alone, however many there are. `convert` raises
+    `Unusable` for a recording to skip; it is called by name in another process. Nothing is left at `store` if there
+    is no game.
     """
     workers = options.get("workers")
     processes = len(os.sched_getaffinity(0)) if workers is None else workers

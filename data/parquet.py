@@ -131,7 +131,7 @@ def _pieces(recording: Recording) -> Iterator[AtariSteps]:
     """The episode, some steps at a time."""
     from pyarrow import parquet
 
-    axis, waiting = None, np.zeros((0, _SIZE), np.uint8)
+    axis = None
     held: list[tuple[np.ndarray, np.ndarray]] = []
     for path in recording.rollouts:
         with parquet.ParquetFile(path) as file:
@@ -142,10 +142,10 @@ def _pieces(recording: Recording) -> Iterator[AtariSteps]:
                     continue
                 held.append((_states(batch["states"]), _actions(batch["actions"], recording.actions)))
                 if axis is None:
-                    waiting = np.concatenate([waiting, held[-1][0]])
-                    if len(waiting) < 2:
+                    seen = np.concatenate([states for states, _ in held])
+                    if len(seen) < 2:
                         continue
-                    axis = atari.axis_of_frames(waiting)
+                    axis = atari.axis_of_frames(seen)
                 for states, actions in held:
                     yield AtariSteps(atari.stacks(states, axis), actions, np.full(len(actions), NO_SCORE, np.int32))
                 held.clear()

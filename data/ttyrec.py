@@ -45,8 +45,7 @@ def steps(path: Path, version: int) -> Iterator[Played]:
     Raises `data.importer.Unusable` for what is damaged, maybe after steps that are right.
     """
     arrays = _arrays()
-    chars, colors, cursor, keys, scores = arrays
-    flat = chars.reshape(CHUNK_STEPS, -1), colors.reshape(CHUNK_STEPS, -1), cursor, keys, scores
+    flat = _flat(arrays)
     screen, done, step = terminal.new_terminal(), 0, 0
     for data in _Frames(path):
         while True:
@@ -82,6 +81,12 @@ def _arrays() -> Played:
         np.zeros(CHUNK_STEPS, np.uint8),
         np.full(CHUNK_STEPS, NO_SCORE, np.int32),
     )
+
+
+def _flat(played: Played) -> Played:
+    """The same arrays with a screen's cells in one axis, as `data.terminal.read` fills them."""
+    chars, colors, *others = played
+    return Played(chars.reshape(CHUNK_STEPS, -1), colors.reshape(CHUNK_STEPS, -1), *others)
 
 
 def converter_buffers() -> tuple[np.ndarray, ...]:
@@ -131,15 +136,13 @@ def _convert(converter: Converter, steps: int, keys: np.ndarray | None) -> Itera
 
 def _keys(path: Path, version: int) -> np.ndarray:
     """Keys uint8 [steps] of a recording, after checking all of it but what it writes to the terminal."""
-    arrays = _arrays()
-    chars, colors, cursor, keys, scores = arrays
-    flat = chars.reshape(CHUNK_STEPS, -1), colors.reshape(CHUNK_STEPS, -1), cursor, keys, scores
+    flat = _flat(_arrays())
     screen, found = terminal.new_terminal(), [np.zeros(0, np.uint8)]
     for data in _Frames(path):
         while True:
             read, step, why = terminal.read(data.left, version, screen, *flat, 0, False)
             data.skip(int(read))
-            found.append(keys[:step].copy())
+            found.append(flat.key_S[:step].copy())
             if why != terminal.FULL:
                 break
         data.complain(why, sum(map(len, found)))
