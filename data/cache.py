@@ -28,9 +28,9 @@ class Cache(Generic[T]):
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-            others, mine = self._making.get(key), Future[T]()
+            others = self._making.get(key)
             if others is None:
-                self._making[key] = mine
+                mine = self._making[key] = Future[T]()
         if others is not None:
             return others.result()
         try:

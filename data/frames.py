@@ -131,11 +131,20 @@ def segments(advance_S, runs_F, run_Rx2, pixels):
 
 
 @njit(nogil=True, cache=True)
+def checked(painted, steps, frames, runs, pixels):
+    """`segments` of columns end to end."""
+    pixel = 2 * frames + runs
+    advance = pixel + pixels
+    runs_F, run_Rx2 = painted[: 2 * frames].view(np.uint16), painted[2 * frames : pixel].reshape(-1, 2)
+    return segments(painted[advance : advance + steps], runs_F, run_Rx2, pixels)
+
+
+@njit(nogil=True, cache=True)
 def paint(parts_Px11, stack_Nx7056, action_N, episode_N, mask_N):
     """Fill rows of a batch: of each part the steps [start, stop) of a chunk go to the rows from `row` on.
 
     `stack_Nx7056`, uint32: a pixel's four frames, the oldest in the low byte. `parts_Px11`, uint64: the addresses of
-    a chunk's arrays (advance_S, runs_F, run_Rx2, pixel_C, begin, action_S), the action before it, start, stop, row,
+    a chunk's arrays (runs_F, run_Rx2, pixel_C, advance_S, action_S, begin), the action before it, start, stop, row,
     and what to write into `episode_N`. The caller answers for them: columns that `segments` has checked, and steps
     and rows that exist.
     """
@@ -146,14 +155,14 @@ def paint(parts_Px11, stack_Nx7056, action_N, episode_N, mask_N):
     for part in range(len(parts_Px11)):
         start, stop, row = parts_Px11[part, 7], parts_Px11[part, 8], parts_Px11[part, 9]
         segment = start // np.uint64(SEGMENT)
-        begin = carray(pointer(parts_Px11[part, 4]), (segment + one, 3), np.int64)
+        begin = carray(pointer(parts_Px11[part, 5]), (segment + one, 3), np.int64)
         at, run, pixel = np.uint64(begin[segment, 0]), np.uint64(begin[segment, 1]), np.uint64(begin[segment, 2])
-        advance_S = carray(pointer(parts_Px11[part, 0]), (stop,), np.uint8)
-        action_S = carray(pointer(parts_Px11[part, 5]), (stop,), np.uint8)
+        advance_S = carray(pointer(parts_Px11[part, 3]), (stop,), np.uint8)
+        action_S = carray(pointer(parts_Px11[part, 4]), (stop,), np.uint8)
         # Lengths that nothing looks at.
-        runs_F = carray(pointer(parts_Px11[part, 1]), (one,), np.uint16)
-        run_Rx2 = carray(pointer(parts_Px11[part, 2]), (one, 2), np.uint8)
-        pixel_C = carray(pointer(parts_Px11[part, 3]), (one,), np.uint8)
+        runs_F = carray(pointer(parts_Px11[part, 0]), (one,), np.uint16)
+        run_Rx2 = carray(pointer(parts_Px11[part, 1]), (one, 2), np.uint8)
+        pixel_C = carray(pointer(parts_Px11[part, 2]), (one,), np.uint8)
         first = segment * np.uint64(SEGMENT)
         # Frames until the first step's last: those more than four before it are in no stack.
         unseen = np.int64(-4)
@@ -191,16 +200,16 @@ def paint(parts_Px11, stack_Nx7056, action_N, episode_N, mask_N):
 
 
 class FrameCodec(Codec):
-    """Atari: new frames of each step, number of runs of each frame, runs (skip, size), pixels."""
+    """Atari: number of runs of each frame, runs (skip, size), pixels, new frames of each step."""
 
-    name = "frames-zstd-1"
-    magic = b"ISF1"
+    name = "frames-zstd-2"
+    magic = b"ISF2"
     observation = spec.ATARI
     columns = (
-        Column("u1", 1, 1),
         Column("<u2", 0, spec.STACK),
         Column("u1", 0, 2 * spec.STACK * PIXELS),
         Column("u1", 0, spec.STACK * PIXELS),
+        Column("u1", 1, 1),
     )
     no_action = 255
     step_bytes = 512  # 280 to 2,100 in games of Breakout, Q*bert, Space Invaders and Bank Heist
@@ -211,18 +220,17 @@ class FrameCodec(Codec):
             -1, spec.STACK, PIXELS
         )
         advance_S, frames_Fx7056 = new_frames(stacks_Sx4x7056)
-        return (advance_S, *changed_pixels(advance_S, frames_Fx7056.view(np.uint64)))
+        return *changed_pixels(advance_S, frames_Fx7056.view(np.uint64)), advance_S
 
-    def check(self, steps: int, columns: list[np.ndarray]) -> tuple[np.ndarray, ...]:
-        """advance_S, runs_F, run_Rx2, pixel_C, begin of the segments."""
-        advance_S, runs_F, run, pixel_C = columns
-        if len(run) % 2:
+    def check(self, painted: np.ndarray, steps: int, sizes: list[int]) -> tuple[np.ndarray, ...]:
+        """begin of the segments."""
+        frames, runs, pixels, _ = sizes
+        if runs % 2:
             raise CorruptChunk("half a run")
-        run_Rx2 = run.reshape(-1, 2)
-        begin = segments(advance_S, runs_F, run_Rx2, len(pixel_C))
+        begin = checked(painted, steps, frames, runs, pixels)
         if not len(begin):
             raise CorruptChunk("its changed pixels leave the frame")
-        return advance_S, runs_F, run_Rx2, pixel_C, begin
+        return (begin,)
 
     def draw(self, parts_PxK: np.ndarray, rows: Rows) -> None:
         """See `paint`."""

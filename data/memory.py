@@ -5,6 +5,7 @@ to overwrite; stores past the caches don't, and leave in them what is read again
 on one thread so, and two threads are less in each other's way.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ _BYTES, _PAIRS = ir.VectorType(_BYTE, _WIDTH), ir.VectorType(_PAIR, _WIDTH)
 def aligned(room: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """A view of bytes at an aligned address; `room`, uint8 [n], must have ALIGNMENT bytes more than it needs."""
     begin = -room.ctypes.data % ALIGNMENT
-    return room[begin : begin + int(np.prod(shape))].reshape(shape)
+    return room[begin : begin + math.prod(shape)].reshape(shape)
 
 
 @intrinsic

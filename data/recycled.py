@@ -1,5 +1,6 @@
 """Large arrays used again once nobody holds them: fresh memory costs a page fault for every 4 KiB."""
 
+import math
 import sys
 import threading
 
@@ -17,7 +18,7 @@ class Recycled:
 
     def take(self, shape: tuple[int, ...]) -> np.ndarray:
         """An array that nobody else holds: a view of memory that is taken back once no view of it is left."""
-        size = int(np.prod(shape)) + ALIGNMENT
+        size = math.prod(shape) + ALIGNMENT
         with self._lock:
             for place in range(len(self._rooms)):
                 # The list and the call's own argument hold it: more than two means that somebody reads it still.

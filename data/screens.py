@@ -131,31 +131,50 @@ def segments(base_S, runs_S, run_Rx2, cells):
 
 
 @njit(nogil=True, cache=True)
-def paint(parts_Px12, chars_Nx1920, colors_Nx1920, cursor_Nx2, prev_action_N, action_N, episode_N, mask_N):
+def checked(painted, steps, cells, runs):
+    """`segments` of columns end to end, and the cursors that the moves lead to, uint8 [S, 2].
+
+    In one call, since each waits for Python's lock.
+    """
+    run = cells + 2 * steps
+    move = run + runs
+    base = move + 2 * steps
+    runs_S, run_Rx2 = painted[cells:run].view(np.uint16), painted[run:move].reshape(-1, 2)
+    begin = segments(painted[base : base + steps], runs_S, run_Rx2, cells // 2)
+    cursor_Sx2 = np.empty((steps, 2), np.uint8)
+    row = column = np.uint8(0)
+    for step in range(steps):
+        row, column = np.uint8(row + painted[move + 2 * step]), np.uint8(column + painted[move + 2 * step + 1])
+        cursor_Sx2[step, 0], cursor_Sx2[step, 1] = row, column
+    return begin, cursor_Sx2
+
+
+@njit(nogil=True, cache=True)
+def paint(parts_Px13, chars_Nx1920, colors_Nx1920, cursor_Nx2, prev_action_N, action_N, episode_N, mask_N):
     """Fill rows of a batch: of each part the steps [start, stop) of a chunk go to the rows from `row` on.
 
-    `parts_Px12`, uint64: the addresses of a chunk's arrays (base_S, runs_S, run_Rx2, cell_Cx2, begin, cursor_Sx2,
-    action_S), the action before it, start, stop, row, and what to write into `episode_N`. The caller answers for
-    them: columns that `segments` has checked, and steps and rows that exist.
+    `parts_Px13`, uint64: the addresses of a chunk's arrays (cell_Cx2, runs_S, run_Rx2, moves, base_S, action_S,
+    begin, cursor_Sx2), the action before it, start, stop, row, and what to write into `episode_N`. The caller
+    answers for them: columns that `segments` has checked, and steps and rows that exist.
     """
     one = np.uint64(1)
     # A cell's character in the low byte, its colour in the high one: half the stores of two planes.
     screen, aside = np.empty(CELLS, np.uint16), np.empty(CELLS, np.uint16)
     chars, colors = np.uint64(chars_Nx1920.ctypes.data), np.uint64(colors_Nx1920.ctypes.data)
     past_cache = (chars | colors) % np.uint64(ALIGNMENT) == 0
-    for part in range(len(parts_Px12)):
-        start, stop, row = parts_Px12[part, 8], parts_Px12[part, 9], parts_Px12[part, 10]
+    for part in range(len(parts_Px13)):
+        start, stop, row = parts_Px13[part, 9], parts_Px13[part, 10], parts_Px13[part, 11]
         segment = start // np.uint64(SEGMENT)
-        begin = carray(pointer(parts_Px12[part, 4]), (segment + one, 2), np.int64)
+        begin = carray(pointer(parts_Px13[part, 6]), (segment + one, 2), np.int64)
         run, cell = np.uint64(begin[segment, 0]), np.uint64(begin[segment, 1])
-        base_S = carray(pointer(parts_Px12[part, 0]), (stop,), np.uint8)
-        runs_S = carray(pointer(parts_Px12[part, 1]), (stop,), np.uint16)
+        base_S = carray(pointer(parts_Px13[part, 4]), (stop,), np.uint8)
+        runs_S = carray(pointer(parts_Px13[part, 1]), (stop,), np.uint16)
         # Lengths that nothing looks at.
-        run_Rx2 = carray(pointer(parts_Px12[part, 2]), (one, 2), np.uint8)
-        cell_C = carray(pointer(parts_Px12[part, 3]), (one,), np.uint16)
-        cursor_Sx2 = carray(pointer(parts_Px12[part, 5]), (stop, 2), np.uint8)
-        action_S = carray(pointer(parts_Px12[part, 6]), (stop,), np.uint8)
-        before = np.uint8(parts_Px12[part, 7]) if start == 0 else action_S[start - one]
+        run_Rx2 = carray(pointer(parts_Px13[part, 2]), (one, 2), np.uint8)
+        cell_C = carray(pointer(parts_Px13[part, 0]), (one,), np.uint16)
+        cursor_Sx2 = carray(pointer(parts_Px13[part, 7]), (stop, 2), np.uint8)
+        action_S = carray(pointer(parts_Px13[part, 5]), (stop,), np.uint8)
+        before = np.uint8(parts_Px13[part, 8]) if start == 0 else action_S[start - one]
         for step in range(segment * np.uint64(SEGMENT), stop):
             base = base_S[step]
             if base == BLANK:
@@ -186,24 +205,24 @@ def paint(parts_Px12, chars_Nx1920, colors_Nx1920, cursor_Nx2, prev_action_N, ac
                 prev_action_N[row] = before
                 before = action_S[step]
                 action_N[row] = before
-                episode_N[row] = parts_Px12[part, 11]
+                episode_N[row] = parts_Px13[part, 12]
                 mask_N[row] = True
                 row += one
     finish_stores()  # pyright: ignore[reportCallIssue]
 
 
 class ScreenCodec(Codec):
-    """NetHack: base of each step, its number of runs, runs (skip, size), cells (character, colour), cursor moves."""
+    """NetHack: cells (character, colour), each step's number of runs, runs (skip, size), cursor moves, bases."""
 
-    name = "cells-zstd-1"
-    magic = b"ISO2"
+    name = "cells-zstd-2"
+    magic = b"ISO3"
     observation = spec.NETHACK
     columns = (
-        Column("u1", 1, 1),
+        Column("u1", 0, 2 * CELLS),
         Column("<u2", 1, 1),
         Column("u1", 0, 2 * CELLS),
-        Column("u1", 0, 2 * CELLS),
         Column("u1", 2, 2),
+        Column("u1", 1, 1),
     )
     no_action = spec.NO_ACTION
     step_bytes = 256  # 246 on average in 102 games of AutoAscend
@@ -215,18 +234,18 @@ class ScreenCodec(Codec):
             for screen in (steps.chars_Sx24x80, steps.colors_Sx24x80)
         )
         moved_Sx2 = np.diff(steps.cursor_Sx2, axis=0, prepend=np.zeros((1, 2), np.uint8))
-        return (*changed_cells(*words), moved_Sx2)
+        base_S, runs_S, run_Rx2, cell_Cx2 = changed_cells(*words)
+        return cell_Cx2, runs_S, run_Rx2, moved_Sx2, base_S
 
-    def check(self, steps: int, columns: list[np.ndarray]) -> tuple[np.ndarray, ...]:
-        """base_S, runs_S, run_Rx2, cell_Cx2, begin of the segments, cursor_Sx2."""
-        base_S, runs_S, run, cell, move = columns
-        if len(run) % 2 or len(cell) % 2:
+    def check(self, painted: np.ndarray, steps: int, sizes: list[int]) -> tuple[np.ndarray, ...]:
+        """begin of the segments, cursor_Sx2."""
+        cells, _, runs, _, _ = sizes
+        if cells % 2 or runs % 2:
             raise CorruptChunk("half a run or half a cell")
-        run_Rx2, cell_Cx2 = run.reshape(-1, 2), cell.reshape(-1, 2)
-        begin = segments(base_S, runs_S, run_Rx2, len(cell_Cx2))
+        begin, cursor_Sx2 = checked(painted, steps, cells, runs)
         if not len(begin):
             raise CorruptChunk("its changed cells leave the screen")
-        return base_S, runs_S, run_Rx2, cell_Cx2, begin, np.cumsum(move.reshape(-1, 2), axis=0, dtype=np.uint8)
+        return begin, cursor_Sx2
 
     def draw(self, parts_PxK: np.ndarray, rows: Rows) -> None:
         """See `paint`."""

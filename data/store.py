@@ -24,8 +24,8 @@ from data.frames import FRAMES
 from data.games import ALL_GAMES, Games
 from data.screens import SCREENS
 
-FORMAT, VERSION = "isoplay-store", 3
-CHUNK_STEPS = 1024
+FORMAT, VERSION = "isoplay-store", 4
+CHUNK_STEPS = 2048
 """Steps in each chunk of an episode but its last."""
 
 CODECS: dict[str, Codec] = {codec.name: codec for codec in (SCREENS, FRAMES)}
@@ -186,8 +186,7 @@ class TrajectoryStore:
             count = steps.steps if isinstance(steps, codec.Chunk) else len(steps.action_S)
             if count != expected:
                 raise codec.CorruptChunk(f"{count} steps instead of {expected}")
-            actions = steps.arrays[-1] if isinstance(steps, codec.Chunk) else steps.action_S
-            self.check_actions(actions)
+            self.check_actions(steps.action_S)
         except codec.CorruptChunk as error:
             name = f"chunk {chunk} of episode {episode.id} in {self.path / shard_name(episode.shard)}"
             raise DamagedStore(self.path, f"{name}: {error}") from error

@@ -1,5 +1,6 @@
 """Store and tape to batches: decoded ahead of time by threads, in an order that only the step decides."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -123,7 +124,7 @@ def assemble(
     shape = len(lanes), window
     observation, large = {}, []
     for name, field in store.codec.observation.items():
-        if np.prod(field.shape) < _LARGE:
+        if math.prod(field.shape) < _LARGE:
             observation[name] = np.zeros((*shape, *field.shape), field.dtype)
         else:
             observation[name] = screens.take((*shape, *field.shape))
