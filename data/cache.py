@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
@@ -22,23 +22,33 @@ class Cache(Generic[T]):
         """Raise the limit, if it is below."""
         self._limit = max(self._limit, limit)
 
+    def get_all(self, keys: Sequence[tuple[Any, ...]], make: Callable[..., T]) -> list[T]:
+        """The things of these keys; those that aren't kept are made, `make(*key)`."""
+        with self._lock:
+            found = [self._kept.get(key) for key in keys]
+            for key, thing in zip(keys, found, strict=True):
+                if thing is not None:
+                    self._kept.move_to_end(key)
+        return [self.get(key, make, *key) if thing is None else thing for key, thing in zip(keys, found, strict=True)]
+
     def get(self, key: Hashable, make: Callable[..., T], *arguments: Any) -> T:
         """The thing of that key, made now if it isn't kept; what `make` raises is raised, and nothing kept."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-            others = self._making.get(key)
-            if others is None:
-                mine = self._making[key] = Future[T]()
-        if others is not None:
-            return others.result()
+            future = self._making.get(key)
+            others = future is not None
+            if future is None:
+                future = self._making[key] = Future[T]()
+        if others:
+            return future.result()
         try:
             made = make(*arguments)
         except BaseException as error:
             with self._lock:
                 del self._making[key]
-            mine.set_exception(error)
+            future.set_exception(error)
             raise
         with self._lock:
             del self._making[key]
@@ -46,5 +56,5 @@ class Cache(Generic[T]):
             self._held += self._size(made)
             while self._held > self._limit and len(self._kept) > 1:
                 self._held -= self._size(self._kept.popitem(last=False)[1])
-        mine.set_result(made)
+        future.set_result(made)
         return made

@@ -46,7 +46,7 @@ class Chunk:
     arrays: tuple[np.ndarray, ...]
     """The columns, end to end, and what the codec found by checking them; read-only."""
     where: bytes
-    """What a kernel wants of a chunk, as uint64: addresses of the columns and of what was found, the action before."""
+    """What a kernel wants, as uint64: addresses of the columns and of what was found, the action before, `steps`."""
 
     @property
     def nbytes(self) -> int:
@@ -54,10 +54,9 @@ class Chunk:
         return sum(array.nbytes for array in self.arrays)
 
 
-class Part(NamedTuple):
-    """Steps [start, stop) of a chunk, the first of the batch's rows that they go to, and their episode's number."""
+class Span(NamedTuple):
+    """A row of a table int64 [P, 4]: steps [start, stop) of a chunk, the batch's row of the first, the episode."""
 
-    chunk: Chunk
     start: int
     stop: int
     row: int
@@ -72,12 +71,13 @@ class Column(NamedTuple):
     most: int
 
 
-@njit(nogil=True, cache=True)
-def misplaced(span_4xP, steps_P, rows):
+# Not outside Python's lock: getting it back takes longer.
+@njit(cache=True)
+def misplaced(parts_PxK, rows):
     """The first part whose steps [start, stop) its chunk lacks, or that would leave the rows; -1 if there is none."""
-    for part in range(len(steps_P)):
-        start, stop, row = span_4xP[0, part], span_4xP[1, part], span_4xP[2, part]
-        if start < 0 or start > stop or stop > steps_P[part] or row < 0 or row + stop - start > rows:
+    for part in range(len(parts_PxK)):
+        steps, start, stop, row = parts_PxK[part, -5:-1]
+        if start > stop or stop > steps or row > rows or row + stop - start > rows:
             return part
     return -1
 
@@ -118,7 +118,7 @@ class Codec(ABC):
         """Fill rows, every array contiguous, from parts, uint64 [P, K].
 
         A part is the addresses of its chunk's columns, of its actions and of what `check` gave, the action before
-        the chunk, start, stop, row and episode. All of them have been checked.
+        the chunk, its number of steps, and a `Span`. All of them have been checked.
         """
 
     @abstractmethod
@@ -157,7 +157,7 @@ class Codec(ABC):
         opened = self._open(record)
         chunk, count = self._unpack(opened), opened.steps
         rows = self.empty_rows(count)
-        self.paint([Part(chunk, 0, count, 0)], rows)
+        self.paint([chunk], np.array([Span(0, count, 0)]), rows)
         gained_S = np.frombuffer(_decompressed(opened.scores, count * np.dtype(_GAINED).itemsize), _GAINED)
         return self.steps(rows.observation, chunk.action_S.copy(), np.cumsum(gained_S, dtype=np.int32))
 
@@ -166,20 +166,17 @@ class Codec(ABC):
         observation = {name: np.empty((count, *field.shape), field.dtype) for name, field in self.observation.items()}
         return Rows(observation, np.empty(count, np.int32), np.empty(count, np.int32), np.zeros(count, bool))
 
-    def paint(self, parts: Sequence[Part], rows: Rows) -> None:
-        """Fill rows, given as contiguous arrays, with the steps of chunks, and mark them; others stay as they are."""
-        if not parts:
+    def paint(self, chunks: Sequence[Chunk], span_Px4: np.ndarray, rows: Rows) -> None:
+        """Fill rows, given as contiguous arrays, with steps of chunks, and mark them; others stay as they are."""
+        if not chunks:
             return
-        chunks, *spans = zip(*parts, strict=True)
-        span_4xP = np.array(spans, np.int64)
-        part = misplaced(span_4xP, np.array([chunk.steps for chunk in chunks]), len(rows.action_N))
-        if part >= 0:
-            start, stop, row, _ = span_4xP[:, part]
-            raise IndexError(
-                f"steps [{start}, {stop}) of {chunks[part].steps} to row {row} of {len(rows.action_N)}"
-            )
         where_PxK = np.frombuffer(b"".join([chunk.where for chunk in chunks]), np.uint64).reshape(len(chunks), -1)
-        self.draw(np.concatenate([where_PxK, span_4xP.T.astype(np.uint64)], axis=1), rows)
+        parts_PxK = np.concatenate([where_PxK, span_Px4.astype(np.uint64)], axis=1)
+        part, count = misplaced(parts_PxK, len(rows.action_N)), len(rows.action_N)
+        if part >= 0:
+            start, stop, row, _ = span_Px4[part]
+            raise IndexError(f"steps [{start}, {stop}) of {chunks[part].steps} to row {row} of {count}")
+        self.draw(parts_PxK, rows)
 
     def _open(self, record: bytes) -> "_Record":
         """What a record whose checksum is right says of itself."""
@@ -212,7 +209,7 @@ class Codec(ABC):
         for array in found:
             array.setflags(write=False)
         origin, *others = (array.__array_interface__["data"][0] for array in (painted, *found))
-        addresses = [*(origin + start for start in (*starts, actions)), *others, record.before]
+        addresses = [*(origin + start for start in (*starts, actions)), *others, record.before, record.steps]
         return Chunk(record.steps, painted[actions:], (painted, *found), packed_array("Q", addresses).tobytes())
 
     @cached_property

@@ -140,29 +140,29 @@ def checked(painted, steps, frames, runs, pixels):
 
 
 @njit(nogil=True, cache=True)
-def paint(parts_Px11, stack_Nx7056, action_N, episode_N, mask_N):
+def paint(parts_Px12, stack_Nx7056, action_N, episode_N, mask_N):
     """Fill rows of a batch: of each part the steps [start, stop) of a chunk go to the rows from `row` on.
 
-    `stack_Nx7056`, uint32: a pixel's four frames, the oldest in the low byte. `parts_Px11`, uint64: the addresses of
-    a chunk's arrays (runs_F, run_Rx2, pixel_C, advance_S, action_S, begin), the action before it, start, stop, row,
-    and what to write into `episode_N`. The caller answers for them: columns that `segments` has checked, and steps
-    and rows that exist.
+    `stack_Nx7056`, uint32: a pixel's four frames, the oldest in the low byte. `parts_Px12`, uint64: the addresses of
+    a chunk's arrays (runs_F, run_Rx2, pixel_C, advance_S, action_S, begin), the action before it, its steps, start,
+    stop, row, and what to write into `episode_N`. The caller answers for them: columns that `segments` has checked,
+    and steps and rows that exist.
     """
     one = np.uint64(1)
     frame, stack = np.empty(PIXELS, np.uint8), np.empty(PIXELS, np.uint32)
     stacks = np.uint64(stack_Nx7056.ctypes.data)
     past_cache = stacks % np.uint64(ALIGNMENT) == 0
-    for part in range(len(parts_Px11)):
-        start, stop, row = parts_Px11[part, 7], parts_Px11[part, 8], parts_Px11[part, 9]
+    for part in range(len(parts_Px12)):
+        start, stop, row = parts_Px12[part, 8], parts_Px12[part, 9], parts_Px12[part, 10]
         segment = start // np.uint64(SEGMENT)
-        begin = carray(pointer(parts_Px11[part, 5]), (segment + one, 3), np.int64)
+        begin = carray(pointer(parts_Px12[part, 5]), (segment + one, 3), np.int64)
         at, run, pixel = np.uint64(begin[segment, 0]), np.uint64(begin[segment, 1]), np.uint64(begin[segment, 2])
-        advance_S = carray(pointer(parts_Px11[part, 3]), (stop,), np.uint8)
-        action_S = carray(pointer(parts_Px11[part, 4]), (stop,), np.uint8)
+        advance_S = carray(pointer(parts_Px12[part, 3]), (stop,), np.uint8)
+        action_S = carray(pointer(parts_Px12[part, 4]), (stop,), np.uint8)
         # Lengths that nothing looks at.
-        runs_F = carray(pointer(parts_Px11[part, 0]), (one,), np.uint16)
-        run_Rx2 = carray(pointer(parts_Px11[part, 1]), (one, 2), np.uint8)
-        pixel_C = carray(pointer(parts_Px11[part, 2]), (one,), np.uint8)
+        runs_F = carray(pointer(parts_Px12[part, 0]), (one,), np.uint16)
+        run_Rx2 = carray(pointer(parts_Px12[part, 1]), (one, 2), np.uint8)
+        pixel_C = carray(pointer(parts_Px12[part, 2]), (one,), np.uint8)
         first = segment * np.uint64(SEGMENT)
         # Frames until the first step's last: those more than four before it are in no stack.
         unseen = np.int64(-4)
@@ -193,7 +193,7 @@ def paint(parts_Px11, stack_Nx7056, action_N, episode_N, mask_N):
                 else:
                     stack_Nx7056[row] = stack
                 action_N[row] = action_S[step]
-                episode_N[row] = parts_Px11[part, 10]
+                episode_N[row] = parts_Px12[part, 11]
                 mask_N[row] = True
                 row += one
     finish_stores()  # pyright: ignore[reportCallIssue]

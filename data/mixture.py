@@ -70,10 +70,15 @@ class Mixture:
             raise UserError(f"{lanes} lanes leave none for {poor}: raise its weight, or the lanes")
         return list(zip(parts, counts, strict=True))
 
-    def chunk(self, row: int, number: int) -> Chunk:
-        """A chunk of an episode, see `TrajectoryStore.chunk`."""
-        store = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return self.stores[store].chunk(row - int(self._starts[store]), number)
+    def chunks(self, row_P: np.ndarray, number_P: np.ndarray) -> list[Chunk]:
+        """Chunks of episodes, see `TrajectoryStore.chunks`."""
+        store_P = np.searchsorted(self._starts, row_P, side="right") - 1
+        found: dict[int, Chunk] = {}
+        for number in np.unique(store_P).tolist():
+            mine = np.flatnonzero(store_P == number)
+            chunks = self.stores[number].chunks(row_P[mine] - self._starts[number], number_P[mine])
+            found.update(zip(mine.tolist(), chunks, strict=True))
+        return [found[part] for part in range(len(row_P))]
 
     def reserve(self, cache_bytes: int) -> None:
         """Let the unpacked chunks of each store take up to `cache_bytes`."""

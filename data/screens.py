@@ -150,31 +150,31 @@ def checked(painted, steps, cells, runs):
 
 
 @njit(nogil=True, cache=True)
-def paint(parts_Px13, chars_Nx1920, colors_Nx1920, cursor_Nx2, prev_action_N, action_N, episode_N, mask_N):
+def paint(parts_Px14, chars_Nx1920, colors_Nx1920, cursor_Nx2, prev_action_N, action_N, episode_N, mask_N):
     """Fill rows of a batch: of each part the steps [start, stop) of a chunk go to the rows from `row` on.
 
-    `parts_Px13`, uint64: the addresses of a chunk's arrays (cell_Cx2, runs_S, run_Rx2, moves, base_S, action_S,
-    begin, cursor_Sx2), the action before it, start, stop, row, and what to write into `episode_N`. The caller
-    answers for them: columns that `segments` has checked, and steps and rows that exist.
+    `parts_Px14`, uint64: the addresses of a chunk's arrays (cell_Cx2, runs_S, run_Rx2, moves, base_S, action_S,
+    begin, cursor_Sx2), the action before it, its steps, start, stop, row, and what to write into `episode_N`. The
+    caller answers for them: columns that `segments` has checked, and steps and rows that exist.
     """
     one = np.uint64(1)
     # A cell's character in the low byte, its colour in the high one: half the stores of two planes.
     screen, aside = np.empty(CELLS, np.uint16), np.empty(CELLS, np.uint16)
     chars, colors = np.uint64(chars_Nx1920.ctypes.data), np.uint64(colors_Nx1920.ctypes.data)
     past_cache = (chars | colors) % np.uint64(ALIGNMENT) == 0
-    for part in range(len(parts_Px13)):
-        start, stop, row = parts_Px13[part, 9], parts_Px13[part, 10], parts_Px13[part, 11]
+    for part in range(len(parts_Px14)):
+        start, stop, row = parts_Px14[part, 10], parts_Px14[part, 11], parts_Px14[part, 12]
         segment = start // np.uint64(SEGMENT)
-        begin = carray(pointer(parts_Px13[part, 6]), (segment + one, 2), np.int64)
+        begin = carray(pointer(parts_Px14[part, 6]), (segment + one, 2), np.int64)
         run, cell = np.uint64(begin[segment, 0]), np.uint64(begin[segment, 1])
-        base_S = carray(pointer(parts_Px13[part, 4]), (stop,), np.uint8)
-        runs_S = carray(pointer(parts_Px13[part, 1]), (stop,), np.uint16)
+        base_S = carray(pointer(parts_Px14[part, 4]), (stop,), np.uint8)
+        runs_S = carray(pointer(parts_Px14[part, 1]), (stop,), np.uint16)
         # Lengths that nothing looks at.
-        run_Rx2 = carray(pointer(parts_Px13[part, 2]), (one, 2), np.uint8)
-        cell_C = carray(pointer(parts_Px13[part, 0]), (one,), np.uint16)
-        cursor_Sx2 = carray(pointer(parts_Px13[part, 7]), (stop, 2), np.uint8)
-        action_S = carray(pointer(parts_Px13[part, 5]), (stop,), np.uint8)
-        before = np.uint8(parts_Px13[part, 8]) if start == 0 else action_S[start - one]
+        run_Rx2 = carray(pointer(parts_Px14[part, 2]), (one, 2), np.uint8)
+        cell_C = carray(pointer(parts_Px14[part, 0]), (one,), np.uint16)
+        cursor_Sx2 = carray(pointer(parts_Px14[part, 7]), (stop, 2), np.uint8)
+        action_S = carray(pointer(parts_Px14[part, 5]), (stop,), np.uint8)
+        before = np.uint8(parts_Px14[part, 8]) if start == 0 else action_S[start - one]
         for step in range(segment * np.uint64(SEGMENT), stop):
             base = base_S[step]
             if base == BLANK:
@@ -205,7 +205,7 @@ def paint(parts_Px13, chars_Nx1920, colors_Nx1920, cursor_Nx2, prev_action_N, ac
                 prev_action_N[row] = before
                 before = action_S[step]
                 action_N[row] = before
-                episode_N[row] = parts_Px13[part, 12]
+                episode_N[row] = parts_Px14[part, 13]
                 mask_N[row] = True
                 row += one
     finish_stores()  # pyright: ignore[reportCallIssue]

@@ -149,9 +149,9 @@ class TrajectoryStore:
         """All rows and all lanes: what of a mixture are several."""
         return [(rows, lanes)]
 
-    def chunk(self, row: int, number: int) -> codec.Chunk:
-        """Steps [number · chunk_steps, (number + 1) · chunk_steps) of an episode, unpacked, from the cache or disk."""
-        return self._chunks.get((row, number), self._load, self.codec.unpack, row, number)
+    def chunks(self, row_P: np.ndarray, number_P: np.ndarray) -> list[codec.Chunk]:
+        """Chunks of episodes, the episodes by row, unpacked; those that were read last are kept."""
+        return self._chunks.get_all(list(zip(row_P.tolist(), number_P.tolist(), strict=True)), self._unpack)
 
     def read(self, row: int, start: int, stop: int) -> Any:
         """Steps [start, stop) of the episode in `row`, of the game's own type, with their scores, as new arrays."""
@@ -175,6 +175,9 @@ class TrajectoryStore:
         episode = self.episodes[row]
         count = -(-episode.length // self.chunk_steps)
         return self._read_records(episode.shard, range(episode.record, episode.record + count))
+
+    def _unpack(self, row: int, number: int) -> codec.Chunk:
+        return self._load(self.codec.unpack, row, number)
 
     def _load(self, read: Callable[[bytes], T], row: int, chunk: int) -> T:
         """A chunk, read from disk by `codec.unpack` or `codec.decode`."""

@@ -7,21 +7,21 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
+from numba import njit
 
-from data.codec import Part
 from data.command import UserError
 from data.mixture import Mixture
 from data.recycled import Recycled
 from data.spec import Batch, Rows
 from data.store import Split, TrajectoryStore
-from data.tape import FixedTape, MixedTape, Slice, Tape, WindowTape
+from data.tape import FixedTape, MixedTape, Tape, WindowTape
 
 _ENDLESS = 2**62
 
 Order = Literal["lanes", "windows"]
 Store = TrajectoryStore | Mixture
 
-_POOL = 256
+_POOL = 128
 """Chunks whose windows are shuffled together: 64 MiB unpacked."""
 
 _LARGE = 512
@@ -115,7 +115,7 @@ def dev_batches(store: Store, lanes: int, window: int, lane_range: range | None 
 
 
 def assemble(
-    store: Store, rows: np.ndarray, slices: list[Slice], lanes: range, window: int, screens: Recycled
+    store: Store, rows: np.ndarray, slices_Px6: np.ndarray, lanes: range, window: int, screens: Recycled
 ) -> Batch:
     """Read slices into a batch; a slice's row counts in `rows`, which hold rows of the store.
 
@@ -133,22 +133,40 @@ def assemble(
     first = np.zeros(shape, bool)
     mask = np.zeros(shape, bool)
     episodes = np.full(shape, -1, np.int32)
-    parts, begin, size = [], lanes.start * window, store.chunk_steps
-    for lane, offset, row, start, stop, is_first in slices:
-        place = lane * window + offset - begin
-        first.flat[place] = is_first
-        episode = int(rows[row])
-        while start < stop:
-            number, lo = divmod(start, size)
-            hi = min(size, lo + stop - start)
-            parts.append(Part(store.chunk(episode, number), lo, hi, place, episode))
-            start, place = start + hi - lo, place + hi - lo
+    row_P, number_P, span_Px4 = _at_chunks(slices_Px6, rows, store.chunk_steps, window, lanes.start, first)
     flat = {name: array.reshape(-1, *array.shape[2:]) for name, array in observation.items()}
-    store.codec.paint(parts, Rows(flat, action.reshape(-1), episodes.reshape(-1), mask.reshape(-1)))
+    filled = Rows(flat, action.reshape(-1), episodes.reshape(-1), mask.reshape(-1))
+    store.codec.paint(store.chunks(row_P, number_P), span_Px4, filled)
     if not mask.all():
         for name in large:
             observation[name][~mask] = 0
     return Batch(observation, action, first, mask, episodes)
+
+
+@njit(cache=True)
+def _at_chunks(slices_Px6, rows, size, window, lane, first_BxT):
+    """Slices cut at the ends of chunks of `size` steps: rows of the store, numbers of chunks, `codec.Span` of each.
+
+    Lane 0 of the batch is the slices' lane `lane`; where a slice says so, `first_BxT` is set.
+    """
+    count = 0
+    for piece in range(len(slices_Px6)):
+        _, _, _, start, stop, _ = slices_Px6[piece]
+        count += (stop - 1) // size - start // size + 1
+    row_P, number_P, span_Px4 = np.empty(count, np.int64), np.empty(count, np.int64), np.empty((count, 4), np.int64)
+    part = 0
+    for piece in range(len(slices_Px6)):
+        at, offset, row, start, stop, first = slices_Px6[piece]
+        first_BxT[at - lane, offset] = first
+        place = (at - lane) * window + offset
+        while start < stop:
+            row_P[part], number_P[part] = rows[row], start // size
+            begin = start % size
+            end = min(size, begin + stop - start)
+            span_Px4[part, 0], span_Px4[part, 1] = begin, end
+            span_Px4[part, 2], span_Px4[part, 3] = place, rows[row]
+            start, place, part = start + end - begin, place + end - begin, part + 1
+    return row_P, number_P, span_Px4
 
 
 def labelled(store: Store) -> Store:

@@ -1,5 +1,7 @@
 """Which steps go where: (seed, step) → slices of episodes, by lane. Pure functions of integers, no files.
 
+Slices are rows of a table, int64 [slices, 6], with the columns of `Slice`: a batch has a hundred of them.
+
 The training tape lays an epoch's episodes, shuffled, end to end and cuts the whole into one stretch per lane,
 equal to within a step; lane b reads its stretch a window at a time. Only an epoch's last window is padded.
 The window tape is for cores that carry nothing: windows in shuffled order, each alone.
@@ -11,6 +13,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 
 
 class Slice(NamedTuple):
@@ -21,8 +24,26 @@ class Slice(NamedTuple):
     row: int
     start: int
     stop: int
-    first: bool
-    """Nothing before `start` may be remembered: an episode's start, or a lane's."""
+    first: int
+    """1 where nothing before `start` may be remembered: an episode's start, or a lane's."""
+
+
+@njit(cache=True)
+def _cut(rows, starts, lane_L, lo_L, hi_L, begin_L):
+    """The slices of [lo, hi) of each lane, of episodes end to end; `begin` is where a lane began to read them."""
+    place_L = np.searchsorted(starts, lo_L, side="right") - 1
+    end_L = np.where(hi_L > lo_L, np.searchsorted(starts, hi_L, side="left"), place_L)
+    slices = np.empty(((end_L - place_L).sum(), 6), np.int64)
+    count = 0
+    for lane in range(len(lane_L)):
+        left = lo_L[lane]
+        for place in range(place_L[lane], end_L[lane]):
+            origin, stop = starts[place], min(hi_L[lane], starts[place + 1])
+            slices[count, 0], slices[count, 1], slices[count, 2] = lane_L[lane], left - lo_L[lane], rows[place]
+            slices[count, 3], slices[count, 4] = left - origin, stop - origin
+            slices[count, 5] = left == origin or left == begin_L[lane]
+            left, count = stop, count + 1
+    return slices
 
 
 class _Line:
@@ -30,22 +51,11 @@ class _Line:
 
     def __init__(self, rows: np.ndarray, lengths: np.ndarray) -> None:
         self.starts = np.concatenate([[0], np.cumsum(lengths[rows])])
-        self._rows, self._starts = rows.tolist(), self.starts.tolist()
+        self._rows = rows
 
-    def cut(self, lanes: Sequence[int], lo: np.ndarray, hi: np.ndarray, begin: np.ndarray) -> list[Slice]:
+    def cut(self, lanes: range, lo: np.ndarray, hi: np.ndarray, begin: np.ndarray) -> np.ndarray:
         """The slices of [lo, hi) of each lane; `begin` is where its reading of this line began."""
-        rows, starts, slices = self._rows, self._starts, []
-        places = np.searchsorted(self.starts, lo, side="right") - 1
-        for lane, left, end, began, place in zip(
-            lanes, lo.tolist(), hi.tolist(), begin.tolist(), places.tolist(), strict=True
-        ):
-            from_ = left
-            while left < end:
-                origin, stop = starts[place], min(end, starts[place + 1])
-                first = left in (origin, began)
-                slices.append(Slice(lane, left - from_, rows[place], left - origin, stop - origin, first))
-                left, place = stop, place + 1
-        return slices
+        return _cut(self._rows, self.starts, np.arange(lanes.start, lanes.stop), lo, hi, begin)
 
 
 def _checked(lengths: Sequence[int] | np.ndarray, lanes: int, window: int) -> np.ndarray:
@@ -67,23 +77,23 @@ class Tape:
         self.lanes, self.window, self.seed = lanes, window, seed
         self._lengths = _checked(lengths, lanes, window)
         self._total = int(self._lengths.sum())
+        self._edges = np.arange(lanes + 1) * self._total // lanes
         longest = -(-self._total // lanes)
         self.steps_per_epoch = -(-longest // window)
         self._epoch = lru_cache(maxsize=2)(self._shuffle)
 
-    def at(self, step: int, lanes: range | None = None) -> list[Slice]:
+    def at(self, step: int, lanes: range | None = None) -> np.ndarray:
         """The slices of the batch of `step`, for all lanes or a block of them; lane numbers stay global."""
         epoch, place = divmod(step, self.steps_per_epoch)
         block = range(self.lanes) if lanes is None else lanes
-        edges = np.arange(block.start, block.stop + 1) * self._total // self.lanes
+        edges = self._edges[block.start : block.stop + 1]
         lo = edges[:-1] + place * self.window
         return self._epoch(epoch).cut(block, lo, np.minimum(lo + self.window, edges[1:]), edges[:-1])
 
     def samples(self, step: int) -> int:
         """How many samples the batches before `step` hold, padding left out."""
         epochs, place = divmod(step, self.steps_per_epoch)
-        sizes = np.diff(np.arange(self.lanes + 1) * self._total // self.lanes)
-        return epochs * self._total + int(np.minimum(sizes, place * self.window).sum())
+        return epochs * self._total + int(np.minimum(np.diff(self._edges), place * self.window).sum())
 
     def _shuffle(self, epoch: int) -> _Line:
         return _Line(_shuffled(len(self._lengths), self.seed, epoch), self._lengths)
@@ -113,13 +123,16 @@ class WindowTape:
         self._epoch = lru_cache(maxsize=2)(self._shuffle)
         self._pool = lru_cache(maxsize=4)(self._shuffle_pool)
 
-    def at(self, step: int, lanes: range | None = None) -> list[Slice]:
+    def at(self, step: int, lanes: range | None = None) -> np.ndarray:
         """The slices of the batch of `step`, for all lanes or a block of them; lane numbers stay global."""
         epoch, place = divmod(step, self.steps_per_epoch)
         block = range(self.lanes) if lanes is None else lanes
         lo, hi = place * self.lanes + block.start, place * self.lanes + block.stop
-        windows = zip(block, self._windows(epoch, lo, hi).tolist(), strict=False)
-        return [Slice(lane, 0, row, start, stop, True) for lane, (row, start, stop) in windows]
+        windows = self._windows(epoch, lo, hi)
+        slices = np.zeros((len(windows), 6), np.int64)
+        slices[:, 0] = np.arange(block.start, block.start + len(windows))
+        slices[:, 2:5], slices[:, 5] = windows, True
+        return slices
 
     def samples(self, step: int) -> int:
         """How many samples the batches before `step` hold, padding left out."""
@@ -170,15 +183,15 @@ class MixedTape:
         self.lanes = sum(tape.lanes for tape in tapes)
         self.pool = max(tape.pool for tape in tapes)
 
-    def at(self, step: int, lanes: range | None = None) -> list[Slice]:
+    def at(self, step: int, lanes: range | None = None) -> np.ndarray:
         """The slices of the batch of `step`, for all lanes or a block of them; lane numbers stay global."""
         block = range(self.lanes) if lanes is None else lanes
         slices = []
         for tape, lane, row in self._tapes:
             mine = range(max(block.start - lane, 0), min(block.stop - lane, tape.lanes))
             if mine:
-                slices += [piece._replace(lane=piece.lane + lane, row=piece.row + row) for piece in tape.at(step, mine)]
-        return slices
+                slices.append(tape.at(step, mine) + np.array(Slice(lane, 0, row, 0, 0, 0)))
+        return np.concatenate(slices)
 
     def samples(self, step: int) -> int:
         """How many samples the batches before `step` hold, padding left out."""
@@ -213,11 +226,11 @@ class FixedTape:
         self._lines = [_Line(np.array(lane, np.int64), array) for lane in rows]
         self.steps = -(-max(loads) // window)
 
-    def at(self, step: int, lanes: range | None = None) -> list[Slice]:
+    def at(self, step: int, lanes: range | None = None) -> np.ndarray:
         """The slices of batch `step` of `steps`, for all lanes or a block of them."""
-        slices = []
-        lo = np.array([step * self.window])
+        lo, slices = np.array([step * self.window]), []
         for lane in range(self.lanes) if lanes is None else lanes:
             line = self._lines[lane]
-            slices += line.cut([lane], lo, np.minimum(lo + self.window, line.starts[-1]), np.zeros(1, np.int64))
-        return slices
+            hi = np.minimum(lo + self.window, line.starts[-1])
+            slices.append(line.cut(range(lane, lane + 1), lo, hi, np.zeros(1, np.int64)))
+        return np.concatenate(slices)

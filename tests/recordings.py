@@ -44,7 +44,7 @@ def write(folder: Path, names: dict[str, bytes], points: int = 77) -> Path:
 
 
 def play(folder: Path, games: int, steps: int) -> Path:
-    """A folder of games played at random and recorded by NLE; rows are added, as none of them ends."""
+    """A folder of games played at random and recorded by NLE; rows are added for those that don't end."""
     env = NLE(
         savedir=str(folder),
         save_ttyrec_every=1,
@@ -57,7 +57,9 @@ def play(folder: Path, games: int, steps: int) -> Path:
         env.seed(game, game, reseed=False)
         env.reset()
         for key in rng.choice(list(b"hjklyubnsi,\x1b  "), steps):
-            env.step(KEYS.index(int(key)))
+            # NetHack looks at the moon, so the same seeds and keys can kill on another day.
+            if env.step(KEYS.index(int(key)))[2]:
+                break
     env.close()
     names = sorted(path.name for path in folder.glob("*.bz2"))
     (folder / f"nle.{os.getpid()}.xlogfile").write_text("".join(map(row, names)))

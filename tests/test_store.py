@@ -26,7 +26,7 @@ from data.store import DamagedStore, TrajectoryStore, checksum_of
 from data.verify import verify
 from data.writer import NETHACK_SCREENS, Content, Game, StoreWriter, pack, split_of
 
-LENGTHS = (1, 1023, 1024, 1025, 2500)
+LENGTHS = (1, 2047, 2048, 2049, 4600)
 
 
 def cut(steps: NetHackSteps, size: int = stores.CHUNK_STEPS) -> list[NetHackSteps]:
@@ -63,14 +63,14 @@ def test_what_was_added_is_read(path: Path) -> None:
     assert verify(path) == []
 
 
-@pytest.mark.parametrize(("start", "stop"), [(0, 1), (1020, 1030), (1024, 2048), (1000, 2100), (2499, 2500), (7, 7)])
+@pytest.mark.parametrize(("start", "stop"), [(0, 1), (2040, 2055), (2048, 4096), (2000, 4200), (4599, 4600), (7, 7)])
 def test_any_stretch_of_an_episode_is_read(path: Path, start: int, stop: int) -> None:
-    whole = random_steps(4, 2500)
+    whole = random_steps(4, 4600)
     expected = NetHackSteps(*(column[start:stop] for column in whole))
     assert_same(TrajectoryStore.open(path).read(4, start, stop), expected)
 
 
-@pytest.mark.parametrize(("start", "stop"), [(-1, 3), (5, 4), (0, 2501)])
+@pytest.mark.parametrize(("start", "stop"), [(-1, 3), (5, 4), (0, 4601)])
 def test_a_stretch_outside_the_episode_is_refused(path: Path, start: int, stop: int) -> None:
     with pytest.raises(IndexError):
         TrajectoryStore.open(path).read(4, start, stop)
@@ -87,26 +87,26 @@ def test_many_shards_read_as_one(tmp_path: Path) -> None:
 
 def test_threads_share_a_small_cache(path: Path) -> None:
     store = TrajectoryStore.open(path, cache_bytes=0)
-    whole = random_steps(4, 2500)
+    whole = random_steps(4, 4600)
 
     def read(start: int) -> np.ndarray:
         number, lo = divmod(start, store.chunk_steps)
         hi = min(lo + 40, store.chunk_steps)
         rows = SCREENS.empty_rows(40)
-        parts = [codec.Part(store.chunk(4, number), lo, hi, 0)]
-        if hi - lo < 40:
-            parts.append(codec.Part(store.chunk(4, number + 1), 0, 40 - (hi - lo), hi - lo))
-        SCREENS.paint(parts, rows)
+        spans = [codec.Span(lo, hi, 0), codec.Span(0, 40 - (hi - lo), hi - lo)][: 1 if hi - lo == 40 else 2]
+        chunks = store.chunks(np.array([4, 4])[: len(spans)], number + np.arange(len(spans)))
+        SCREENS.paint(chunks, np.array(spans), rows)
         return rows.observation["chars"]
 
-    starts = [start * 37 % 2460 for start in range(300)]
+    starts = [start * 37 % 4560 for start in range(300)]
     with ThreadPoolExecutor(4) as pool:
         for start, chars in zip(starts, pool.map(read, starts), strict=True):
             np.testing.assert_array_equal(chars, whole.chars_Sx24x80[start : start + 40])
 
 
 def test_what_is_shared_cannot_be_altered_by_accident(path: Path) -> None:
-    assert not any(array.flags.writeable for array in TrajectoryStore.open(path).chunk(4, 1).arrays)
+    [chunk] = TrajectoryStore.open(path).chunks(np.array([4]), np.array([1]))
+    assert not any(array.flags.writeable for array in (*chunk.arrays, chunk.action_S))
 
 
 def test_the_split_is_a_function_of_the_id(tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_an_action_outside_the_table_is_damage(tmp_path: Path) -> None:
         writer.add(pack(SCREENS, [steps], score=0.0, source="a"))
     store = TrajectoryStore.open(tmp_path / "store")
     with pytest.raises(DamagedStore, match="action 200 of 121"):
-        store.chunk(0, 0)
+        store.chunks(np.array([0]), np.array([0]))
     with pytest.raises(DamagedStore, match="action 200 of 121"):
         store.read(0, 0, 20)
     assert any("action 200 of 121" in fault for fault in verify(store.path))
@@ -465,8 +465,8 @@ def flip(file: Path, place: int) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda path: edit_manifest(path, version=99), "store of version 99 .* reads version 3 .* again"),
-        (lambda path: edit_manifest(path, codec="other"), r"version 3 \(other\)"),
+        (lambda path: edit_manifest(path, version=99), "store of version 99 .* reads version 4 .* again"),
+        (lambda path: edit_manifest(path, codec="other"), r"version 4 \(other\)"),
         (lambda path: edit_manifest(path, format="other"), "of another program"),
         (lambda path: (path / "manifest.json").write_text("[1]"), "of another program"),
         (lambda path: (path / "manifest.json").write_text("{"), "damaged"),
@@ -512,15 +512,15 @@ def test_damage_inside_a_shard_is_found_and_named(path: Path) -> None:
     place = shard(path).read_bytes().index(clean.records(4)[2][:64])
     flip(shard(path), place + 500)
     store = TrajectoryStore.open(path)
-    assert_same(store.read(4, 0, 2048), NetHackSteps(*(column[:2048] for column in random_steps(4, 2500))))
+    assert_same(store.read(4, 0, 4096), NetHackSteps(*(column[:4096] for column in random_steps(4, 4600))))
     with pytest.raises(DamagedStore, match=f"chunk 2 of episode {store.episodes[4].id} in .*verify"):
-        store.read(4, 2040, 2060)
+        store.read(4, 4088, 4108)
     faults = verify(path)
     assert any(f"{shard(path)} is damaged" in fault for fault in faults)
     assert any(store.episodes[4].id in fault for fault in faults)
     assert len(faults) == 2
     flip(shard(path), place + 500)
-    assert_same(store.read(4, 2040, 2060), NetHackSteps(*(column[2040:2060] for column in random_steps(4, 2500))))
+    assert_same(store.read(4, 4088, 4108), NetHackSteps(*(column[4088:4108] for column in random_steps(4, 4600))))
 
 
 @pytest.mark.parametrize("damage", [shorten, Path.unlink])

@@ -167,7 +167,7 @@ def test_shuffled_windows_are_pieces_of_episodes(store: TrajectoryStore) -> None
 
 
 def test_damage_reaches_whoever_reads_the_stream(tmp_path: Path) -> None:
-    path = write_store(tmp_path / "store", (1200,), dev_fraction=0.0)
-    flip(shard(path), shard(path).read_bytes().index(TrajectoryStore.open(path).records(0)[1]) + 100)
+    path = write_store(tmp_path / "store", (2400,), dev_fraction=0.0)
+    flip(shard(path), shard(path).read_bytes().index(TrajectoryStore.open(path).records(0)[1][:64]) + 100)
     with pytest.raises(DamagedStore, match="chunk 1 of episode"):
-        take(10, TrajectoryStore.open(path), lanes=1, window=1200)
+        take(10, TrajectoryStore.open(path), lanes=1, window=2400)
