@@ -1,35 +1,91 @@
 """The fit of every game: profiles, laws against compute, correlation and what is in doubt."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
 
 from eval.results import ResultRow
+from laws.choices import Choice, choices
 from laws.correlation import Correlation, correlate
 from laws.diagnose import Diagnostic
-from laws.isoflop import Cell, Profile, profiles
-from laws.power import PowerLaw, fit_power
+from laws.isoflop import Cell, Grid, Profile, price_of, profiles
+from laws.parametric import Parametric, Price, Surface
+from laws.power import Form, PowerLaw, fit_law, fit_power
+from laws.resample import (
+    DRAWS,
+    METHODS,
+    QUANTITIES,
+    Exponents,
+    Method,
+    Quantity,
+    exponent,
+    interval,
+    optima,
+    resampled,
+    surface_of,
+    surfaces,
+)
 from laws.runs import ordered
 
-Quantity = Literal["loss", "params", "samples", "return"]
-Method = Literal["envelope", "isoflop"]
-QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
-METHODS: tuple[Method, ...] = get_args(Method)
+TIED = 0.95
+"""Correlation of ln N and ln D above which the two exponents of L(N, D) can't be told apart."""
+MISFIT = 0.05
+"""Standard deviation of ln loss about L(N, D) above which it is the wrong shape; seeds differ by a fifth of that."""
+MIN_DECADES = 3.0
+"""Of compute, below which an exponent says little of what lies beyond."""
 
 
 @dataclass(frozen=True)
 class Law:
     """A power law of one quantity against training compute C in FLOPs.
 
-    `envelope` reads the quantity at the trained cell of least loss of each budget, `isoflop` at the vertex of
-    the budget's parabola. The return is that of the agent of least loss in both, never the greatest return:
-    the greatest of several noisy means is too high.
+    `envelope` takes the best trained cell of each budget, as the paper does: that of least loss, and for the return
+    that of greatest mean return. Either is the best of several noisy values, and so a little too good. `isoflop`
+    reads the quantity at the vertex of the budget's parabola.
     """
 
     y: Quantity
     """`loss` in nats per step, `params` N, `samples` D, `return` in points of the game."""
     method: Method
+    form: Form
     power: PowerLaw
+    runs_ci: tuple[float, float] | None
+    """95 % interval of the exponent by bootstrap over runs; None where it was not asked for or has too few draws."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The parametric law of a game, with 95 % intervals by bootstrap over runs."""
+
+    fit: Parametric
+    price: Price
+    """What a sample costs by the cells, which shapes the frontier."""
+    draws: tuple[dict[str, float], ...]
+    """`values` of each draw of runs."""
+
+    @property
+    def values(self) -> dict[str, float]:
+        """E, A, B, alpha, beta, and the exponents of N*, D* and the loss against compute."""
+        return _values(self.fit.surface, self.price)
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float] | None]:
+        """95 % intervals of `values` by bootstrap over runs; None with too few draws."""
+        return {name: interval([draw[name] for draw in self.draws]) for name in self.values}
+
+    def power(self, y: Literal["loss", "params", "samples"]) -> PowerLaw:
+        """The frontier's law against compute, exact: the optimum of the surface has no other shape."""
+        surface = self.fit.surface
+        one, ten = (surface.optimum(flops, self.price) for flops in (1.0, 10.0))
+        offset = surface.E if y == "loss" else 0.0
+        coefficient = float(getattr(one, y)) - offset
+        power = math.log10((float(getattr(ten, y)) - offset) / coefficient)
+        form = "offset" if y == "loss" else "power"
+        return PowerLaw(coefficient, power, None, (), None, np.zeros((2, 2)), offset, form)
 
 
 @dataclass(frozen=True)
@@ -40,15 +96,19 @@ class GameFit:
     profiles: tuple[Profile, ...]
     laws: tuple[Law, ...]
     correlation: Correlation | None
+    parametric: Fitted | None
+    """L(N, D) through all cells; None with too few."""
+    choices: tuple[Choice, ...]
+    """The exponents under every defensible choice."""
 
     @property
     def envelope(self) -> tuple[Cell, ...]:
         """The cell of least loss of each budget, by budget."""
         return tuple(profile.best for profile in self.profiles)
 
-    def law(self, y: Quantity, method: Method) -> PowerLaw | None:
+    def law(self, y: Quantity, method: Method, form: Form = "power") -> PowerLaw | None:
         """The law of `y` by `method`, None where there were too few budgets for it."""
-        found = [law.power for law in self.laws if (law.y, law.method) == (y, method)]
+        found = [law.power for law in self.laws if (law.y, law.method, law.form) == (y, method, form)]
         return found[0] if found else None
 
 
@@ -60,30 +120,147 @@ class Fit:
     diagnostics: tuple[Diagnostic, ...]
 
 
-def analyse(rows: Sequence[ResultRow], diagnostics: Sequence[Diagnostic] = ()) -> Fit:
-    """Fit each game in `rows`; `diagnostics` are those of reading the rows and come first."""
+def analyse(rows: Sequence[ResultRow], diagnostics: Sequence[Diagnostic] = (), *, draws: int = DRAWS) -> Fit:
+    """Fit each game in `rows`; `diagnostics` are those of reading the rows and come first.
+
+    `draws` bootstraps over runs give the intervals; none if 0.
+    """
     games: list[GameFit] = []
     said = list(diagnostics)
     for game in sorted({row.game for row in rows}):
-        fit, of_game = _analyse_game(game, [row for row in ordered(rows) if row.game == game])
+        fit, of_game = _analyse_game(game, [row for row in ordered(rows) if row.game == game], draws)
         games.append(fit)
         said.extend(of_game)
     return Fit(tuple(games), tuple(said))
 
 
-def _analyse_game(game: str, rows: Sequence[ResultRow]) -> tuple[GameFit, list[Diagnostic]]:
+def _analyse_game(game: str, rows: Sequence[ResultRow], draws: int) -> tuple[GameFit, list[Diagnostic]]:
     said = _mixtures(game, rows)
     found, of_profiles = profiles(game, rows)
     said.extend(of_profiles)
+    said.extend(_spread(game, found))
+    drawn: list[Any] = []
+    if found:
+        grid = Grid.of([profile.cells for profile in found])
+        drawn = list(resampled(grid, draws)) if draws and len(grid.runs) > 1 else []
+    exponents = Exponents.of(drawn)
     laws: list[Law] = []
     for method in METHODS:
         for y in QUANTITIES:
             points, left_out = _points(game, found, y, method)
-            law, doubts = _law(game, y, method, points)
+            of_points, doubts = _laws(game, y, method, points, exponents)
             said.extend([*left_out, *doubts])
-            laws.extend(law)
+            laws.extend(of_points)
+    said.extend(_one_run(game, found, laws))
+    said.extend(_disagreements(game, laws))
     correlation, doubts = _correlation(game, [profile.best for profile in found])
-    return GameFit(game, found, tuple(laws), correlation), [*said, *doubts]
+    surface, of_surface = _parametric(game, [cell for profile in found for cell in profile.cells], draws)
+    fit = GameFit(game, found, tuple(laws), correlation, surface, choices(rows))
+    return fit, [*said, *doubts, *of_surface]
+
+
+def _parametric(game: str, cells: Sequence[Cell], draws: int) -> tuple[Fitted | None, list[Diagnostic]]:
+    found = surface_of(cells)
+    if found is None:
+        message = "Too few cells, or all of one size or as many samples: no parametric law L(N, D)."
+        return None, [Diagnostic("unfittable", "info", game, None, message)]
+    price = price_of(cells)
+    drawn = tuple(_values(surface, price) for surface in surfaces(cells, found.surface, draws))
+    said: list[Diagnostic] = []
+    if abs(found.correlation) > TIED:
+        message = (
+            f"ln N and ln D of the cells correlate by {found.correlation:.3f}: alpha and beta can't be told apart;"
+            " train sizes at several lengths."
+        )
+        said.append(Diagnostic("inseparable", "warning", game, None, message))
+    if found.on_bounds:
+        message = (
+            f"The parametric fit has {', '.join(found.on_bounds)} at a bound: the cells don't determine it;"
+            " train larger budgets, or trust the other laws."
+        )
+        said.append(Diagnostic("on_bound", "warning", game, None, message))
+    if not found.moved or found.share_reaching_best < 1 / found.starts + 1e-9:
+        message = (
+            f"Only {found.share_reaching_best:.0%} of {found.starts} starts of the parametric fit end at the best:"
+            " its parameters may not be the best there are."
+        )
+        said.append(Diagnostic("stuck", "warning", game, None, message))
+    left = np.array([math.log(cell.loss / found.surface.predict(cell.params, cell.samples)) for cell in cells])
+    if (typical := float(np.std(left))) > MISFIT:
+        message = (
+            f"The cells lie {typical:.0%} about the parametric law: they follow another shape (see its residuals);"
+            " fit larger budgets alone, or trust the laws of the optima."
+        )
+        said.append(Diagnostic("misfit", "warning", game, None, message))
+    return Fitted(found, price, drawn), said
+
+
+def _values(surface: Surface, price: Price) -> dict[str, float]:
+    params, samples = surface.exponents(price)
+    own = {name: getattr(surface, name) for name in ("E", "A", "B", "alpha", "beta")}
+    return {**own, "params": params, "samples": samples, "loss": -surface.beta * samples}
+
+
+def _spread(game: str, found: Sequence[Profile]) -> list[Diagnostic]:
+    """Whether the budgets reach far enough, and what the envelope is."""
+    if len(found) < 2:
+        return []
+    said: list[Diagnostic] = []
+    decades = float(np.log10(found[-1].flops / found[0].flops))
+    if decades < MIN_DECADES:
+        message = (
+            f"The budgets span {decades:.1f} decades of compute; below {MIN_DECADES:.0f} a power law can't be told"
+            " from other curves: add budgets."
+        )
+        said.append(Diagnostic("few_decades", "warning", game, None, message))
+    message = (
+        "The envelope takes the best of several noisy cells at each budget, so its losses are a little too low and"
+        " its returns too high, and it knows only the sizes that were trained; compare with the isoFLOP laws."
+    )
+    return [*said, Diagnostic("best_of_noisy", "info", game, None, message)]
+
+
+def _one_run(game: str, found: Sequence[Profile], laws: Sequence[Law]) -> list[Diagnostic]:
+    """Exponents that leave their interval when one run is left out."""
+    if not found:
+        return []
+    grid = Grid.of([profile.cells for profile in found])
+    without = {}
+    for number, run in enumerate(grid.runs):
+        count_R = np.ones(len(grid.runs), int)
+        count_R[number] = 0
+        without[run] = {key: exponent(*points) for key, points in optima(grid, count_R).items()}
+    said: list[Diagnostic] = []
+    for law in laws:
+        low, high = law.power.exponent_ci or (-np.inf, np.inf)
+        values = {run: at[law.method, law.y] for run, at in without.items() if (law.method, law.y) in at}
+        finite = {run: value for run, value in values.items() if np.isfinite(value)}
+        if law.form != "power" or not finite:
+            continue
+        run = max(finite, key=lambda name: abs(finite[name] - law.power.exponent))
+        if not low <= finite[run] <= high:
+            message = (
+                f"Without run {run} the exponent of {law.y} ({law.method}) is {finite[run]:.3f} instead of"
+                f" {law.power.exponent:.3f}, outside its interval: it hangs on that run; train its size once more."
+            )
+            said.append(Diagnostic("one_run", "warning", game, None, message))
+    return said
+
+
+def _disagreements(game: str, laws: Sequence[Law]) -> list[Diagnostic]:
+    """Quantities whose two readings have exponents outside each other's intervals."""
+    said: list[Diagnostic] = []
+    for y in QUANTITIES:
+        both = [law for law in laws if law.y == y and law.form == "power"]
+        for one, other in pairwise(both):
+            first, second = one.power.exponent_ci, other.power.exponent_ci
+            if first and second and (first[1] < second[0] or second[1] < first[0]):
+                message = (
+                    f"Exponents of {y} disagree: {one.power.exponent:.3f} ({one.method}) and"
+                    f" {other.power.exponent:.3f} ({other.method}) have intervals that don't touch."
+                )
+                said.append(Diagnostic("disagreement", "warning", game, None, message))
+    return said
 
 
 def _mixtures(game: str, rows: Sequence[ResultRow]) -> list[Diagnostic]:
@@ -107,7 +284,9 @@ def _points(
     points: list[tuple[float, float]] = []
     said: list[Diagnostic] = []
     for profile in found:
-        optimum = profile.best if method == "envelope" else profile.vertex
+        optimum = profile.vertex
+        if method == "envelope":
+            optimum = (profile.best_return or profile.best) if y == "return" else profile.best
         if optimum is None:
             continue
         value = optimum.return_mean if y == "return" else getattr(optimum, y)
@@ -122,9 +301,10 @@ def _points(
     return points, said
 
 
-def _law(
-    game: str, y: Quantity, method: Method, points: Sequence[tuple[float, float]]
+def _laws(
+    game: str, y: Quantity, method: Method, points: Sequence[tuple[float, float]], exponents: Exponents
 ) -> tuple[list[Law], list[Diagnostic]]:
+    """The law of these points, and of a loss also that with an offset."""
     name = f"{y} against compute ({method})"
     if len(points) < 2:
         message = f"{len(points)} usable budgets, 2 are needed: no law of {name}."
@@ -133,10 +313,17 @@ def _law(
         power = fit_power(points)
     except ValueError as error:
         return [], [Diagnostic("unfittable", "warning", game, None, f"No law of {name}: {error}.")]
-    if power.exponent_ci is not None:
-        return [Law(y, method, power)], []
-    message = f"2 usable budgets: the law of {name} passes through both and has no interval; add budgets."
-    return [Law(y, method, power)], [Diagnostic("no_interval", "warning", game, None, message)]
+    law = Law(y, method, "power", power, exponents.interval(method, y))
+    if power.exponent_ci is None:
+        message = f"2 usable budgets: the law of {name} passes through both and has no interval; add budgets."
+        return [law], [Diagnostic("no_interval", "warning", game, None, message)]
+    if y != "loss":
+        return [law], []
+    try:
+        return [law, Law(y, method, "offset", fit_law("offset", points), None)], []
+    except ValueError as error:
+        message = f"No law with an offset of {name}: {error}."
+        return [law], [Diagnostic("unfittable", "info", game, None, message)]
 
 
 def _correlation(game: str, cells: Sequence[Cell]) -> tuple[Correlation | None, list[Diagnostic]]:
@@ -148,34 +335,55 @@ def _correlation(game: str, cells: Sequence[Cell]) -> tuple[Correlation | None, 
 
 
 def document(fit: Fit) -> dict[str, Any]:
-    """`fit` as laws.json holds it: natural units, full double precision, y = coefficient · x^exponent."""
+    """`fit` as laws.json holds it: natural units, full double precision, y = coefficient · x^exponent + offset."""
     return {
-        "laws": [_law_record(game.game, law) for game in fit.games for law in game.laws],
-        "parametric": [],
+        "laws": [record for game in fit.games for record in _law_records(game)],
+        "parametric": [
+            _parametric_record(game.game, game.parametric) for game in fit.games if game.parametric is not None
+        ],
         "correlation": [
             _correlation_record(game.game, game.correlation) for game in fit.games if game.correlation is not None
         ],
-        "diagnostics": [
-            {
-                "code": item.code,
-                "severity": item.severity,
-                "game": item.game,
-                "flops": item.flops,
-                "message": item.message,
-            }
-            for item in fit.diagnostics
-        ],
+        "choices": [{"game": game.game, **vars(choice)} for game in fit.games for choice in game.choices],
+        "diagnostics": [vars(item) for item in fit.diagnostics],
     }
 
 
-def _law_record(game: str, law: Law) -> dict[str, Any]:
+def _law_records(game: GameFit) -> list[dict[str, Any]]:
+    found = [_law_record(game.game, law.y, law.method, law.power, law.runs_ci) for law in game.laws]
+    if game.parametric is not None:
+        for y in ("loss", "params", "samples"):
+            power, ends = game.parametric.power(y), game.parametric.intervals[y]
+            found.append(_law_record(game.game, y, "parametric", power, ends))
+    return found
+
+
+def _law_record(game: str, y: str, method: str, power: PowerLaw, runs_ci: tuple[float, float] | None) -> dict[str, Any]:
     return {
         "game": game,
-        "y": law.y,
+        "y": y,
         "x": "flops",
-        "method": law.method,
-        "form": "power",
-        **_power_record(law.power),
+        "method": method,
+        "form": power.form,
+        **_power_record(power),
+        "exponent_ci_runs": runs_ci,
+    }
+
+
+def _parametric_record(game: str, fitted: Fitted) -> dict[str, Any]:
+    fit = fitted.fit
+    return {
+        "game": game,
+        **vars(fit.surface),
+        "objective": fit.objective,
+        "intervals": fitted.intervals,
+        "price": vars(fitted.price),
+        "starts": fit.starts,
+        "share_reaching_best": fit.share_reaching_best,
+        "gradient_norm": fit.gradient_norm,
+        "on_bounds": fit.on_bounds,
+        "correlation": fit.correlation,
+        "profile_E": fit.profile_E,
     }
 
 
@@ -192,11 +400,12 @@ def _correlation_record(game: str, correlation: Correlation) -> dict[str, Any]:
 
 
 def _power_record(power: PowerLaw) -> dict[str, Any]:
+    method = "ols-t" if power.form == "power" else "delta-t"
     return {
         "coefficient": power.coefficient,
         "exponent": power.exponent,
-        "offset": 0.0,
-        "exponent_ci": None if power.exponent_ci is None else list(power.exponent_ci),
-        "exponent_ci_method": "none" if power.exponent_ci is None else "ols-t",
-        "points": [list(point) for point in power.points],
+        "offset": power.offset,
+        "exponent_ci": power.exponent_ci,
+        "exponent_ci_method": "none" if power.exponent_ci is None else method,
+        "points": power.points,
     }

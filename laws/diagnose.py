@@ -12,13 +12,21 @@ Code = Literal[
     "few_sizes",
     "opens_downwards",
     "vertex_outside",
-    "vertex_nonpositive",
     "edge_optimum",
     "no_return",
     "nonpositive_return",
     "few_budgets",
     "no_interval",
     "unfittable",
+    "flat_profile",
+    "few_decades",
+    "best_of_noisy",
+    "one_run",
+    "disagreement",
+    "inseparable",
+    "stuck",
+    "on_bound",
+    "misfit",
 ]
 Severity = Literal["info", "warning"]
 

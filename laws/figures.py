@@ -1,42 +1,46 @@
-"""The four figures of a game: profiles, laws, returns, and loss against return."""
+"""The figures of a game, those of the paper: profiles, laws, returns, and loss against return."""
 
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from laws.analysis import METHODS, GameFit, Method, Quantity
+from laws import landscape
+from laws.analysis import GameFit
 from laws.axes import Form, log_axis, plain, power_of_ten, short, thousands
+from laws.canvas import (
+    DPI,
+    FLOPS_LABEL,
+    GREY,
+    INK,
+    LOSS_LABEL,
+    PARAMS_LABEL,
+    RETURN_LABEL,
+    SAMPLES_LABEL,
+    Picture,
+    empty,
+    finish,
+    picture,
+    single,
+)
 from laws.isoflop import Cell, Profile
 from laws.power import PowerLaw
+from laws.resample import METHODS, Method, Quantity
 
-DPI = 160
 Z95 = 1.959963984540054
 """Half width of a 95 % normal interval in standard errors."""
 COLOURS: dict[Method, str] = {"envelope": "#0072B2", "isoflop": "#D55E00"}
 """Okabe and Ito's blue and vermilion, told apart with every colour vision."""
 NAMES: dict[Method, str] = {"envelope": "least-loss cell", "isoflop": "parabola vertex"}
-GREY = "#8a8a8a"
-INK = "#222222"
 BUDGET_COLOURS = LinearSegmentedColormap.from_list(
     "budgets", ["#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39"]
 )
 """Viridis without its lightest tenth, which is hard to see on white; the same order in grey."""
-
-FLOPS_LABEL = "Training compute C (FLOPs)"
-PARAMS_LABEL = "Parameters N"
-SAMPLES_LABEL = "Samples D (steps of the expert)"
-LOSS_LABEL = "Dev loss L (nats per step)"
-RETURN_LABEL = "Mean return R (game score)"
 
 PROFILES = (
     "IsoFLOP profiles: dev loss against parameters at each budget. Lines are parabolas in log N through the"
@@ -47,7 +51,7 @@ LAWS = (
     " confidence bands of the lines."
 )
 RETURNS = (
-    "Mean return of every cell against compute, and the power law through the cells of least loss with its"
+    "Mean return of every cell against compute, and the power law through the greatest of each budget with its"
     " 95 % band. Bars are 95 % intervals of the mean over games."
 )
 LOSS_RETURN = (
@@ -56,39 +60,21 @@ LOSS_RETURN = (
 )
 
 
-@dataclass(frozen=True)
-class Picture:
-    """One figure, ready to be written."""
-
-    name: str
-    """`profiles`, `laws`, `returns` or `loss-return`."""
-    caption: str
-    png: bytes
-    pdf: bytes
-
-
 def pictures(fit: GameFit) -> tuple[Picture, ...]:
-    """The four figures of one game, always four: one without data says so."""
+    """The figures of one game, always all: one without data says so."""
     return (
-        _picture("profiles", PROFILES, _profiles(fit)),
-        _picture("laws", LAWS, _laws(fit)),
-        _picture("returns", RETURNS, _returns(fit)),
-        _picture("loss-return", LOSS_RETURN, _loss_return(fit)),
+        picture("profiles", PROFILES, _profiles(fit)),
+        picture("laws", LAWS, _laws(fit)),
+        picture("returns", RETURNS, _returns(fit)),
+        picture("loss-return", LOSS_RETURN, _loss_return(fit)),
+        *landscape.pictures(fit),
     )
 
 
-def _picture(name: str, caption: str, figure: Figure) -> Picture:
-    png, pdf = io.BytesIO(), io.BytesIO()
-    # Without dates and version strings the same rows give the same bytes.
-    FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
-    FigureCanvasPdf(figure).print_pdf(pdf, metadata={"CreationDate": None, "Producer": None, "Creator": None})
-    return Picture(name, caption, png.getvalue(), pdf.getvalue())
-
-
 def _profiles(fit: GameFit) -> Figure:
-    figure, axes = _single()
+    figure, axes = single()
     if not fit.profiles:
-        return _empty(figure, "No losses to show.")
+        return empty(figure, "No losses to show.")
     norm, colours = _budgets(fit.profiles)
     for profile in fit.profiles:
         colour = colours(norm(profile.flops))
@@ -99,7 +85,7 @@ def _profiles(fit: GameFit) -> Figure:
     cells = [cell for profile in fit.profiles for cell in profile.cells]
     log_axis(axes, "x", [cell.params for cell in cells], short)
     log_axis(axes, "y", [cell.loss for cell in cells], plain)
-    _finish(axes, PARAMS_LABEL, LOSS_LABEL, f"{fit.game}: isoFLOP profiles")
+    finish(axes, PARAMS_LABEL, LOSS_LABEL, f"{fit.game}: isoFLOP profiles")
     axes.legend(handles=_profile_marks(fit.profiles), frameon=False, fontsize=9)
     _budget_bar(figure, axes, fit.profiles)
     return figure
@@ -108,11 +94,8 @@ def _profiles(fit: GameFit) -> Figure:
 def _draw_parabola(axes: Axes, profile: Profile, colour: tuple[float, ...]) -> None:
     if profile.parabola is None:
         return
-    grid = np.geomspace(*profile.window, 100)
-    loss = np.polyval(profile.parabola, np.log10(grid))
-    # A parabola can reach below 0, which a logarithmic axis doesn't have.
-    grid, loss = grid[loss > 0], loss[loss > 0]
-    axes.plot(grid, loss, "-" if profile.vertex else "--", lw=1.4, color=colour, alpha=0.9)
+    grid = np.geomspace(*profile.parabola.window, 100)
+    axes.plot(grid, profile.parabola.loss(grid), "-" if profile.vertex else "--", lw=1.4, color=colour, alpha=0.9)
     if profile.vertex is not None:
         point = ([profile.vertex.params], [profile.vertex.loss])
         axes.plot(*point, "D", ms=6, mfc="white", mec=colour, mew=1.6, zorder=4)
@@ -122,7 +105,7 @@ def _profile_marks(found: Sequence[Profile]) -> list[Line2D]:
     curves = [profile for profile in found if profile.parabola is not None]
     marks = [Line2D([], [], ls="", marker="o", ms=4.5, color=GREY, label="trained cell")]
     if any(profile.vertex is not None for profile in curves):
-        marks.append(Line2D([], [], ls="-", color=GREY, label="parabola in log N"))
+        marks.append(Line2D([], [], ls="-", color=GREY, label="parabola of log L in log N"))
         marks.append(Line2D([], [], ls="", marker="D", ms=6, mfc="white", mec=INK, label="vertex"))
     if any(profile.vertex is None for profile in curves):
         marks.append(Line2D([], [], ls="--", color=GREY, label="parabola, vertex not used"))
@@ -132,7 +115,7 @@ def _profile_marks(found: Sequence[Profile]) -> list[Line2D]:
 def _laws(fit: GameFit) -> Figure:
     figure = Figure(figsize=(13.2, 4.4), dpi=DPI, layout="constrained", facecolor="white")
     if not fit.profiles:
-        return _empty(figure, "No losses to show.")
+        return empty(figure, "No losses to show.")
     panels: tuple[tuple[Quantity, str, str, Form], ...] = (
         ("loss", "L", LOSS_LABEL, plain),
         ("params", "N", PARAMS_LABEL, short),
@@ -158,19 +141,19 @@ def _law_panel(axes: Axes, fit: GameFit, y: Quantity, letter: str, label: str, f
         shown.extend([] if law is None else law.predict(np.array([flops[0], flops[-1]])).tolist())
     log_axis(axes, "x", flops, power_of_ten, gap=0.21)
     log_axis(axes, "y", shown, form)
-    _finish(axes, FLOPS_LABEL, label, "")
+    finish(axes, FLOPS_LABEL, label, "")
     axes.legend(frameon=False, fontsize=9)
 
 
 def _returns(fit: GameFit) -> Figure:
-    figure, axes = _single()
+    figure, axes = single()
     played = [cell for profile in fit.profiles for cell in profile.cells if cell.return_mean is not None]
     if not played:
-        return _empty(figure, "No returns were measured.")
+        return empty(figure, "No returns were measured.")
     colour, law = COLOURS["envelope"], fit.law("return", "envelope")
-    best = [cell for cell in fit.envelope if cell.return_mean is not None]
+    best = [cell for cell in (profile.best_return for profile in fit.profiles) if cell is not None]
     axes.plot(*_returns_by("flops", played), "o", ms=3.5, color=GREY, alpha=0.45, mew=0, label="trained cell")
-    axes.plot(*_returns_by("flops", best), "o", ms=6, color=colour, label=NAMES["envelope"], zorder=4)
+    axes.plot(*_returns_by("flops", best), "o", ms=6, color=colour, label="best mean return", zorder=4)
     ends = [_interval(cell) for cell in best]
     for cell, (low, high) in zip(best, ends, strict=True):
         axes.plot([cell.flops, cell.flops], [low, high], "-", lw=1.3, color=colour, zorder=3)
@@ -180,16 +163,16 @@ def _returns(fit: GameFit) -> Figure:
         axes.plot([], [], color=colour, lw=1.8, label=_relation("R", "C", law))
     log_axis(axes, "x", flops, power_of_ten, gap=0.12)
     _return_axis(axes, played, [end for pair in ends for end in pair])
-    _finish(axes, FLOPS_LABEL, RETURN_LABEL, f"{fit.game}: return against compute")
+    finish(axes, FLOPS_LABEL, RETURN_LABEL, f"{fit.game}: return against compute")
     axes.legend(frameon=False, fontsize=9)
     return figure
 
 
 def _loss_return(fit: GameFit) -> Figure:
-    figure, axes = _single()
+    figure, axes = single()
     played = [cell for profile in fit.profiles for cell in profile.cells if cell.return_mean is not None]
     if not played:
-        return _empty(figure, "No returns were measured.")
+        return empty(figure, "No returns were measured.")
     norm, colours = _budgets(fit.profiles)
     for profile in fit.profiles:
         colour = colours(norm(profile.flops))
@@ -206,7 +189,7 @@ def _loss_return(fit: GameFit) -> Figure:
     log_axis(axes, "x", [cell.loss for cell in played], plain)
     axes.invert_xaxis()
     _return_axis(axes, played, [])
-    _finish(axes, f"{LOSS_LABEL}, falling to the right", RETURN_LABEL, f"{fit.game}: return against loss")
+    finish(axes, f"{LOSS_LABEL}, falling to the right", RETURN_LABEL, f"{fit.game}: return against loss")
     axes.legend(handles=marks, frameon=False, fontsize=9, loc="upper left")
     _budget_bar(figure, axes, fit.profiles)
     return figure
@@ -283,24 +266,3 @@ def _budget_bar(figure: Figure, axes: Axes, found: Sequence[Profile]) -> None:
     log_axis(bar.ax, "y", _budget_range(found), power_of_ten, gap=0.13, margin=0.0)
     bar.set_label(FLOPS_LABEL, fontsize=10.5, color=INK)
     bar.ax.tick_params(labelsize=9.5, colors=INK)
-
-
-def _single() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(7.6, 5.2), dpi=DPI, layout="constrained", facecolor="white")
-    return figure, figure.add_subplot()
-
-
-def _empty(figure: Figure, text: str) -> Figure:
-    figure.clear()
-    figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=13, color=INK)
-    return figure
-
-
-def _finish(axes: Axes, x: str, y: str, title: str) -> None:
-    axes.set_xlabel(x, fontsize=10.5, color=INK)
-    axes.set_ylabel(y, fontsize=10.5, color=INK)
-    axes.set_title(title, fontsize=12, color=INK)
-    axes.grid(True, which="major", color="#e4e4e4", lw=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=9.5, colors=INK)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -11,13 +11,14 @@ from laws import report
 from laws.analysis import Fit, analyse, document
 from laws.diagnose import Diagnostic
 from laws.figures import pictures
+from laws.resample import DRAWS
 from laws.runs import read
 
 
-def fit(runs: Sequence[Path], *, out: Path, game: str | None = None) -> Fit:
+def fit(runs: Sequence[Path], *, out: Path, game: str | None = None, draws: int = DRAWS) -> Fit:
     """Fit the result rows in the files `runs` (of `game` only, if given) and write everything into `out`."""
     found = read(runs, game)
-    return write_outputs(found.rows, out, diagnostics=found.diagnostics)
+    return write_outputs(found.rows, out, diagnostics=found.diagnostics, draws=draws)
 
 
 def write_outputs(
@@ -26,6 +27,7 @@ def write_outputs(
     context: report.Context | None = None,
     *,
     diagnostics: Sequence[Diagnostic] = (),
+    draws: int = DRAWS,
 ) -> Fit:
     """Fit `rows` and write `laws.json`, `report.html` and `<game>-<figure>.png` and `.pdf` into `out`.
 
@@ -34,7 +36,7 @@ def write_outputs(
     """
     if not rows:
         raise UserError("no result rows to fit: evaluate the runs first")
-    found = analyse(rows, diagnostics)
+    found = analyse(rows, diagnostics, draws=draws)
     stems = _stems([each.game for each in found.games])
     drawn = {each.game: pictures(each) for each in found.games}
     files = {"laws.json": (json.dumps(document(found), indent=1, allow_nan=False) + "\n").encode()}

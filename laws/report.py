@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from laws import published
-from laws.analysis import METHODS, QUANTITIES, Fit, GameFit, Method, Quantity
+from laws.analysis import Fit, GameFit
+from laws.canvas import Picture
 from laws.diagnose import Diagnostic
-from laws.figures import NAMES, Picture
+from laws.figures import NAMES
 from laws.isoflop import Cell
 from laws.power import PowerLaw
+from laws.resample import METHODS, QUANTITIES, Method, Quantity
 
 
 @dataclass(frozen=True)

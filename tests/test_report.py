@@ -14,7 +14,8 @@ from test_laws import sweep
 from eval.results import ResultRow
 from laws.analysis import analyse
 from laws.axes import log_ticks, power_of_ten, short, thousands
-from laws.figures import Picture, pictures
+from laws.canvas import Picture
+from laws.figures import pictures
 from laws.fit import write_outputs
 from laws.report import Context, Stage, Table, render
 from laws.runs import read
@@ -55,19 +56,20 @@ class Page(HTMLParser):
 
 def page(rows: list[ResultRow], context: Context | None = None, *, draw: bool = False) -> tuple[str, Page]:
     """The report of `rows`; its figures are stand-ins, which are quicker, unless `draw`."""
-    found = analyse(rows)
-    stands = (Picture("profiles", "A <caption>.", b"png", b"pdf"),) * 4
+    found = analyse(rows, draws=0)
+    stands = (Picture("profiles", "A <caption>.", b"png", b"pdf"),) * 8
     text = render(found, {each.game: pictures(each) if draw else stands for each in found.games}, context)
     return text, Page(text)
 
 
 @pytest.fixture(scope="module")
 def drawn() -> tuple[Picture, ...]:
-    return pictures(analyse(sweep()).games[0])
+    return pictures(analyse(sweep(), draws=100).games[0])
 
 
-def test_four_figures_that_are_not_empty(drawn: tuple[Picture, ...]) -> None:
-    assert [picture.name for picture in drawn] == ["profiles", "laws", "returns", "loss-return"]
+def test_figures_that_are_not_empty(drawn: tuple[Picture, ...]) -> None:
+    names = ["profiles", "laws", "returns", "loss-return", "contours", "residuals", "corner", "windows"]
+    assert [picture.name for picture in drawn] == names
     for picture in drawn:
         assert picture.png.startswith(b"\x89PNG\r\n")
         assert picture.pdf.startswith(b"%PDF-")
@@ -79,10 +81,10 @@ def test_four_figures_that_are_not_empty(drawn: tuple[Picture, ...]) -> None:
 
 
 def test_figures_of_the_paper_are_drawn(paper: Path, tmp_path: Path) -> None:
-    write_outputs(read([paper / "nethack.csv"]).rows, tmp_path)
-    assert len(list(tmp_path.glob("nethack-*.png"))) == 4
+    write_outputs(read([paper / "nethack.csv"]).rows, tmp_path, draws=0)
+    assert len(list(tmp_path.glob("nethack-*.png"))) == 8
     found = Page((tmp_path / "report.html").read_text())
-    assert found.tags["img"] == 4
+    assert found.tags["img"] == 8
     assert "0.605" in found.text
 
 
@@ -100,7 +102,7 @@ def test_figures_of_the_paper_are_drawn(paper: Path, tmp_path: Path) -> None:
 )
 def test_poor_rows_still_have_a_report(rows: list[ResultRow]) -> None:
     _, found = page(rows, draw=True)
-    assert found.tags["img"] == 4
+    assert found.tags["img"] == 8
 
 
 def test_the_report_needs_nothing_beside_it() -> None:
@@ -112,9 +114,9 @@ def test_the_report_needs_nothing_beside_it() -> None:
     assert "url(" not in text
     assert "@import" not in text
     sources = [value or "" for name, value in found.attributes if name in ("src", "href")]
-    assert len(sources) == 4
+    assert len(sources) == 8
     assert all(source.startswith("data:image/png;base64,") for source in sources)
-    assert sum(name == "alt" for name, _ in found.attributes) == 4
+    assert sum(name == "alt" for name, _ in found.attributes) == 8
 
 
 def test_the_report_says_what_was_found_beside_the_paper() -> None:
@@ -140,7 +142,7 @@ def test_the_report_has_both_colour_schemes() -> None:
 def test_diagnostics_stand_in_words() -> None:
     _, found = page([row for row in sweep() if row.params < 50_000])
     assert "few_sizes" in found.text
-    assert "Only 2 of the 3 sizes that a parabola needs" in found.text
+    assert "Only 2 of the 5 sizes that a parabola needs" in found.text
 
 
 def test_the_context_of_a_reproduction_is_shown_and_escaped() -> None:

@@ -1,0 +1,148 @@
+"""The exponent under every defensible choice: one number hides how much it hangs on them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from eval.results import ResultRow
+from laws.isoflop import Cell, Grid, Profile, parabolas, profiles
+from laws.power import Form, PowerLaw, fit_law
+from laws.resample import Quantity
+
+MIN_BUDGETS = 5
+"""Budgets that a window must keep."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to fit an exponent against compute, and what it gives."""
+
+    y: Quantity
+    method: str
+    """`envelope`; `isoflop` with what its parabola is of; `parametric`."""
+    form: Form
+    window: tuple[float, float]
+    """Smallest and largest budget, FLOPs."""
+    weights: str
+    """`equal`, or `by error`: as the inverse square of the standard errors."""
+    convention: str
+    """How FLOPs were counted: `as given`, `exact` or `paper`."""
+    exponent: float
+    exponent_ci: tuple[float, float] | None
+    """95 %, by Student's t."""
+    budgets: int
+
+
+def choices(rows: Sequence[ResultRow]) -> tuple[Choice, ...]:
+    """Every choice for one game's rows, those as in laws.json first."""
+    found: list[Choice] = []
+    for convention, counted in _conventions(rows):
+        found += _of_profiles(profiles("", counted)[0], convention)
+    return tuple(found)
+
+
+def _conventions(rows: Sequence[ResultRow]) -> Iterator[tuple[str, list[ResultRow]]]:
+    """The rows as given, and with FLOPs by each convention that all of them state and that differs.
+
+    A budget is then no longer the same number for all its cells: its geometric mean stands for them.
+    """
+    yield "as given", list(rows)
+    for name in ("exact", "paper"):
+        stated = [getattr(row, f"flops_{name}") for row in rows]
+        if any(not flops for flops in stated) or np.allclose([row.flops for row in rows], stated, rtol=0.02):
+            continue
+        by_budget = {budget: [] for budget in {row.flops for row in rows}}
+        for row, flops in zip(rows, stated, strict=True):
+            by_budget[row.flops].append(np.log(flops))
+        means = {budget: float(np.exp(np.mean(logs))) for budget, logs in by_budget.items()}
+        yield name, [replace(row, flops=means[row.flops]) for row in rows]
+
+
+def _of_profiles(found: Sequence[Profile], convention: str) -> Iterator[Choice]:
+    if not found:
+        return
+    for y, method, points, errors in _points(found):
+        for low in windows([x for x, _ in points]):
+            kept = [place for place, (x, _) in enumerate(points) if x >= low]
+            inside = [points[place] for place in kept]
+            forms: tuple[Form, ...] = ("power", "offset") if y == "loss" else ("power",)
+            for form in forms:
+                yield from _choice(y, method, form, inside, None, convention)
+            given = [errors[place] for place in kept] if errors else []
+            if given and all(given):
+                yield from _choice(y, method, "power", inside, given, convention)
+
+
+def _choice(
+    y: Quantity,
+    method: str,
+    form: Form,
+    points: Sequence[tuple[float, float]],
+    errors: Sequence[float | None] | None,
+    convention: str,
+) -> Iterator[Choice]:
+    law = attempt(form, points, errors)
+    if law is not None:
+        window, weights = (points[0][0], points[-1][0]), "by error" if errors else "equal"
+        yield Choice(y, method, form, window, weights, convention, law.exponent, law.exponent_ci, len(points))
+
+
+def attempt(
+    form: Form, points: Sequence[tuple[float, float]], errors: Sequence[float | None] | None = None
+) -> PowerLaw | None:
+    """The law, or None where none is defined."""
+    try:
+        return fit_law(form, points, errors)
+    except ValueError:
+        return None
+
+
+def windows(budgets: Sequence[float]) -> list[float]:
+    """Least budgets to begin a fit with: the first, and the first of each decade after it, five budgets left."""
+    ordered = sorted(budgets)
+    if len(ordered) < MIN_BUDGETS:
+        return ordered[:1]
+    starts, last = [], ordered[-MIN_BUDGETS]
+    for budget in ordered:
+        if budget <= last and (not starts or budget >= starts[-1] * 10 * (1 - 1e-9)):
+            starts.append(budget)
+    return starts
+
+
+Series = tuple[Quantity, str, list[tuple[float, float]], list[float | None]]
+
+
+def _points(found: Sequence[Profile]) -> Iterator[Series]:
+    """Each quantity at the optima of each reading, and the errors that it was measured with."""
+    bests = [profile.best for profile in found]
+    yield "loss", "envelope", [(cell.flops, cell.loss) for cell in bests], [cell.loss_se for cell in bests]
+    yield "params", "envelope", [(cell.flops, float(cell.params)) for cell in bests], []
+    yield "samples", "envelope", [(cell.flops, float(cell.samples)) for cell in bests], []
+    played = [cell for cell in (profile.best_return for profile in found) if cell and (cell.return_mean or 0) > 0]
+    yield (
+        "return",
+        "envelope",
+        [(cell.flops, cell.return_mean or 0.0) for cell in played],
+        [cell.return_se for cell in played],
+    )
+    at_best = [cell for cell in bests if (cell.return_mean or 0) > 0]
+    yield (
+        "return",
+        "at the least loss",
+        [(cell.flops, cell.return_mean or 0.0) for cell in at_best],
+        [cell.return_se for cell in at_best],
+    )
+    cells: list[tuple[Cell, ...]] = [profile.cells for profile in found]
+    for name, window, log in (
+        ("isoflop, ln loss", 1.0, True),
+        ("isoflop, loss", 1.0, False),
+        ("isoflop, ln loss of all sizes", np.inf, True),
+    ):
+        grid = Grid.of(cells)
+        fitted = parabolas(grid, grid.weights(np.ones(len(grid.runs))), window, log=log)
+        good = np.flatnonzero(np.isfinite(fitted.vertex_B))
+        params = 10 ** fitted.vertex_B[good]
+        least = np.exp(fitted.least_B[good]) if log else fitted.least_B[good]
+        yield "params", name, list(zip(grid.flops_B[good].tolist(), params.tolist(), strict=True)), []
+        yield "loss", name, list(zip(grid.flops_B[good].tolist(), least.tolist(), strict=True)), []

@@ -1,0 +1,322 @@
+"""What a larger budget will give: from every form and window, each scored on what it would have foretold before.
+
+A forecast hangs more on the budgets that are fitted and on the form than on noise: all are shown, and the combined
+one is as wide as they differ.
+
+Rolling validation: a form is fitted to the budgets up to each b in turn and foretells the best loss (or return)
+that was then reached at budgets beyond it, up to as far beyond as is asked for now and at least a decade.
+
+Shapes: H held-out budgets.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from laws.choices import MIN_BUDGETS, attempt, windows
+from laws.isoflop import Cell, Grid, Profile, price_of
+from laws.parametric import Price, Surface
+from laws.power import FORMS, Form, PowerLaw, fit_offset
+from laws.resample import DRAWS, METHODS, Drawn, Method, Quantity, exponent, interval, resampled, surface_of, surfaces
+
+Z = 1.959963984540054
+"""Half of a 95 % normal interval in standard deviations."""
+SLOW_DRAWS = 120
+"""Draws of laws with an offset and of parametric ones, which are fitted one by one."""
+
+Points = Sequence[tuple[float, float]]
+Foretell = Callable[[float], tuple[float, tuple[float, float]]]
+"""A budget in FLOPs to a value there and its 95 % prediction interval."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The forecast of one form fitted to one window of budgets."""
+
+    form: str
+    window: tuple[float, float]
+    """Smallest and largest budget fitted, FLOPs."""
+    value: float
+    interval: tuple[float, float]
+    """95 % prediction interval: the wider of that of the fit and that of the bootstrap over runs."""
+    score: float | None
+    """Root of the mean squared error of ln value in rolling validation; None with too few budgets for it."""
+    held: float | None
+    """Share of held-out values that the fit's own interval held."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Everything foretold of one quantity at one budget."""
+
+    y: Quantity
+    flops: float
+    entries: tuple[Entry, ...]
+    combined: tuple[float, tuple[float, float]] | None
+    """Of the scored entries: weights 1 / score², and an interval as wide as they err and differ."""
+
+
+def forecast_loss(profiles: Sequence[Profile], flops: float, draws: int = DRAWS) -> Forecast:
+    """The least loss at `flops`, nats per step."""
+    drawn = _drawn(profiles, draws)
+    truth = [(profile.flops, profile.best.loss) for profile in profiles]
+    vertices = [(profile.flops, profile.vertex.loss) for profile in profiles if profile.vertex]
+    entries = []
+    for method, points in zip(METHODS, (truth, vertices), strict=True):
+        for low in windows([x for x, _ in points]):
+            inside = [point for point in points if point[0] >= low]
+            for form in FORMS:
+                entries += _entry(method, form, "loss", inside, truth, flops, drawn)
+    entries += _parametric(profiles, truth, flops, drawn)
+    return Forecast("loss", flops, tuple(entries), combine(entries))
+
+
+def forecast_return(
+    profiles: Sequence[Profile], flops: float, draws: int = DRAWS, expert: float | None = None
+) -> Forecast:
+    """The greatest mean return at `flops`, in points; with the expert's mean return also forms that end there.
+
+    `clipped` is a power law of the returns below the expert's, cut off at it. `saturating` is
+    R = R_e · (1 - exp(-c · C^k / R_e)): the power law c · C^k as long as it is small, and R_e in the end.
+    """
+    drawn = _drawn(profiles, draws)
+    best = [(profile.flops, profile.best_return) for profile in profiles]
+    truth = [(x, cell.return_mean or 0.0) for x, cell in best if cell and (cell.return_mean or 0) > 0]
+    vertices = [
+        (profile.flops, profile.vertex.return_mean or 0.0)
+        for profile in profiles
+        if profile.vertex and (profile.vertex.return_mean or 0) > 0
+    ]
+    entries = []
+    for method, points in zip(METHODS, (truth, vertices), strict=True):
+        for low in windows([x for x, _ in points]):
+            inside = [point for point in points if point[0] >= low]
+            entries += _entry(method, "power", "return", inside, truth, flops, drawn)
+            if expert is not None:
+                entries += _capped(method, inside, truth, flops, expert)
+    return Forecast("return", flops, tuple(entries), combine(entries))
+
+
+def at_size(profiles: Sequence[Profile], params: float, samples: float, draws: int = SLOW_DRAWS) -> Entry | None:
+    """The loss of a given size after given samples, by the parametric law of all cells; None where it has no fit."""
+    cells = [cell for profile in profiles for cell in profile.cells]
+    fitted = surface_of(cells)
+    if fitted is None:
+        return None
+    surface = fitted.surface
+    value = float(surface.predict(params, samples))
+    drawn = [float(each.predict(params, samples)) for each in surfaces(cells, surface, draws)]
+    sd = _misfit(cells, surface)
+    ends = _hull((value * math.exp(-Z * sd), value * math.exp(Z * sd)), interval(drawn))
+    return Entry("parametric at N, D", (profiles[0].flops, profiles[-1].flops), value, ends, None, None)
+
+
+def combine(entries: Sequence[Entry]) -> tuple[float, tuple[float, float]] | None:
+    """One forecast of all scored ones, in logs: variance is each one's own, its past error, and their spread."""
+    scored = [entry for entry in entries if entry.score is not None and entry.value > 0 and entry.interval[0] > 0]
+    if not scored:
+        return None
+    error = np.array([max(entry.score or 0.0, 1e-4) for entry in scored])
+    middle = np.log([entry.value for entry in scored])
+    half = np.array([np.log(entry.interval[1] / entry.interval[0]) / (2 * Z) for entry in scored])
+    weight = error**-2.0 / np.sum(error**-2.0)
+    mean = float(weight @ middle)
+    sd = math.sqrt(float(weight @ (np.maximum(half, error) ** 2 + (middle - mean) ** 2)))
+    return math.exp(mean), (math.exp(mean - Z * sd), math.exp(mean + Z * sd))
+
+
+def document(forecast: Forecast) -> dict[str, Any]:
+    """As the command prints it with `--json`."""
+    found = forecast.combined
+    return {
+        "forms": [vars(entry) for entry in forecast.entries],
+        "combined": None if found is None else {"value": found[0], "interval": found[1]},
+    }
+
+
+def lines(loss: Forecast, returns: Forecast, sized: Entry | None = None) -> Iterator[str]:
+    """As the command prints it."""
+    for told, name in ((loss, "dev loss, nats per step"), (returns, "greatest mean return")):
+        if not told.entries:
+            continue
+        yield f"{name} at {told.flops:.3g} FLOPs"
+        yield f"  {'form':22} {'fitted from':>11} {'value':>10}  {'95 % interval':^23} {'past error':>10} {'held':>5}"
+        for entry in (*told.entries, *([sized] if sized and told is loss else [])):
+            score = "" if entry.score is None else f"{entry.score:.1%}"
+            held = "" if entry.held is None else f"{entry.held:.0%}"
+            ends = f"{entry.interval[0]:.4g} to {entry.interval[1]:.4g}"
+            yield f"  {entry.form:22} {entry.window[0]:11.3g} {entry.value:10.4g}  {ends:^23} {score:>10} {held:>5}"
+        values = [entry.value for entry in told.entries]
+        yield f"  form and window alone move it from {min(values):.4g} to {max(values):.4g}"
+        if told.combined:
+            value, (low, high) = told.combined
+            yield f"  combined: {value:.4g} ({low:.4g} to {high:.4g})"
+
+
+def _drawn(profiles: Sequence[Profile], draws: int) -> list[Drawn]:
+    if not profiles or not draws:
+        return []
+    grid = Grid.of([profile.cells for profile in profiles])
+    return list(resampled(grid, draws)) if len(grid.runs) > 1 else []
+
+
+def _entry(
+    method: Method, form: Form, y: Quantity, points: Points, truth: Points, flops: float, drawn: Sequence[Drawn]
+) -> Iterator[Entry]:
+    """A law of y against C through these points."""
+
+    def fitted(some: Points) -> Foretell | None:
+        law = attempt(form, some) if len(some) >= MIN_BUDGETS else None
+        return None if law is None or law.residual_sd is None else _foretell(law)
+
+    foretell, law = fitted(points), attempt(form, points)
+    if foretell is None or law is None:
+        return
+    value, ends = foretell(flops)
+    values = []
+    for draw in drawn if form == "power" else drawn[:SLOW_DRAWS]:
+        if (method, y) in draw:
+            log_x, log_y = draw[method, y]
+            kept = log_x >= math.log(points[0][0]) - 1e-9
+            values.append(_redrawn(law, log_x[kept], log_y[kept], flops))
+    score, held = _rolled(fitted, points, truth, flops)
+    yield Entry(f"{method} {form}", (points[0][0], points[-1][0]), value, _hull(ends, interval(values)), score, held)
+
+
+def _foretell(law: PowerLaw) -> Foretell:
+    def at(flops: float) -> tuple[float, tuple[float, float]]:
+        where = np.array([flops])
+        low, high = law.band(where, new_point=True) or (np.array([math.nan]), np.array([math.nan]))
+        return float(law.predict(where)[0]), (float(low[0]), float(high[0]))
+
+    return at
+
+
+def _redrawn(law: PowerLaw, log_x: np.ndarray, log_y: np.ndarray, flops: float) -> float:
+    """What the same form says of a draw's optima; NaN where it can't be fitted to them."""
+    if len(log_x) < MIN_BUDGETS:
+        return math.nan
+    if law.form == "power":
+        slope = exponent(log_x, log_y)
+        return math.exp(float(log_y.mean()) + slope * (math.log(flops) - float(log_x.mean())))
+    points = list(zip(np.exp(log_x).tolist(), np.exp(log_y).tolist(), strict=True))
+    share = min(max(law.offset / min(y for _, y in points), 0.0), 0.99)
+    try:
+        return float(fit_offset(points, starts=(share,)).predict(np.array([flops]))[0])
+    except ValueError:
+        return math.nan
+
+
+def _rolled(
+    fit: Callable[[Points], Foretell | None], points: Points, truth: Points, flops: float
+) -> tuple[float | None, float | None]:
+    """Score and share held, over every cut of `points` that leaves five budgets to fit."""
+    reach = max(10.0, flops / points[-1][0])
+    errors, held = [], []
+    for cut in range(MIN_BUDGETS, len(points) + 1):
+        last = points[cut - 1][0]
+        beyond = [(x, y) for x, y in truth if last < x <= last * reach * (1 + 1e-9)]
+        foretell = fit(points[:cut]) if beyond else None
+        if foretell is None:
+            continue
+        for x, y in beyond:
+            value, (low, high) = foretell(x)
+            errors.append(math.log(value / y))
+            held.append(low <= y <= high)
+    if not errors:
+        return None, None
+    return math.sqrt(float(np.mean(np.square(errors)))), float(np.mean(held))
+
+
+def _capped(method: Method, points: Points, truth: Points, flops: float, expert: float) -> Iterator[Entry]:
+    """Power laws that end at the expert's mean return."""
+
+    def clipped(some: Points) -> Foretell | None:
+        law = attempt("power", [point for point in some if point[1] < expert])
+        if law is None or law.residual_sd is None:
+            return None
+        below = _foretell(law)
+
+        def at(where: float) -> tuple[float, tuple[float, float]]:
+            value, (low, high) = below(where)
+            return min(value, expert), (min(low, expert), min(high, expert))
+
+        return at
+
+    def saturating(some: Points) -> Foretell | None:
+        bent = [(x, -expert * math.log1p(-y / expert)) for x, y in some if y < expert]
+        law = attempt("power", bent)
+        if law is None or law.residual_sd is None:
+            return None
+        straight = _foretell(law)
+
+        def at(where: float) -> tuple[float, tuple[float, float]]:
+            value, (low, high) = straight(where)
+            value, low, high = (-expert * math.expm1(-each / expert) for each in (value, low, high))
+            return value, (low, high)
+
+        return at
+
+    for name, fit in (("clipped", clipped), ("saturating", saturating)):
+        foretell = fit(points)
+        if foretell is None:
+            continue
+        value, ends = foretell(flops)
+        score, held = _rolled(fit, points, truth, flops)
+        yield Entry(f"{method} {name}", (points[0][0], points[-1][0]), value, ends, score, held)
+
+
+def _parametric(profiles: Sequence[Profile], truth: Points, flops: float, drawn: Sequence[Drawn]) -> Iterator[Entry]:
+    """L(N, D) at the optimum of a budget, C in the cells' own measure of N·D."""
+    for low in windows([x for x, _ in truth]):
+        kept = [profile for profile in profiles if profile.flops >= low]
+        cells = [cell for profile in kept for cell in profile.cells]
+        fitted = surface_of(cells) if len(kept) >= MIN_BUDGETS else None
+        if fitted is None:
+            continue
+        surface = fitted.surface
+        price = price_of(cells)
+        value = float(surface.optimum(flops, price).loss)
+        sd = _misfit(cells, surface)
+        spread = [float(one.optimum(flops, price).loss) for one in surfaces(cells, surface, SLOW_DRAWS * bool(drawn))]
+        ends = _hull((value * math.exp(-Z * sd), value * math.exp(Z * sd)), interval(spread))
+        fit = _Rolling(kept, surface, price)
+        score, held = _rolled(fit, [(profile.flops, profile.best.loss) for profile in kept], truth, flops)
+        yield Entry("parametric", (kept[0].flops, kept[-1].flops), value, ends, score, held)
+
+
+@dataclass(frozen=True)
+class _Rolling:
+    """The parametric law of the first budgets, as rolling validation wants it."""
+
+    profiles: Sequence[Profile]
+    start: Surface
+    price: Price
+
+    def __call__(self, points: Points) -> Foretell | None:
+        cells = [cell for profile in self.profiles[: len(points)] for cell in profile.cells]
+        fitted = surface_of(cells, self.start)
+        if fitted is None:
+            return None
+        surface = fitted.surface
+        sd = _misfit(cells, surface)
+
+        def at(flops: float) -> tuple[float, tuple[float, float]]:
+            value = float(surface.optimum(flops, self.price).loss)
+            return value, (value * math.exp(-Z * sd), value * math.exp(Z * sd))
+
+        return at
+
+
+def _misfit(cells: Sequence[Cell], surface: Surface) -> float:
+    """Standard deviation of ln loss about the surface, five parameters off."""
+    params, samples = (np.array([getattr(cell, name) for cell in cells], float) for name in ("params", "samples"))
+    residual = np.log([cell.loss for cell in cells]) - np.log(surface.predict(params, samples))
+    return math.sqrt(float(residual @ residual) / max(len(cells) - 5, 1))
+
+
+def _hull(ends: tuple[float, float], other: tuple[float, float] | None) -> tuple[float, float]:
+    return ends if other is None else (min(ends[0], other[0]), max(ends[1], other[1]))

@@ -1,0 +1,133 @@
+"""Bootstrap by run: how far the laws move when other trainings had been made.
+
+One training gives a cell at every budget that it passes, so cells are not independent and resampling them makes
+intervals too narrow (Efron and Tibshirani 1993, section 8: resample what was drawn independently). Each draw takes
+as many runs as there are, with replacement, and everything is found anew from the cells of those runs.
+
+Shapes: B budgets, M cells of a budget, R runs, S draws.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from laws.isoflop import Cell, Grid, parabolas
+from laws.parametric import Parametric, Surface, fit_surface
+from laws.power import LEVEL
+
+Quantity = Literal["loss", "params", "samples", "return"]
+Method = Literal["envelope", "isoflop"]
+QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
+METHODS: tuple[Method, ...] = get_args(Method)
+
+DRAWS = 1000
+MIN_DRAWS = 100
+"""Draws that a quantity must be found in for an interval."""
+
+Drawn = Mapping[tuple[Method, Quantity], tuple[np.ndarray, np.ndarray]]
+"""By method and quantity: ln C and ln of the quantity, of the budgets that have one."""
+
+
+def optima(grid: Grid, count_R: np.ndarray) -> Drawn:
+    """Optima of every budget from cells whose runs count `count_R` times."""
+    weight = grid.weights(count_R)
+    there = weight > 0
+    some_B = there.any(axis=1)
+    log_flops_B = np.log(grid.flops_B)
+    best_B = np.where(there, grid.log_loss_BxM, np.inf).argmin(axis=1)[:, None]
+
+    def of_best(value_BxM: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(value_BxM, best_B, axis=1)[:, 0]
+
+    fitted = parabolas(grid, weight)
+    u_B = fitted.vertex_B
+    tie = np.log10(grid.flops_B) - _product(grid, there)
+    returns_B = np.where(there & np.isfinite(grid.return_BxM), grid.return_BxM, -np.inf).max(axis=1)
+    ten = np.log(10)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: dict[tuple[Method, Quantity], np.ndarray] = {
+            ("envelope", "loss"): of_best(grid.log_loss_BxM),
+            ("envelope", "params"): ten * of_best(grid.log_params_BxM),
+            ("envelope", "samples"): ten * of_best(grid.log_samples_BxM),
+            ("envelope", "return"): np.log(np.maximum(returns_B, 0)),
+            ("isoflop", "loss"): np.where(np.isfinite(u_B), fitted.least_B, np.nan),
+            ("isoflop", "params"): ten * u_B,
+            ("isoflop", "samples"): ten * (np.log10(grid.flops_B) - tie - u_B),
+        }
+    good = {key: some_B & np.isfinite(value_B) for key, value_B in found.items()}
+    return {key: (log_flops_B[good[key]], value_B[good[key]]) for key, value_B in found.items()}
+
+
+def _product(grid: Grid, there: np.ndarray) -> np.ndarray:
+    """log10 of N·D of each budget, the mean over its cells."""
+    both = np.where(there, grid.log_params_BxM + grid.log_samples_BxM, 0)
+    return both.sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+
+
+def counts(runs: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """How often each run was drawn, int64 [S, R]: `runs` of them with replacement."""
+    return np.random.default_rng(seed).multinomial(runs, np.full(runs, 1 / runs), size=draws)
+
+
+def resampled(grid: Grid, draws: int = DRAWS, seed: int = 0) -> Iterator[Drawn]:
+    """`optima` of each draw."""
+    return (optima(grid, count_R) for count_R in counts(len(grid.runs), draws, seed))
+
+
+def surface_of(
+    cells: Sequence[Cell], start: Surface | None = None, weights: np.ndarray | None = None
+) -> Parametric | None:
+    """L(N, D) of these cells; None where there are too few, or all of one size."""
+    try:
+        columns = ([getattr(cell, name) for cell in cells] for name in ("params", "samples", "loss"))
+        return fit_surface(*columns, weights=weights, start=start)
+    except ValueError:
+        return None
+
+
+def surfaces(cells: Sequence[Cell], start: Surface, draws: int, seed: int = 0) -> Iterator[Surface]:
+    """L(N, D) of each draw of runs, fitted from `start`; draws that have no fit are left out."""
+    runs = sorted({cell.run for cell in cells})
+    number_P = np.array([runs.index(cell.run) for cell in cells])
+    for count_R in counts(len(runs), draws if len(runs) > 1 else 0, seed):
+        count_P = count_R[number_P]
+        there = np.flatnonzero(count_P)
+        found = surface_of([cells[place] for place in there.tolist()], start, count_P[there])
+        if found is not None:
+            yield found.surface
+
+
+def exponent(log_x: np.ndarray, log_y: np.ndarray) -> float:
+    """Slope of the least-squares line; NaN with fewer than two different x."""
+    away = log_x - log_x.mean() if len(log_x) else log_x
+    spread = float(away @ away)
+    return float(away @ log_y) / spread if spread > 0 else float("nan")
+
+
+def interval(values: Sequence[float] | np.ndarray) -> tuple[float, float] | None:
+    """95 % percentile interval of the finite values; None with fewer than a hundred."""
+    finite = np.asarray(values, float)
+    finite = finite[np.isfinite(finite)]
+    if len(finite) < MIN_DRAWS:
+        return None
+    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Exponents:
+    """Exponents of all draws against compute, by method and quantity; NaN where a draw has too few budgets."""
+
+    values: Mapping[tuple[Method, Quantity], np.ndarray]
+
+    @staticmethod
+    def of(drawn: Sequence[Drawn]) -> "Exponents":
+        """Of the optima of each draw."""
+        keys = list(drawn[0]) if drawn else []
+        return Exponents({key: np.array([exponent(*draw[key]) for draw in drawn]) for key in keys})
+
+    def interval(self, method: Method, y: Quantity) -> tuple[float, float] | None:
+        """95 % interval of an exponent."""
+        return interval(self.values.get((method, y), np.array([])))

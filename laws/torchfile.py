@@ -1,0 +1,134 @@
+"""Numbers out of torch-saved files, without torch and without trusting them.
+
+Such a file is a zip archive of a pickle and of raw storages. Its pickle is read by the few opcodes that numbers in
+dicts need; nothing that a file names is called or imported.
+"""
+
+import io
+import pickletools
+import struct
+import warnings
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+_STORAGES = {"torch FloatStorage": "f4", "torch DoubleStorage": "f8", "torch LongStorage": "i8"}
+_OTHERS = {"torch._utils _rebuild_tensor_v2", "collections OrderedDict", "collections defaultdict", "__builtin__ dict"}
+# What zipfile and genops raise on damaged bytes, and an opcode that finds nothing to work on.
+_DAMAGE = (zipfile.BadZipFile, struct.error, EOFError, OSError, RuntimeError, ValueError, LookupError, ArithmeticError)
+
+
+class Refused(Exception):
+    """A file isn't read; the message says why."""
+
+
+@dataclass(frozen=True)
+class _Global:
+    name: str
+
+
+def load(data: bytes) -> Any:
+    """What a torch-saved file holds: dicts of text and numbers; a tensor without dimensions is its number."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # genops gives some, on text with stray backslashes
+            return _unpickled(_entries(data))
+    except _DAMAGE as error:
+        raise Refused(f"damaged ({str(error)[:100] or type(error).__name__})") from error
+
+
+def _entries(data: bytes) -> dict[str, bytes]:
+    """The archive's entries by name, without the one folder in which torch puts them all."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        infos = archive.infolist()
+        if sum(info.file_size for info in infos) > len(data):
+            raise Refused("its entries claim more bytes than the file has")
+        if any(info.compress_type != zipfile.ZIP_STORED for info in infos):
+            raise Refused("compressed, which torch's files never are")
+        names = [info.filename.split("/") for info in infos]
+        if len({name[0] for name in names}) != 1 or any(not name[1:] or {"", ".", ".."} & {*name} for name in names):
+            raise Refused("its entries don't lie in one folder")
+        entries = {"/".join(name[1:]): archive.read(info) for name, info in zip(names, infos, strict=True)}
+    if len(entries) < len(infos):
+        raise Refused("two of its entries have one name")
+    return entries
+
+
+def _unpickled(entries: dict[str, bytes]) -> Any:
+    """The object that data.pkl describes, by a pickle machine without what could call or import."""
+    items: list[Any] = []
+    below: list[list[Any]] = []
+    memo: dict[int, Any] = {}
+    opcodes: Iterator[tuple[Any, Any, Any]] = pickletools.genops(entries["data.pkl"])
+    for opcode, argument, _ in opcodes:
+        match opcode.name:
+            case "PROTO" | "STOP":
+                pass
+            case "BINUNICODE" | "BINFLOAT" | "BININT" | "BININT1" | "BININT2" | "LONG1":
+                items.append(argument)
+            case "NEWTRUE" | "NEWFALSE":
+                items.append(opcode.name == "NEWTRUE")
+            case "GLOBAL" if argument in _STORAGES or argument in _OTHERS:
+                items.append(_Global(argument))
+            case "BINPUT" | "LONG_BINPUT":
+                memo[argument] = items[-1]
+            case "BINGET" | "LONG_BINGET":
+                items.append(memo[argument])
+            case "MARK":
+                below.append(items)
+                items = []
+            case "EMPTY_DICT":
+                items.append({})
+            case "EMPTY_TUPLE":
+                items.append(())
+            case "TUPLE1":
+                items.append((items.pop(),))
+            case "TUPLE":
+                values, items = items, below.pop()
+                items.append(tuple(values))
+            case "SETITEM":
+                value, key = items.pop(), items.pop()
+                _set(items[-1], [key, value])
+            case "SETITEMS":
+                values, items = items, below.pop()
+                _set(items[-1], values)
+            case "BINPERSID":
+                items.append(_storage(entries, items.pop()))
+            case "REDUCE":
+                arguments, function = items.pop(), items.pop()
+                items.append(_built(function, arguments))
+            case name:
+                named = f" {argument[:80]!r}" if name == "GLOBAL" else ""
+                raise Refused(f"holds the pickle opcode {name}{named}, which no table of numbers needs")
+    return items.pop()
+
+
+def _set(holder: Any, items: list[Any]) -> None:
+    # Other keys have no place here, and to hash a tuple of tuples of one tuple can take forever.
+    if type(holder) is not dict or any(type(key) not in (str, int) for key in items[::2]):
+        raise ValueError("an item that no table holds")
+    holder.update(zip(items[::2], items[1::2], strict=True))
+
+
+def _storage(entries: dict[str, bytes], identity: Any) -> np.ndarray:
+    match identity:
+        case ("storage", _Global(kind), str(key), str(), int(count)) if kind in _STORAGES:
+            order = {b"little": "<", b"big": ">"}[entries.get("byteorder", b"little")]
+            values = np.frombuffer(entries[f"data/{key}"], order + _STORAGES[kind])
+            if len(values) == count:
+                return values
+    raise Refused("a tensor's storage isn't float32, float64 or int64 of the length that is given")
+
+
+def _built(function: Any, arguments: Any) -> Any:
+    match function, arguments:
+        case _Global("collections OrderedDict"), ():
+            return {}
+        case _Global("collections defaultdict"), (_Global("__builtin__ dict"),):
+            return {}
+        case _Global("torch._utils _rebuild_tensor_v2"), (np.ndarray() as values, int(offset), (), (), *_):
+            if 0 <= offset < len(values):
+                return values[offset].item()
+    raise Refused("builds an object other than a dict or a tensor of one number")
