@@ -2,6 +2,7 @@
 
 import base64
 import html
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,6 @@ from laws import published
 from laws.analysis import Fit, GameFit
 from laws.canvas import Picture
 from laws.diagnose import Diagnostic
-from laws.figures import NAMES
 from laws.isoflop import Cell
 from laws.power import PowerLaw
 from laws.resample import METHODS, QUANTITIES, Method, Quantity
@@ -54,10 +54,7 @@ QUANTITY_NAMES: dict[Quantity, str] = {
     "samples": "Samples D",
     "return": "Mean return R",
 }
-METHOD_NAMES: dict[Method, str] = {
-    "envelope": f"envelope ({NAMES['envelope']})",
-    "isoflop": f"isoFLOP ({NAMES['isoflop']})",
-}
+METHOD_NAMES: dict[Method, str] = {"envelope": "envelope", "isoflop": "isoFLOP"}
 
 _NONE = "\u2013"
 """What a cell without a value shows: an en dash."""
@@ -71,6 +68,7 @@ _STYLE = """
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 main { max-width: 68rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
+a { color: var(--accent); }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .5rem; }
 h2 { font-size: 1.4rem; margin: 3rem 0 .75rem; padding-top: .75rem; border-top: 1px solid var(--line); }
 h3 { font-size: 1.08rem; margin: 2rem 0 .5rem; }
@@ -80,6 +78,9 @@ p { max-width: 46rem; margin: .5rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
 th, td { padding: .38rem .8rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
 th { font-weight: 600; color: var(--soft); background: var(--tint); }
+table.sortable th { cursor: pointer; } th[aria-sort=ascending]::after { content: " \25b4"; }
+th[aria-sort=descending]::after { content: " \25be"; }
+.headline { font-size: 1.15rem; }
 td.number, th.number { text-align: right; }
 tr.best td { font-weight: 600; }
 .figures { display: grid; gap: 1.5rem 1.25rem; margin-top: 1.25rem;
@@ -117,19 +118,46 @@ def render(fit: Fit, pictures: Mapping[str, Sequence[Picture]], context: Context
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{_text(context.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(part for part in parts if part)
-        + "\n</main>\n</body>\n</html>\n"
+        + f"\n</main>\n<script>{_SORT}</script>\n</body>\n</html>\n"
     )
 
 
+_SORT = """
+for (const head of document.querySelectorAll('table.sortable th')) {
+  const column = [...head.parentNode.children].indexOf(head);
+  const body = head.closest('table').tBodies[0];
+  const value = row => {
+    const text = row.cells[column].textContent.replaceAll('\u2212', '-').replaceAll(',', '').trim();
+    const number = parseFloat(text);
+    return Number.isNaN(number) ? text : number;
+  };
+  const sort = () => {
+    const up = head.getAttribute('aria-sort') !== 'ascending';
+    for (const other of head.parentNode.children) other.removeAttribute('aria-sort');
+    head.setAttribute('aria-sort', up ? 'ascending' : 'descending');
+    const order = (a, b) => {
+      const [x, y] = [value(a), value(b)];
+      if (typeof x !== typeof y) return typeof x === 'number' ? -1 : 1;
+      return (x < y ? -1 : x > y ? 1 : 0) * (up ? 1 : -1);
+    };
+    body.append(...[...body.rows].sort(order));
+  };
+  head.tabIndex = 0;
+  head.addEventListener('click', sort);
+  head.addEventListener('keydown', event => { if (event.key === 'Enter') sort(); });
+}
+"""
+"""Click on a column's head, or press Enter there, and its table is sorted by it."""
+
 _METHOD = """<h2>How to read this</h2>
 <p>Every law has the form <em>y</em> = coefficient · <em>C</em><sup>exponent</sup>, fitted by least squares in
-logs with each budget weighing the same. Intervals are 95 % intervals of the exponent by Student's t; they
-take budgets to be independent, which budgets along one training are not, so the true uncertainty is
-larger.</p>
+logs with each budget weighing the same; one <em>above</em> a number has it as an offset. Intervals are 95 % intervals
+of the exponent by Student's t; they take budgets to be independent, which budgets along one training are not.
+Those <em>by run</em> draw whole trainings with replacement, and so say what other trainings might have given.</p>
 <p>The <em>envelope</em> takes the trained cell of least dev loss at each budget. The <em>isoFLOP</em> method
-fits a parabola of loss against log N through the sizes within a factor of ten of the best one and reads N and
-the loss at its vertex; D and the return are read off there between the cells. The return is always that of
-the optimum in loss, never the greatest of several noisy returns. Natural units: FLOPs, parameters, steps of
+fits a parabola of log loss against log N through the sizes within a factor of ten of the best one and reads N and
+the loss at its vertex; D and the return are read off there between the cells. The envelope's return is the
+greatest of each budget, as the paper has it, and so a little too good. Natural units: FLOPs, parameters, steps of
 the expert, nats per step, game score.</p>"""
 
 
@@ -144,13 +172,16 @@ def _game(fit: GameFit, pictures: Sequence[Picture], diagnostics: Sequence[Diagn
     return "\n".join(
         [
             f"<h2>{_text(fit.game)}</h2>",
-            f'<p class="soft">{counts}.</p>',
             _sentence(fit),
+            _doubts([item for item in diagnostics if item.game == fit.game]),
+            f'<p class="soft">{counts}.</p>',
             _law_table(fit),
+            _surface(fit),
             _correlation(fit),
             '<div class="figures">',
             *(_figure(fit.game, picture) for picture in pictures),
             "</div>",
+            _choices(fit),
             _said([item for item in diagnostics if item.game == fit.game]),
             _optima(fit),
             _cells(fit),
@@ -165,20 +196,43 @@ def _sentence(fit: GameFit) -> str:
         return "<p>There are too few budgets for a law of loss against compute.</p>"
     change = (10**law.exponent - 1) * 100
     way = "lowers" if change < 0 else "raises"
+    ends = "" if law.exponent_ci is None else f" (95&nbsp;% interval {_interval(law.exponent_ci)})"
+    runs = _by_run(fit, "loss", "envelope")
+    wider = "" if runs is None else f"; had other trainings been made, {_interval(runs)}"
     return (
-        f"<p>Ten times the compute {way} the least dev loss by {abs(change):.0f}&nbsp;%: "
-        f"L ∝ C<sup>{_signed(law.exponent)}</sup>.</p>"
+        f'<p class="headline">Ten times the compute {way} the least dev loss by {abs(change):.0f}&nbsp;%: '
+        f"L ∝ C<sup>{_signed(law.exponent)}</sup>{ends}{wider}.</p>"
     )
 
 
+def _doubts(diagnostics: Sequence[Diagnostic]) -> str:
+    """How many warnings there are, by kind, beside the headline that they are about."""
+    kinds = Counter(item.code for item in diagnostics if item.severity == "warning")
+    if not kinds:
+        return "<p>Nothing is in doubt by the checks below.</p>"
+    told = ", ".join(
+        f'<span class="code warning">{_text(code)}</span>' + (f" × {count}" if count > 1 else "")
+        for code, count in kinds.items()
+    )
+    return f'<p>In doubt: {told}; <a href="#diagnostics">in words below</a>.</p>'
+
+
+def _by_run(fit: GameFit, y: Quantity, method: Method) -> tuple[float, float] | None:
+    return next((law.runs_ci for law in fit.laws if (law.y, law.method, law.form) == (y, method, "power")), None)
+
+
 def _law_table(fit: GameFit) -> str:
-    header = ("Quantity", "Method", "Exponent", "95 % interval", "Paper", "Coefficient", "Budgets")
+    header = ("Quantity", "Method", "Exponent", "95 % interval", "95 % by run", "Paper", "Coefficient", "Budgets")
     rows = []
     for y in QUANTITIES:
         for method in METHODS:
             law = fit.law(y, method)
             paper = published.exponent(fit.game, y) if method == "envelope" else None
-            rows.append((QUANTITY_NAMES[y], METHOD_NAMES[method], *_law_cells(law, paper)))
+            rows.append((QUANTITY_NAMES[y], METHOD_NAMES[method], *_law_cells(law, _by_run(fit, y, method), paper)))
+            offset = fit.law(y, method, "offset")
+            if offset is not None:
+                name = f"{METHOD_NAMES[method]}, above {offset.offset:.3g}"
+                rows.append((QUANTITY_NAMES[y], name, *_law_cells(offset, None, None)))
     note = ""
     if published.exponent(fit.game, "loss") is not None:
         note = (
@@ -188,12 +242,76 @@ def _law_table(fit: GameFit) -> str:
     return _plain_table(Table("Laws against training compute", header, tuple(rows), note), "h3")
 
 
-def _law_cells(law: PowerLaw | None, paper: float | None) -> tuple[str, ...]:
+def _law_cells(law: PowerLaw | None, runs: tuple[float, float] | None, paper: float | None) -> tuple[str, ...]:
     reference = _NONE if paper is None else _signed(paper)
     if law is None:
-        return "no law", _NONE, reference, _NONE, _NONE
+        return "no law", _NONE, _NONE, reference, _NONE, _NONE
+    wider = _NONE if runs is None else _interval(runs)
     interval = "none (two budgets)" if law.exponent_ci is None else _interval(law.exponent_ci)
-    return _signed(law.exponent), interval, reference, f"{law.coefficient:.4g}", str(len(law.points))
+    return _signed(law.exponent), interval, wider, reference, f"{law.coefficient:.4g}", str(len(law.points))
+
+
+def _surface(fit: GameFit) -> str:
+    """The parametric law as a table of its parameters."""
+    if fit.parametric is None:
+        return ""
+    names = {
+        "E": "irreducible loss E",
+        "A": "A",
+        "B": "B",
+        "alpha": "exponent of 1/N",
+        "beta": "exponent of 1/D",
+        "params": "N* against C",
+        "samples": "D* against C",
+        "loss": "L* - E against C",
+    }
+    values, ends = fit.parametric.values, fit.parametric.intervals
+    rows = []
+    for name, words in names.items():
+        interval = ends[name]
+        told = _NONE if interval is None else f"{_short(interval[0])} to {_short(interval[1])}"
+        rows.append((words, _short(values[name]), told))
+    note = (
+        f"Least Huber loss of ln L; {fit.parametric.fit.share_reaching_best:.0%} of {fit.parametric.fit.starts} starts"
+        f" end there. ln N and ln D of the cells correlate by {_signed(fit.parametric.fit.correlation, 2)}."
+    )
+    title = "Parametric law L = E + A/N^a + B/D^b, all cells"
+    return _plain_table(Table(title, ("Parameter", "Value", "95 % by run"), tuple(rows), note), "h3")
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}".replace("-", "\u2212")
+
+
+def _choices(fit: GameFit) -> str:
+    """The exponents under every choice, since one number hides it."""
+    header = ("Quantity", "Method", "Form", "From (FLOPs)", "Weights", "FLOPs", "Exponent", "95 % interval", "Budgets")
+    rows = [
+        (
+            QUANTITY_NAMES[choice.y],
+            choice.method,
+            choice.form,
+            f"{choice.window[0]:.3g}",
+            choice.weights,
+            choice.convention,
+            _signed(choice.exponent),
+            _NONE if choice.exponent_ci is None else _interval(choice.exponent_ci),
+            str(choice.budgets),
+        )
+        for choice in fit.choices
+    ]
+    if not rows:
+        return ""
+    spread = ", ".join(
+        f"{QUANTITY_NAMES[y]} {_signed(min(found))} to {_signed(max(found))}"
+        for y in QUANTITIES
+        if (found := [choice.exponent for choice in fit.choices if choice.y == y])
+    )
+    return (
+        f"<h3>What the exponents hang on</h3><p>Under every defensible choice: {spread}.</p>"
+        f"<details><summary>All {_count(len(rows), 'choice')}</summary>"
+        f"{_grid(header, rows, [False] * len(rows), sortable=True)}</details>"
+    )
 
 
 def _correlation(fit: GameFit) -> str:
@@ -233,7 +351,7 @@ def _said(diagnostics: Sequence[Diagnostic]) -> str:
     summary = f"{_count(warnings, 'warning')}, {_count(len(diagnostics) - warnings, 'remark')}"
     opened = " open" if len(items) <= 8 else ""
     return (
-        f"<h3>Diagnostics</h3><details{opened}><summary>{summary}</summary>"
+        f'<h3 id="diagnostics">Diagnostics</h3><details{opened}><summary>{summary}</summary>'
         f'<ul class="said">{"".join(items)}</ul></details>'
     )
 
@@ -276,10 +394,10 @@ def _cells(fit: GameFit) -> str:
                 )
             )
             best.append(cell is profile.best)
-    table = _grid(header, rows, best)
+    table = _grid(header, rows, best, sortable=True)
     return (
         f"<details><summary>All {_count(len(rows), 'cell')}</summary>{table}"
-        '<p class="note">Bold: least loss of its budget.</p></details>'
+        '<p class="note">Bold: least loss of its budget. A click on a column sorts by it.</p></details>'
     )
 
 
@@ -312,7 +430,7 @@ def _plain_table(table: Table, level: str) -> str:
     return heading + _grid(table.header, table.rows, [False] * len(table.rows)) + note
 
 
-def _grid(header: Sequence[str], rows: Sequence[Sequence[str]], best: Sequence[bool]) -> str:
+def _grid(header: Sequence[str], rows: Sequence[Sequence[str]], best: Sequence[bool], *, sortable: bool = False) -> str:
     """A table whose columns of numbers stand to the right."""
     right = [all(_numeric(row[column]) for row in rows) for column in range(len(header))]
     kinds = [' class="number"' if each else "" for each in right]
@@ -323,7 +441,8 @@ def _grid(header: Sequence[str], rows: Sequence[Sequence[str]], best: Sequence[b
         + "</tr>"
         for row, bold in zip(rows, best, strict=True)
     )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    kind = ' class="sortable"' if sortable else ""
+    return f'<div class="scroll"><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _numeric(cell: str) -> bool:
