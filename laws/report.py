@@ -211,7 +211,7 @@ def _doubts(diagnostics: Sequence[Diagnostic]) -> str:
     if not kinds:
         return "<p>Nothing is in doubt by the checks below.</p>"
     told = ", ".join(
-        f'<span class="code warning">{_text(code)}</span>' + (f" × {count}" if count > 1 else "")
+        f'<span class="code warning">{_text(code)}</span>' + (f" &times; {count}" if count > 1 else "")
         for code, count in kinds.items()
     )
     return f'<p>In doubt: {told}; <a href="#diagnostics">in words below</a>.</p>'
