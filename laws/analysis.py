@@ -33,6 +33,8 @@ from laws.runs import ordered
 
 TIED = 0.95
 """Correlation of ln N and ln D above which the two exponents of L(N, D) can't be told apart."""
+DRAWN_CELLS = 1_000_000
+"""Cells of all draws together to which the parametric law is fitted."""
 MISFIT = 0.05
 """Standard deviation of ln loss about L(N, D) above which it is the wrong shape; seeds differ by a fifth of that."""
 MIN_DECADES = 3.0
@@ -64,6 +66,8 @@ class Fitted:
     fit: Parametric
     price: Price
     """What a sample costs by the cells, which shapes the frontier."""
+    middle: float
+    """A budget in the midst of the cells, FLOPs."""
     draws: tuple[dict[str, float], ...]
     """`values` of each draw of runs."""
 
@@ -77,15 +81,19 @@ class Fitted:
         """95 % intervals of `values` by bootstrap over runs; None with too few draws."""
         return {name: interval([draw[name] for draw in self.draws]) for name in self.values}
 
-    def power(self, y: Literal["loss", "params", "samples"]) -> PowerLaw:
-        """The frontier's law against compute, exact: the optimum of the surface has no other shape."""
-        surface = self.fit.surface
-        one, ten = (surface.optimum(flops, self.price) for flops in (1.0, 10.0))
+    def power(self, y: Literal["loss", "params", "samples"]) -> PowerLaw | None:
+        """The frontier's law against compute, exact: the optimum of the surface has no other shape.
+
+        None where its coefficient is beyond double precision.
+        """
+        surface, exponent = self.fit.surface, self.values[y]
         offset = surface.E if y == "loss" else 0.0
-        coefficient = float(getattr(one, y)) - offset
-        power = math.log10((float(getattr(ten, y)) - offset) / coefficient)
+        above = float(getattr(surface.optimum(self.middle, self.price), y)) - offset
+        log_coefficient = math.log(above) - exponent * math.log(self.middle) if 0 < above < math.inf else math.inf
+        if abs(log_coefficient) > 700:
+            return None
         form = "offset" if y == "loss" else "power"
-        return PowerLaw(coefficient, power, None, (), None, np.zeros((2, 2)), offset, form)
+        return PowerLaw(math.exp(log_coefficient), exponent, None, (), None, np.zeros((2, 2)), offset, form)
 
 
 @dataclass(frozen=True)
@@ -164,7 +172,14 @@ def _parametric(game: str, cells: Sequence[Cell], draws: int) -> tuple[Fitted | 
     if found is None:
         message = "Too few cells, or all of one size or as many samples: no parametric law L(N, D)."
         return None, [Diagnostic("unfittable", "info", game, None, message)]
-    price = price_of(cells)
+    price, middle = price_of(cells), math.exp(float(np.mean([math.log(cell.flops) for cell in cells])))
+    if price is None:
+        message = (
+            "A sample costs no more with a larger network by these rows: no parametric law of how to spend compute."
+        )
+        return None, [Diagnostic("unfittable", "warning", game, None, message)]
+    # Time goes with cells and draws: a thousand draws of a thousand cells take half a minute.
+    draws = min(draws, DRAWN_CELLS // len(cells))
     drawn = tuple(_values(surface, price) for surface in surfaces(cells, found.surface, draws))
     said: list[Diagnostic] = []
     if abs(found.correlation) > TIED:
@@ -192,7 +207,7 @@ def _parametric(game: str, cells: Sequence[Cell], draws: int) -> tuple[Fitted | 
             " fit larger budgets alone, or trust the laws of the optima."
         )
         said.append(Diagnostic("misfit", "warning", game, None, message))
-    return Fitted(found, price, drawn), said
+    return Fitted(found, price, middle, drawn), said
 
 
 def _values(surface: Surface, price: Price) -> dict[str, float]:
@@ -354,7 +369,8 @@ def _law_records(game: GameFit) -> list[dict[str, Any]]:
     if game.parametric is not None:
         for y in ("loss", "params", "samples"):
             power, ends = game.parametric.power(y), game.parametric.intervals[y]
-            found.append(_law_record(game.game, y, "parametric", power, ends))
+            if power is not None:
+                found.append(_law_record(game.game, y, "parametric", power, ends))
     return found
 
 

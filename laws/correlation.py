@@ -36,6 +36,6 @@ def correlate(cells: Sequence[Cell]) -> Correlation:
 
 
 def _pearson(x: np.ndarray, y: np.ndarray) -> float:
-    off_x, off_y = x - x.mean(), y - y.mean()
+    off_x, off_y = (each / np.abs(each).max() for each in (x - x.mean(), y - y.mean()))
     r = float(np.sum(off_x * off_y) / np.sqrt(np.sum(off_x**2) * np.sum(off_y**2)))
     return max(-1.0, min(1.0, r))

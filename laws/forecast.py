@@ -277,9 +277,12 @@ def _parametric(profiles: Sequence[Profile], truth: Points, flops: float, drawn:
         fitted = surface_of(cells) if len(kept) >= MIN_BUDGETS else None
         if fitted is None:
             continue
-        surface = fitted.surface
-        price = price_of(cells)
+        surface, price = fitted.surface, price_of(cells)
+        if price is None:
+            continue
         value = float(surface.optimum(flops, price).loss)
+        if not math.isfinite(value):
+            continue
         sd = _misfit(cells, surface)
         spread = [float(one.optimum(flops, price).loss) for one in surfaces(cells, surface, SLOW_DRAWS * bool(drawn))]
         ends = _hull((value * math.exp(-Z * sd), value * math.exp(Z * sd)), interval(spread))
@@ -306,6 +309,8 @@ class _Rolling:
 
         def at(flops: float) -> tuple[float, tuple[float, float]]:
             value = float(surface.optimum(flops, self.price).loss)
+            # Without a frontier it foretells nothing, which is counted as far off.
+            value = value if math.isfinite(value) else 1e100
             return value, (value * math.exp(-Z * sd), value * math.exp(Z * sd))
 
         return at

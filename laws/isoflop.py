@@ -24,6 +24,8 @@ WINDOW = 1.0
 """Sizes within this many decades of the best one enter the parabola."""
 MIN_CELLS = 5
 """Cells that a parabola needs."""
+MIN_POWER = 0.05
+"""Power of N in a sample's cost from which larger networks count as dearer."""
 NEAR = 0.01
 """A size is near the best where its loss is at most this share above it."""
 
@@ -117,10 +119,11 @@ def profiles(game: str, rows: Sequence[ResultRow]) -> tuple[tuple[Profile, ...],
     return tuple(found), diagnostics
 
 
-def price_of(cells: Sequence[Cell]) -> Price:
+def price_of(cells: Sequence[Cell]) -> Price | None:
     """What a sample costs by size: a line through each size's median ln(C / D) against ln N.
 
-    6·N for a transformer; a convolution's grows slower than its parameters.
+    6·N for a transformer; a convolution's grows slower than its parameters. None where it does not grow with size, so
+    that no budget sets a size.
     """
     by_size: dict[int, list[float]] = defaultdict(list)
     for cell in cells:
@@ -128,7 +131,7 @@ def price_of(cells: Sequence[Cell]) -> Price:
     sizes = np.log(list(by_size))
     costs = np.array([float(np.median(of_size)) for of_size in by_size.values()])
     power, level = np.polyfit(sizes, costs, 1) if len(sizes) > 1 else (1.0, float(costs[0] - sizes[0]))
-    return Price(math.exp(level), float(power))
+    return Price(math.exp(level), float(power)) if power > MIN_POWER else None
 
 
 def _cell(row: ResultRow, loss: float) -> Cell:

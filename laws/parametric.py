@@ -68,9 +68,11 @@ class Surface:
         log_ratio = math.log(self.alpha) + math.log(self.A) - math.log(price.power * self.beta) - math.log(self.B)
         pairs = np.asarray(flops, float) / price.each
         of_params, _ = self.exponents(price)
-        params = math.exp(log_ratio / (self.alpha + price.power * self.beta)) * pairs**of_params
-        samples = pairs / params**price.power
-        return Optimum(params, samples, self.predict(params, samples))
+        # Infinite or 0 where a term at its bound has no share in the loss.
+        with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+            params = np.exp(log_ratio / (self.alpha + price.power * self.beta)) * pairs**of_params
+            samples = pairs / params**price.power
+            return Optimum(params, samples, self.predict(params, samples))
 
 
 @dataclass(frozen=True)

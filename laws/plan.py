@@ -8,6 +8,7 @@ import numpy as np
 
 from eval.results import ResultRow
 from laws.isoflop import Cell, Profile, price_of
+from laws.parametric import Price
 from laws.power import PowerLaw, fit_power
 from laws.resample import surface_of
 
@@ -70,8 +71,9 @@ class Plan:
 def plan(rows: Sequence[ResultRow], profiles: Sequence[Profile], flops: float, rate: float | None = None) -> Plan:
     """Spend `flops` by every law of N; `rate`, FLOPs per second, gives the time."""
     laws = _laws(profiles)
-    splits = [_split(name, law, profiles, flops) for name, law in laws]
-    splits += _parametric(profiles, flops)
+    price = price_of(_cells(profiles))
+    splits = [] if price is None else [_split(name, law, price, flops) for name, law in laws]
+    splits += [] if price is None else _parametric(profiles, price, flops)
     wanted = math.exp(float(np.mean([math.log(split.params) for split in splits]))) if splits else None
     entry = None if wanted is None else _nearest(rows, wanted)
     return Plan(
@@ -115,21 +117,22 @@ def _laws(profiles: Sequence[Profile]) -> list[tuple[str, PowerLaw]]:
     return found
 
 
-def _split(name: str, law: PowerLaw, profiles: Sequence[Profile], flops: float) -> Split:
+def _split(name: str, law: PowerLaw, price: Price, flops: float) -> Split:
     where = np.array([flops])
     params = float(law.predict(where)[0])
     band = law.band(where)
     ends = None if band is None else (float(band[0][0]), float(band[1][0]))
-    return Split(name, params, ends, flops / price_of(_cells(profiles)).of(params))
+    return Split(name, params, ends, flops / price.of(params))
 
 
-def _parametric(profiles: Sequence[Profile], flops: float) -> list[Split]:
+def _parametric(profiles: Sequence[Profile], price: Price, flops: float) -> list[Split]:
     cells = _cells(profiles)
     fitted = surface_of(cells)
     if fitted is None:
         return []
-    best = fitted.surface.optimum(flops, price_of(cells))
-    return [Split("parametric", float(best.params), None, float(best.samples))]
+    best = fitted.surface.optimum(flops, price)
+    params, samples = float(best.params), float(best.samples)
+    return [Split("parametric", params, None, samples)] if 0 < params < math.inf and 0 < samples < math.inf else []
 
 
 def _cells(profiles: Sequence[Profile]) -> list[Cell]:

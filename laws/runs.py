@@ -17,6 +17,10 @@ from laws.diagnose import Diagnostic
 
 REQUIRED = tuple(field.name for field in dataclasses.fields(ResultRow) if field.default is dataclasses.MISSING)
 _KINDS = typing.get_type_hints(ResultRow)
+MOST_ROWS = 100_000
+"""Rows that are read: one per checkpoint evaluated is hundreds, so more are steps of training or a mistake."""
+LARGEST = 1e60
+"""Values are at most this, and not nearer to 0 than its inverse: their squares and products stay finite."""
 _SIZES = ("flops", "params", "samples")
 _SIGNED = ("return_mean", "seed")
 
@@ -41,6 +45,10 @@ def read(paths: Sequence[Path], game: str | None = None) -> Runs:
     diagnostics: list[Diagnostic] = []
     for path in paths:
         for place, record in _records(path):
+            if len(rows) > MOST_ROWS:
+                raise UserError(
+                    f"{path}: more than {MOST_ROWS:,} rows: give one row per checkpoint, not per training step"
+                )
             missing = [name for name in _SIZES if record[name] is None]
             if missing:
                 diagnostics.append(_incomplete(place, record["game"], missing))
@@ -190,6 +198,8 @@ def _number(place: str, name: str, value: Any) -> int | float:
         raise UserError(f"{place}: {name} is beyond double precision; mend the value") from error
     if not finite:
         raise UserError(f"{place}: {name} is {value}; leave a value that isn't known empty (null)")
+    if value and not 1 / LARGEST <= abs(value) <= LARGEST:
+        raise UserError(f"{place}: {name} is {value}, beyond what a fit can count with; mend the value")
     if name in _SIZES and value <= 0:
         raise UserError(f"{place}: {name} is {value}; it must be greater than 0")
     if name not in _SIGNED and value < 0:

@@ -48,6 +48,7 @@ def test_the_known_trap() -> None:
     [game] = analyse(rows, draws=0).games
     assert game.parametric is not None
     truth = game.parametric.power("samples")
+    assert truth is not None
     assert truth.exponent == pytest.approx(0.548387, abs=1e-5)
     assert math.log10(truth.coefficient) == pytest.approx(-0.555357, abs=1e-3)
 

@@ -8,6 +8,7 @@ import pytest
 
 from data.command import UserError
 from eval.results import ResultRow, write_rows
+from laws import runs
 from laws.runs import read
 
 HEADER = "game,run,flops,params,samples,loss"
@@ -147,3 +148,12 @@ def test_what_is_not_a_result_file(tmp_path: Path) -> None:
     refuse(tmp_path / "runs.parquet", "not a .jsonl or .csv file")
     with pytest.raises(UserError, match="no result file given"):
         read([])
+
+
+def test_steps_of_training_are_not_taken_for_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "MOST_ROWS", 50)
+    path = tmp_path / "runs.csv"
+    lines = [f"nethack,r{number},1e12,1000,5,1.5" for number in range(60)]
+    path.write_text("\n".join(["game,run,flops,params,samples,loss", *lines]))
+    with pytest.raises(UserError, match="more than 50 rows"):
+        read([path])
