@@ -172,7 +172,8 @@ class Codec(ABC):
             return
         where_PxK = np.frombuffer(b"".join([chunk.where for chunk in chunks]), np.uint64).reshape(len(chunks), -1)
         parts_PxK = np.concatenate([where_PxK, span_Px4.astype(np.uint64)], axis=1)
-        part, count = misplaced(parts_PxK, len(rows.action_N)), len(rows.action_N)
+        count = len(rows.action_N)
+        part = misplaced(parts_PxK, count)
         if part >= 0:
             start, stop, row, _ = span_Px4[part]
             raise IndexError(f"steps [{start}, {stop}) of {chunks[part].steps} to row {row} of {count}")

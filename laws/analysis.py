@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from eval.results import ResultRow
 from laws.choices import Choice, choices
 from laws.correlation import Correlation, correlate
 from laws.diagnose import Diagnostic
-from laws.isoflop import Cell, Grid, Profile, price_of, profiles
+from laws.isoflop import Cell, Grid, Profile, cells_of, price_of, profiles
 from laws.parametric import Parametric, Price, Surface
 from laws.power import Form, PowerLaw, fit_law, fit_power
 from laws.resample import (
@@ -147,11 +147,8 @@ def _analyse_game(game: str, rows: Sequence[ResultRow], draws: int) -> tuple[Gam
     found, of_profiles = profiles(game, rows)
     said.extend(of_profiles)
     said.extend(_spread(game, found))
-    drawn: list[Any] = []
-    if found:
-        grid = Grid.of([profile.cells for profile in found])
-        drawn = list(resampled(grid, draws)) if draws and len(grid.runs) > 1 else []
-    exponents = Exponents.of(drawn)
+    grid = Grid.of([profile.cells for profile in found]) if found else None
+    exponents = Exponents.of(resampled(grid, draws) if grid else [])
     laws: list[Law] = []
     for method in METHODS:
         for y in QUANTITIES:
@@ -159,11 +156,11 @@ def _analyse_game(game: str, rows: Sequence[ResultRow], draws: int) -> tuple[Gam
             of_points, doubts = _laws(game, y, method, points, exponents)
             said.extend([*left_out, *doubts])
             laws.extend(of_points)
-    said.extend(_one_run(game, found, laws))
+    said.extend(_one_run(game, grid, laws) if grid else [])
     said.extend(_disagreements(game, laws))
     correlation, doubts = _correlation(game, [profile.best for profile in found])
-    surface, of_surface = _parametric(game, [cell for profile in found for cell in profile.cells], draws)
-    fit = GameFit(game, found, tuple(laws), correlation, surface, choices(rows))
+    surface, of_surface = _parametric(game, cells_of(found), draws)
+    fit = GameFit(game, found, tuple(laws), correlation, surface, choices(rows, found))
     return fit, [*said, *doubts, *of_surface]
 
 
@@ -235,11 +232,8 @@ def _spread(game: str, found: Sequence[Profile]) -> list[Diagnostic]:
     return [*said, Diagnostic("best_of_noisy", "info", game, None, message)]
 
 
-def _one_run(game: str, found: Sequence[Profile], laws: Sequence[Law]) -> list[Diagnostic]:
+def _one_run(game: str, grid: Grid, laws: Sequence[Law]) -> list[Diagnostic]:
     """Exponents that leave their interval when one run is left out."""
-    if not found:
-        return []
-    grid = Grid.of([profile.cells for profile in found])
     without = {}
     for number, run in enumerate(grid.runs):
         count_R = np.ones(len(grid.runs), int)
@@ -347,81 +341,3 @@ def _correlation(game: str, cells: Sequence[Cell]) -> tuple[Correlation | None, 
     except ValueError as error:
         message = f"No correlation of loss and return: {error}."
         return None, [Diagnostic("unfittable", "info", game, None, message)]
-
-
-def document(fit: Fit) -> dict[str, Any]:
-    """`fit` as laws.json holds it: natural units, full double precision, y = coefficient · x^exponent + offset."""
-    return {
-        "laws": [record for game in fit.games for record in _law_records(game)],
-        "parametric": [
-            _parametric_record(game.game, game.parametric) for game in fit.games if game.parametric is not None
-        ],
-        "correlation": [
-            _correlation_record(game.game, game.correlation) for game in fit.games if game.correlation is not None
-        ],
-        "choices": [{"game": game.game, **vars(choice)} for game in fit.games for choice in game.choices],
-        "diagnostics": [vars(item) for item in fit.diagnostics],
-    }
-
-
-def _law_records(game: GameFit) -> list[dict[str, Any]]:
-    found = [_law_record(game.game, law.y, law.method, law.power, law.runs_ci) for law in game.laws]
-    if game.parametric is not None:
-        for y in ("loss", "params", "samples"):
-            power, ends = game.parametric.power(y), game.parametric.intervals[y]
-            if power is not None:
-                found.append(_law_record(game.game, y, "parametric", power, ends))
-    return found
-
-
-def _law_record(game: str, y: str, method: str, power: PowerLaw, runs_ci: tuple[float, float] | None) -> dict[str, Any]:
-    return {
-        "game": game,
-        "y": y,
-        "x": "flops",
-        "method": method,
-        "form": power.form,
-        **_power_record(power),
-        "exponent_ci_runs": runs_ci,
-    }
-
-
-def _parametric_record(game: str, fitted: Fitted) -> dict[str, Any]:
-    fit = fitted.fit
-    return {
-        "game": game,
-        **vars(fit.surface),
-        "objective": fit.objective,
-        "intervals": fitted.intervals,
-        "price": vars(fitted.price),
-        "starts": fit.starts,
-        "share_reaching_best": fit.share_reaching_best,
-        "gradient_norm": fit.gradient_norm,
-        "on_bounds": fit.on_bounds,
-        "correlation": fit.correlation,
-        "profile_E": fit.profile_E,
-    }
-
-
-def _correlation_record(game: str, correlation: Correlation) -> dict[str, Any]:
-    return {
-        "game": game,
-        "y": "return",
-        "x": "loss",
-        "method": "envelope",
-        "r": correlation.r,
-        "r_linear": correlation.r_linear,
-        **_power_record(correlation.power),
-    }
-
-
-def _power_record(power: PowerLaw) -> dict[str, Any]:
-    method = "ols-t" if power.form == "power" else "delta-t"
-    return {
-        "coefficient": power.coefficient,
-        "exponent": power.exponent,
-        "offset": power.offset,
-        "exponent_ci": power.exponent_ci,
-        "exponent_ci_method": "none" if power.exponent_ci is None else method,
-        "points": power.points,
-    }

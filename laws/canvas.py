@@ -9,6 +9,8 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 
 DPI = 160
+BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+"""Of Okabe and Ito, told apart with every colour vision."""
 GREY = "#8a8a8a"
 INK = "#222222"
 

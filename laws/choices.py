@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from eval.results import ResultRow
-from laws.isoflop import Cell, Grid, Profile, parabolas, profiles
+from laws.isoflop import WINDOW, Grid, Profile, parabolas, profiles
 from laws.power import Form, PowerLaw, fit_law
 from laws.resample import Quantity
 
@@ -20,7 +20,7 @@ class Choice:
 
     y: Quantity
     method: str
-    """`envelope`; `isoflop` with what its parabola is of; `parametric`."""
+    """`envelope`, `at the least loss`, or `isoflop` with what its parabola is of."""
     form: Form
     window: tuple[float, float]
     """Smallest and largest budget, FLOPs."""
@@ -34,20 +34,19 @@ class Choice:
     budgets: int
 
 
-def choices(rows: Sequence[ResultRow]) -> tuple[Choice, ...]:
-    """Every choice for one game's rows, those as in laws.json first."""
-    found: list[Choice] = []
+def choices(rows: Sequence[ResultRow], as_given: Sequence[Profile]) -> tuple[Choice, ...]:
+    """Every choice for one game's rows and their profiles, those as in laws.json first."""
+    found = list(_of_profiles(as_given, "as given"))
     for convention, counted in _conventions(rows):
         found += _of_profiles(profiles("", counted)[0], convention)
     return tuple(found)
 
 
 def _conventions(rows: Sequence[ResultRow]) -> Iterator[tuple[str, list[ResultRow]]]:
-    """The rows as given, and with FLOPs by each convention that all of them state and that differs.
+    """The rows with FLOPs by each convention that all of them state and that differs from what is given.
 
     A budget is then no longer the same number for all its cells: its geometric mean stands for them.
     """
-    yield "as given", list(rows)
     for name in ("exact", "paper"):
         stated = [getattr(row, f"flops_{name}") for row in rows]
         if any(not flops for flops in stated) or np.allclose([row.flops for row in rows], stated, rtol=0.02):
@@ -133,14 +132,14 @@ def _points(found: Sequence[Profile]) -> Iterator[Series]:
         [(cell.flops, cell.return_mean or 0.0) for cell in at_best],
         [cell.return_se for cell in at_best],
     )
-    cells: list[tuple[Cell, ...]] = [profile.cells for profile in found]
+    grid = Grid.of([profile.cells for profile in found])
+    weight = grid.weights(np.ones(len(grid.runs)))
     for name, window, log in (
-        ("isoflop, ln loss", 1.0, True),
-        ("isoflop, loss", 1.0, False),
+        ("isoflop, ln loss", WINDOW, True),
+        ("isoflop, loss", WINDOW, False),
         ("isoflop, ln loss of all sizes", np.inf, True),
     ):
-        grid = Grid.of(cells)
-        fitted = parabolas(grid, grid.weights(np.ones(len(grid.runs))), window, log=log)
+        fitted = parabolas(grid, weight, window, log=log)
         good = np.flatnonzero(np.isfinite(fitted.vertex_B))
         params = 10 ** fitted.vertex_B[good]
         least = np.exp(fitted.least_B[good]) if log else fitted.least_B[good]

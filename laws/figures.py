@@ -14,11 +14,13 @@ from laws import landscape
 from laws.analysis import GameFit
 from laws.axes import Form, log_axis, plain, power_of_ten, short, thousands
 from laws.canvas import (
+    BLUE,
     DPI,
     FLOPS_LABEL,
     GREY,
     INK,
     LOSS_LABEL,
+    ORANGE,
     PARAMS_LABEL,
     RETURN_LABEL,
     SAMPLES_LABEL,
@@ -28,14 +30,11 @@ from laws.canvas import (
     picture,
     single,
 )
-from laws.isoflop import Cell, Profile
-from laws.power import PowerLaw
+from laws.isoflop import Cell, Profile, cells_of
+from laws.power import Z95, PowerLaw
 from laws.resample import METHODS, Method, Quantity
 
-Z95 = 1.959963984540054
-"""Half width of a 95 % normal interval in standard errors."""
-COLOURS: dict[Method, str] = {"envelope": "#0072B2", "isoflop": "#D55E00"}
-"""Okabe and Ito's blue and vermilion, told apart with every colour vision."""
+COLOURS: dict[Method, str] = {"envelope": BLUE, "isoflop": ORANGE}
 NAMES: dict[Method, str] = {"envelope": "least-loss cell", "isoflop": "parabola vertex"}
 BUDGET_COLOURS = LinearSegmentedColormap.from_list(
     "budgets", ["#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39"]
@@ -82,7 +81,7 @@ def _profiles(fit: GameFit) -> Figure:
         axes.plot(sizes, losses, "-", lw=0.7, color=colour, alpha=0.3)
         axes.plot(sizes, losses, "o", ms=4.5, mew=0, color=colour, alpha=0.9)
         _draw_parabola(axes, profile, colour)
-    cells = [cell for profile in fit.profiles for cell in profile.cells]
+    cells = cells_of(fit.profiles)
     log_axis(axes, "x", [cell.params for cell in cells], short)
     log_axis(axes, "y", [cell.loss for cell in cells], plain)
     finish(axes, PARAMS_LABEL, LOSS_LABEL, f"{fit.game}: isoFLOP profiles")

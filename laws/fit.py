@@ -8,8 +8,9 @@ from pathlib import Path
 from data.command import UserError
 from eval.results import ResultRow
 from laws import report
-from laws.analysis import Fit, analyse, document
+from laws.analysis import Fit, analyse
 from laws.diagnose import Diagnostic
+from laws.document import document
 from laws.figures import pictures
 from laws.resample import DRAWS
 from laws.runs import read

@@ -5,8 +5,6 @@ one is as wide as they differ.
 
 Rolling validation: a form is fitted to the budgets up to each b in turn and foretells the best loss (or return)
 that was then reached at budgets beyond it, up to as far beyond as is asked for now and at least a decade.
-
-Shapes: H held-out budgets.
 """
 
 import math
@@ -17,13 +15,11 @@ from typing import Any
 import numpy as np
 
 from laws.choices import MIN_BUDGETS, attempt, windows
-from laws.isoflop import Cell, Grid, Profile, price_of
+from laws.isoflop import Cell, Grid, Profile, cells_of, price_of
 from laws.parametric import Price, Surface
-from laws.power import FORMS, Form, PowerLaw, fit_offset
+from laws.power import FORMS, Z95, Form, PowerLaw, fit_offset
 from laws.resample import DRAWS, METHODS, Drawn, Method, Quantity, exponent, interval, resampled, surface_of, surfaces
 
-Z = 1.959963984540054
-"""Half of a 95 % normal interval in standard deviations."""
 SLOW_DRAWS = 120
 """Draws of laws with an offset and of parametric ones, which are fitted one by one."""
 
@@ -102,15 +98,14 @@ def forecast_return(
 
 def at_size(profiles: Sequence[Profile], params: float, samples: float, draws: int = SLOW_DRAWS) -> Entry | None:
     """The loss of a given size after given samples, by the parametric law of all cells; None where it has no fit."""
-    cells = [cell for profile in profiles for cell in profile.cells]
+    cells = cells_of(profiles)
     fitted = surface_of(cells)
     if fitted is None:
         return None
     surface = fitted.surface
     value = float(surface.predict(params, samples))
     drawn = [float(each.predict(params, samples)) for each in surfaces(cells, surface, draws)]
-    sd = _misfit(cells, surface)
-    ends = _hull((value * math.exp(-Z * sd), value * math.exp(Z * sd)), interval(drawn))
+    ends = _hull(_about(value, _misfit(cells, surface)), interval(drawn))
     return Entry("parametric at N, D", (profiles[0].flops, profiles[-1].flops), value, ends, None, None)
 
 
@@ -121,11 +116,11 @@ def combine(entries: Sequence[Entry]) -> tuple[float, tuple[float, float]] | Non
         return None
     error = np.array([max(entry.score or 0.0, 1e-4) for entry in scored])
     middle = np.log([entry.value for entry in scored])
-    half = np.array([np.log(entry.interval[1] / entry.interval[0]) / (2 * Z) for entry in scored])
+    half = np.array([np.log(entry.interval[1] / entry.interval[0]) / (2 * Z95) for entry in scored])
     weight = error**-2.0 / np.sum(error**-2.0)
     mean = float(weight @ middle)
     sd = math.sqrt(float(weight @ (np.maximum(half, error) ** 2 + (middle - mean) ** 2)))
-    return math.exp(mean), (math.exp(mean - Z * sd), math.exp(mean + Z * sd))
+    return math.exp(mean), _about(math.exp(mean), sd)
 
 
 def document(forecast: Forecast) -> dict[str, Any]:
@@ -159,8 +154,7 @@ def lines(loss: Forecast, returns: Forecast, sized: Entry | None = None) -> Iter
 def _drawn(profiles: Sequence[Profile], draws: int) -> list[Drawn]:
     if not profiles or not draws:
         return []
-    grid = Grid.of([profile.cells for profile in profiles])
-    return list(resampled(grid, draws)) if len(grid.runs) > 1 else []
+    return resampled(Grid.of([profile.cells for profile in profiles]), draws)
 
 
 def _entry(
@@ -168,11 +162,11 @@ def _entry(
 ) -> Iterator[Entry]:
     """A law of y against C through these points."""
 
-    def fitted(some: Points) -> Foretell | None:
-        law = attempt(form, some) if len(some) >= MIN_BUDGETS else None
-        return None if law is None or law.residual_sd is None else _foretell(law)
+    def fitted(some: Points) -> PowerLaw | None:
+        return attempt(form, some) if len(some) >= MIN_BUDGETS else None
 
-    foretell, law = fitted(points), attempt(form, points)
+    law = fitted(points)
+    foretell = _foretell(law)
     if foretell is None or law is None:
         return
     value, ends = foretell(flops)
@@ -182,15 +176,20 @@ def _entry(
             log_x, log_y = draw[method, y]
             kept = log_x >= math.log(points[0][0]) - 1e-9
             values.append(_redrawn(law, log_x[kept], log_y[kept], flops))
-    score, held = _rolled(fitted, points, truth, flops)
+    score, held = _rolled(lambda some: _foretell(fitted(some)), points, truth, flops)
     yield Entry(f"{method} {form}", (points[0][0], points[-1][0]), value, _hull(ends, interval(values)), score, held)
 
 
-def _foretell(law: PowerLaw) -> Foretell:
+def _foretell(law: PowerLaw | None) -> Foretell | None:
+    """None of a law that is none, or that has no interval."""
+    if law is None or law.residual_sd is None:
+        return None
+
     def at(flops: float) -> tuple[float, tuple[float, float]]:
         where = np.array([flops])
-        low, high = law.band(where, new_point=True) or (np.array([math.nan]), np.array([math.nan]))
-        return float(law.predict(where)[0]), (float(low[0]), float(high[0]))
+        band = law.band(where, new_point=True)
+        assert band is not None, "a law with residuals has a band"
+        return float(law.predict(where)[0]), (float(band[0][0]), float(band[1][0]))
 
     return at
 
@@ -235,10 +234,9 @@ def _capped(method: Method, points: Points, truth: Points, flops: float, expert:
     """Power laws that end at the expert's mean return."""
 
     def clipped(some: Points) -> Foretell | None:
-        law = attempt("power", [point for point in some if point[1] < expert])
-        if law is None or law.residual_sd is None:
+        below = _foretell(attempt("power", [point for point in some if point[1] < expert]))
+        if below is None:
             return None
-        below = _foretell(law)
 
         def at(where: float) -> tuple[float, tuple[float, float]]:
             value, (low, high) = below(where)
@@ -248,10 +246,9 @@ def _capped(method: Method, points: Points, truth: Points, flops: float, expert:
 
     def saturating(some: Points) -> Foretell | None:
         bent = [(x, -expert * math.log1p(-y / expert)) for x, y in some if y < expert]
-        law = attempt("power", bent)
-        if law is None or law.residual_sd is None:
+        straight = _foretell(attempt("power", bent))
+        if straight is None:
             return None
-        straight = _foretell(law)
 
         def at(where: float) -> tuple[float, tuple[float, float]]:
             value, (low, high) = straight(where)
@@ -273,7 +270,7 @@ def _parametric(profiles: Sequence[Profile], truth: Points, flops: float, drawn:
     """L(N, D) at the optimum of a budget, C in the cells' own measure of N·D."""
     for low in windows([x for x, _ in truth]):
         kept = [profile for profile in profiles if profile.flops >= low]
-        cells = [cell for profile in kept for cell in profile.cells]
+        cells = cells_of(kept)
         fitted = surface_of(cells) if len(kept) >= MIN_BUDGETS else None
         if fitted is None:
             continue
@@ -283,9 +280,8 @@ def _parametric(profiles: Sequence[Profile], truth: Points, flops: float, drawn:
         value = float(surface.optimum(flops, price).loss)
         if not math.isfinite(value):
             continue
-        sd = _misfit(cells, surface)
         spread = [float(one.optimum(flops, price).loss) for one in surfaces(cells, surface, SLOW_DRAWS * bool(drawn))]
-        ends = _hull((value * math.exp(-Z * sd), value * math.exp(Z * sd)), interval(spread))
+        ends = _hull(_about(value, _misfit(cells, surface)), interval(spread))
         fit = _Rolling(kept, surface, price)
         score, held = _rolled(fit, [(profile.flops, profile.best.loss) for profile in kept], truth, flops)
         yield Entry("parametric", (kept[0].flops, kept[-1].flops), value, ends, score, held)
@@ -300,7 +296,7 @@ class _Rolling:
     price: Price
 
     def __call__(self, points: Points) -> Foretell | None:
-        cells = [cell for profile in self.profiles[: len(points)] for cell in profile.cells]
+        cells = cells_of(self.profiles[: len(points)])
         fitted = surface_of(cells, self.start)
         if fitted is None:
             return None
@@ -311,7 +307,7 @@ class _Rolling:
             value = float(surface.optimum(flops, self.price).loss)
             # Without a frontier it foretells nothing, which is counted as far off.
             value = value if math.isfinite(value) else 1e100
-            return value, (value * math.exp(-Z * sd), value * math.exp(Z * sd))
+            return value, _about(value, sd)
 
         return at
 
@@ -321,6 +317,11 @@ def _misfit(cells: Sequence[Cell], surface: Surface) -> float:
     params, samples = (np.array([getattr(cell, name) for cell in cells], float) for name in ("params", "samples"))
     residual = np.log([cell.loss for cell in cells]) - np.log(surface.predict(params, samples))
     return math.sqrt(float(residual @ residual) / max(len(cells) - 5, 1))
+
+
+def _about(value: float, sd: float) -> tuple[float, float]:
+    """95 % of what is normal in logs."""
+    return value * math.exp(-Z95 * sd), value * math.exp(Z95 * sd)
 
 
 def _hull(ends: tuple[float, float], other: tuple[float, float] | None) -> tuple[float, float]:

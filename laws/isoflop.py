@@ -119,6 +119,11 @@ def profiles(game: str, rows: Sequence[ResultRow]) -> tuple[tuple[Profile, ...],
     return tuple(found), diagnostics
 
 
+def cells_of(found: Sequence[Profile]) -> list[Cell]:
+    """The cells of all budgets."""
+    return [cell for profile in found for cell in profile.cells]
+
+
 def price_of(cells: Sequence[Cell]) -> Price | None:
     """What a sample costs by size: a line through each size's median ln(C / D) against ln N.
 

@@ -9,10 +9,13 @@ from matplotlib.figure import Figure
 from laws.analysis import Fitted, GameFit
 from laws.axes import Form, log_axis, plain, power_of_ten, short
 from laws.canvas import (
+    BLUE,
     DPI,
     FLOPS_LABEL,
+    GREEN,
     GREY,
     INK,
+    ORANGE,
     PARAMS_LABEL,
     SAMPLES_LABEL,
     Picture,
@@ -21,10 +24,7 @@ from laws.canvas import (
     picture,
     single,
 )
-from laws.isoflop import Cell
-
-BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-"""Of Okabe and Ito, told apart with every colour vision."""
+from laws.isoflop import Cell, cells_of
 
 CONTOURS = (
     "Dev loss over parameters and samples by the parametric law L = E + A/N^a + B/D^b, with every trained cell, and"
@@ -46,7 +46,7 @@ WINDOWS = (
 
 def pictures(fit: GameFit) -> tuple[Picture, ...]:
     """The figures of one game, always all: one without data says so."""
-    cells = [cell for profile in fit.profiles for cell in profile.cells]
+    cells = cells_of(fit.profiles)
     return (
         picture("contours", CONTOURS, _contours(fit, cells)),
         picture("residuals", RESIDUALS, _residuals(fit, cells)),

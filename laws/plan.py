@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eval.results import ResultRow
-from laws.isoflop import Cell, Profile, price_of
+from laws.isoflop import Profile, cells_of, price_of
 from laws.parametric import Price
 from laws.power import PowerLaw, fit_power
 from laws.resample import surface_of
@@ -71,9 +71,10 @@ class Plan:
 def plan(rows: Sequence[ResultRow], profiles: Sequence[Profile], flops: float, rate: float | None = None) -> Plan:
     """Spend `flops` by every law of N; `rate`, FLOPs per second, gives the time."""
     laws = _laws(profiles)
-    price = price_of(_cells(profiles))
-    splits = [] if price is None else [_split(name, law, price, flops) for name, law in laws]
-    splits += [] if price is None else _parametric(profiles, price, flops)
+    price = price_of(cells_of(profiles))
+    splits: list[Split] = []
+    if price is not None:
+        splits = [_split(name, law, price, flops) for name, law in laws] + _parametric(profiles, price, flops)
     wanted = math.exp(float(np.mean([math.log(split.params) for split in splits]))) if splits else None
     entry = None if wanted is None else _nearest(rows, wanted)
     return Plan(
@@ -126,17 +127,12 @@ def _split(name: str, law: PowerLaw, price: Price, flops: float) -> Split:
 
 
 def _parametric(profiles: Sequence[Profile], price: Price, flops: float) -> list[Split]:
-    cells = _cells(profiles)
-    fitted = surface_of(cells)
+    fitted = surface_of(cells_of(profiles))
     if fitted is None:
         return []
     best = fitted.surface.optimum(flops, price)
     params, samples = float(best.params), float(best.samples)
     return [Split("parametric", params, None, samples)] if 0 < params < math.inf and 0 < samples < math.inf else []
-
-
-def _cells(profiles: Sequence[Profile]) -> list[Cell]:
-    return [cell for profile in profiles for cell in profile.cells]
 
 
 def _nearest(rows: Sequence[ResultRow], params: float) -> Entry:

@@ -17,6 +17,9 @@ from scipy import optimize, special
 LEVEL = 0.95
 """Coverage of every interval and band."""
 
+Z95 = 1.959963984540054
+"""Half width of a 95 % normal interval in standard errors."""
+
 Form = Literal["power", "offset"]
 FORMS: tuple[Form, ...] = get_args(Form)
 Points = Sequence[tuple[float, float]]

@@ -10,7 +10,7 @@ from laws import published
 from laws.analysis import Fit, GameFit
 from laws.canvas import Picture
 from laws.diagnose import Diagnostic
-from laws.isoflop import Cell
+from laws.isoflop import Cell, cells_of
 from laws.power import PowerLaw
 from laws.resample import METHODS, QUANTITIES, Method, Quantity
 
@@ -162,7 +162,7 @@ the expert, nats per step, game score.</p>"""
 
 
 def _game(fit: GameFit, pictures: Sequence[Picture], diagnostics: Sequence[Diagnostic]) -> str:
-    cells = [cell for profile in fit.profiles for cell in profile.cells]
+    cells = cells_of(fit.profiles)
     sizes = sorted({cell.params for cell in cells})
     counts = f"{_count(len(cells), 'trained cell')}"
     if cells:

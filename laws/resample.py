@@ -43,7 +43,6 @@ def optima(grid: Grid, count_R: np.ndarray) -> Drawn:
 
     fitted = parabolas(grid, weight)
     u_B = fitted.vertex_B
-    tie = np.log10(grid.flops_B) - _product(grid, there)
     returns_B = np.where(there & np.isfinite(grid.return_BxM), grid.return_BxM, -np.inf).max(axis=1)
     ten = np.log(10)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -54,7 +53,7 @@ def optima(grid: Grid, count_R: np.ndarray) -> Drawn:
             ("envelope", "return"): np.log(np.maximum(returns_B, 0)),
             ("isoflop", "loss"): np.where(np.isfinite(u_B), fitted.least_B, np.nan),
             ("isoflop", "params"): ten * u_B,
-            ("isoflop", "samples"): ten * (np.log10(grid.flops_B) - tie - u_B),
+            ("isoflop", "samples"): ten * (_product(grid, there) - u_B),
         }
     good = {key: some_B & np.isfinite(value_B) for key, value_B in found.items()}
     return {key: (log_flops_B[good[key]], value_B[good[key]]) for key, value_B in found.items()}
@@ -67,13 +66,13 @@ def _product(grid: Grid, there: np.ndarray) -> np.ndarray:
 
 
 def counts(runs: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
-    """How often each run was drawn, int64 [S, R]: `runs` of them with replacement."""
-    return np.random.default_rng(seed).multinomial(runs, np.full(runs, 1 / runs), size=draws)
+    """How often each run was drawn, int64 [S, R]: `runs` of them with replacement; no draws of a single run."""
+    return np.random.default_rng(seed).multinomial(runs, np.full(runs, 1 / runs), size=draws if runs > 1 else 0)
 
 
-def resampled(grid: Grid, draws: int = DRAWS, seed: int = 0) -> Iterator[Drawn]:
-    """`optima` of each draw."""
-    return (optima(grid, count_R) for count_R in counts(len(grid.runs), draws, seed))
+def resampled(grid: Grid, draws: int = DRAWS, seed: int = 0) -> list[Drawn]:
+    """`optima` of each draw; none of a single run, whose draws are all itself."""
+    return [optima(grid, count_R) for count_R in counts(len(grid.runs), draws, seed)]
 
 
 def surface_of(
@@ -91,7 +90,7 @@ def surfaces(cells: Sequence[Cell], start: Surface, draws: int, seed: int = 0) -
     """L(N, D) of each draw of runs, fitted from `start`; draws that have no fit are left out."""
     runs = sorted({cell.run for cell in cells})
     number_P = np.array([runs.index(cell.run) for cell in cells])
-    for count_R in counts(len(runs), draws if len(runs) > 1 else 0, seed):
+    for count_R in counts(len(runs), draws, seed):
         count_P = count_R[number_P]
         there = np.flatnonzero(count_P)
         found = surface_of([cells[place] for place in there.tolist()], start, count_P[there])

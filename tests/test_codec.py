@@ -1,16 +1,12 @@
-import struct
-import zlib
-from itertools import pairwise
-
 import numpy as np
 import pytest
-import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from records import columns_of, packed, sealed
 
 from data import codec
 from data.screens import SCREENS
-from data.spec import NO_ACTION, NetHackSteps
+from data.spec import NetHackSteps
 
 
 def random_steps(seed: int, count: int, changes: int = 30) -> NetHackSteps:
@@ -64,11 +60,6 @@ def test_any_damage_is_detected(data: st.DataObject) -> None:
     for bad in (bytes(damaged), record[:place], record + record[: place + 1]):
         with pytest.raises(codec.CorruptChunk):
             SCREENS.decode(bad)
-
-
-def sealed(record: bytes) -> bytes:
-    """A record with the checksum that belongs to its content."""
-    return record[:4] + zlib.crc32(record[8:]).to_bytes(4, "little") + record[8:]
 
 
 @pytest.mark.parametrize("count", [0, 9, 4096, 4097, 2**32 - 1])
@@ -148,28 +139,11 @@ def test_what_does_not_exist_is_not_painted(part: tuple[int, int, int]) -> None:
         SCREENS.paint([chunk], np.array([codec.Span(*part)]), SCREENS.empty_rows(60))
 
 
-def packed(columns: list[bytes]) -> bytes:
-    """A record with a right checksum, made of these columns, actions and scores."""
-    *own, actions, scores = columns
-    frames = [zstandard.ZstdCompressor().compress(content) for content in (b"".join(own) + actions, scores)]
-    sizes = [len(column) // int(kind.dtype[-1]) for column, kind in zip(own, SCREENS.columns, strict=True)]
-    numbers = struct.pack(f"<{4 + len(own)}I", len(actions), NO_ACTION, *sizes, *map(len, frames))
-    return sealed(b"ISO3" + bytes(4) + numbers + b"".join(frames))
-
-
-def columns_of(record: bytes) -> list[bytes]:
-    opened = SCREENS._open(record)
-    painted, scores = (zstandard.ZstdDecompressor().decompress(frame) for frame in (opened.painted, opened.scores))
-    sizes = [size * int(kind.dtype[-1]) for size, kind in zip(opened.sizes, SCREENS.columns, strict=True)]
-    edges = np.cumsum([0, *sizes, opened.steps]).tolist()
-    return [*(painted[start:stop] for start, stop in pairwise(edges)), scores]
-
-
 def test_two_thousand_sealed_lies_are_refused_or_stay_on_the_screen() -> None:
     """With a right checksum, columns may claim anything: no lie writes beside a screen or ends the process."""
     record = SCREENS.encode(screens_with_a_menu())
-    honest, columns = SCREENS.decode(record), columns_of(record)
-    assert_same(SCREENS.decode(packed(columns)), honest)
+    honest, columns = SCREENS.decode(record), columns_of(SCREENS, record)
+    assert_same(SCREENS.decode(packed(SCREENS, columns)), honest)
     random, refused, altered = np.random.default_rng(0), 0, 0
     for _ in range(2000):
         lies = [bytearray(column) for column in columns]
@@ -185,7 +159,7 @@ def test_two_thousand_sealed_lies_are_refused_or_stay_on_the_screen() -> None:
         else:
             lie[place : place + 4] = b"\xff\xff\xff\xff"
         try:
-            steps = SCREENS.decode(packed([bytes(column) for column in lies]))
+            steps = SCREENS.decode(packed(SCREENS, [bytes(column) for column in lies]))
         except codec.CorruptChunk:
             refused += 1
             continue

@@ -1,15 +1,11 @@
 """The codec of Atari frames: what was put in comes out, from anywhere, and no lie leaves the frame."""
 
-import struct
-import zlib
-from itertools import pairwise
-
 import numpy as np
 import pytest
-import zstandard
 from ale_py.vector_env import AtariVectorEnv
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from records import columns_of, packed
 
 from data.codec import CorruptChunk, Span
 from data.frames import FRAMES, SEGMENT
@@ -106,29 +102,12 @@ def test_any_damage_is_detected(data: st.DataObject) -> None:
             FRAMES.decode(bad)
 
 
-def packed(columns: list[bytes]) -> bytes:
-    """A record with a right checksum, made of these columns, actions and scores."""
-    *own, actions, scores = columns
-    frames = [zstandard.ZstdCompressor().compress(content) for content in (b"".join(own) + actions, scores)]
-    sizes = [len(column) // int(kind.dtype[-1]) for column, kind in zip(own, FRAMES.columns, strict=True)]
-    body = struct.pack(f"<{4 + len(own)}I", len(actions), 255, *sizes, *map(len, frames)) + b"".join(frames)
-    return b"ISF2" + struct.pack("<I", zlib.crc32(body)) + body
-
-
-def columns_of(record: bytes) -> list[bytes]:
-    opened = FRAMES._open(record)
-    painted, scores = (zstandard.ZstdDecompressor().decompress(frame) for frame in (opened.painted, opened.scores))
-    sizes = [size * int(kind.dtype[-1]) for size, kind in zip(opened.sizes, FRAMES.columns, strict=True)]
-    edges = np.cumsum([0, *sizes, opened.steps]).tolist()
-    return [*(painted[start:stop] for start, stop in pairwise(edges)), scores]
-
-
 def test_a_thousand_sealed_lies_are_refused_or_stay_in_the_frame() -> None:
     """With a right checksum, columns may claim anything: no lie writes beside a frame or ends the process."""
     record = FRAMES.encode(random_steps(3, 60))
     honest = FRAMES.decode(record)
-    columns = columns_of(record)
-    assert_same(FRAMES.decode(packed(columns)), honest)
+    columns = columns_of(FRAMES, record)
+    assert_same(FRAMES.decode(packed(FRAMES, columns)), honest)
     random, refused, altered = np.random.default_rng(0), 0, 0
     for _ in range(1000):
         lies = [bytearray(column) for column in columns]
@@ -144,7 +123,7 @@ def test_a_thousand_sealed_lies_are_refused_or_stay_in_the_frame() -> None:
         else:
             lie[place : place + 4] = b"\xff\xff\xff\xff"
         try:
-            steps = FRAMES.decode(packed([bytes(column) for column in lies]))
+            steps = FRAMES.decode(packed(FRAMES, [bytes(column) for column in lies]))
         except CorruptChunk:
             refused += 1
             continue

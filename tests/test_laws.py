@@ -14,7 +14,8 @@ import pytest
 from data.command import UserError
 from eval.results import ResultRow
 from laws import analysis, published
-from laws.analysis import Fit, GameFit, document
+from laws.analysis import Fit, GameFit
+from laws.document import document
 from laws.fit import fit
 from laws.fit import write_outputs as write_all
 from laws.resample import METHODS, QUANTITIES, Quantity
