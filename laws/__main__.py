@@ -24,7 +24,10 @@ def fit_command(
     *,
     out: Path,
     game: str | None = None,
+    beside: tuple[Path, ...] = (),
+    expert_return: float | None = None,
     bootstraps: int = DRAWS,
+    figures: bool = True,
 ) -> None:
     """Fit scaling laws to result rows and write laws.json, figures and report.html.
 
@@ -32,11 +35,15 @@ def fit_command(
         runs: Result files: runs.jsonl of a sweep, or .csv with the same columns. Several are joined.
         out: Folder to write into; made if need be.
         game: Fit the rows of this game only.
+        beside: Result files of another study, drawn beside; without any, the paper's laws are where it has the game.
+        expert_return: The expert's mean return: a line in the figures of the return.
         bootstraps: Draws of runs behind the wider intervals; 0 for none.
+        figures: Draw figures and forecast; without, laws.json and the report's tables alone, sooner.
     """
+    _positive(expert_return=expert_return)
     if bootstraps < 0:
         raise UserError(f"--bootstraps {bootstraps} is negative: 0 is for none")
-    found = fit(runs, out=out, game=game, draws=bootstraps)
+    found = fit(runs, out=out, game=game, beside=beside, expert=expert_return, draws=bootstraps, drawn=figures)
     for each in found.games:
         for law in each.laws:
             interval = law.power.exponent_ci

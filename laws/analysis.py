@@ -165,7 +165,7 @@ def _analyse_game(game: str, rows: Sequence[ResultRow], draws: int) -> tuple[Gam
 
 
 def _parametric(game: str, cells: Sequence[Cell], draws: int) -> tuple[Fitted | None, list[Diagnostic]]:
-    found = surface_of(cells)
+    found = surface_of(cells, profiled=True)
     if found is None:
         message = "Too few cells, or all of one size or as many samples: no parametric law L(N, D)."
         return None, [Diagnostic("unfittable", "info", game, None, message)]

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 
 DPI = 160
-BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+BLUE, ORANGE, GREEN, SKY, PURPLE = "#0072B2", "#D55E00", "#009E73", "#56B4E9", "#CC79A7"
 """Of Okabe and Ito, told apart with every colour vision."""
 GREY = "#8a8a8a"
 INK = "#222222"
@@ -37,6 +37,7 @@ def picture(name: str, caption: str, figure: Figure) -> Picture:
     png, pdf = io.BytesIO(), io.BytesIO()
     # Without dates and version strings the same rows give the same bytes.
     FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
+    figure.set_layout_engine("none")  # as laid out already
     FigureCanvasPdf(figure).print_pdf(pdf, metadata={"CreationDate": None, "Producer": None, "Creator": None})
     return Picture(name, caption, png.getvalue(), pdf.getvalue())
 

@@ -1,25 +1,68 @@
 """From result files to laws.json, figures and report, written all together or not at all."""
 
+import hashlib
 import json
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from data.command import UserError
 from eval.results import ResultRow
-from laws import report
+from laws import figures, outlook, report
 from laws.analysis import Fit, analyse
+from laws.canvas import Picture
 from laws.diagnose import Diagnostic
 from laws.document import document
-from laws.figures import pictures
+from laws.forecast import Outlook
+from laws.forecast import outlook as foretell
+from laws.marks import Reference
 from laws.resample import DRAWS
 from laws.runs import read
 
 
-def fit(runs: Sequence[Path], *, out: Path, game: str | None = None, draws: int = DRAWS) -> Fit:
-    """Fit the result rows in the files `runs` (of `game` only, if given) and write everything into `out`."""
+def fit(
+    runs: Sequence[Path],
+    *,
+    out: Path,
+    game: str | None = None,
+    beside: Sequence[Path] = (),
+    expert: float | None = None,
+    draws: int = DRAWS,
+    drawn: bool = True,
+) -> Fit:
+    """Fit the result rows in the files `runs` (of `game` only, if given) and write everything into `out`.
+
+    `beside` are result files of another study, whose optima are drawn beside; `expert` is the expert's mean return.
+    """
     found = read(runs, game)
-    return write_outputs(found.rows, out, diagnostics=found.diagnostics, draws=draws)
+    games = sorted({row.game for row in found.rows})
+    if expert is not None and len(games) > 1:
+        raise UserError(f"the rows are of {', '.join(games)}: --expert-return is of one, choose it with --game")
+    others = {each.game: each for each in analyse(read(beside).rows, draws=0).games} if beside else {}
+    if others and not others.keys() & set(games):
+        raise UserError(f"--beside holds {', '.join(others)}, not {', '.join(games)}: name a study of the same game")
+    references = {name: Reference(expert, others.get(name)) for name in games}
+    context = report.Context("Scaling laws: " + ", ".join(games), configuration=_repeat(runs, out, game))
+    return write_outputs(
+        found.rows, out, context, diagnostics=found.diagnostics, draws=draws, references=references, drawn=drawn
+    )
+
+
+def _repeat(runs: Sequence[Path], out: Path, game: str | None) -> str:
+    """The commands that give the same again, and what they read."""
+    files, chosen = shlex.join(map(str, runs)), f" --game {shlex.quote(game)}" if game else ""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("isoplay", "numpy", "scipy"))
+    lines = (
+        f"python -m laws fit {files} --out {shlex.quote(str(out))}{chosen}",
+        f"python -m laws forecast {files} --flops C{chosen}",
+        f"python -m laws plan {files} --flops C{chosen}",
+        "",
+        f"{versions}; SHA-256 of what was read:",
+        *(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path}" for path in runs),
+    )
+    return "\n".join(lines)
 
 
 def write_outputs(
@@ -29,23 +72,32 @@ def write_outputs(
     *,
     diagnostics: Sequence[Diagnostic] = (),
     draws: int = DRAWS,
+    references: Mapping[str, Reference] | None = None,
+    drawn: bool = True,
 ) -> Fit:
     """Fit `rows` and write `laws.json`, `report.html` and `<game>-<figure>.png` and `.pdf` into `out`.
 
-    `context` adds to the report what a reproduction knows beside the rows; `diagnostics` are those of reading
-    the rows. Everything is rendered before anything is written, and each file is replaced whole.
+    `context` adds to the report what is known beside the rows; `diagnostics` are those of reading the rows;
+    `references`, by game, are drawn in its figures. Without `drawn` there are neither figures nor forecasts.
+    Everything is rendered before anything is written, and each file is replaced whole.
     """
     if not rows:
         raise UserError("no result rows to fit: evaluate the runs first")
     found = analyse(rows, diagnostics, draws=draws)
     stems = _stems([each.game for each in found.games])
-    drawn = {each.game: pictures(each) for each in found.games}
+    pictures: dict[str, tuple[Picture, ...]] = {each.game: () for each in found.games}
+    outlooks: dict[str, Outlook] = {}
+    for each in found.games if drawn else ():
+        pictures[each.game] = figures.pictures(each, (references or {}).get(each.game))
+        if each.profiles:
+            outlooks[each.game] = foretell(each.profiles)
+            pictures[each.game] += outlook.pictures(each.game, outlooks[each.game])
     files = {"laws.json": (json.dumps(document(found), indent=1, allow_nan=False) + "\n").encode()}
     for name, stem in stems.items():
-        for picture in drawn[name]:
+        for picture in pictures[name]:
             files[f"{stem}-{picture.name}.png"] = picture.png
             files[f"{stem}-{picture.name}.pdf"] = picture.pdf
-    files["report.html"] = report.render(found, drawn, context).encode()
+    files["report.html"] = report.render(found, pictures, context, outlooks).encode()
     _write(out, files)
     return found
 

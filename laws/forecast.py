@@ -58,7 +58,7 @@ class Forecast:
 def forecast_loss(profiles: Sequence[Profile], flops: float, draws: int = DRAWS) -> Forecast:
     """The least loss at `flops`, nats per step."""
     drawn = _drawn(profiles, draws)
-    truth = [(profile.flops, profile.best.loss) for profile in profiles]
+    truth = _best_losses(profiles)
     vertices = [(profile.flops, profile.vertex.loss) for profile in profiles if profile.vertex]
     entries = []
     for method, points in zip(METHODS, (truth, vertices), strict=True):
@@ -79,8 +79,7 @@ def forecast_return(
     R = R_e · (1 - exp(-c · C^k / R_e)): the power law c · C^k as long as it is small, and R_e in the end.
     """
     drawn = _drawn(profiles, draws)
-    best = [(profile.flops, profile.best_return) for profile in profiles]
-    truth = [(x, cell.return_mean or 0.0) for x, cell in best if cell and (cell.return_mean or 0) > 0]
+    truth = _best_returns(profiles)
     vertices = [
         (profile.flops, profile.vertex.return_mean or 0.0)
         for profile in profiles
@@ -107,6 +106,88 @@ def at_size(profiles: Sequence[Profile], params: float, samples: float, draws: i
     drawn = [float(each.predict(params, samples)) for each in surfaces(cells, surface, draws)]
     ends = _hull(_about(value, _misfit(cells, surface)), interval(drawn))
     return Entry("parametric at N, D", (profiles[0].flops, profiles[-1].flops), value, ends, None, None)
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """What a form foretells of the held-out largest budgets, from the others."""
+
+    form: str
+    flops_G: np.ndarray
+    """From the smallest budget to the largest, FLOPs."""
+    value_G: np.ndarray
+    low_G: np.ndarray
+    """95 % prediction interval."""
+    high_G: np.ndarray
+    error: float
+    """ln of the value over what was reached, at the largest budget."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The budgets of the last decade kept back, and every form's forecast of them."""
+
+    y: Quantity
+    fitted: tuple[tuple[float, float], ...]
+    """Budgets in FLOPs and the best that was reached there."""
+    kept_back: tuple[tuple[float, float], ...]
+    tests: tuple[Backtest, ...]
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a game's rows say of a budget ten times their largest, and how well they foretold their own largest.
+
+    Without draws of runs, which take long: the intervals are those of the fits.
+    """
+
+    loss: Forecast
+    returns: Forecast
+    held_out: tuple[HeldOut, ...]
+    """Of the loss and of the return; without those that leave fewer than five budgets to fit."""
+
+
+def outlook(profiles: Sequence[Profile], expert: float | None = None) -> Outlook:
+    """Of profiles that are at least one."""
+    beyond = 10 * profiles[-1].flops
+    loss, returns = forecast_loss(profiles, beyond, 0), forecast_return(profiles, beyond, 0, expert)
+    held = _held_out("loss", _best_losses(profiles), profiles), _held_out("return", _best_returns(profiles), profiles)
+    return Outlook(loss, returns, tuple(each for each in held if each is not None))
+
+
+def _held_out(y: Quantity, points: Points, profiles: Sequence[Profile]) -> HeldOut | None:
+    cut = sum(x <= points[-1][0] / 10 * (1 + 1e-9) for x, _ in points) if points else 0
+    if cut < MIN_BUDGETS:
+        return None
+    fitted, kept_back = points[:cut], points[cut:]
+    forms: dict[str, Foretell | None] = {"power": _foretell(attempt("power", fitted))}
+    if y == "loss":
+        forms["offset"] = _foretell(attempt("offset", fitted))
+        cells = cells_of(profiles[:cut])
+        surface, price = surface_of(cells), price_of(cells)
+        if surface is not None and price is not None:
+            forms["parametric"] = _Rolling(profiles, surface.surface, price)(fitted)
+    flops_G = np.geomspace(points[0][0], points[-1][0], 60)
+    tests = []
+    for form, foretell in forms.items():
+        if foretell is not None:
+            told = [foretell(flops) for flops in flops_G.tolist()]
+            value_G, low_G, high_G = (
+                np.array(column) for column in zip(*[(v, *ends) for v, ends in told], strict=True)
+            )
+            error = math.log(value_G[-1] / points[-1][1])
+            tests.append(Backtest(form, flops_G, value_G, low_G, high_G, error))
+    return HeldOut(y, tuple(fitted), tuple(kept_back), tuple(tests))
+
+
+def _best_losses(profiles: Sequence[Profile]) -> list[tuple[float, float]]:
+    return [(profile.flops, profile.best.loss) for profile in profiles]
+
+
+def _best_returns(profiles: Sequence[Profile]) -> list[tuple[float, float]]:
+    """The positive ones."""
+    best = [(profile.flops, profile.best_return) for profile in profiles]
+    return [(x, cell.return_mean or 0.0) for x, cell in best if cell and (cell.return_mean or 0) > 0]
 
 
 def combine(entries: Sequence[Entry]) -> tuple[float, tuple[float, float]] | None:
@@ -283,7 +364,7 @@ def _parametric(profiles: Sequence[Profile], truth: Points, flops: float, drawn:
         spread = [float(one.optimum(flops, price).loss) for one in surfaces(cells, surface, SLOW_DRAWS * bool(drawn))]
         ends = _hull(_about(value, _misfit(cells, surface)), interval(spread))
         fit = _Rolling(kept, surface, price)
-        score, held = _rolled(fit, [(profile.flops, profile.best.loss) for profile in kept], truth, flops)
+        score, held = _rolled(fit, _best_losses(kept), truth, flops)
         yield Entry("parametric", (kept[0].flops, kept[-1].flops), value, ends, score, held)
 
 

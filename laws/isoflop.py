@@ -10,7 +10,7 @@ Shapes: B budgets, M cells of the budget that has most (others are padded), P ce
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
@@ -117,6 +117,19 @@ def profiles(game: str, rows: Sequence[ResultRow]) -> tuple[tuple[Profile, ...],
         found.append(profile)
         diagnostics.extend(said)
     return tuple(found), diagnostics
+
+
+def return_profiles(found: Sequence[Profile]) -> tuple[Profile, ...]:
+    """The same of the returns: parabolas of ln(1 / R), whose least is the greatest return, through positive ones.
+
+    `loss` of cells, parabolas and vertices is 1 / R. Budgets where nothing positive was scored are left out.
+    """
+    scored = [[cell for cell in profile.cells if (cell.return_mean or 0) > 0] for profile in found]
+    return tuple(
+        _profile("", tuple(replace(cell, loss=1 / (cell.return_mean or 1)) for cell in cells))[0]
+        for cells in scored
+        if cells
+    )
 
 
 def cells_of(found: Sequence[Profile]) -> list[Cell]:

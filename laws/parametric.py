@@ -218,10 +218,12 @@ def fit_surface(
     loss: ArrayLike,
     weights: ArrayLike | None = None,
     start: Surface | None = None,
+    profiled: bool = True,
 ) -> Parametric:
     """The best surface through points (N, D, L), each counting `weights` times.
 
-    With `start`, as in the refits of a bootstrap, only it and two more starts near it are tried, and E has no profile.
+    With `start`, as in the refits of a bootstrap, only it and two more starts near it are tried. E has a
+    profile where it is asked for and there is no start.
     ValueError for fewer than 6 different (N, D) of positive weight, for values that aren't positive and finite, and
     where all N or all D are equal.
     """
@@ -242,7 +244,7 @@ def fit_surface(
         gradient_norm=gradient_norm,
         on_bounds=_on_bounds(misfit, theta_K),
         correlation=float(misfit.place_2xP[0] * misfit.weight_P @ misfit.place_2xP[1]),
-        profile_E=() if start is not None else tuple((E, least * scale) for E, least in _profile(misfit, theta_K)),
+        profile_E=tuple((E, least * scale) for E, least in _profile(misfit, theta_K)) if profiled and not start else (),
         moved=bool(np.max(np.abs(theta_K - starts[best])) > 1e-3),
     )
 

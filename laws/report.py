@@ -1,7 +1,6 @@
 """The report: one HTML page that needs nothing beside it."""
 
 import base64
-import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,20 +9,11 @@ from laws import published
 from laws.analysis import Fit, GameFit
 from laws.canvas import Picture
 from laws.diagnose import Diagnostic
+from laws.forecast import Outlook
 from laws.isoflop import Cell, cells_of
+from laws.page import NONE, Table, count, frame, grid, short, signed, span, text, titled
 from laws.power import PowerLaw
 from laws.resample import METHODS, QUANTITIES, Method, Quantity
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table for the report, its cells already in words."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
-    """One sentence below the table."""
 
 
 @dataclass(frozen=True)
@@ -56,98 +46,27 @@ QUANTITY_NAMES: dict[Quantity, str] = {
 }
 METHOD_NAMES: dict[Method, str] = {"envelope": "envelope", "isoflop": "isoFLOP"}
 
-_NONE = "\u2013"
-"""What a cell without a value shows: an en dash."""
 
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1d2329; --soft: #5b6670; --line: #dde2e7; --paper: #ffffff;
-  --tint: #f4f6f8; --accent: #0072b2; --warn: #b45309; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ec; --soft: #a2acb5; --line: #353c43;
-  --paper: #15191d; --tint: #1e242a; --accent: #6bb8e8; --warn: #f0a95b; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
-main { max-width: 68rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
-a { color: var(--accent); }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .5rem; }
-h2 { font-size: 1.4rem; margin: 3rem 0 .75rem; padding-top: .75rem; border-top: 1px solid var(--line); }
-h3 { font-size: 1.08rem; margin: 2rem 0 .5rem; }
-p { max-width: 46rem; margin: .5rem 0; }
-.soft, figcaption, .note { color: var(--soft); font-size: .92rem; }
-.scroll { overflow-x: auto; margin: .75rem 0; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
-th, td { padding: .38rem .8rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
-th { font-weight: 600; color: var(--soft); background: var(--tint); }
-table.sortable th { cursor: pointer; } th[aria-sort=ascending]::after { content: " \25b4"; }
-th[aria-sort=descending]::after { content: " \25be"; }
-.headline { font-size: 1.15rem; }
-td.number, th.number { text-align: right; }
-tr.best td { font-weight: 600; }
-.figures { display: grid; gap: 1.5rem 1.25rem; margin-top: 1.25rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); }
-figure { margin: 0; } figure.wide { grid-column: 1 / -1; }
-figure.profiles { max-width: 52rem; }
-figure img { display: block; width: 100%; height: auto; background: #fff; border: 1px solid var(--line);
-  border-radius: 6px; padding: .4rem; }
-figcaption { margin-top: .4rem; }
-ul.said { padding-left: 1.1rem; max-width: 52rem; } ul.said li { margin: .3rem 0; }
-.code { font: .82rem ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
-.warning { color: var(--warn); } .info { color: var(--accent); }
-details { margin: .75rem 0; } summary { cursor: pointer; font-weight: 600; }
-details .scroll { max-height: 32rem; overflow-y: auto; }
-pre { background: var(--tint); padding: .9rem 1rem; border-radius: 6px; overflow-x: auto;
-  font: .82rem/1.45 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
-@media print { details .scroll { max-height: none; } }
-"""
-
-
-def render(fit: Fit, pictures: Mapping[str, Sequence[Picture]], context: Context | None = None) -> str:
-    """The page for `fit`, with `pictures` by game and, after a reproduction, its `context`."""
+def render(
+    fit: Fit,
+    pictures: Mapping[str, Sequence[Picture]],
+    context: Context | None = None,
+    outlooks: Mapping[str, Outlook] | None = None,
+) -> str:
+    """The page for `fit`, with `pictures` and `outlooks` by game and the `context` that the fit does not know."""
+    told = outlooks or {}
     context = context or Context("Scaling laws: " + ", ".join(game.game for game in fit.games))
     parts = [
-        f"<h1>{_text(context.title)}</h1>",
-        f"<p>{_text(context.summary)}</p>" if context.summary else "",
-        *(_game(game, pictures[game.game], fit.diagnostics) for game in fit.games),
-        *(_plain_table(table, "h2") for table in context.tables),
+        f"<h1>{text(context.title)}</h1>",
+        f"<p>{text(context.summary)}</p>" if context.summary else "",
+        *(_game(game, pictures[game.game], fit.diagnostics, told.get(game.game)) for game in fit.games),
+        *(titled(table, "h2") for table in context.tables),
         _stages(context.stages),
-        f"<h2>Configuration</h2><pre>{_text(context.configuration)}</pre>" if context.configuration else "",
+        f"<h2>To repeat it</h2><pre>{text(context.configuration)}</pre>" if context.configuration else "",
         _METHOD,
     ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_text(context.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(part for part in parts if part)
-        + f"\n</main>\n<script>{_SORT}</script>\n</body>\n</html>\n"
-    )
+    return frame(context.title, parts)
 
-
-_SORT = """
-for (const head of document.querySelectorAll('table.sortable th')) {
-  const column = [...head.parentNode.children].indexOf(head);
-  const body = head.closest('table').tBodies[0];
-  const value = row => {
-    const text = row.cells[column].textContent.replaceAll('\u2212', '-').replaceAll(',', '').trim();
-    const number = parseFloat(text);
-    return Number.isNaN(number) ? text : number;
-  };
-  const sort = () => {
-    const up = head.getAttribute('aria-sort') !== 'ascending';
-    for (const other of head.parentNode.children) other.removeAttribute('aria-sort');
-    head.setAttribute('aria-sort', up ? 'ascending' : 'descending');
-    const order = (a, b) => {
-      const [x, y] = [value(a), value(b)];
-      if (typeof x !== typeof y) return typeof x === 'number' ? -1 : 1;
-      return (x < y ? -1 : x > y ? 1 : 0) * (up ? 1 : -1);
-    };
-    body.append(...[...body.rows].sort(order));
-  };
-  head.tabIndex = 0;
-  head.addEventListener('click', sort);
-  head.addEventListener('keydown', event => { if (event.key === 'Enter') sort(); });
-}
-"""
-"""Click on a column's head, or press Enter there, and its table is sorted by it."""
 
 _METHOD = """<h2>How to read this</h2>
 <p>Every law has the form <em>y</em> = coefficient · <em>C</em><sup>exponent</sup>, fitted by least squares in
@@ -161,17 +80,17 @@ greatest of each budget, as the paper has it, and so a little too good. Natural 
 the expert, nats per step, game score.</p>"""
 
 
-def _game(fit: GameFit, pictures: Sequence[Picture], diagnostics: Sequence[Diagnostic]) -> str:
+def _game(fit: GameFit, pictures: Sequence[Picture], diagnostics: Sequence[Diagnostic], told: Outlook | None) -> str:
     cells = cells_of(fit.profiles)
     sizes = sorted({cell.params for cell in cells})
-    counts = f"{_count(len(cells), 'trained cell')}"
+    counts = f"{count(len(cells), 'trained cell')}"
     if cells:
-        counts += f", {_count(len(fit.profiles), 'budget')} from {fit.profiles[0].flops:.3g}"
-        counts += f" to {fit.profiles[-1].flops:.3g} FLOPs, {_count(len(sizes), 'size')}"
+        counts += f", {count(len(fit.profiles), 'budget')} from {fit.profiles[0].flops:.3g}"
+        counts += f" to {fit.profiles[-1].flops:.3g} FLOPs, {count(len(sizes), 'size')}"
         counts += f" from {sizes[0]:,} to {sizes[-1]:,} parameters"
     return "\n".join(
         [
-            f"<h2>{_text(fit.game)}</h2>",
+            f"<h2>{text(fit.game)}</h2>",
             _sentence(fit),
             _doubts([item for item in diagnostics if item.game == fit.game]),
             f'<p class="soft">{counts}.</p>',
@@ -181,6 +100,7 @@ def _game(fit: GameFit, pictures: Sequence[Picture], diagnostics: Sequence[Diagn
             '<div class="figures">',
             *(_figure(fit.game, picture) for picture in pictures),
             "</div>",
+            "" if told is None else _outlook(told),
             _choices(fit),
             _said([item for item in diagnostics if item.game == fit.game]),
             _optima(fit),
@@ -196,12 +116,12 @@ def _sentence(fit: GameFit) -> str:
         return "<p>There are too few budgets for a law of loss against compute.</p>"
     change = (10**law.exponent - 1) * 100
     way = "lowers" if change < 0 else "raises"
-    ends = "" if law.exponent_ci is None else f" (95&nbsp;% interval {_interval(law.exponent_ci)})"
+    ends = "" if law.exponent_ci is None else f" (95&nbsp;% interval {span(law.exponent_ci)})"
     runs = _by_run(fit, "loss", "envelope")
-    wider = "" if runs is None else f"; had other trainings been made, {_interval(runs)}"
+    wider = "" if runs is None else f"; had other trainings been made, {span(runs)}"
     return (
         f'<p class="headline">Ten times the compute {way} the least dev loss by {abs(change):.0f}&nbsp;%: '
-        f"L ∝ C<sup>{_signed(law.exponent)}</sup>{ends}{wider}.</p>"
+        f"L ∝ C<sup>{signed(law.exponent)}</sup>{ends}{wider}.</p>"
     )
 
 
@@ -211,7 +131,7 @@ def _doubts(diagnostics: Sequence[Diagnostic]) -> str:
     if not kinds:
         return "<p>Nothing is in doubt by the checks below.</p>"
     told = ", ".join(
-        f'<span class="code warning">{_text(code)}</span>' + (f" &times; {count}" if count > 1 else "")
+        f'<span class="code warning">{text(code)}</span>' + (f" &times; {count}" if count > 1 else "")
         for code, count in kinds.items()
     )
     return f'<p>In doubt: {told}; <a href="#diagnostics">in words below</a>.</p>'
@@ -227,28 +147,29 @@ def _law_table(fit: GameFit) -> str:
     for y in QUANTITIES:
         for method in METHODS:
             law = fit.law(y, method)
-            paper = published.exponent(fit.game, y) if method == "envelope" else None
+            line = published.law(fit.game, y) if method == "envelope" else None
+            paper = None if line is None else line.exponent
             rows.append((QUANTITY_NAMES[y], METHOD_NAMES[method], *_law_cells(law, _by_run(fit, y, method), paper)))
             offset = fit.law(y, method, "offset")
             if offset is not None:
                 name = f"{METHOD_NAMES[method]}, above {offset.offset:.3g}"
                 rows.append((QUANTITY_NAMES[y], name, *_law_cells(offset, None, None)))
     note = ""
-    if published.exponent(fit.game, "loss") is not None:
+    if published.law(fit.game, "loss") is not None:
         note = (
             f"Paper: the same fit on the measurements of {published.PAPER}. Its budgets, networks and expert"
             " data are its own, so the exponents need not agree."
         )
-    return _plain_table(Table("Laws against training compute", header, tuple(rows), note), "h3")
+    return titled(Table("Laws against training compute", header, tuple(rows), note), "h3")
 
 
 def _law_cells(law: PowerLaw | None, runs: tuple[float, float] | None, paper: float | None) -> tuple[str, ...]:
-    reference = _NONE if paper is None else _signed(paper)
+    reference = NONE if paper is None else signed(paper)
     if law is None:
-        return "no law", _NONE, _NONE, reference, _NONE, _NONE
-    wider = _NONE if runs is None else _interval(runs)
-    interval = "none (two budgets)" if law.exponent_ci is None else _interval(law.exponent_ci)
-    return _signed(law.exponent), interval, wider, reference, f"{law.coefficient:.4g}", str(len(law.points))
+        return "no law", NONE, NONE, reference, NONE, NONE
+    wider = NONE if runs is None else span(runs)
+    interval = "none (two budgets)" if law.exponent_ci is None else span(law.exponent_ci)
+    return signed(law.exponent), interval, wider, reference, f"{law.coefficient:.4g}", str(len(law.points))
 
 
 def _surface(fit: GameFit) -> str:
@@ -269,18 +190,42 @@ def _surface(fit: GameFit) -> str:
     rows = []
     for name, words in names.items():
         interval = ends[name]
-        told = _NONE if interval is None else f"{_short(interval[0])} to {_short(interval[1])}"
-        rows.append((words, _short(values[name]), told))
+        told = NONE if interval is None else f"{short(interval[0])} to {short(interval[1])}"
+        rows.append((words, short(values[name]), told))
     note = (
         f"Least Huber loss of ln L; {fit.parametric.fit.share_reaching_best:.0%} of {fit.parametric.fit.starts} starts"
-        f" end there. ln N and ln D of the cells correlate by {_signed(fit.parametric.fit.correlation, 2)}."
+        f" end there. ln N and ln D of the cells correlate by {signed(fit.parametric.fit.correlation, 2)}."
     )
     title = "Parametric law L = E + A/N^a + B/D^b, all cells"
-    return _plain_table(Table(title, ("Parameter", "Value", "95 % by run"), tuple(rows), note), "h3")
+    return titled(Table(title, ("Parameter", "Value", "95 % by run"), tuple(rows), note), "h3")
 
 
-def _short(value: float) -> str:
-    return f"{value:.4g}".replace("-", "\u2212")
+def _outlook(told: Outlook) -> str:
+    """What a larger budget will give, by every form and window, and together."""
+    header = ("Quantity", "Form", "Fitted from (FLOPs)", "Value", "95 % interval", "Past error", "Held")
+    rows, sentences = [], []
+    for forecast in (told.loss, told.returns):
+        for entry in forecast.entries:
+            ends = f"{short(entry.interval[0])} to {short(entry.interval[1])}"
+            score = NONE if entry.score is None else f"{entry.score:.1%}"
+            held = NONE if entry.held is None else f"{entry.held:.0%}"
+            window = f"{entry.window[0]:.3g}"
+            rows.append((QUANTITY_NAMES[forecast.y], entry.form, window, short(entry.value), ends, score, held))
+        if forecast.combined is not None:
+            value, (low, high) = forecast.combined
+            name = "dev loss" if forecast.y == "loss" else "mean return"
+            sentences.append(f"a {name} of {short(value)} ({short(low)} to {short(high)})")
+    if not sentences:
+        return ""
+    return (
+        f"<h3>Ten times the compute</h3><p>At {told.loss.flops:.3g} FLOPs all forms and windows together, each weighed"
+        f" by how well it foretold what came before, say {' and '.join(sentences)}.</p>"
+        f"<details><summary>All {count(len(rows), 'forecast')}</summary>"
+        f"{grid(header, rows, [False] * len(rows), sortable=True)}"
+        '<p class="note">Past error: the form fitted to the first budgets foretells the later ones, over every cut.'
+        " Held: how often its interval held what came. Intervals are those of the fits; python -m laws forecast adds"
+        " draws of runs.</p></details>"
+    )
 
 
 def _choices(fit: GameFit) -> str:
@@ -294,8 +239,8 @@ def _choices(fit: GameFit) -> str:
             f"{choice.window[0]:.3g}",
             choice.weights,
             choice.convention,
-            _signed(choice.exponent),
-            _NONE if choice.exponent_ci is None else _interval(choice.exponent_ci),
+            signed(choice.exponent),
+            NONE if choice.exponent_ci is None else span(choice.exponent_ci),
             str(choice.budgets),
         )
         for choice in fit.choices
@@ -303,14 +248,14 @@ def _choices(fit: GameFit) -> str:
     if not rows:
         return ""
     spread = ", ".join(
-        f"{QUANTITY_NAMES[y]} {_signed(min(found))} to {_signed(max(found))}"
+        f"{QUANTITY_NAMES[y]} {signed(min(found))} to {signed(max(found))}"
         for y in QUANTITIES
         if (found := [choice.exponent for choice in fit.choices if choice.y == y])
     )
     return (
         f"<h3>What the exponents hang on</h3><p>Under every defensible choice: {spread}.</p>"
-        f"<details><summary>All {_count(len(rows), 'choice')}</summary>"
-        f"{_grid(header, rows, [False] * len(rows), sortable=True)}</details>"
+        f"<details><summary>All {count(len(rows), 'choice')}</summary>"
+        f"{grid(header, rows, [False] * len(rows), sortable=True)}</details>"
     )
 
 
@@ -319,20 +264,24 @@ def _correlation(fit: GameFit) -> str:
     if found is None:
         return "<p>Loss and return can't be compared: fewer than three budgets have both.</p>"
     power = found.power
-    interval = "" if power.exponent_ci is None else f" (95 % interval {_interval(power.exponent_ci)})"
+    interval = "" if power.exponent_ci is None else f" (95 % interval {span(power.exponent_ci)})"
     return (
         f"<p>Over the {len(power.points)} cells of least loss, return goes as"
-        f" L<sup>{_signed(power.exponent)}</sup>{interval}; Pearson's r is {_signed(found.r)} in logs and"
-        f" {_signed(found.r_linear)} in natural units.</p>"
+        f" L<sup>{signed(power.exponent)}</sup>{interval}; Pearson's r is {signed(found.r)} in logs and"
+        f" {signed(found.r_linear)} in natural units.</p>"
     )
+
+
+WIDE = {"profiles", "laws", "residuals", "windows", "forecast", "scores", "settings"}
+"""Figures that need the page's whole width."""
 
 
 def _figure(game: str, picture: Picture) -> str:
     data = base64.b64encode(picture.png).decode("ascii")
-    caption = _text(picture.caption)
-    wide = " wide" if picture.name in ("profiles", "laws") else ""
+    caption = text(picture.caption)
+    wide = " wide" if picture.name in WIDE else ""
     return (
-        f'<figure class="{picture.name}{wide}"><img alt="{_text(game)}: {caption}"'
+        f'<figure class="{picture.name}{wide}"><img alt="{text(game)}: {caption}"'
         f' src="data:image/png;base64,{data}">'
         f"<figcaption>{caption}</figcaption></figure>"
     )
@@ -342,13 +291,13 @@ def _said(diagnostics: Sequence[Diagnostic]) -> str:
     if not diagnostics:
         return "<h3>Diagnostics</h3><p>Nothing was left out and nothing is in doubt.</p>"
     items = [
-        f'<li><span class="code {item.severity}">{_text(item.code)}</span> '
+        f'<li><span class="code {item.severity}">{text(item.code)}</span> '
         + ("" if item.flops is None else f"<strong>{item.flops:.3g} FLOPs</strong>: ")
-        + f"{_text(item.message)}</li>"
+        + f"{text(item.message)}</li>"
         for item in diagnostics
     ]
     warnings = sum(item.severity == "warning" for item in diagnostics)
-    summary = f"{_count(warnings, 'warning')}, {_count(len(diagnostics) - warnings, 'remark')}"
+    summary = f"{count(warnings, 'warning')}, {count(len(diagnostics) - warnings, 'remark')}"
     opened = " open" if len(items) <= 8 else ""
     return (
         f'<h3 id="diagnostics">Diagnostics</h3><details{opened}><summary>{summary}</summary>'
@@ -361,7 +310,7 @@ def _optima(fit: GameFit) -> str:
     rows = []
     for profile in fit.profiles:
         best, vertex = profile.best, profile.vertex
-        at_vertex = (_NONE,) * 3
+        at_vertex = (NONE,) * 3
         if vertex is not None:
             at_vertex = f"{vertex.params:,.0f}", f"{vertex.samples:,.0f}", f"{vertex.loss:.4f}"
         rows.append(
@@ -374,7 +323,7 @@ def _optima(fit: GameFit) -> str:
                 *at_vertex,
             )
         )
-    return _plain_table(Table("Optimum of each budget", header, tuple(rows)), "h3")
+    return titled(Table("Optimum of each budget", header, tuple(rows)), "h3")
 
 
 def _cells(fit: GameFit) -> str:
@@ -390,22 +339,22 @@ def _cells(fit: GameFit) -> str:
                     f"{cell.samples:,}",
                     f"{cell.loss:.4f}",
                     _return(cell),
-                    _NONE if cell.episodes is None else f"{cell.episodes:,}",
+                    NONE if cell.episodes is None else f"{cell.episodes:,}",
                 )
             )
             best.append(cell is profile.best)
-    table = _grid(header, rows, best, sortable=True)
+    table = grid(header, rows, best, sortable=True)
     return (
-        f"<details><summary>All {_count(len(rows), 'cell')}</summary>{table}"
+        f"<details><summary>All {count(len(rows), 'cell')}</summary>{table}"
         '<p class="note">Bold: least loss of its budget. A click on a column sorts by it.</p></details>'
     )
 
 
 def _return(cell: Cell) -> str:
     if cell.return_mean is None:
-        return _NONE
+        return NONE
     error = "" if cell.return_se is None else f" ± {cell.return_se:.3g}"
-    return f"{_signed(cell.return_mean, 2)}{error}"
+    return f"{signed(cell.return_mean, 2)}{error}"
 
 
 def _stages(stages: Sequence[Stage]) -> str:
@@ -413,7 +362,7 @@ def _stages(stages: Sequence[Stage]) -> str:
         return ""
     rows = [(stage.name, _duration(stage.seconds)) for stage in stages]
     rows.append(("all", _duration(sum(stage.seconds for stage in stages))))
-    return _plain_table(Table("Time", ("Stage", "Duration"), tuple(rows)), "h2")
+    return titled(Table("Time", ("Stage", "Duration"), tuple(rows)), "h2")
 
 
 def _duration(seconds: float) -> str:
@@ -422,44 +371,3 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
-
-
-def _plain_table(table: Table, level: str) -> str:
-    note = f'<p class="note">{_text(table.note)}</p>' if table.note else ""
-    heading = f"<{level}>{_text(table.title)}</{level}>"
-    return heading + _grid(table.header, table.rows, [False] * len(table.rows)) + note
-
-
-def _grid(header: Sequence[str], rows: Sequence[Sequence[str]], best: Sequence[bool], *, sortable: bool = False) -> str:
-    """A table whose columns of numbers stand to the right."""
-    right = [all(_numeric(row[column]) for row in rows) for column in range(len(header))]
-    kinds = [' class="number"' if each else "" for each in right]
-    head = "".join(f"<th{kind}>{_text(name)}</th>" for name, kind in zip(header, kinds, strict=True))
-    body = "".join(
-        ('<tr class="best">' if bold else "<tr>")
-        + "".join(f"<td{kind}>{_text(cell)}</td>" for cell, kind in zip(row, kinds, strict=True))
-        + "</tr>"
-        for row, bold in zip(rows, best, strict=True)
-    )
-    kind = ' class="sortable"' if sortable else ""
-    return f'<div class="scroll"><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _numeric(cell: str) -> bool:
-    return cell == _NONE or cell[:1].isdigit() or (cell[:1] in "-\u2212[" and cell[1:2].isdigit())
-
-
-def _signed(value: float, digits: int = 3) -> str:
-    return f"{value:.{digits}f}".replace("-", "\u2212")
-
-
-def _interval(ends: tuple[float, float]) -> str:
-    return f"{_signed(ends[0])} to {_signed(ends[1])}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _text(value: str) -> str:
-    return html.escape(value, quote=True)

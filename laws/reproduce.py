@@ -28,6 +28,7 @@ from eval.config import EvalConfig
 from eval.results import ResultRow, write_rows
 from eval.rollout import Scripted, play_scripted, read_games, write_games
 from laws.fit import write_outputs
+from laws.marks import Reference
 from laws.presets import PRESETS, Preset
 from laws.report import Context, Stage, Table
 from train.config import Optimizer, TrainConfig
@@ -72,7 +73,8 @@ def reproduce(
     with stages.stage("play with the random policy and the expert"):
         scores = {name: baseline(folder, name, chosen, character) for name in ("random", "expert")}
     with stages.stage("fit the laws, draw the figures, write the report"):
-        write_outputs(rows, folder, describe(folder, chosen, preset, opened, rows, scores, stages))
+        context = describe(folder, chosen, preset, opened, rows, scores, stages)
+        write_outputs(rows, folder, context, references={"nethack": Reference(scores["expert"].mean)})
     print(f"expected: {chosen.expect}; {chosen.takes}")
     print(f"{folder / 'report.html'}: open it in a browser. All stages took {sum(stages.seconds.values()):.0f} s.")
 

@@ -76,12 +76,16 @@ def resampled(grid: Grid, draws: int = DRAWS, seed: int = 0) -> list[Drawn]:
 
 
 def surface_of(
-    cells: Sequence[Cell], start: Surface | None = None, weights: np.ndarray | None = None
+    cells: Sequence[Cell],
+    start: Surface | None = None,
+    weights: np.ndarray | None = None,
+    *,
+    profiled: bool = False,
 ) -> Parametric | None:
     """L(N, D) of these cells; None where there are too few, or all of one size."""
     try:
         columns = ([getattr(cell, name) for cell in cells] for name in ("params", "samples", "loss"))
-        return fit_surface(*columns, weights=weights, start=start)
+        return fit_surface(*columns, weights=weights, start=start, profiled=profiled)
     except ValueError:
         return None
 
