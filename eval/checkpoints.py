@@ -45,7 +45,7 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
         params = load_budget(config.run, budget, agent)
         loss = _loss(folder / "loss.json", agent, params, store, budget)
         games = _games(games_of(config.run, budget.flops), agent, params, config, budget, progress=progress)
-        row = _row(config, trained, described, budget, loss, games)
+        row = _row(config, agent, trained, described, budget, loss, games)
         replace_text(folder / "row.json", json.dumps(asdict(row), indent=1))
     rows = [
         ResultRow(**json.loads(path.read_text()))
@@ -121,6 +121,7 @@ def _games(
 
 def _row(
     config: EvalConfig,
+    agent: NetHackAgent,
     trained: TrainConfig,
     described: dict,
     budget: Budget,
@@ -129,6 +130,7 @@ def _row(
 ) -> ResultRow:
     interval = returns(games) if games else None
     game, core, size = trained.agent.split("/")
+    shape = agent.core_config
     return ResultRow(
         game=game,
         run=config.run.name,
@@ -143,6 +145,9 @@ def _row(
         seed=trained.seed,
         core=core,
         size=size,
+        width=shape.width,
+        depth=shape.layers,
+        context=trained.window,
         lr=trained.optimizer.lr,
         batch=trained.batch,
         schedule=trained.optimizer.schedule,

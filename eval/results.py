@@ -38,6 +38,12 @@ class ResultRow:
     seed: int | None = None
     core: str | None = None
     size: str | None = None
+    width: int | None = None
+    """Features of the core."""
+    depth: int | None = None
+    """Layers of the core."""
+    context: int | None = None
+    """Steps that a training window holds."""
     lr: float | None = None
     batch: int | None = None
     """Samples per optimiser step."""

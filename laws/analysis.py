@@ -37,6 +37,9 @@ DRAWN_CELLS = 1_000_000
 """Cells of all draws together to which the parametric law is fitted."""
 MISFIT = 0.05
 """Standard deviation of ln loss about L(N, D) above which it is the wrong shape; seeds differ by a fifth of that."""
+WIDER = 2.5
+"""How many times wider the interval by runs may be than that of independent budgets: of cells that are each a run of
+their own it is up to twice as wide, since draws leave sizes out."""
 MIN_DECADES = 3.0
 """Of compute, below which an exponent says little of what lies beyond."""
 
@@ -108,6 +111,8 @@ class GameFit:
     """L(N, D) through all cells; None with too few."""
     choices: tuple[Choice, ...]
     """The exponents under every defensible choice."""
+    rows: tuple[ResultRow, ...]
+    """What was fitted."""
 
     @property
     def envelope(self) -> tuple[Cell, ...]:
@@ -158,9 +163,11 @@ def _analyse_game(game: str, rows: Sequence[ResultRow], draws: int) -> tuple[Gam
             laws.extend(of_points)
     said.extend(_one_run(game, grid, laws) if grid else [])
     said.extend(_disagreements(game, laws))
+    said.extend(_narrow(game, laws))
     correlation, doubts = _correlation(game, [profile.best for profile in found])
     surface, of_surface = _parametric(game, cells_of(found), draws)
-    fit = GameFit(game, found, tuple(laws), correlation, surface, choices(rows, found))
+    chosen = choices(rows, found, surface.fit.surface if surface else None)
+    fit = GameFit(game, found, tuple(laws), correlation, surface, chosen, tuple(rows))
     return fit, [*said, *doubts, *of_surface]
 
 
@@ -269,6 +276,22 @@ def _disagreements(game: str, laws: Sequence[Law]) -> list[Diagnostic]:
                     f" {other.power.exponent:.3f} ({other.method}) have intervals that don't touch."
                 )
                 said.append(Diagnostic("disagreement", "warning", game, None, message))
+    return said
+
+
+def _narrow(game: str, laws: Sequence[Law]) -> list[Diagnostic]:
+    """Laws whose two intervals disagree: budgets of one training are no independent measurements."""
+    said: list[Diagnostic] = []
+    for law in laws:
+        if law.runs_ci is None or law.power.exponent_ci is None:
+            continue
+        (low, high), (least, most) = law.power.exponent_ci, law.runs_ci
+        if most - least > WIDER * (high - low) or not least <= law.power.exponent <= most:
+            message = (
+                f"The exponent of {law.y} ({law.method}) is {low:.3f} to {high:.3f} if budgets are independent, and"
+                f" {least:.3f} to {most:.3f} by draws of runs: report the latter, or train each budget by itself."
+            )
+            said.append(Diagnostic("intervals_differ", "warning", game, None, message))
     return said
 
 

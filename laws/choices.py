@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from eval.results import ResultRow
-from laws.isoflop import WINDOW, Grid, Profile, parabolas, profiles
+from laws.isoflop import WINDOW, Grid, Profile, cells_of, parabolas, price_of, profiles
+from laws.parametric import Surface
 from laws.power import Form, PowerLaw, fit_law
-from laws.resample import Quantity
+from laws.resample import Quantity, surface_of
 
 MIN_BUDGETS = 5
 """Budgets that a window must keep."""
@@ -20,7 +21,7 @@ class Choice:
 
     y: Quantity
     method: str
-    """`envelope`, `at the least loss`, or `isoflop` with what its parabola is of."""
+    """`envelope`, `at the least loss`, `isoflop` with what its parabola is of, or `parametric`."""
     form: Form
     window: tuple[float, float]
     """Smallest and largest budget, FLOPs."""
@@ -34,12 +35,38 @@ class Choice:
     budgets: int
 
 
-def choices(rows: Sequence[ResultRow], as_given: Sequence[Profile]) -> tuple[Choice, ...]:
-    """Every choice for one game's rows and their profiles, those as in laws.json first."""
+def choices(
+    rows: Sequence[ResultRow], as_given: Sequence[Profile], surface: Surface | None = None
+) -> tuple[Choice, ...]:
+    """Every choice for one game's rows and their profiles, those as in laws.json first.
+
+    `surface` is L(N, D) of all cells, if there is one: where its fits of fewer begin.
+    """
     found = list(_of_profiles(as_given, "as given"))
+    found += _of_surfaces(as_given, surface)
     for convention, counted in _conventions(rows):
         found += _of_profiles(profiles("", counted)[0], convention)
     return tuple(found)
+
+
+def _of_surfaces(found: Sequence[Profile], surface: Surface | None) -> Iterator[Choice]:
+    """The frontier's exponents of the parametric law in each window; FLOPs as given."""
+    for low in windows([profile.flops for profile in found]) if surface else ():
+        kept = [profile for profile in found if profile.flops >= low]
+        cells = cells_of(kept)
+        fitted, price = surface_of(cells, surface), price_of(cells)
+        if fitted is None or price is None:
+            continue
+        params, samples = fitted.surface.exponents(price)
+        window, budgets = (kept[0].flops, kept[-1].flops), len(kept)
+        exponents: dict[Quantity, float] = {
+            "loss": -fitted.surface.beta * samples,
+            "params": params,
+            "samples": samples,
+        }
+        for y, value in exponents.items():
+            form: Form = "offset" if y == "loss" else "power"
+            yield Choice(y, "parametric", form, window, "equal", "as given", value, None, budgets)
 
 
 def _conventions(rows: Sequence[ResultRow]) -> Iterator[tuple[str, list[ResultRow]]]:

@@ -23,6 +23,7 @@ Code = Literal[
     "best_of_noisy",
     "one_run",
     "disagreement",
+    "intervals_differ",
     "inseparable",
     "stuck",
     "on_bound",

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from laws import landscape, returns
+from laws import landscape, returns, settings
 from laws.analysis import GameFit
 from laws.axes import Form, log_axis, plain, power_of_ten, short
 from laws.canvas import (
@@ -46,6 +46,7 @@ def pictures(fit: GameFit, beside: Reference | None = None) -> tuple[Picture, ..
         picture("laws", LAWS, _laws(fit, beside)),
         *returns.pictures(fit, beside),
         *landscape.pictures(fit),
+        *settings.pictures(fit),
     )
 
 

@@ -52,6 +52,7 @@ def test_rows_say_what_was_measured(run: Path, rows: list[ResultRow]) -> None:
     assert rows[1].loss < rows[0].loss
     for row in rows:
         assert (row.game, row.core, row.size, row.episodes) == ("nethack", "lstm", "16", 3)
+        assert (row.width, row.depth, row.context) == (16, 1, 8)
         assert row.params == find(AGENT).cost(8).counted_params
         assert row.flops_exact is not None
         assert row.flops_exact == pytest.approx(row.samples * STEP / 64)

@@ -1,5 +1,6 @@
 """The fit of whole games: the paper's exponents, the contract of laws.json, returns, order and units."""
 
+import hashlib
 import json
 import math
 import random
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_laws_forecast import planted
 
 from data.command import UserError
-from eval.results import ResultRow
+from eval.results import ResultRow, write_rows
 from laws import analysis, published
 from laws.analysis import Fit, GameFit
 from laws.document import document
@@ -253,15 +255,15 @@ def test_rows_that_do_not_compare_are_named(field: str, code: str) -> None:
 
 
 def test_outputs_are_whole_and_the_same_every_time(tmp_path: Path) -> None:
-    write_outputs(sweep(), tmp_path / "a")
-    write_outputs(list(reversed(sweep())), tmp_path / "b" / "deep")
+    write_outputs(sweep(), tmp_path / "a", draws=100)
+    write_outputs(list(reversed(sweep())), tmp_path / "b" / "deep", draws=100)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    figures = ("contours", "corner", "laws", "loss-return", "profiles", "residuals", "returns", "windows")
+    figures = "profiles laws returns return-profiles loss-return contours residuals corner windows forecast scores"
     assert names == sorted(
         [
             "laws.json",
             "report.html",
-            *(f"nethack-{figure}.{kind}" for figure in figures for kind in ("pdf", "png")),
+            *(f"nethack-{figure}.{kind}" for figure in figures.split() for kind in ("pdf", "png")),
         ]
     )
     for name in names:
@@ -285,8 +287,48 @@ def test_one_game_is_fitted_alone(tmp_path: Path) -> None:
     lines = ["game,run,flops,params,samples,loss"]
     lines += [f"{r.game},{r.run},{r.flops},{r.params},{r.samples},{r.loss}" for r in sweep() + sweep("chess")]
     path.write_text("\n".join(lines))
-    assert [each.game for each in fit([path], out=tmp_path / "one", game="chess").games] == ["chess"]
+    assert [each.game for each in fit([path], out=tmp_path / "one", game="chess", draws=0).games] == ["chess"]
     assert (tmp_path / "one" / "chess-profiles.png").exists()
+    with pytest.raises(UserError, match="--game"):
+        fit([path], out=tmp_path / "two", expert=100.0)
+    assert not (tmp_path / "two").exists()
+
+
+def test_another_study_is_drawn_beside(tmp_path: Path) -> None:
+    mine, other, stranger = (tmp_path / f"{name}.jsonl" for name in ("mine", "other", "stranger"))
+    write_rows(mine, sweep())
+    write_rows(other, [replace(row, loss=(row.loss or 0) * 1.3, flops=row.flops * 10) for row in sweep()])
+    write_rows(stranger, sweep("chess"))
+    figures = {}
+    for name, beside in (("alone", []), ("beside", [other])):
+        fit([mine], out=tmp_path / name, beside=beside, draws=0)
+        figures[name] = [(tmp_path / name / f"nethack-{kind}.png").read_bytes() for kind in ("laws", "returns")]
+        assert (tmp_path / name / "laws.json").read_bytes() == (tmp_path / "alone" / "laws.json").read_bytes()
+    assert all(alone != beside for alone, beside in zip(*figures.values(), strict=True))
+    with pytest.raises(UserError, match="--beside holds chess, not nethack"):
+        fit([mine], out=tmp_path / "none", beside=[stranger], draws=0)
+
+
+def test_without_figures_the_tables_are_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    write_rows(path, sweep())
+    fit([path], out=tmp_path / "drawn", draws=0)
+    fit([path], out=tmp_path / "bare", draws=0, drawn=False)
+    assert sorted(file.name for file in (tmp_path / "bare").iterdir()) == ["laws.json", "report.html"]
+    assert (tmp_path / "bare" / "laws.json").read_bytes() == (tmp_path / "drawn" / "laws.json").read_bytes()
+    told = (tmp_path / "drawn" / "report.html").read_text()
+    assert "Ten times the compute" in told
+    assert f"python -m laws fit {path} --out {tmp_path / 'drawn'}" in told
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in told
+
+
+def test_intervals_by_run_that_are_wider_are_pointed_at(paper: Path) -> None:
+    """The paper's 207 cells are 15 trainings: the interval of N is 0.12 wide or 0.31."""
+    found = analysis.analyse(read([paper / "nethack.csv"]).rows, draws=200)
+    said = [item.message for item in found.diagnostics if item.code == "intervals_differ"]
+    assert any("params (envelope)" in message for message in said)
+    alone = analysis.analyse(planted(0.01, seed=1), draws=200)
+    assert "intervals_differ" not in {item.code for item in alone.diagnostics}
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:

@@ -17,6 +17,7 @@ from laws.axes import log_ticks, power_of_ten, short, thousands
 from laws.canvas import Picture
 from laws.figures import pictures
 from laws.fit import write_outputs
+from laws.forecast import outlook
 from laws.report import Context, Stage, Table, render
 from laws.runs import read
 
@@ -58,7 +59,8 @@ def page(rows: list[ResultRow], context: Context | None = None, *, draw: bool = 
     """The report of `rows`; its figures are stand-ins, which are quicker, unless `draw`."""
     found = analyse(rows, draws=0)
     stands = (Picture("profiles", "A <caption>.", b"png", b"pdf"),) * 8
-    text = render(found, {each.game: pictures(each) if draw else stands for each in found.games}, context)
+    outlooks = {each.game: outlook(each.profiles) for each in found.games if draw and each.profiles}
+    text = render(found, {each.game: pictures(each) if draw else stands for each in found.games}, context, outlooks)
     return text, Page(text)
 
 
@@ -68,7 +70,8 @@ def drawn() -> tuple[Picture, ...]:
 
 
 def test_figures_that_are_not_empty(drawn: tuple[Picture, ...]) -> None:
-    names = ["profiles", "laws", "returns", "loss-return", "contours", "residuals", "corner", "windows"]
+    names = ["profiles", "laws", "returns", "return-profiles", "loss-return"]
+    names += ["contours", "residuals", "corner", "windows"]
     assert [picture.name for picture in drawn] == names
     for picture in drawn:
         assert picture.png.startswith(b"\x89PNG\r\n")
@@ -82,9 +85,9 @@ def test_figures_that_are_not_empty(drawn: tuple[Picture, ...]) -> None:
 
 def test_figures_of_the_paper_are_drawn(paper: Path, tmp_path: Path) -> None:
     write_outputs(read([paper / "nethack.csv"]).rows, tmp_path, draws=0)
-    assert len(list(tmp_path.glob("nethack-*.png"))) == 8
+    assert len(list(tmp_path.glob("nethack-*.png"))) == 11
     found = Page((tmp_path / "report.html").read_text())
-    assert found.tags["img"] == 8
+    assert found.tags["img"] == 11
     assert "0.605" in found.text
 
 
@@ -102,7 +105,7 @@ def test_figures_of_the_paper_are_drawn(paper: Path, tmp_path: Path) -> None:
 )
 def test_poor_rows_still_have_a_report(rows: list[ResultRow]) -> None:
     _, found = page(rows, draw=True)
-    assert found.tags["img"] == 8
+    assert found.tags["img"] == 9
 
 
 def test_the_report_needs_nothing_beside_it() -> None:

@@ -48,7 +48,7 @@ def test_smoke_goes_on_after_an_interruption_and_leaves_everything(tmp_path: Pat
     laws = json.loads((folder / "laws.json").read_text())
     assert {law["y"] for law in laws["laws"]} >= {"loss", "params", "samples"}
     pictures = sorted(path.name for path in folder.glob("nethack-*"))
-    assert len(pictures) == 16
+    assert len(pictures) == 22
     assert all((folder / name).stat().st_size > 2000 for name in pictures)
     page = (folder / "report.html").read_text()
     assert all(word in page for word in ("random policy", "embedded expert", "best agent"))
