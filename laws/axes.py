@@ -73,8 +73,8 @@ def plain(value: float) -> str:
 
 
 def thousands(value: float) -> str:
-    """0.25, 12, 4,500."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    """0.25, 12, 4,500, 3e+09."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def short(value: float) -> str:

@@ -143,8 +143,11 @@ def _windows(fit: GameFit) -> Figure:
     figure = Figure(figsize=(13.2, 4.2), dpi=DPI, layout="constrained", facecolor="white")
     chosen = [choice for choice in fit.choices if choice.weights == "equal" and choice.convention == "as given"]
     series = (("envelope", "power", BLUE), ("isoflop, ln loss", "power", ORANGE), ("envelope", "offset", GREEN))
+    shown = {(choice.y, choice.method, choice.form) for choice in chosen}
     panels = [
-        (y, name) for y, name in (("loss", "L"), ("params", "N"), ("return", "R")) if any(c.y == y for c in chosen)
+        (y, letter)
+        for y, letter in (("loss", "L"), ("params", "N"), ("return", "R"))
+        if any((y, method, form) in shown for method, form, _ in series)
     ]
     if not panels:
         return empty(figure, "Too few budgets.")

@@ -91,16 +91,9 @@ def _draw_expert(axes: Axes, beside: Reference) -> list[float]:
     if beside.expert is None:
         return []
     axes.axhline(beside.expert, color=GREEN, lw=1.4, ls=(0, (6, 2)), zorder=1)
-    where = (0.01, beside.expert)
-    axes.annotate(
-        "expert",
-        where,
-        (0, 3),
-        xycoords=axes.get_yaxis_transform(),
-        textcoords="offset points",
-        color=GREEN,
-        fontsize=9,
-    )
+    place = axes.get_yaxis_transform()
+    told = axes.text(0.01, beside.expert, "expert", transform=place, va="bottom", color=GREEN, fontsize=9, clip_on=True)
+    told.set_in_layout(False)  # an expert beyond the axes takes no room
     return [beside.expert]
 
 

@@ -72,7 +72,7 @@ def test_exponents_are_unbiased_and_their_intervals_hold() -> None:
 
 
 def test_the_parametric_fit_is_unbiased_and_its_intervals_hold() -> None:
-    """By bootstrap over runs, in 20 studies: chance leaves 17 to 20 of them held."""
+    """By bootstrap over runs, in 20 studies: chance leaves 17 to 20 of them held; of 200 it was 98 %."""
     error, held = [], []
     for seed in range(20):
         surface, _, rows = planted(1000 + seed)
