@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -14,12 +14,13 @@ from laws.correlation import Correlation, correlate
 from laws.diagnose import Diagnostic
 from laws.isoflop import Cell, Grid, Profile, cells_of, price_of, profiles
 from laws.parametric import Parametric, Price, Surface
-from laws.power import Form, PowerLaw, fit_law, fit_power
+from laws.power import Form, PowerLaw, fit_law, fit_power, refit
 from laws.resample import (
     DRAWS,
     METHODS,
     QUANTITIES,
-    Exponents,
+    SLOW_DRAWS,
+    Drawn,
     Method,
     Quantity,
     exponent,
@@ -28,6 +29,7 @@ from laws.resample import (
     resampled,
     surface_of,
     surfaces,
+    vertices,
 )
 from laws.runs import ordered
 
@@ -153,12 +155,14 @@ def _analyse_game(game: str, rows: Sequence[ResultRow], draws: int) -> tuple[Gam
     said.extend(of_profiles)
     said.extend(_spread(game, found))
     grid = Grid.of([profile.cells for profile in found]) if found else None
-    exponents = Exponents.of(resampled(grid, draws) if grid else [])
+    drawn = resampled(grid, draws) if grid else []
+    if grid:
+        found = _with_intervals(found, vertices(grid, drawn))
     laws: list[Law] = []
     for method in METHODS:
         for y in QUANTITIES:
             points, left_out = _points(game, found, y, method)
-            of_points, doubts = _laws(game, y, method, points, exponents)
+            of_points, doubts = _laws(game, y, method, points, drawn)
             said.extend([*left_out, *doubts])
             laws.extend(of_points)
     said.extend(_one_run(game, grid, laws) if grid else [])
@@ -334,7 +338,7 @@ def _points(
 
 
 def _laws(
-    game: str, y: Quantity, method: Method, points: Sequence[tuple[float, float]], exponents: Exponents
+    game: str, y: Quantity, method: Method, points: Sequence[tuple[float, float]], drawn: Sequence[Drawn]
 ) -> tuple[list[Law], list[Diagnostic]]:
     """The law of these points, and of a loss also that with an offset."""
     name = f"{y} against compute ({method})"
@@ -345,17 +349,39 @@ def _laws(
         power = fit_power(points)
     except ValueError as error:
         return [], [Diagnostic("unfittable", "warning", game, None, f"No law of {name}: {error}.")]
-    law = Law(y, method, "power", power, exponents.interval(method, y))
+    law = Law(y, method, "power", power, _by_runs(power, method, y, drawn))
     if power.exponent_ci is None:
         message = f"2 usable budgets: the law of {name} passes through both and has no interval; add budgets."
         return [law], [Diagnostic("no_interval", "warning", game, None, message)]
     if y != "loss":
         return [law], []
     try:
-        return [law, Law(y, method, "offset", fit_law("offset", points), None)], []
+        offset = fit_law("offset", points)
+        return [law, Law(y, method, "offset", offset, _by_runs(offset, method, y, drawn))], []
     except ValueError as error:
         message = f"No law with an offset of {name}: {error}."
         return [law], [Diagnostic("unfittable", "info", game, None, message)]
+
+
+def _by_runs(law: PowerLaw, method: Method, y: Quantity, drawn: Sequence[Drawn]) -> tuple[float, float] | None:
+    """95 % interval of a law's exponent over draws of runs; None with too few that have a fit."""
+    points = [draw[method, y] for draw in drawn if (method, y) in draw]
+    if law.form == "power":
+        return interval([exponent(*each) for each in points])
+    again = (refit(law, *each) for each in points[:SLOW_DRAWS])
+    return interval([each.exponent for each in again if each is not None])
+
+
+def _with_intervals(
+    found: Sequence[Profile], intervals: dict[float, tuple[float, float] | None]
+) -> tuple[Profile, ...]:
+    """The profiles, their vertices with intervals by runs."""
+    return tuple(
+        replace(profile, vertex=replace(profile.vertex, params_ci_runs=intervals[profile.flops]))
+        if profile.vertex
+        else profile
+        for profile in found
+    )
 
 
 def _correlation(game: str, cells: Sequence[Cell]) -> tuple[Correlation | None, list[Diagnostic]]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from laws.analysis import Fit, Fitted, GameFit
 from laws.correlation import Correlation
+from laws.isoflop import Profile
 from laws.power import PowerLaw
 
 
@@ -14,6 +15,7 @@ def document(fit: Fit) -> dict[str, Any]:
         "parametric": [
             _parametric_record(game.game, game.parametric) for game in fit.games if game.parametric is not None
         ],
+        "profiles": [_profile_record(game.game, profile) for game in fit.games for profile in game.profiles],
         "correlation": [
             _correlation_record(game.game, game.correlation) for game in fit.games if game.correlation is not None
         ],
@@ -41,6 +43,17 @@ def _law_record(game: str, y: str, method: str, power: PowerLaw, runs_ci: tuple[
         "form": power.form,
         **_power_record(power),
         "exponent_ci_runs": runs_ci,
+    }
+
+
+def _profile_record(game: str, profile: Profile) -> dict[str, Any]:
+    vertex = profile.vertex
+    return {
+        "game": game,
+        "flops": profile.flops,
+        "cells": len(profile.cells),
+        "best": vars(profile.best),
+        "vertex": None if vertex is None else vars(vertex),
     }
 
 

@@ -17,11 +17,20 @@ import numpy as np
 from laws.choices import MIN_BUDGETS, attempt, windows
 from laws.isoflop import Cell, Grid, Profile, cells_of, price_of
 from laws.parametric import Price, Surface
-from laws.power import FORMS, Z95, Form, PowerLaw, fit_offset
-from laws.resample import DRAWS, METHODS, Drawn, Method, Quantity, exponent, interval, resampled, surface_of, surfaces
-
-SLOW_DRAWS = 120
-"""Draws of laws with an offset and of parametric ones, which are fitted one by one."""
+from laws.power import FORMS, Z95, Form, PowerLaw, refit
+from laws.resample import (
+    DRAWS,
+    METHODS,
+    SLOW_DRAWS,
+    Drawn,
+    Method,
+    Quantity,
+    exponent,
+    interval,
+    resampled,
+    surface_of,
+    surfaces,
+)
 
 Points = Sequence[tuple[float, float]]
 Foretell = Callable[[float], tuple[float, tuple[float, float]]]
@@ -282,12 +291,8 @@ def _redrawn(law: PowerLaw, log_x: np.ndarray, log_y: np.ndarray, flops: float) 
     if law.form == "power":
         slope = exponent(log_x, log_y)
         return math.exp(float(log_y.mean()) + slope * (math.log(flops) - float(log_x.mean())))
-    points = list(zip(np.exp(log_x).tolist(), np.exp(log_y).tolist(), strict=True))
-    share = min(max(law.offset / min(y for _, y in points), 0.0), 0.99)
-    try:
-        return float(fit_offset(points, starts=(share,)).predict(np.array([flops]))[0])
-    except ValueError:
-        return math.nan
+    again = refit(law, log_x, log_y)
+    return math.nan if again is None else float(again.predict(np.array([flops]))[0])
 
 
 def _rolled(

@@ -68,6 +68,8 @@ class Vertex:
     params: float
     params_ci: tuple[float, float]
     """95 % interval of `params`: delta method, Student's t with (cells - 3) degrees of freedom."""
+    params_ci_runs: tuple[float, float] | None
+    """The same by bootstrap over runs; None where it was not asked for or few draws have a vertex."""
     near: tuple[float, float]
     """Sizes whose loss is at most 1 % above the least, by the parabola."""
     samples: float
@@ -322,6 +324,7 @@ def _vertex(fitted: Parabolas, u: float, cells: tuple[Cell, ...]) -> Vertex:
     return Vertex(
         10**u,
         (_power(u - half), _power(u + half)),
+        None,
         (_power(u - reach), _power(u + reach)),
         10**log_samples,
         math.exp(float(fitted.least_B[0])),

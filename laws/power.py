@@ -171,6 +171,18 @@ def fit_offset(
     )
 
 
+def refit(law: PowerLaw, log_x: np.ndarray, log_y: np.ndarray) -> PowerLaw | None:
+    """`law` fitted to other points, given in logs, its offset sought from where it is; None where it has no fit."""
+    points = list(zip(np.exp(log_x).tolist(), np.exp(log_y).tolist(), strict=True))
+    try:
+        if law.form == "power":
+            return fit_power(points)
+        share = min(max(law.offset / min(y for _, y in points), 0.0), 0.99) if points else 0.0
+        return fit_offset(points, starts=(share,))
+    except ValueError:
+        return None
+
+
 def fit_law(form: Form, points: Points, errors: Sequence[float | None] | None = None) -> PowerLaw:
     """`fit_power` or `fit_offset`."""
     return (fit_power if form == "power" else fit_offset)(points, errors)

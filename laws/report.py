@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from laws import published
 from laws.analysis import Fit, GameFit
+from laws.axes import short as counted
 from laws.canvas import Picture
 from laws.diagnose import Diagnostic
 from laws.forecast import Outlook
 from laws.isoflop import Cell, cells_of
 from laws.page import NONE, Table, count, frame, grid, short, signed, span, text, titled
-from laws.power import PowerLaw
+from laws.power import Form, PowerLaw
 from laws.resample import METHODS, QUANTITIES, Method, Quantity
 
 
@@ -137,8 +138,8 @@ def _doubts(diagnostics: Sequence[Diagnostic]) -> str:
     return f'<p>In doubt: {told}; <a href="#diagnostics">in words below</a>.</p>'
 
 
-def _by_run(fit: GameFit, y: Quantity, method: Method) -> tuple[float, float] | None:
-    return next((law.runs_ci for law in fit.laws if (law.y, law.method, law.form) == (y, method, "power")), None)
+def _by_run(fit: GameFit, y: Quantity, method: Method, form: Form = "power") -> tuple[float, float] | None:
+    return next((law.runs_ci for law in fit.laws if (law.y, law.method, law.form) == (y, method, form)), None)
 
 
 def _law_table(fit: GameFit) -> str:
@@ -153,7 +154,7 @@ def _law_table(fit: GameFit) -> str:
             offset = fit.law(y, method, "offset")
             if offset is not None:
                 name = f"{METHOD_NAMES[method]}, above {offset.offset:.3g}"
-                rows.append((QUANTITY_NAMES[y], name, *_law_cells(offset, None, None)))
+                rows.append((QUANTITY_NAMES[y], name, *_law_cells(offset, _by_run(fit, y, method, "offset"), None)))
     note = ""
     if published.law(fit.game, "loss") is not None:
         note = (
@@ -306,13 +307,17 @@ def _said(diagnostics: Sequence[Diagnostic]) -> str:
 
 
 def _optima(fit: GameFit) -> str:
-    header = ("Budget (FLOPs)", "Least-loss N", "D", "Loss", "Return", "Vertex N", "Vertex D", "Vertex loss")
+    header = ("Budget (FLOPs)", "Least-loss N", "D", "Loss", "Return", "Vertex N", "95 %", "by run", "D", "Loss")
     rows = []
     for profile in fit.profiles:
         best, vertex = profile.best, profile.vertex
-        at_vertex = (NONE,) * 3
+        at_vertex = (NONE,) * 5
         if vertex is not None:
-            at_vertex = f"{vertex.params:,.0f}", f"{vertex.samples:,.0f}", f"{vertex.loss:.4f}"
+            ends = [
+                NONE if each is None else f"{counted(each[0])} to {counted(each[1])}"
+                for each in (vertex.params_ci, vertex.params_ci_runs)
+            ]
+            at_vertex = f"{vertex.params:,.0f}", *ends, f"{vertex.samples:,.0f}", f"{vertex.loss:.4f}"
         rows.append(
             (
                 f"{profile.flops:.3g}",
@@ -323,7 +328,8 @@ def _optima(fit: GameFit) -> str:
                 *at_vertex,
             )
         )
-    return titled(Table("Optimum of each budget", header, tuple(rows)), "h3")
+    note = "Intervals of the vertex: by the scatter of the cells about the parabola, and by draws of runs."
+    return titled(Table("Optimum of each budget", header, tuple(rows), note), "h3")
 
 
 def _cells(fit: GameFit) -> str:

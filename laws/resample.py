@@ -8,7 +8,6 @@ Shapes: B budgets, M cells of a budget, R runs, S draws.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -23,6 +22,8 @@ QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 METHODS: tuple[Method, ...] = get_args(Method)
 
 DRAWS = 1000
+SLOW_DRAWS = 120
+"""Draws of laws that are fitted one by one: those with an offset, and parametric ones in many windows."""
 MIN_DRAWS = 100
 """Draws that a quantity must be found in for an interval."""
 
@@ -57,6 +58,16 @@ def optima(grid: Grid, count_R: np.ndarray) -> Drawn:
         }
     good = {key: some_B & np.isfinite(value_B) for key, value_B in found.items()}
     return {key: (log_flops_B[good[key]], value_B[good[key]]) for key, value_B in found.items()}
+
+
+def vertices(grid: Grid, drawn: Sequence[Drawn]) -> dict[float, tuple[float, float] | None]:
+    """95 % interval of N at each budget's vertex, by budget in FLOPs; None where few draws have one."""
+    found: dict[float, list[float]] = {flops: [] for flops in grid.flops_B.tolist()}
+    by_log = {float(log_flops): flops for flops, log_flops in zip(found, np.log(grid.flops_B), strict=True)}
+    for draw in drawn:
+        for log_flops, log_params in zip(*draw["isoflop", "params"], strict=True):
+            found[by_log[float(log_flops)]].append(float(np.exp(log_params)))
+    return {flops: interval(values) for flops, values in found.items()}
 
 
 def _product(grid: Grid, there: np.ndarray) -> np.ndarray:
@@ -117,20 +128,3 @@ def interval(values: Sequence[float] | np.ndarray) -> tuple[float, float] | None
         return None
     low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
-
-
-@dataclass(frozen=True)
-class Exponents:
-    """Exponents of all draws against compute, by method and quantity; NaN where a draw has too few budgets."""
-
-    values: Mapping[tuple[Method, Quantity], np.ndarray]
-
-    @staticmethod
-    def of(drawn: Sequence[Drawn]) -> "Exponents":
-        """Of the optima of each draw."""
-        keys = list(drawn[0]) if drawn else []
-        return Exponents({key: np.array([exponent(*draw[key]) for draw in drawn]) for key in keys})
-
-    def interval(self, method: Method, y: Quantity) -> tuple[float, float] | None:
-        """95 % interval of an exponent."""
-        return interval(self.values.get((method, y), np.array([])))

@@ -21,6 +21,7 @@ from laws.analysis import Fit, GameFit
 from laws.document import document
 from laws.fit import fit
 from laws.fit import write_outputs as write_all
+from laws.parametric import HOFFMANN
 from laws.resample import METHODS, QUANTITIES, Quantity
 from laws.runs import read
 
@@ -50,7 +51,7 @@ def only(found: Fit) -> GameFit:
 
 @pytest.fixture(scope="module")
 def nethack(paper: Path) -> GameFit:
-    return only(analysis.analyse(read([paper / "nethack.csv"]).rows))
+    return only(analysis.analyse(read([paper / "nethack.csv"]).rows, draws=400))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,7 @@ def test_a_sweep_with_exact_laws_gives_them_back() -> None:
 
 def test_the_document_keeps_the_contract() -> None:
     found = json.loads(json.dumps(document(analysis.analyse(sweep(), draws=200)), allow_nan=False))
-    assert set(found) == {"laws", "parametric", "correlation", "choices", "diagnostics"}
+    assert set(found) == {"laws", "profiles", "parametric", "correlation", "choices", "diagnostics"}
     [parametric] = found["parametric"]
     assert {"game", "E", "A", "B", "alpha", "beta", "objective", "intervals", "profile_E"} <= set(parametric)
     assert [(law["y"], law["method"]) for law in found["laws"] if law["form"] == "power"] == [
@@ -322,6 +323,28 @@ def test_without_figures_the_tables_are_the_same(tmp_path: Path) -> None:
     assert hashlib.sha256(path.read_bytes()).hexdigest() in told
 
 
+def test_vertices_and_offsets_have_intervals_by_run() -> None:
+    """Around the truth, Hoffmann's law: N = 0.6·C^0.45 at the vertex, and what its loss falls to."""
+    rows = planted(0.01, seed=3, sizes=9)
+    found = analysis.analyse(rows, draws=200)
+    profiles = only(found).profiles
+    held = []
+    for profile in profiles:
+        assert profile.vertex is not None
+        ends = profile.vertex.params_ci_runs
+        assert ends is not None
+        held.append(ends[0] / 1.2 <= float(HOFFMANN.optimum(profile.flops).params) <= ends[1] * 1.2)
+    assert sum(held) >= len(held) - 2
+    offsets = [law for law in only(found).laws if law.form == "offset"]
+    assert {law.method for law in offsets} == {"envelope", "isoflop"}
+    for law in offsets:
+        assert law.runs_ci is not None
+        assert law.runs_ci[0] <= law.power.exponent <= law.runs_ci[1]
+    told = document(found)["profiles"]
+    assert [each["flops"] for each in told] == sorted({row.flops for row in rows})
+    assert all(each["vertex"]["params_ci_runs"] for each in told)
+
+
 def test_intervals_by_run_that_are_wider_are_pointed_at(paper: Path) -> None:
     """The paper's 207 cells are 15 trainings: the interval of N is 0.12 wide or 0.31."""
     found = analysis.analyse(read([paper / "nethack.csv"]).rows, draws=200)
@@ -339,7 +362,7 @@ def test_the_command_fits_and_says_where(tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
     lines = [f"nethack,r{row.params},{row.flops},{row.params},{row.samples},{row.loss}" for row in sweep()]
     path.write_text("\n".join(["game,run,flops,params,samples,loss", *lines]))
-    done = command("fit", str(path), "--out", str(tmp_path / "out"))
+    done = command("fit", str(path), "--out", str(tmp_path / "out"), "--bootstraps", "0", "--no-figures")
     assert done.returncode == 0, done.stderr
     assert "report.html" in done.stdout
     assert json.loads((tmp_path / "out" / "laws.json").read_text())["laws"]

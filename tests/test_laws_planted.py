@@ -7,9 +7,10 @@ import pytest
 
 from eval.results import ResultRow
 from laws.analysis import analyse
-from laws.isoflop import Grid, parabolas, profiles
+from laws.isoflop import Grid, cells_of, parabolas, price_of, profiles
 from laws.parametric import HOFFMANN, Surface
 from laws.power import fit_power
+from laws.resample import interval, surface_of, surfaces
 
 STUDIES = 200
 
@@ -76,12 +77,14 @@ def test_the_parametric_fit_is_unbiased_and_its_intervals_hold() -> None:
     error, held = [], []
     for seed in range(20):
         surface, _, rows = planted(1000 + seed)
-        [game] = analyse(rows, draws=120).games
-        assert game.parametric is not None
-        truth = surface.exponents()[0]
-        ends = game.parametric.intervals["params"]
+        cells = cells_of(profiles("text", rows)[0])
+        found, price = surface_of(cells), price_of(cells)
+        assert found is not None
+        assert price is not None
+        drawn = [each.exponents(price)[0] for each in surfaces(cells, found.surface, 120)]
+        ends, truth = interval(drawn), surface.exponents()[0]
         assert ends is not None
-        error.append(game.parametric.values["params"] - truth)
+        error.append(found.surface.exponents(price)[0] - truth)
         held.append(ends[0] <= truth <= ends[1])
     assert abs(np.mean(error)) < 3 * np.std(error) / math.sqrt(len(error))
     assert np.mean(held) >= 0.85
