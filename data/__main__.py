@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 app = tyro.extras.SubcommandApp()
 importers = tyro.extras.SubcommandApp()
+collectors = tyro.extras.SubcommandApp()
+app.command(collectors, name="collect", help="Let experts play.")
 app.command(importers, name="import", help="Turn recorded games into a store.")
 
 
-@app.command
+@collectors.command(name="nethack")
 @deferred
-def collect(
-    game: Positional[Literal["nethack"]],
+def collect_nethack(
     out: Positional[Path] = Path("games"),
     episodes: int = 100,
     workers: int | None = None,
@@ -36,7 +37,6 @@ def collect(
     """Play seeded games and record them; started again after an interruption, go on where it stopped.
 
     Args:
-        game: The game to play.
         out: Folder for the recordings; each game gets its own folder inside.
         episodes: Number of games. Games already in the folder count.
         workers: Processes that play; default one per core. Changes nothing about the games.
@@ -48,7 +48,7 @@ def collect(
     from data.collect import collect
 
     games = collect(
-        game,
+        "nethack",
         out,
         episodes=episodes,
         workers=workers,
@@ -61,6 +61,31 @@ def collect(
     steps = sum(game.steps for game in games)
     print(f"{len(games)} games, {steps:,} steps in {out}; median score {scores[len(scores) // 2]}")
     print(f"next: python -m data import nld {out} STORE --expert {player}")
+
+
+@collectors.command(name="atari")
+@deferred
+def collect_atari(
+    store: Positional[Path],
+    game: str,
+    expert: str = "embedded",
+    episodes: int = 100,
+    seed: int = 0,
+    workers: int | None = None,
+) -> None:
+    """Play seeded Atari games into a store; started again, play those that are missing.
+
+    Args:
+        store: The store, new or of the same game.
+        game: Name of the game, as in result rows: Breakout, BankHeist.
+        expert: Who plays: the game's embedded scripted expert, or uniformly random keys.
+        episodes: Number of games. Games already in the store count.
+        seed: Game i is a function of (seed, i).
+        workers: Processes that play; default one per core. Changes nothing about the games.
+    """
+    from data.record import collect_atari
+
+    print(collect_atari(store, game=game, expert=expert, episodes=episodes, seed=seed, workers=workers))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,59 @@
+"""Atari games played here: ALE's own vector environment, set as the paper plays, for experts and agents alike.
+
+Frame skip 4, sticky actions 0.25, grey 84x84 with the last two frames' maximum, four frames stacked, up to 30 no-ops
+and FIRE (where there is one) at a reset, full games without an end at a lost life, rewards as they are, minimal action
+sets, at most 108,000 frames. ALE's constructor has other defaults: no sticky actions, rewards clipped to their sign.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from data import atari
+from data.spec import FRAME_COLUMNS, FRAME_ROWS, STACK
+
+STICKY = 0.25
+"""Chance at every frame that the key before is pressed again (Machado et al. 2018)."""
+FRAME_SKIP, NO_OPS, MOST_FRAMES = 4, 30, 108_000
+
+PROTOCOL: dict[str, Any] = {
+    "frameskip": FRAME_SKIP,
+    "stack_num": STACK,
+    "img_height": FRAME_ROWS,
+    "img_width": FRAME_COLUMNS,
+    "grayscale": True,
+    "maxpool": True,
+    "noop_max": NO_OPS,
+    "use_fire_reset": True,
+    "episodic_life": False,
+    "reward_clipping": False,
+    "repeat_action_probability": STICKY,
+    "full_action_space": False,
+    "max_num_frames_per_episode": MOST_FRAMES,
+    "autoreset_mode": "SameStep",
+}
+
+
+class Arcade:
+    """One game on every lane. A game is a function of its seed and of the keys pressed."""
+
+    def __init__(self, game: str, lanes: int = 1, threads: int = 1) -> None:
+        """`game` is a name of `data.atari.games`; `UserError` for one that ALE does not have."""
+        from ale_py.vector_env import AtariVectorEnv
+
+        self.actions = atari.content(game).actions
+        self._env = AtariVectorEnv(atari.games()[game], lanes, num_threads=threads, **PROTOCOL)
+        self.lanes = lanes
+
+    def reset(self, seeds: np.ndarray) -> np.ndarray:
+        """Begin the games of these seeds, int [lanes], below 2^31: stacks uint8 [lanes, 84, 84, 4]."""
+        stacks, _ = self._env.reset(seed=np.asarray(seeds, np.int64))
+        return np.moveaxis(stacks, 1, -1)
+
+    def step(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Press a key on each lane, indices into `actions`: the stacks then, the rewards, and which games ended.
+
+        Where a game ended, its stack is that of a new game, of a seed that goes on from the old one.
+        """
+        stacks, rewards, ended, cut, _ = self._env.step(np.asarray(keys, np.int64))
+        return np.moveaxis(stacks, 1, -1), np.asarray(rewards, np.float64), ended | cut

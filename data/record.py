@@ -1,0 +1,127 @@
+"""Atari games played by an expert, straight into a store: what `collect atari` does.
+
+A game to play is a recording to import: all cores play, what is written is whole or as it was before, and playing
+again adds only the games that are missing.
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from data import atari
+from data.arcade import Arcade
+from data.collect import game_seed
+from data.command import UserError
+from data.experts.breakout import BreakoutExpert
+from data.frames import FRAMES
+from data.importer import Report, import_games
+from data.spec import AtariSteps
+from data.store import CHUNK_STEPS
+from data.writer import Game, pack
+
+RANDOM, EMBEDDED = "random", "embedded"
+
+
+class Player(Protocol):
+    """Plays one game. A new instance for every game."""
+
+    def act(self, stack_84x84x4: np.ndarray) -> int:
+        """The key to press on seeing the last four frames, uint8, the newest last: an index of the action set."""
+        ...
+
+
+class RandomPlayer:
+    """Any of so many keys, uniformly at random."""
+
+    def __init__(self, seed: int, keys: int) -> None:
+        self._random, self._keys = np.random.default_rng(seed), keys
+
+    def act(self, stack_84x84x4: np.ndarray) -> int:
+        """Whatever the screen shows."""
+        return int(self._random.integers(self._keys))
+
+
+EXPERTS: dict[str, Callable[[int], Player]] = {"Breakout": BreakoutExpert}
+"""The embedded expert of each game that has one."""
+
+
+@dataclass(frozen=True)
+class ToPlay:
+    """A game that was not played yet, as `data.importer` wants a recording."""
+
+    game: str
+    player: str
+    seed: int
+    source: str
+
+    def fingerprint(self) -> str:
+        """Tells it from other games: who plays what."""
+        return hashlib.sha256(f"{self.game} {self.player} {self.seed}".encode()).hexdigest()[:32]
+
+
+def collect_atari(
+    store: Path, *, game: str, expert: str = EMBEDDED, episodes: int = 100, seed: int = 0, workers: int | None = None
+) -> Report:
+    """Play `episodes` games, of which game i is a function of (seed, i), and add to the store what it lacks."""
+    content = atari.content(game)
+    if expert not in (EMBEDDED, RANDOM):
+        raise UserError(f"unknown expert {expert!r}: choose {EMBEDDED} or {RANDOM}")
+    if expert == EMBEDDED and game not in EXPERTS:
+        raise UserError(f"{game} has no embedded expert ({', '.join(EXPERTS)} has): choose --expert {RANDOM}")
+    if episodes < 1 or seed < 0:
+        raise UserError(f"--episodes {episodes} and --seed {seed}: give at least 1 and 0")
+    return import_games(
+        store,
+        content,
+        store,
+        functools.partial(to_play, game, expert, seed, episodes),
+        play,
+        importer="collect atari",
+        expert=expert,
+        workers=workers,
+    )
+
+
+def to_play(game: str, player: str, seed: int, episodes: int, _: Path) -> list[ToPlay]:
+    """The games of a collection."""
+    return [ToPlay(game, player, game_seed(seed, number), f"game-{number:05d}") for number in range(episodes)]
+
+
+def play(recording: ToPlay) -> Game:
+    """Play the game to its end."""
+    arcade = _arcade(recording.game)
+    keys = len(arcade.actions)
+    chosen = RandomPlayer(recording.seed, keys) if recording.player == RANDOM else None
+    score: list[float] = []
+    pieces = _pieces(arcade, chosen or EXPERTS[recording.game](recording.seed), recording.seed, score)
+    game = pack(FRAMES, pieces, score=0.0, source=recording.source, seed=recording.seed)
+    return replace(game, score=score[-1])
+
+
+@functools.cache
+def _arcade(game: str) -> Arcade:
+    """One for all games that this process plays."""
+    return Arcade(game)
+
+
+def _pieces(arcade: Arcade, player: Player, seed: int, score: list[float]) -> Iterator[AtariSteps]:
+    """The game's steps, a chunk at a time; its score is put into `score` once it is over."""
+    [stack] = arcade.reset(np.array([seed % 2**31]))
+    total, over = 0.0, False
+    stacks, keys, scores = [], [], []
+    while not over:
+        key = player.act(stack)
+        stacks.append(stack)
+        keys.append(key)
+        scores.append(total)
+        [stack], [reward], [over] = arcade.step(np.array([key]))
+        total += float(reward)
+        if over or len(keys) == CHUNK_STEPS:
+            yield AtariSteps(np.stack(stacks), np.array(keys, np.uint8), np.array(scores, np.int32))
+            stacks, keys, scores = [], [], []
+    score.append(total)
