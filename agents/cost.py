@@ -2,7 +2,8 @@
 
 Two conventions, by name. `exact`: every matrix product and convolution at its true output size, attention,
 normalisation, softmax, biases and gates included; activations and one-hot coding are left out (at most 5 %).
-`paper`: 6 N per sample, N the counted parameters (Tuyls et al., arXiv 2307.09423).
+`paper`: 6 N per sample, N the counted parameters (Tuyls et al., arXiv 2307.09423); of its Atari networks, which see
+each weight many times, what `agents.cnn` says.
 A multiply and an add are two FLOPs. Training is forward plus backward, backward twice the forward
 (Kaplan et al., arXiv 2001.08361, section 2.1).
 """
@@ -75,6 +76,8 @@ class Cost:
     """What a network costs, by group; the groups are the top level of its parameter tree."""
 
     groups: tuple[Group, ...]
+    paper_flops: int | None = None
+    """Forward FLOPs per sample, `paper`; 2 N where None."""
 
     @property
     def params(self) -> int:
@@ -94,5 +97,5 @@ class Cost:
     def train_flops(self, convention: Convention) -> int:
         """Training FLOPs per sample."""
         if convention == "paper":
-            return 2 * TRAIN_FACTOR * self.counted_params
+            return TRAIN_FACTOR * (2 * self.counted_params if self.paper_flops is None else self.paper_flops)
         return TRAIN_FACTOR * self.forward_flops

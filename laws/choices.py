@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from agents.cost import CONVENTIONS, Convention
 from eval.results import ResultRow
-from laws.isoflop import WINDOW, Grid, Profile, cells_of, parabolas, price_of, profiles
+from laws.isoflop import WINDOW, Cell, Grid, Profile, cells_of, parabolas, price_of
 from laws.parametric import Surface
 from laws.power import Form, PowerLaw, fit_law
 from laws.resample import Quantity, surface_of
@@ -44,9 +45,28 @@ def choices(
     """
     found = list(_of_profiles(as_given, "as given"))
     found += _of_surfaces(as_given, surface)
-    for convention, counted in _conventions(rows):
-        found += _of_profiles(profiles("", counted)[0], convention)
+    for convention in CONVENTIONS:
+        found += _of_profiles(_recounted(as_given, rows, convention), convention)
     return tuple(found)
+
+
+def _recounted(found: Sequence[Profile], rows: Sequence[ResultRow], convention: Convention) -> tuple[Profile, ...]:
+    """The profiles with each cell's own FLOPs by a convention that all rows state and that differs from what is given.
+
+    The cells of a budget then cost differently: an optimum stands at its own cost, a vertex at their geometric mean.
+    """
+    spent = {
+        (row.flops, row.run, row.params, row.samples): row.flops_exact if convention == "exact" else row.flops_paper
+        for row in rows
+    }
+    stated = [flops for flops in spent.values() if flops]
+    if len(stated) < len(spent) or np.allclose([key[0] for key in spent], stated, rtol=0.02):
+        return ()
+
+    def counted(cell: Cell) -> Cell:
+        return replace(cell, flops=spent[cell.flops, cell.run, cell.params, cell.samples] or cell.flops)
+
+    return tuple(replace(profile, cells=tuple(map(counted, profile.cells))) for profile in found)
 
 
 def _of_surfaces(found: Sequence[Profile], surface: Surface | None) -> Iterator[Choice]:
@@ -67,22 +87,6 @@ def _of_surfaces(found: Sequence[Profile], surface: Surface | None) -> Iterator[
         for y, value in exponents.items():
             form: Form = "offset" if y == "loss" else "power"
             yield Choice(y, "parametric", form, window, "equal", "as given", value, None, budgets)
-
-
-def _conventions(rows: Sequence[ResultRow]) -> Iterator[tuple[str, list[ResultRow]]]:
-    """The rows with FLOPs by each convention that all of them state and that differs from what is given.
-
-    A budget is then no longer the same number for all its cells: its geometric mean stands for them.
-    """
-    for name in ("exact", "paper"):
-        stated = [getattr(row, f"flops_{name}") for row in rows]
-        if any(not flops for flops in stated) or np.allclose([row.flops for row in rows], stated, rtol=0.02):
-            continue
-        by_budget = {budget: [] for budget in {row.flops for row in rows}}
-        for row, flops in zip(rows, stated, strict=True):
-            by_budget[row.flops].append(np.log(flops))
-        means = {budget: float(np.exp(np.mean(logs))) for budget, logs in by_budget.items()}
-        yield name, [replace(row, flops=means[row.flops]) for row in rows]
 
 
 def _of_profiles(found: Sequence[Profile], convention: str) -> Iterator[Choice]:

@@ -200,12 +200,17 @@ class Grid:
                 log_loss[where], run[where] = math.log(cell.loss), number[cell.run]
                 if cell.return_mean is not None:
                     returns[where] = cell.return_mean
-        flops = np.array([row[0].flops for row in cells])
+        flops = np.array([_middle([cell.flops for cell in row]) for row in cells])
         return Grid(flops, log_params, log_samples, log_loss, returns, run, tuple(runs))
 
     def weights(self, count_R: np.ndarray) -> np.ndarray:
         """[B, M] from how often each run counts; 0 on padding."""
         return np.where(np.isfinite(self.log_loss_BxM), count_R[self.run_BxM], 0)
+
+
+def _middle(flops: Sequence[float]) -> float:
+    """The budget of cells, or the geometric mean of what they cost."""
+    return flops[0] if min(flops) == max(flops) else math.exp(float(np.mean(np.log(flops))))
 
 
 @dataclass(frozen=True)

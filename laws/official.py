@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import tyro
 
+from agents.cnn import of_params
+from agents.cost import CONVENTIONS, Cost
 from data.command import UserError, printable
 from eval.results import ResultRow, write_rows
 from laws.runs import ordered
@@ -196,8 +198,14 @@ def _game(source: _Source, game: str, tables: dict[str, list[_Cells]]) -> Iterat
             left["with neither loss nor return: left out"] += 1
             continue
         left["of unknown samples, which a fit leaves out"] += seen is None
-        yield _row(game, f"n{params}", flops, scores, params=params, samples=seen, loss=loss)
+        known = {} if (network := of_params(params)) is None or seen is None else _spent(network.cost(), seen)
+        yield _row(game, f"n{params}", flops, scores, params=params, samples=seen, loss=loss, **known)
     source.notes.extend(f"{game}: {count} cells {what}" for what, count in sorted(left.items()) if count)
+
+
+def _spent(cost: Cost, samples: int) -> dict[str, float]:
+    """Training FLOPs by both conventions: the published budgets count convolutions at their input's resolution."""
+    return {f"flops_{name}": float(cost.train_flops(name) * samples) for name in CONVENTIONS}
 
 
 def read_official(folder: Path) -> tuple[list[ResultRow], list[str]]:
