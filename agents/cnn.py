@@ -8,7 +8,7 @@ hidden linear layer). The sizes are those whose parameters Tuyls et al. (arXiv 2
 from dataclasses import dataclass
 
 from agents.cost import Cost, Group, conv, dense
-from data.spec import FRAME_ROWS, STACK
+from data.sizes import FRAME_ROWS, STACK
 
 WIDTHS = (1, 3, 5, 8, 13, 23, 34, 50, 81, 117, 167, 266)
 """The paper's twelve w."""

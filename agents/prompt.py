@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from agents.cost import Part, dense
-from data.spec import COLUMNS, KEYS
+from data.sizes import COLUMNS
+from data.spec import KEYS
 
 ACTIONS = len(KEYS)
 """NLE's full action list."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from data import atari
-from data.spec import FRAME_COLUMNS, FRAME_ROWS, STACK
+from data.sizes import FRAME_COLUMNS, FRAME_ROWS, STACK
 
 STICKY = 0.25
 """Chance at every frame that the key before is pressed again (Machado et al. 2018)."""

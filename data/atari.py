@@ -12,7 +12,7 @@ import numpy as np
 from data.command import UserError
 from data.frames import FRAMES
 from data.importer import DAMAGED, Unusable
-from data.spec import FRAME_COLUMNS, FRAME_ROWS, STACK
+from data.sizes import FRAME_COLUMNS, FRAME_ROWS, STACK
 from data.writer import Content
 
 _SHAPE = (FRAME_ROWS, FRAME_COLUMNS)

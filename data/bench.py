@@ -21,7 +21,7 @@ from nle.dataset import Converter, TtyrecDataset, db, populate_db
 
 from data import atari, nld, parquet, ttyrec
 from data.command import UserError
-from data.spec import COLUMNS, ROWS
+from data.sizes import COLUMNS, ROWS
 from data.store import CHUNK_STEPS, TrajectoryStore
 from data.stream import Order, batches
 from data.writer import StoreWriter, pack

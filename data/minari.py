@@ -19,7 +19,8 @@ from data import atari
 from data.command import UserError
 from data.frames import FRAMES
 from data.importer import DAMAGED, EMPTY, Options, Report, Unusable, import_games
-from data.spec import FRAME_COLUMNS, FRAME_ROWS, STACK, AtariSteps
+from data.sizes import FRAME_COLUMNS, FRAME_ROWS, STACK
+from data.spec import AtariSteps
 from data.writer import Game, pack
 
 _ERRORS = (KeyError, ValueError, TypeError, AttributeError, AssertionError, RuntimeError)

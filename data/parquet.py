@@ -30,7 +30,8 @@ from data.importer import (
     packed,
     stop_if_asked,
 )
-from data.spec import FRAME_COLUMNS, FRAME_ROWS, NO_SCORE, STACK, AtariSteps
+from data.sizes import FRAME_COLUMNS, FRAME_ROWS, STACK
+from data.spec import NO_SCORE, AtariSteps
 from data.writer import Game
 
 _METADATA = "metadata.parquet"

@@ -10,11 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from nle import nethack
 
-ROWS, COLUMNS = 24, 80
-"""Of the NetHack terminal."""
-
-FRAME_ROWS, FRAME_COLUMNS, STACK = 84, 84, 4
-"""Of an Atari frame; and how many frames an observation has."""
+from data.sizes import COLUMNS, FRAME_COLUMNS, FRAME_ROWS, ROWS, STACK
 
 KEYS: tuple[int, ...] = tuple(int(action) for action in nethack.ACTIONS)
 """NetHack's action table: NLE's full action list, the key press (byte) of each action index."""

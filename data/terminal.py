@@ -10,7 +10,7 @@ bytes: of output to the terminal, of one key press, of a score. In version 3 a s
 import numpy as np
 from numba import njit
 
-from data.spec import COLUMNS, ROWS
+from data.sizes import COLUMNS, ROWS
 
 OUTPUT, KEY, SCORE = range(3)
 """Channels."""

@@ -16,7 +16,8 @@ from nle.dataset import Converter
 
 from data import terminal
 from data.importer import DAMAGED, Unusable, stop_if_asked
-from data.spec import COLUMNS, NO_SCORE, ROWS
+from data.sizes import COLUMNS, ROWS
+from data.spec import NO_SCORE
 from data.store import CHUNK_STEPS
 
 _BLOCK = 1 << 24

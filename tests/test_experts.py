@@ -11,7 +11,8 @@ from data.experts.game import SCREEN, Player, RandomPlayer, SeededChallenge
 from data.experts.nethack import NetHackExpert
 from data.experts.screen import CLOSED, CORRIDOR, FLOOR, KINDS, MONSTER, WALL, Ask, look, read
 from data.experts.walk import AROUND, COMPASS, dilate, way_to, ways
-from data.spec import COLUMNS, KEYS, ROWS
+from data.sizes import COLUMNS, ROWS
+from data.spec import KEYS
 
 CELLS = ROWS * COLUMNS
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.prompt import ACTIONS, RATE, PromptHead, no_prompts, offered_keys, remember
-from data.spec import COLUMNS, KEYS, NO_ACTION, action_of_key
+from data.sizes import COLUMNS
+from data.spec import KEYS, NO_ACTION, action_of_key
 
 ACTION = action_of_key()
 LETTERS = st.text(string.ascii_letters, min_size=1, max_size=52)

@@ -21,7 +21,7 @@ from data.experts.screen import (
     look,
 )
 from data.experts.walk import AROUND, dilate
-from data.spec import COLUMNS
+from data.sizes import COLUMNS
 
 PETS = frozenset({look("f", WHITE), look("d", WHITE), look("u", BROWN)})
 """Kittens, little dogs and ponies: walking into one's own pet swaps places, so they are never in the way."""

@@ -22,7 +22,8 @@ from data.experts.screen import (
     read,
 )
 from data.experts.walk import AROUND, COMPASS, KEY_OF_OFFSET, NEIGHBOURS, STRAIGHT, way_to, ways
-from data.spec import COLUMNS, action_of_key
+from data.sizes import COLUMNS
+from data.spec import action_of_key
 
 ESC, RETURN, KICK, PRAY = "\x1b", "\r", "\x04", "\xf0"
 ACTION_OF_KEY = action_of_key().tolist()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.spec import COLUMNS, ROWS
+from data.sizes import COLUMNS, ROWS
 
 CELLS = ROWS * COLUMNS
 MAP = slice(1 * COLUMNS, 22 * COLUMNS)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 import numpy as np
 
 from data.experts.screen import CELLS, CLOSED, DOOR
-from data.spec import COLUMNS
+from data.sizes import COLUMNS
 
 COMPASS = {
     "k": -COLUMNS,
