@@ -6,6 +6,7 @@ hidden linear layer). The sizes are those whose parameters Tuyls et al. (arXiv 2
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 from agents.cost import Cost, Group, conv, dense
 from data.sizes import FRAME_ROWS, STACK
@@ -55,6 +56,7 @@ class CNN:
         return Cost(tuple(groups), overcount + 2 * features * self.actions)
 
 
+@cache
 def of_params(params: int, most_actions: int = 18) -> CNN | None:
     """The paper's network with so many parameters; None where no width and number of actions has them."""
     networks = (CNN(width, actions) for width in WIDTHS for actions in range(2, most_actions + 1))

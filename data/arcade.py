@@ -43,7 +43,6 @@ class Arcade:
 
         self.actions = atari.content(game).actions
         self._env = AtariVectorEnv(atari.games()[game], lanes, num_threads=threads, **PROTOCOL)
-        self.lanes = lanes
 
     def reset(self, seeds: np.ndarray) -> np.ndarray:
         """Begin the games of these seeds, int [lanes], below 2^31: stacks uint8 [lanes, 84, 84, 4]."""

@@ -18,6 +18,7 @@ from data.arcade import Arcade
 from data.collect import game_seed
 from data.command import UserError
 from data.experts.breakout import BreakoutExpert
+from data.experts.game import RandomPlayer
 from data.frames import FRAMES
 from data.importer import Report, import_games
 from data.spec import AtariSteps
@@ -30,20 +31,9 @@ RANDOM, EMBEDDED = "random", "embedded"
 class Player(Protocol):
     """Plays one game. A new instance for every game."""
 
-    def act(self, stack_84x84x4: np.ndarray) -> int:
+    def act(self, stack_84x84x4: np.ndarray, /) -> int:
         """The key to press on seeing the last four frames, uint8, the newest last: an index of the action set."""
         ...
-
-
-class RandomPlayer:
-    """Any of so many keys, uniformly at random."""
-
-    def __init__(self, seed: int, keys: int) -> None:
-        self._random, self._keys = np.random.default_rng(seed), keys
-
-    def act(self, stack_84x84x4: np.ndarray) -> int:
-        """Whatever the screen shows."""
-        return int(self._random.integers(self._keys))
 
 
 EXPERTS: dict[str, Callable[[int], Player]] = {"Breakout": BreakoutExpert}
@@ -95,10 +85,12 @@ def to_play(game: str, player: str, seed: int, episodes: int, _: Path) -> list[T
 def play(recording: ToPlay) -> Game:
     """Play the game to its end."""
     arcade = _arcade(recording.game)
-    keys = len(arcade.actions)
-    chosen = RandomPlayer(recording.seed, keys) if recording.player == RANDOM else None
+    if recording.player == RANDOM:
+        player = RandomPlayer(recording.seed, len(arcade.actions))
+    else:
+        player = EXPERTS[recording.game](recording.seed)
     score: list[float] = []
-    pieces = _pieces(arcade, chosen or EXPERTS[recording.game](recording.seed), recording.seed, score)
+    pieces = _pieces(arcade, player, recording.seed, score)
     game = pack(FRAMES, pieces, score=0.0, source=recording.source, seed=recording.seed)
     return replace(game, score=score[-1])
 

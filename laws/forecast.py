@@ -156,10 +156,10 @@ class Outlook:
     """Of the loss and of the return; without those that leave fewer than five budgets to fit."""
 
 
-def outlook(profiles: Sequence[Profile], expert: float | None = None) -> Outlook:
+def outlook(profiles: Sequence[Profile]) -> Outlook:
     """Of profiles that are at least one."""
     beyond = 10 * profiles[-1].flops
-    loss, returns = forecast_loss(profiles, beyond, 0), forecast_return(profiles, beyond, 0, expert)
+    loss, returns = forecast_loss(profiles, beyond, 0), forecast_return(profiles, beyond, 0)
     held = _held_out("loss", _best_losses(profiles), profiles), _held_out("return", _best_returns(profiles), profiles)
     return Outlook(loss, returns, tuple(each for each in held if each is not None))
 

@@ -41,8 +41,6 @@ _COLOURS = {
     "envelope offset": ORANGE,
     "isoflop power": SKY,
     "isoflop offset": PURPLE,
-    "envelope clipped": INK,
-    "envelope saturating": GREEN,
 }
 
 
@@ -88,36 +86,26 @@ def _held_panel(axes: Axes, held: HeldOut) -> None:
 
 def _scores(game: str, told: Outlook) -> Figure:
     panels = [
-        (each.entries, name)
+        (scored, name)
         for each, name in ((told.loss, "dev loss"), (told.returns, "mean return"))
-        if any(entry.score is not None for entry in each.entries)
+        if (scored := [entry for entry in each.entries if entry.score])
     ]
     figure = _panels(len(panels))
     if not panels:
         return empty(figure, "Too few budgets to hold any out.")
-    for axes, (entries, name) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
-        _score_panel(axes, entries, name)
+    for axes, (scored, name) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+        _score_panel(axes, scored, name)
     figure.suptitle(f"{game}: how well the past was foretold", fontsize=12, color=INK)
     return figure
 
 
-def _score_panel(axes: Axes, entries: Sequence[Entry], name: str) -> None:
-    scored = [entry for entry in entries if entry.score]
+def _score_panel(axes: Axes, scored: Sequence[Entry], name: str) -> None:
     for form in dict.fromkeys(entry.form for entry in scored):
         mine, colour = [entry for entry in scored if entry.form == form], _COLOURS[form]
-        axes.plot(
-            [entry.window[0] for entry in mine], [100 * (entry.score or 0) for entry in mine], lw=1.4, color=colour
-        )
-        for entry in mine:
-            axes.plot(
-                [entry.window[0]],
-                [100 * (entry.score or 0)],
-                "o",
-                ms=6,
-                mec=colour,
-                mew=1.4,
-                mfc=colour if (entry.held or 0) >= 0.8 else "white",
-            )
+        starts, errors = [entry.window[0] for entry in mine], [100 * (entry.score or 0) for entry in mine]
+        axes.plot(starts, errors, lw=1.4, color=colour)
+        inside = [colour if (entry.held or 0) >= 0.8 else "white" for entry in mine]
+        axes.scatter(starts, errors, s=36, c=inside, edgecolors=colour, linewidths=1.4, zorder=2)
         axes.plot([], [], "o-", ms=6, lw=1.4, color=colour, label=form)
     log_axis(axes, "x", [entry.window[0] for entry in scored], power_of_ten, gap=0.12)
     log_axis(axes, "y", [min(100 * (entry.score or 0), 1e3) for entry in scored], _percent)

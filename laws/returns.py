@@ -24,7 +24,7 @@ from laws.canvas import (
     picture,
     single,
 )
-from laws.isoflop import Cell, return_profiles
+from laws.isoflop import Cell, cells_of, return_profiles
 from laws.marks import COLOURS, NAMES, Reference, budget_bar, budget_colours, draw_law, draw_reference, relation
 from laws.power import Z95
 
@@ -73,7 +73,7 @@ def _return_profiles(fit: GameFit, beside: Reference) -> Figure:
                 mew=1.6,
                 zorder=4,
             )
-    cells = [cell for profile in found for cell in profile.cells]
+    cells = cells_of(found)
     log_axis(axes, "x", [cell.params for cell in cells], short)
     _return_axis(axes, cells, _draw_expert(axes, beside))
     finish(axes, PARAMS_LABEL, RETURN_LABEL, f"{fit.game}: isoFLOP profiles of the return")
@@ -99,7 +99,7 @@ def _draw_expert(axes: Axes, beside: Reference) -> list[float]:
 
 def _returns(fit: GameFit, beside: Reference) -> Figure:
     figure, axes = single()
-    played = [cell for profile in fit.profiles for cell in profile.cells if cell.return_mean is not None]
+    played = [cell for cell in cells_of(fit.profiles) if cell.return_mean is not None]
     if not played:
         return empty(figure, "No returns were measured.")
     colour, law = COLOURS["envelope"], fit.law("return", "envelope")
@@ -123,7 +123,7 @@ def _returns(fit: GameFit, beside: Reference) -> Figure:
 
 def _loss_return(fit: GameFit, beside: Reference) -> Figure:
     figure, axes = single()
-    played = [cell for profile in fit.profiles for cell in profile.cells if cell.return_mean is not None]
+    played = [cell for cell in cells_of(fit.profiles) if cell.return_mean is not None]
     if not played:
         return empty(figure, "No returns were measured.")
     norm, colours = budget_colours(fit.profiles)

@@ -64,15 +64,15 @@ _Series = list[tuple[float, list[tuple[float, float]]]]
 
 
 def _series(rows: Sequence[ResultRow], setting: Setting) -> _Series:
-    alike: dict[Hashable, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    alike: dict[tuple[float, Hashable], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         value = setting.value(row)
         if value and row.loss:
-            alike[row.flops, row.core, setting.rest(row)][value].append(row.loss)
+            alike[row.flops, (row.core, setting.rest(row))][value].append(row.loss)
     return [
-        (key[0], sorted((value, float(np.mean(losses))) for value, losses in by_value.items()))
-        for key, by_value in alike.items()
-        if len(by_value) > 1 and isinstance(key, tuple)
+        (flops, sorted((value, float(np.mean(losses))) for value, losses in by_value.items()))
+        for (flops, _), by_value in alike.items()
+        if len(by_value) > 1
     ]
 
 

@@ -19,20 +19,20 @@ SCREEN = ("tty_chars", "tty_colors", "tty_cursor")
 class Player(Protocol):
     """Plays one game: sees the terminal, answers with an action. A new instance for every game."""
 
-    def act(self, chars_24x80: np.ndarray, colors_24x80: np.ndarray, cursor_2: np.ndarray) -> int:
+    def act(self, chars_24x80: np.ndarray, colors_24x80: np.ndarray, cursor_2: np.ndarray, /) -> int:
         """Index into `data.spec.KEYS` of the key to press on seeing this screen."""
         ...
 
 
 class RandomPlayer:
-    """Presses one of the 121 keys, uniformly at random."""
+    """Presses one of so many keys, NetHack's 121 unless told, uniformly at random."""
 
-    def __init__(self, seed: int) -> None:
-        self._random = np.random.default_rng(seed)
+    def __init__(self, seed: int, keys: int = len(KEYS)) -> None:
+        self._random, self._keys = np.random.default_rng(seed), keys
 
-    def act(self, chars_24x80: np.ndarray, colors_24x80: np.ndarray, cursor_2: np.ndarray) -> int:
+    def act(self, *seen: np.ndarray) -> int:
         """Any action index, whatever the screen shows."""
-        return int(self._random.integers(len(KEYS)))
+        return int(self._random.integers(self._keys))
 
 
 class SeededChallenge(NetHackChallenge):
