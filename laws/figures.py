@@ -118,12 +118,9 @@ def _law_panel(axes: Axes, fit: GameFit, beside: Reference, y: Quantity, letter:
         _draw_points(axes, points, method, text)
         shown.extend(value for _, value in points)
         shown.extend([] if law is None else law.predict(np.array([flops[0], flops[-1]])).tolist())
-    draw_reference(axes, fit.game, y, letter, flops, beside)
-    if beside.other is not None and (law := beside.other.law(y, "envelope")):
-        flops = [*flops, *(point[0] for point in law.points)]
-        shown += [point[1] for point in law.points]
-    log_axis(axes, "x", flops, power_of_ten, gap=0.21)
-    log_axis(axes, "y", shown, form)
+    others = draw_reference(axes, fit.game, y, letter, flops, beside)
+    log_axis(axes, "x", [*flops, *(x for x, _ in others)], power_of_ten, gap=0.21)
+    log_axis(axes, "y", [*shown, *(value for _, value in others)], form)
     finish(axes, FLOPS_LABEL, label, "")
     axes.legend(frameon=False, fontsize=9)
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -44,25 +44,24 @@ def fit(
     if others and not others.keys() & set(games):
         raise UserError(f"--beside holds {', '.join(others)}, not {', '.join(games)}: name a study of the same game")
     references = {name: Reference(expert, others.get(name)) for name in games}
-    context = report.Context("Scaling laws: " + ", ".join(games), configuration=_repeat(runs, out, game))
+    options = ["--out", out, *(["--beside", *beside] if beside else [])]
+    options += [] if expert is None else ["--expert-return", f"{expert:g}"]
+    options += [] if draws == DRAWS else ["--bootstraps", draws]
+    options += [] if drawn else ["--no-figures"]
+    context = report.Context("Scaling laws: " + ", ".join(games), configuration="\n".join(_repeat(runs, game, options)))
     return write_outputs(
         found.rows, out, context, diagnostics=found.diagnostics, draws=draws, references=references, drawn=drawn
     )
 
 
-def _repeat(runs: Sequence[Path], out: Path, game: str | None) -> str:
+def _repeat(runs: Sequence[Path], game: str | None, options: Sequence[object]) -> Iterator[str]:
     """The commands that give the same again, and what they read."""
-    files, chosen = shlex.join(map(str, runs)), f" --game {shlex.quote(game)}" if game else ""
+    files = [*runs, *(["--game", game] if game else [])]
+    for command, words in (("fit", options), ("forecast", ("--flops", "C")), ("plan", ("--flops", "C"))):
+        yield shlex.join(map(str, ("python", "-m", "laws", command, *files, *words)))
     versions = ", ".join(f"{name} {version(name)}" for name in ("isoplay", "numpy", "scipy"))
-    lines = (
-        f"python -m laws fit {files} --out {shlex.quote(str(out))}{chosen}",
-        f"python -m laws forecast {files} --flops C{chosen}",
-        f"python -m laws plan {files} --flops C{chosen}",
-        "",
-        f"{versions}; SHA-256 of what was read:",
-        *(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path}" for path in runs),
-    )
-    return "\n".join(lines)
+    yield f"\n{versions}; SHA-256 of what was read:"
+    yield from (f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path}" for path in runs)
 
 
 def write_outputs(

@@ -47,24 +47,30 @@ def draw_law(axes: Axes, law: PowerLaw | None, over: Sequence[float], colour: st
         axes.fill_between(grid, *wider, color=colour, alpha=0.06, lw=0, zorder=0)
 
 
-def draw_reference(axes: Axes, game: str, y: Quantity, letter: str, over: Sequence[float], beside: Reference) -> None:
-    """The other study's optima and law, or the line that the paper's measurements lie on, where budgets overlap."""
+def draw_reference(
+    axes: Axes, game: str, y: Quantity, letter: str, over: Sequence[float], beside: Reference
+) -> Sequence[tuple[float, float]]:
+    """The other study's optima and law, or the line that the paper's measurements lie on, where budgets overlap.
+
+    Returns the points drawn, which the axes must leave room for.
+    """
     if beside.other is not None:
         law = beside.other.law(y, "envelope")
-        if law is not None:
-            axes.plot(*zip(*law.points, strict=True), "s", ms=4, mfc="none", mec=GREY, mew=1, zorder=3)
-            span = min(law.points)[0], max(law.points)[0]
-            grid = np.geomspace(*span, 100)
-            label = f"beside:  {relation(letter, 'C', law.exponent)}"
-            axes.plot(grid, law.predict(grid), "--", lw=1.4, color=GREY, label=label)
-        return
+        if law is None:
+            return ()
+        axes.plot(*zip(*law.points, strict=True), "s", ms=4, mfc="none", mec=GREY, mew=1, zorder=3)
+        grid = np.geomspace(law.points[0][0], law.points[-1][0], 100)
+        label = f"beside:  {relation(letter, 'C', law.exponent)}"
+        axes.plot(grid, law.predict(grid), "--", lw=1.4, color=GREY, label=label)
+        return law.points
     line = published.law(game, y)
     if line is None:
-        return
+        return ()
     low, high = max(min(over), line.budgets[0]), min(max(over), line.budgets[1])
     label = f"paper:  {relation(letter, 'C', line.exponent)}"
     grid = np.geomspace(low, high, 100) if low < high else np.array([])
     axes.plot(grid, line.predict(grid), ":", lw=1.6, color=INK, label=label)
+    return ()
 
 
 def relation(y: str, x: str, exponent: float) -> str:

@@ -113,9 +113,10 @@ def _returns(fit: GameFit, beside: Reference) -> Figure:
     draw_law(axes, law, flops, colour)
     if law is not None:
         axes.plot([], [], color=colour, lw=1.8, label=relation("R", "C", law.exponent))
-    draw_reference(axes, fit.game, "return", "R", flops, beside)
-    log_axis(axes, "x", flops, power_of_ten, gap=0.12)
-    _return_axis(axes, played, [*(end for pair in ends for end in pair), *_draw_expert(axes, beside)])
+    others = draw_reference(axes, fit.game, "return", "R", flops, beside)
+    log_axis(axes, "x", [*flops, *(x for x, _ in others)], power_of_ten, gap=0.12)
+    shown = [*(end for pair in ends for end in pair), *_draw_expert(axes, beside), *(value for _, value in others)]
+    _return_axis(axes, played, shown)
     finish(axes, FLOPS_LABEL, RETURN_LABEL, f"{fit.game}: return against compute")
     axes.legend(frameon=False, fontsize=9)
     return figure

@@ -307,6 +307,8 @@ def test_another_study_is_drawn_beside(tmp_path: Path) -> None:
         figures[name] = [(tmp_path / name / f"nethack-{kind}.png").read_bytes() for kind in ("laws", "returns")]
         assert (tmp_path / name / "laws.json").read_bytes() == (tmp_path / "alone" / "laws.json").read_bytes()
     assert all(alone != beside for alone, beside in zip(*figures.values(), strict=True))
+    told = (tmp_path / "beside" / "report.html").read_text()
+    assert f"--out {tmp_path / 'beside'} --beside {other} --bootstraps 0\n" in told
     with pytest.raises(UserError, match="--beside holds chess, not nethack"):
         fit([mine], out=tmp_path / "none", beside=[stranger], draws=0)
 

@@ -9,8 +9,10 @@ from test_laws_forecast import nethack, planted, profiles_of
 from eval.results import ResultRow
 from laws import settings
 from laws.analysis import GameFit, analyse
+from laws.canvas import single
 from laws.forecast import outlook
 from laws.isoflop import Profile, return_profiles
+from laws.marks import Reference, draw_reference
 from laws.outlook import pictures
 
 __all__ = ["nethack"]
@@ -82,3 +84,10 @@ def test_settings_are_drawn_where_trainings_differ_in_one_alone() -> None:
     deeper = [replace(row, run=f"{row.run}d", depth=2, width=45, params=row.params + 1) for row in rows]
     for other in (longer, deeper):
         assert len(settings.pictures(fitted(rows + other))) == 1
+
+
+def test_another_study_beside_is_given_room() -> None:
+    far = fitted([replace(row, flops=row.flops * 1e4) for row in planted()])
+    points = draw_reference(single()[1], "text", "loss", "L", [1e18, 1e21], Reference(other=far))
+    assert [x for x, _ in points] == [profile.flops for profile in far.profiles]
+    assert not draw_reference(single()[1], "nethack", "loss", "L", [1e14, 1e15], Reference())
