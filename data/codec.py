@@ -9,6 +9,7 @@ it: they unpacked 1.15 times as much as one. A dictionary of 110 KiB would save 
 """
 
 import itertools
+import math
 import struct
 import threading
 import zlib
@@ -23,7 +24,8 @@ import numpy as np
 import zstandard
 from numba import njit
 
-from data.spec import Field, Rows, Steps
+from data.recycled import Recycled
+from data.spec import Batch, Field, Observation, Rows, Steps
 
 MAX_STEPS = 4096
 """Most steps in one record, so that no header can ask for more memory than this."""
@@ -82,6 +84,9 @@ def misplaced(parts_PxK, rows):
     return -1
 
 
+_LARGE = 512
+"""Bytes of a step from which an array of a batch lies in memory used again."""
+
 _GAINED = "<i4"
 """Of the scores, kept as differences from the step before."""
 
@@ -129,6 +134,26 @@ class Codec(ABC):
     def identity(self, steps: Any) -> tuple[np.ndarray, ...]:
         """Arrays [S, ...] that tell two games apart, whatever the codec: their hash is the episode's id."""
 
+    def arrays(self, lanes: int, window: int, pieces: int, room: Recycled) -> Observation:
+        """Observations of a batch, to be filled; of a lane's window at most `pieces` are of different episodes.
+
+        What is large lies in memory of `room`, which takes it back once nobody holds the batch.
+        """
+        shapes = {name: (lanes, window, *field.shape) for name, field in self.observation.items()}
+        return {
+            name: room.take(shape)
+            if math.prod(self.observation[name].shape) >= _LARGE
+            else np.zeros(shape, self.observation[name].dtype)
+            for name, shape in shapes.items()
+        }
+
+    def fill(self, chunks: Sequence[Chunk], span_Px4: np.ndarray, batch: Batch) -> None:
+        """Paint steps of chunks into a batch of `arrays`, in order of lanes and steps, and set the rest to zero."""
+        self.paint(chunks, span_Px4, rows_of(batch))
+        if not batch.mask.all():
+            for array in batch.observation.values():
+                array[~batch.mask] = 0
+
     def encode(self, steps: Steps, before: int | None = None) -> bytes:
         """Pack S consecutive steps of one episode, 1 <= S <= MAX_STEPS, and the action before them, if there is one."""
         count = len(steps.action_S)
@@ -168,16 +193,8 @@ class Codec(ABC):
 
     def paint(self, chunks: Sequence[Chunk], span_Px4: np.ndarray, rows: Rows) -> None:
         """Fill rows, given as contiguous arrays, with steps of chunks, and mark them; others stay as they are."""
-        if not chunks:
-            return
-        where_PxK = np.frombuffer(b"".join([chunk.where for chunk in chunks]), np.uint64).reshape(len(chunks), -1)
-        parts_PxK = np.concatenate([where_PxK, span_Px4.astype(np.uint64)], axis=1)
-        count = len(rows.action_N)
-        part = misplaced(parts_PxK, count)
-        if part >= 0:
-            start, stop, row, _ = span_Px4[part]
-            raise IndexError(f"steps [{start}, {stop}) of {chunks[part].steps} to row {row} of {count}")
-        self.draw(parts_PxK, rows)
+        if chunks:
+            self.draw(parts_of(chunks, span_Px4, len(rows.action_N)), rows)
 
     def _open(self, record: bytes) -> "_Record":
         """What a record whose checksum is right says of itself."""
@@ -221,6 +238,23 @@ class Codec(ABC):
     @cached_property
     def _header(self) -> struct.Struct:
         return struct.Struct(f"<4sI{2 + len(self.columns) + 2}I")
+
+
+def parts_of(chunks: Sequence[Chunk], span_Px4: np.ndarray, rows: int) -> np.ndarray:
+    """What kernels read, uint64 [P, K], see `Codec.draw`: checked that the steps exist, and the rows."""
+    where_PxK = np.frombuffer(b"".join([chunk.where for chunk in chunks]), np.uint64).reshape(len(chunks), -1)
+    parts_PxK = np.concatenate([where_PxK, span_Px4.astype(np.uint64)], axis=1)
+    part = misplaced(parts_PxK, rows)
+    if part >= 0:
+        start, stop, row, _ = span_Px4[part]
+        raise IndexError(f"steps [{start}, {stop}) of {chunks[part].steps} to row {row} of {rows}")
+    return parts_PxK
+
+
+def rows_of(batch: Batch) -> Rows:
+    """A batch whose first two axes are one, in the same memory."""
+    flat = {name: array.reshape(-1, *array.shape[2:]) for name, array in batch.observation.items()}
+    return Rows(flat, batch.action.reshape(-1), batch.episode.reshape(-1), batch.mask.reshape(-1))
 
 
 class _Record(NamedTuple):

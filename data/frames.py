@@ -10,18 +10,22 @@ Shapes: S steps of a chunk, F frames, R runs, C changed pixels, 7056 pixels of a
 
 import sys
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 from numba import carray, njit  # pyright: ignore[reportPrivateImportUsage]
 
 from data import spec
-from data.codec import Codec, Column, CorruptChunk
+from data.codec import Chunk, Codec, Column, CorruptChunk, parts_of
+from data.command import UserError
 from data.memory import ALIGNMENT, copy_past_cache, finish_stores, pointer
+from data.recycled import Recycled
 from data.runs import GAP, add_run, most_runs, reach
-from data.spec import AtariSteps, Rows
+from data.spec import AtariSteps, Batch, Observation, Rows
 
 PIXELS = spec.FRAME_ROWS * spec.FRAME_COLUMNS
 WORDS = PIXELS // 8
+STACK = spec.STACK
 SEGMENT = 16
 """Steps from one that can be read without those before it to the next."""
 
@@ -199,6 +203,106 @@ def paint(parts_Px12, stack_Nx7056, action_N, episode_N, mask_N):
     finish_stores()  # pyright: ignore[reportCallIssue]
 
 
+@njit(cache=True)
+def places(span_Px4, window, frames):
+    """Where the frames of each part go, in batches of `frames` a lane: int64 [P, 2].
+
+    The first of them, and whether the part goes on where the one before it ended. And how many each lane has,
+    int64 [lanes], up to the last lane that has any.
+    """
+    place_Px2 = np.empty((len(span_Px4), 2), np.int64)
+    used_B = np.zeros(span_Px4[-1, 2] // window + 1, np.int64)
+    pieces = 0
+    for part in range(len(span_Px4)):
+        start, stop, row, episode = span_Px4[part]
+        lane = row // window
+        goes_on = part > 0 and span_Px4[part - 1, 2] // window == lane and span_Px4[part - 1, 3] == episode
+        pieces = pieces if goes_on else pieces + 1 if used_B[lane] else 1
+        place = row % window + (STACK - 1) * (pieces - 1)
+        place_Px2[part, 0], place_Px2[part, 1] = lane * frames + place, goes_on
+        used_B[lane] = place + STACK - 1 + stop - start
+    return place_Px2, used_B
+
+
+@njit(nogil=True, cache=True)
+def differ(one_882, other_882):
+    """Whether two frames, as words, are not the same."""
+    bits = np.uint64(0)
+    for word in range(WORDS):
+        bits |= one_882[word] ^ other_882[word]
+    return bits != 0
+
+
+@njit(nogil=True, cache=True)
+def lay_out(parts_Px12, place_Px2, frames, window, frame_Mx882, oldest_N, action_N, episode_N, mask_N):
+    """Write the frames of each part, as words of eight pixels, from its place on, and fill its rows; see `paint`.
+
+    The first part whose stacks do not move on by a frame a step, as the places take for granted, or -1.
+    """
+    one = np.uint64(1)
+    words = np.empty(WORDS, np.uint64)
+    frame = words.view(np.uint8)
+    for part in range(len(parts_Px12)):
+        start, stop, row = parts_Px12[part, 8], parts_Px12[part, 9], parts_Px12[part, 10]
+        segment = start // np.uint64(SEGMENT)
+        begin = carray(pointer(parts_Px12[part, 5]), (segment + one, 3), np.int64)
+        at, run, pixel = np.uint64(begin[segment, 0]), np.uint64(begin[segment, 1]), np.uint64(begin[segment, 2])
+        advance_S = carray(pointer(parts_Px12[part, 3]), (stop,), np.uint8)
+        action_S = carray(pointer(parts_Px12[part, 4]), (stop,), np.uint8)
+        runs_F = carray(pointer(parts_Px12[part, 0]), (one,), np.uint16)
+        run_Rx2 = carray(pointer(parts_Px12[part, 1]), (one, 2), np.uint8)
+        pixel_C = carray(pointer(parts_Px12[part, 2]), (one,), np.uint8)
+        first = segment * np.uint64(SEGMENT)
+        # Frames until the first step's last: those more than four before it are not written.
+        unseen = np.int64(-4)
+        for step in range(first, min(start + one, stop)):
+            unseen += np.int64(advance_S[step])
+        oldest = np.uint64(place_Px2[part, 0])
+        # Of the step's four frames, the older ones that are written already.
+        known = np.int64(STACK - 1) if place_Px2[part, 1] else np.int64(0)
+        for step in range(first, stop):
+            advance = np.int64(advance_S[step])
+            if step % np.uint64(SEGMENT) == 0:
+                words[:] = 0
+            elif step > start and advance > 1:
+                return part
+            for number in range(advance):
+                place = np.uint64(0)
+                for _ in range(runs_F[at]):
+                    place += np.uint64(run_Rx2[run, 0])
+                    size = np.uint64(run_Rx2[run, 1])
+                    run += one
+                    for offset in range(size):
+                        frame[place + offset] = pixel_C[pixel + offset]
+                    place += size
+                    pixel += size
+                at += one
+                unseen -= 1
+                if unseen < 0:
+                    # The first step has the last four until then; a later step brings the last of its own.
+                    slot = -1 - unseen if step <= start else np.int64(STACK) - advance + number
+                    target = frame_Mx882[oldest + np.uint64(slot)]
+                    if slot >= known:
+                        target[:] = words
+                    elif differ(target, words):
+                        return part
+            if step > start and advance == 0:
+                # As before, all of it: that is a step on only where the four are one.
+                for older in range(STACK - 1):
+                    if differ(frame_Mx882[oldest + np.uint64(older)], words):
+                        return part
+                frame_Mx882[oldest + np.uint64(STACK - 1)] = words
+            if step >= start:
+                known = np.int64(STACK - 1)
+                oldest_N[row] = oldest % np.uint64(frames)
+                action_N[row] = action_S[step]
+                episode_N[row] = parts_Px12[part, 11]
+                mask_N[row] = True
+                row += one
+                oldest += one
+    return -1
+
+
 class FrameCodec(Codec):
     """Atari: number of runs of each frame, runs (skip, size), pixels, new frames of each step."""
 
@@ -238,6 +342,34 @@ class FrameCodec(Codec):
             raise NotImplementedError("the four frames of a pixel are written as one little-endian word")
         stack_Nx7056 = rows.observation["frames"].reshape(-1, PIXELS * spec.STACK).view(np.uint32)
         paint(parts_PxK, stack_Nx7056, rows.action_N, rows.episode_N, rows.mask_N)
+
+    def arrays(self, lanes: int, window: int, pieces: int, room: Recycled) -> Observation:
+        """Single frames: the steps', and the three older ones with which each piece begins."""
+        frames = window + (spec.STACK - 1) * pieces
+        return {
+            "frames": room.take((lanes, frames, spec.FRAME_ROWS, spec.FRAME_COLUMNS)),
+            "oldest": np.zeros((lanes, window), np.int32),
+        }
+
+    def fill(self, chunks: Sequence[Chunk], span_Px4: np.ndarray, batch: Batch) -> None:
+        """See `Codec.fill`; `UserError` for stacks that do not move on by a frame a step."""
+        frames_BxF, (lanes, window) = batch.observation["frames"], batch.mask.shape
+        used_B = np.zeros(lanes, np.int64)
+        if chunks:
+            place_Px2, used = places(span_Px4, window, frames_BxF.shape[1])
+            used_B[: len(used)] = used
+            frame_Mx882 = frames_BxF.reshape(-1, PIXELS).view(np.uint64)
+            columns = (batch.observation["oldest"], batch.action, batch.episode, batch.mask)
+            parts_Px12, flat = parts_of(chunks, span_Px4, lanes * window), [column.reshape(-1) for column in columns]
+            part = lay_out(parts_Px12, place_Px2, frames_BxF.shape[1], window, frame_Mx882, *flat)
+            if part >= 0:
+                row = span_Px4[part, 3]
+                raise UserError(
+                    f"game {row} of the store: its stacks do not move on by a frame a step, so they can't be batched"
+                    " as single frames: import it again without it"
+                )
+        for lane, used in enumerate(used_B):
+            frames_BxF[lane, used:] = 0
 
     def steps(self, observation: dict[str, np.ndarray], action_S: np.ndarray, score_S: np.ndarray) -> AtariSteps:
         """As they are."""

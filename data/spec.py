@@ -39,7 +39,12 @@ NETHACK = {
 """The NetHack observation: characters and NLE's tty colours, cursor (row, column), previous action index."""
 
 ATARI = {"frames": Field((FRAME_ROWS, FRAME_COLUMNS, STACK), "uint8")}
-"""The Atari observation: the last four grey frames, the newest last."""
+"""The Atari observation: the last four grey frames, the newest last.
+
+A batch holds each frame once: `frames` uint8 [B, F, 84, 84], those of a lane one after the other, and `oldest` int32
+[B, T]: the four frames of step t are `oldest[b, t]` and the three that follow. F is the same for all batches of a
+stream; what no step shows is zero.
+"""
 
 Array = Any
 """A NumPy array on the host, a JAX array once it is on the devices."""

@@ -1,6 +1,5 @@
 """Store and tape to batches: decoded ahead of time by threads, in an order that only the step decides."""
 
-import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ from numba import njit
 from data.command import UserError
 from data.mixture import Mixture
 from data.recycled import Recycled
-from data.spec import Batch, Rows
+from data.spec import Batch
 from data.store import Split, TrajectoryStore
 from data.tape import FixedTape, MixedTape, Tape, WindowTape
 
@@ -23,9 +22,6 @@ Store = TrajectoryStore | Mixture
 
 _POOL = 128
 """Chunks whose windows are shuffled together: 64 MiB unpacked."""
-
-_LARGE = 512
-"""Bytes of a step from which an array lies in memory used again."""
 
 
 def batches(
@@ -55,7 +51,7 @@ def batches(
     screens = Recycled()
 
     def batch(step: int) -> Batch:
-        return assemble(store, rows, tape.at(step, mine), mine, window, screens)
+        return assemble(store, rows, tape.at(step, mine), mine, window, tape.pieces, screens)
 
     return _ahead(batch, start, _ENDLESS, threads, prefetch)
 
@@ -103,7 +99,7 @@ class DevBatches:
 
     def _batch(self, step: int) -> Batch:
         slices = self._tape.at(step, self._lanes)
-        return assemble(self._store, self._rows, slices, self._lanes, self._window, self._screens)
+        return assemble(self._store, self._rows, slices, self._lanes, self._window, self._tape.pieces, self._screens)
 
 
 def dev_batches(store: Store, lanes: int, window: int, lane_range: range | None = None) -> DevBatches:
@@ -115,32 +111,23 @@ def dev_batches(store: Store, lanes: int, window: int, lane_range: range | None 
 
 
 def assemble(
-    store: Store, rows: np.ndarray, slices_Px6: np.ndarray, lanes: range, window: int, screens: Recycled
+    store: Store, rows: np.ndarray, slices_Px6: np.ndarray, lanes: range, window: int, pieces: int, screens: Recycled
 ) -> Batch:
     """Read slices into a batch; a slice's row counts in `rows`, which hold rows of the store.
 
     Screens and frames lie in memory of `screens`, which takes it back once nobody holds the batch.
     """
     shape = len(lanes), window
-    observation, large = {}, []
-    for name, field in store.codec.observation.items():
-        if math.prod(field.shape) < _LARGE:
-            observation[name] = np.zeros((*shape, *field.shape), field.dtype)
-        else:
-            observation[name] = screens.take((*shape, *field.shape))
-            large.append(name)
-    action = np.zeros(shape, np.int32)
-    first = np.zeros(shape, bool)
-    mask = np.zeros(shape, bool)
-    episodes = np.full(shape, -1, np.int32)
-    row_P, number_P, span_Px4 = _at_chunks(slices_Px6, rows, store.chunk_steps, window, lanes.start, first)
-    flat = {name: array.reshape(-1, *array.shape[2:]) for name, array in observation.items()}
-    filled = Rows(flat, action.reshape(-1), episodes.reshape(-1), mask.reshape(-1))
-    store.codec.paint(store.chunks(row_P, number_P), span_Px4, filled)
-    if not mask.all():
-        for name in large:
-            observation[name][~mask] = 0
-    return Batch(observation, action, first, mask, episodes)
+    batch = Batch(
+        observation=store.codec.arrays(*shape, pieces, screens),
+        action=np.zeros(shape, np.int32),
+        first=np.zeros(shape, bool),
+        mask=np.zeros(shape, bool),
+        episode=np.full(shape, -1, np.int32),
+    )
+    row_P, number_P, span_Px4 = _at_chunks(slices_Px6, rows, store.chunk_steps, window, lanes.start, batch.first)
+    store.codec.fill(store.chunks(row_P, number_P), span_Px4, batch)
+    return batch
 
 
 @njit(cache=True)

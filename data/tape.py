@@ -67,6 +67,12 @@ def _checked(lengths: Sequence[int] | np.ndarray, lanes: int, window: int) -> np
     return array
 
 
+def _most_pieces(lengths: np.ndarray, window: int) -> int:
+    """How many of some episodes laid end to end a window can meet."""
+    whole = int(np.searchsorted(np.cumsum(np.sort(lengths)), window - 2, side="right"))
+    return min(window, whole + 2, len(lengths))
+
+
 class Tape:
     """The endless order of training: every step of every episode exactly once an epoch."""
 
@@ -76,6 +82,8 @@ class Tape:
     def __init__(self, lengths: Sequence[int] | np.ndarray, lanes: int, window: int, seed: int) -> None:
         self.lanes, self.window, self.seed = lanes, window, seed
         self._lengths = _checked(lengths, lanes, window)
+        self.pieces = _most_pieces(self._lengths, window)
+        """Most episodes that a lane's window meets."""
         self._total = int(self._lengths.sum())
         self._edges = np.arange(lanes + 1) * self._total // lanes
         longest = -(-self._total // lanes)
@@ -106,6 +114,9 @@ class WindowTape:
     last batch. The windows that begin in the same `chunk` steps of an episode are a run, so that what is unpacked
     for one serves the others: an epoch's runs are shuffled, and the windows of every `pool` of them together.
     """
+
+    pieces = 1
+    """Most episodes that a window meets."""
 
     def __init__(
         self, lengths: Sequence[int] | np.ndarray, lanes: int, window: int, seed: int, chunk: int, pool: int
@@ -182,6 +193,7 @@ class MixedTape:
         self._tapes = list(zip(tapes, _before(tape.lanes for tape in tapes), _before(episodes), strict=True))
         self.lanes = sum(tape.lanes for tape in tapes)
         self.pool = max(tape.pool for tape in tapes)
+        self.pieces = max(tape.pieces for tape in tapes)
 
     def at(self, step: int, lanes: range | None = None) -> np.ndarray:
         """The slices of the batch of `step`, for all lanes or a block of them; lane numbers stay global."""
@@ -218,6 +230,8 @@ class FixedTape:
     def __init__(self, lengths: Sequence[int] | np.ndarray, lanes: int, window: int) -> None:
         self.lanes, self.window = lanes, window
         array = _checked(lengths, lanes, window)
+        self.pieces = _most_pieces(array, window)
+        """Most episodes that a lane's window meets."""
         loads, rows = [0] * lanes, [[] for _ in range(lanes)]
         for row in np.argsort(-array, kind="stable"):
             lane = int(np.argmin(loads))

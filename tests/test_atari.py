@@ -30,7 +30,7 @@ from data.minari import import_minari
 from data.parquet import import_parquet
 from data.spec import NO_SCORE
 from data.store import TrajectoryStore
-from data.stream import batches, dev_batches
+from data.stream import Order, batches, dev_batches
 from data.verify import verify
 from data.writer import Game
 
@@ -110,19 +110,24 @@ def test_parts_of_an_episode_are_joined(tmp_path: Path) -> None:
     )
 
 
-def test_batches_hold_stacks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("order", ["lanes", "windows"])
+def test_batches_hold_every_frame_once(tmp_path: Path, order: Order) -> None:
     import_parquet(write(tmp_path / "parquet"), tmp_path / "store", game="Breakout", dev_fraction=0.8, workers=1)
     store = TrajectoryStore.open(tmp_path / "store")
-    for batch in (next(batches(store, "train", 3, 8, 0)), *list(dev_batches(store, 2, 16))[-4:]):
-        assert list(batch.observation) == ["frames"]
-        assert batch.observation["frames"].shape == (*batch.mask.shape, 84, 84, 4)
-        assert (batch.observation["frames"][~batch.mask] == 0).all()
+    for batch in (next(batches(store, "train", 3, 8, 0, order=order)), *list(dev_batches(store, 2, 16))[-4:]):
+        frames, oldest = batch.observation["frames"], batch.observation["oldest"]
+        lanes, window = batch.mask.shape
+        pieces = 1 if order == "windows" and lanes == 3 else 2
+        assert frames.shape == (lanes, window + 3 * pieces, 84, 84)
+        assert not oldest[~batch.mask].any()
         for lane, t in zip(*np.nonzero(batch.mask), strict=True):
             row = int(store.episodes[batch.episode[lane, t]].source) - 9
-            same = (PLAYED[row][0] == batch.observation["frames"][lane, t]).all((1, 2, 3)) & (
-                PLAYED[row][1] == batch.action[lane, t]
-            )
+            stack = np.moveaxis(frames[lane, oldest[lane, t] :][:4], 0, -1)
+            same = (PLAYED[row][0] == stack).all((1, 2, 3)) & (PLAYED[row][1] == batch.action[lane, t])
             assert same.any()
+        for lane in range(lanes):
+            shown = {place for t in np.flatnonzero(batch.mask[lane]) for place in range(4) + oldest[lane, t]}
+            assert not np.delete(frames[lane], list(shown), axis=0).any()
 
 
 def rewrite(path: Path, change: Callable[[pyarrow.Table], pyarrow.Table]) -> None:

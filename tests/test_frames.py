@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from records import columns_of, packed
 
 from data.codec import CorruptChunk, Span
+from data.command import UserError
 from data.frames import FRAMES, SEGMENT
-from data.spec import AtariSteps
+from data.recycled import Recycled
+from data.spec import AtariSteps, Batch
 
 LIMITS = np.iinfo(np.int32)
 
@@ -89,6 +91,86 @@ def test_any_steps_of_a_chunk_are_painted_anywhere(data: st.DataObject) -> None:
     np.testing.assert_array_equal(rows.action_N[there], steps.action_S[here])
     assert (rows.episode_N[there] == 7).all()
     assert (np.delete(rows.observation["frames"], there, axis=0) == 9).all()
+
+
+def moving(seed: int, count: int, black: bool) -> AtariSteps:
+    """Steps that each bring a frame, some the same as before; the first stack of three black frames, or of one frame."""
+    random = np.random.default_rng(seed)
+    still = random.random(count) < 0.3
+    frames = np.zeros((count, 84, 84), np.uint8)
+    for number in range(count):
+        frames[number] = frames[max(number - 1, 0)]
+        if not still[number]:
+            frames[number, random.integers(84), random.integers(84)] = random.integers(256)
+    older = np.zeros((3, 84, 84), np.uint8) if black else np.repeat(frames[:1], 3, axis=0)
+    stacks = np.lib.stride_tricks.sliding_window_view(np.concatenate([older, frames]), 4, axis=0)
+    return AtariSteps(stacks, random.integers(0, 4, count).astype(np.uint8), np.zeros(count, np.int32))
+
+
+def batched(games: list[AtariSteps], spans: list[Span], size: int, lanes: int, window: int, pieces: int) -> Batch:
+    """Steps of games, cut into chunks of `size`, as a batch; the episode of a span is its game."""
+    shape = lanes, window
+    observation = FRAMES.arrays(*shape, pieces, Recycled())
+    observation["frames"][:] = 9
+    batch = Batch(observation, np.zeros(shape, np.int32), np.zeros(shape, bool), np.zeros(shape, bool),
+                  np.full(shape, -1, np.int32))  # fmt: skip
+    chunks, parts = [], []
+    for start, stop, row, game in spans:
+        while start < stop:
+            first = start // size * size
+            end = min(stop, first + size)
+            chunk = AtariSteps(*(column[first : first + size] for column in games[game]))
+            chunks.append(FRAMES.unpack(FRAMES.encode(chunk)))
+            parts.append(Span(start - first, end - first, row, game))
+            start, row = end, row + end - start
+    FRAMES.fill(chunks, np.array(parts, np.int64).reshape(-1, 4), batch)
+    return batch
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_a_batch_holds_each_frame_once(data: st.DataObject) -> None:
+    """Lanes of pieces of games, wherever they begin, whatever chunks they are cut into."""
+    games = [moving(seed, 70, seed % 2 == 0) for seed in range(4)]
+    size = data.draw(st.sampled_from([7, 16, 33, 70]))
+    spans = []
+    for lane in range(3):
+        row = 20 * lane
+        for _ in range(data.draw(st.integers(0, 3))):
+            start = data.draw(st.integers(0, 69))
+            stop = data.draw(st.integers(start + 1, 70))
+            stop = min(stop, start + 20 * (lane + 1) - row)
+            if stop > start:
+                spans.append(Span(start, stop, row, (spans[-1].episode + 1) % 4 if spans else 0))
+                row += stop - start
+    batch = batched(games, spans, size, 3, 20, 3)
+    frames, oldest = batch.observation["frames"], batch.observation["oldest"]
+    for start, stop, row, game in spans:
+        for step in range(start, stop):
+            lane, t = divmod(row + step - start, 20)
+            assert batch.mask[lane, t]
+            assert (batch.episode[lane, t], batch.action[lane, t]) == (game, games[game].action_S[step])
+            stack = np.moveaxis(frames[lane, oldest[lane, t] :][:4], 0, -1)
+            np.testing.assert_array_equal(stack, games[game].frames_Sx84x84x4[step])
+    assert batch.mask.sum() == sum(span.stop - span.start for span in spans)
+    for lane in range(3):
+        steps = int(batch.mask[lane].sum())
+        pieces = sum(span.row // 20 == lane for span in spans)
+        assert not frames[lane, steps + 3 * pieces :].any()
+
+
+@pytest.mark.parametrize("wrong", [5, 16, 31])
+@pytest.mark.parametrize("what", ["skips", "stands"])
+def test_stacks_that_jump_cannot_be_batched(wrong: int, what: str) -> None:
+    """Two frames at a step, or none though the frames differ, within a segment, at its start and at a chunk's."""
+    distinct = np.arange(63, dtype=np.uint8)[:, None, None] * np.ones((84, 84), np.uint8)
+    place = np.arange(40) + (np.arange(40) >= wrong) * (1 if what == "skips" else -1)
+    stacks = np.moveaxis(distinct[place[:, None] + np.arange(4) + 1], 1, -1)
+    steps = AtariSteps(stacks, np.zeros(40, np.uint8), np.zeros(40, np.int32))
+    for size in (16, 31, 40):
+        with pytest.raises(UserError, match="game 0 of the store: its stacks do not move on by a frame"):
+            batched([steps], [Span(0, 40, 0, 0)], size, 1, 40, 1)
+        batched([steps], [Span(wrong, 40, 0, 0)], size, 1, 40, 1)
 
 
 @given(st.data())
