@@ -1,22 +1,14 @@
 """`python -m agents`: the ladder, with parameters and FLOPs of every size by group."""
 
-from functools import cache
+from collections.abc import Iterable
+from itertools import groupby
 
-from agents.cost import TRAIN_FACTOR
-from agents.ladder import ladder
-from agents.nethack import NetHackAgent
-from data.command import run
-
-
-@cache
-def groups() -> tuple[str, ...]:
-    """Names of the groups of all agents: the encoders' first, then what follows them."""
-    agents = ladder().values()
-    encoders = [name for agent in agents for name in agent.encoders.parts()]
-    return tuple(dict.fromkeys([*encoders, *(group.name for agent in agents for group in agent.cost(1).groups)]))
+from agents.cost import TRAIN_FACTOR, Cost
+from agents.ladder import MOST_ACTIONS, ladder
+from data.command import UserError, run
 
 
-def show(filter: str = "", window: int = 32) -> None:
+def show(filter: str = "", window: int = 32, actions: int = MOST_ACTIONS) -> None:
     """Print every agent of the ladder: parameters, and training FLOPs per sample, in total and by group.
 
     `N` is the parameters that count, `exact` and `paper` the FLOPs by either convention.
@@ -24,19 +16,38 @@ def show(filter: str = "", window: int = 32) -> None:
     Args:
         filter: Show only names that contain this.
         window: Steps per training window; matters to attention alone.
+        actions: Actions of the Atari game: 4 in Breakout, 18 in BankHeist.
     """
-    print(_line("agent", "", ("all", "N", "", *groups())))
-    print(_line("", "", ("exact", "paper", "", *("" for _ in groups()))))
-    for name, agent in ladder().items():
-        if filter in name:
-            print("\n".join(_rows(name, agent, window)))
+    if window < 1 or actions < 1:
+        raise UserError(f"--window {window} and --actions {actions}: give at least 1")
+    shown = [(name, agent.cost(window)) for name, agent in ladder(actions).items() if filter in name]
+    if not shown:
+        raise UserError(f"no agent whose name contains {filter!r}: leave --filter out to see all")
+    for _, entries in groupby(shown, key=lambda entry: entry[0].split("/")[0]):
+        table = list(entries)
+        groups = merged([group.name for group in cost.groups] for _, cost in table)
+        print(_line("agent", "", ("all", "N", "", *groups)))
+        print(_line("", "", ("exact", "paper", "", *("" for _ in groups))))
+        for name, cost in table:
+            print("\n".join(_rows(name, cost, groups)))
 
 
-def _rows(name: str, agent: NetHackAgent, window: int) -> tuple[str, str]:
-    cost = agent.cost(window)
+def merged(lists: Iterable[list[str]]) -> list[str]:
+    """All names of several lists, each once; a new one stands before those that follow it in its list."""
+    names: list[str] = []
+    for one in lists:
+        place = 0
+        for name in one:
+            if name not in names:
+                names.insert(place, name)
+            place = names.index(name) + 1
+    return names
+
+
+def _rows(name: str, cost: Cost, groups: list[str]) -> tuple[str, str]:
     parts = {group.name: group.part for group in cost.groups}
-    params = [short(parts[group].params) if group in parts else "-" for group in groups()]
-    flops = [short(TRAIN_FACTOR * parts[group].flops) if group in parts else "-" for group in groups()]
+    params = [short(parts[group].params) if group in parts else "-" for group in groups]
+    flops = [short(TRAIN_FACTOR * parts[group].flops) if group in parts else "-" for group in groups]
     exact, paper = (short(cost.train_flops(convention)) for convention in ("exact", "paper"))
     return (
         _line(name, "params", (short(cost.params), short(cost.counted_params), "|", *params)),

@@ -26,6 +26,9 @@ class CNN:
     """w, the channels of the first convolution."""
     actions: int
 
+    depth = len(LAYERS)
+    """Convolutions."""
+
     @property
     def sides(self) -> tuple[int, ...]:
         """Rows (and columns) of the frames and of what each convolution gives: 84, 20, 9, 7."""

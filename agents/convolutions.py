@@ -1,23 +1,107 @@
-"""The network of `agents.cnn`, as a Flax module."""
+"""The networks of `agents.cnn` and `agents.impala`, as Flax modules.
+
+`products` says whether convolutions are matrix products (`agents.products`), which is for a CPU, or XLA's own.
+N samples, C channels in, D out.
+"""
+
+import functools
+from itertools import pairwise
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from agents.cnn import CNN, LAYERS
+from agents.impala import BLOCKS, IMPALA, SECTIONS
+from agents.products import SIDE, blocks_of, convolve, over_blocks, over_patches, quarters, shifted, stacks_of
 
 
-class Convolutions(nn.Module):
-    """Of N stacks of frames, their pixels scaled to [0, 1]."""
+class Weights(nn.Module):
+    """Kernel and bias of a convolution, float32."""
 
-    config: CNN
+    shape: tuple[int, int, int, int]
 
     @nn.compact
-    def __call__(self, frames_Nx84x84x4: jax.Array) -> jax.Array:
+    def __call__(self, dtype: jnp.dtype) -> tuple[jax.Array, jax.Array]:
+        """The kernel [rows, columns, C, D] and the bias [1, 1, 1, D], cast."""
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), self.shape)
+        bias = self.param("bias", nn.initializers.zeros_init(), self.shape[-1:])
+        return kernel.astype(dtype), bias[None, None, None].astype(dtype)
+
+
+class Plain(nn.Module):
+    """The paper's network."""
+
+    config: CNN
+    dtype: jnp.dtype
+    products: bool
+
+    @nn.compact
+    def __call__(self, frames_BxFx84x84: jax.Array, oldest_BxT: jax.Array) -> jax.Array:
         """Logits [N, actions]."""
-        x = frames_Nx84x84x4.astype(jnp.float32) / 255
-        for number, (_, kernel, stride) in enumerate(LAYERS):
-            features = self.config.channels[number + 1]
-            layer = nn.Conv(features, (kernel, kernel), (stride, stride), "VALID", name=f"conv{number}")
-            x = nn.relu(layer(x))
-        return nn.Dense(self.config.actions, name="head")(x.reshape(len(x), -1))
+        x = blocks_of(frames_BxFx84x84, oldest_BxT)
+        for number, ((_, side, stride), (inputs, outputs)) in enumerate(
+            zip(LAYERS, pairwise(self.config.channels), strict=True)
+        ):
+            kernel, bias = Weights((side, side, inputs, outputs), name=f"conv{number}")(self.dtype)
+            x = self._convolve(x, kernel, stride) if number else self._first(x, kernel)
+            x = nn.relu(x + bias)
+        return nn.Dense(self.config.actions, dtype=self.dtype, name="head")(x.reshape(len(x), -1))
+
+    def _convolve(self, x_NxHxWxC: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+        return (over_patches if self.products else convolve)(x_NxHxWxC, kernel, stride)
+
+    def _first(self, blocks_NxPx64: jax.Array, kernel_8x8x4xD: jax.Array) -> jax.Array:
+        """[N, 20, 20, D]; the weights are scaled instead of the pixels, which are more."""
+        kernel_64x4D = quarters(kernel_8x8x4xD / 255)
+        if self.products:
+            return over_blocks(blocks_NxPx64, kernel_64x4D)
+        image = blocks_NxPx64.reshape(-1, SIDE, SIDE, len(kernel_64x4D)).astype(self.dtype)
+        return convolve(image, kernel_64x4D.reshape(len(kernel_64x4D), 2, 2, -1).transpose(1, 2, 0, 3), 1)
+
+
+class Residual(nn.Module):
+    """IMPALA's network."""
+
+    config: IMPALA
+    dtype: jnp.dtype
+    products: bool
+
+    @nn.compact
+    def __call__(self, frames_BxFx84x84: jax.Array, oldest_BxT: jax.Array) -> jax.Array:
+        """Logits [N, actions]."""
+        x = stacks_of(frames_BxFx84x84, oldest_BxT).astype(self.dtype) / 255
+        for number in range(len(SECTIONS)):
+            channels = self.config.channels[number + 1]
+            x = Section(channels, self.dtype, self.products, name=f"section{number}")(x)
+        return nn.Dense(self.config.actions, dtype=self.dtype, name="head")(nn.relu(x).reshape(len(x), -1))
+
+
+class Section(nn.Module):
+    """Convolution, maximum, residual blocks."""
+
+    channels: int
+    dtype: jnp.dtype
+    products: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[N, rows / 2, columns / 2, channels], halves rounded up."""
+        x = halved(self._convolve(x, "conv"))
+        for block in range(BLOCKS):
+            inner = self._convolve(nn.relu(x), f"block{block}_conv0")
+            x = x + self._convolve(nn.relu(inner), f"block{block}_conv1")
+        return x
+
+    def _convolve(self, x: jax.Array, name: str) -> jax.Array:
+        """3 x 3, the size kept."""
+        kernel, bias = Weights((3, 3, x.shape[-1], self.channels), name=name)(self.dtype)
+        wider = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        return (over_patches if self.products else convolve)(wider, kernel, 1) + bias
+
+
+def halved(x: jax.Array) -> jax.Array:
+    """The maximum of 3 x 3 places around every second."""
+    low = jnp.array(-jnp.inf, x.dtype)
+    wider = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=low)
+    return functools.reduce(jnp.maximum, shifted(wider, 3, 2))

@@ -1,7 +1,12 @@
 """The size tables: one literal table per family, smallest first. Names are `game/family/size`."""
 
+import dataclasses
 import difflib
 
+import jax
+
+from agents import cnn, impala
+from agents.atari import AtariAgent
 from agents.cores.lstm import LSTM
 from agents.cores.transformer import Transformer
 from agents.encoders import Deep, Thin
@@ -62,9 +67,15 @@ NETHACK_PAPER = {
 }
 
 
-def ladder() -> dict[str, NetHackAgent]:
-    """Every entry by name."""
-    agents = []
+MOST_ACTIONS = 18
+"""Of an Atari game."""
+
+LadderAgent = NetHackAgent | AtariAgent
+
+
+def ladder(actions: int = MOST_ACTIONS) -> dict[str, LadderAgent]:
+    """Every entry by name; those of Atari choose among so many actions."""
+    agents: list[LadderAgent] = []
     for size, (width, layers, *thin) in NETHACK_LSTM.items():
         features, cell, text, view, screen = thin
         encoders = Thin(features, cell, text, view=bool(view), screen=screen)
@@ -78,13 +89,25 @@ def ladder() -> dict[str, NetHackAgent]:
         core = Transformer(width, layers, spare_row=True)
         agents.append(NetHackAgent(f"nethack/paper/{size}", Deep(), core))
         agents.append(NetHackAgent(f"nethack/paper/{size}-inv", Deep(inventory=True), core))
+    agents += [AtariAgent(f"atari/cnn/{width}", cnn.CNN(width, actions)) for width in cnn.WIDTHS]
+    agents += [AtariAgent(f"atari/impala/{width}", impala.IMPALA(width, actions)) for width in impala.WIDTHS]
     return {agent.name: agent for agent in agents}
 
 
-def find(name: str) -> NetHackAgent:
-    """The entry of that name; `UserError` if there is none."""
-    agents = ladder()
+def find(name: str, actions: int = MOST_ACTIONS) -> LadderAgent:
+    """The entry of that name, which of Atari's has so many actions; `UserError` if there is none."""
+    agents = ladder(actions)
     if name not in agents:
         near = ", ".join(difflib.get_close_matches(name, agents, cutoff=0.4)) or ", ".join(list(agents)[:3])
         raise UserError(f"no agent {name!r} in the ladder; near it: {near} (`python -m agents` lists all)")
     return agents[name]
+
+
+def computing(agent: LadderAgent, dtype: str) -> LadderAgent:
+    """The agent as this machine's devices best compute it: in `dtype`, auto is bfloat16 on accelerators."""
+    on_cpu = jax.default_backend() == "cpu"
+    if dtype == "auto":
+        dtype = "float32" if on_cpu else "bfloat16"
+    if isinstance(agent, AtariAgent):
+        return dataclasses.replace(agent, dtype=dtype, products=on_cpu)
+    return dataclasses.replace(agent, dtype=dtype)

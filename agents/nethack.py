@@ -32,6 +32,19 @@ class NetHackAgent:
         """Kind of the core: `lstm` or `transformer`."""
         return self.core_config.kind
 
+    recurrent = True
+    at_once = None
+
+    @property
+    def width(self) -> int:
+        """Features of the core."""
+        return self.core_config.width
+
+    @property
+    def depth(self) -> int:
+        """Layers of the core."""
+        return self.core_config.layers
+
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the observation's arrays that it reads."""

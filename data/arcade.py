@@ -16,6 +16,9 @@ STICKY = 0.25
 """Chance at every frame that the key before is pressed again (Machado et al. 2018)."""
 FRAME_SKIP, NO_OPS, MOST_FRAMES = 4, 30, 108_000
 
+SETTING = f"sticky actions {STICKY:g}, frame skip {FRAME_SKIP}, full games, rewards as they are"
+"""The protocol in words."""
+
 PROTOCOL: dict[str, Any] = {
     "frameskip": FRAME_SKIP,
     "stack_num": STACK,
@@ -37,16 +40,26 @@ PROTOCOL: dict[str, Any] = {
 class Arcade:
     """One game on every lane. A game is a function of its seed and of the keys pressed."""
 
-    def __init__(self, game: str, lanes: int = 1, threads: int = 1) -> None:
-        """`game` is a name of `data.atari.games`; `UserError` for one that ALE does not have."""
+    def __init__(self, game: str, lanes: int = 1, threads: int = 1, actions: int | None = None) -> None:
+        """`game` is a name of `data.atari.games`; `UserError` for one that ALE does not have.
+
+        The action set is the game's minimal one, or the full one if that has as many `actions`.
+        """
         from ale_py.vector_env import AtariVectorEnv
 
-        self.actions = atari.content(game).actions
-        self._env = AtariVectorEnv(atari.games()[game], lanes, num_threads=threads, **PROTOCOL)
+        self.actions = atari.content(game, actions).actions
+        protocol: dict[str, Any] = PROTOCOL | {"full_action_space": self.actions != atari.content(game).actions}
+        self._env = AtariVectorEnv(atari.games()[game], lanes, num_threads=threads, **protocol)
 
     def reset(self, seeds: np.ndarray) -> np.ndarray:
         """Begin the games of these seeds, int [lanes], below 2^31: stacks uint8 [lanes, 84, 84, 4]."""
         stacks, _ = self._env.reset(seed=np.asarray(seeds, np.int64))
+        return np.moveaxis(stacks, 1, -1)
+
+    def restart(self, lane_L: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        """Begin a game of these seeds on each lane where `lane_L`, bool, is true; the stacks of all lanes then."""
+        options = {"reset_mask": lane_L}
+        stacks, _ = self._env.reset(seed=np.asarray(seeds, np.int64), options=options)
         return np.moveaxis(stacks, 1, -1)
 
     def step(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

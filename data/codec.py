@@ -134,6 +134,11 @@ class Codec(ABC):
     def identity(self, steps: Any) -> tuple[np.ndarray, ...]:
         """Arrays [S, ...] that tell two games apart, whatever the codec: their hash is the episode's id."""
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of a batch's arrays."""
+        return tuple(self.observation)
+
     def arrays(self, lanes: int, window: int, pieces: int, room: Recycled) -> Observation:
         """Observations of a batch, to be filled; of a lane's window at most `pieces` are of different episodes.
 

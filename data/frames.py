@@ -343,6 +343,11 @@ class FrameCodec(Codec):
         stack_Nx7056 = rows.observation["frames"].reshape(-1, PIXELS * spec.STACK).view(np.uint32)
         paint(parts_PxK, stack_Nx7056, rows.action_N, rows.episode_N, rows.mask_N)
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """See the class."""
+        return "frames", "oldest"
+
     def arrays(self, lanes: int, window: int, pieces: int, room: Recycled) -> Observation:
         """Single frames: the steps', and the three older ones with which each piece begins."""
         frames = window + (spec.STACK - 1) * pieces

@@ -5,18 +5,20 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from agents.nethack import NetHackAgent
+from agents.atari import AtariAgent
+from agents.ladder import LadderAgent
 from agents.spec import Params
 from data.command import UserError
 from data.files import replace_text
 from data.mixture import open_stores
 from data.stream import Store, dev_batches
 from eval.bootstrap import Interval, mean_interval
+from eval.atari import by_policy, play_atari
 from eval.config import EvalConfig
-from eval.games import GameRow
 from eval.loss import LossRow, dev_loss
+from eval.records import AtariRow, GameRow, read_games, write_games
 from eval.results import ResultRow, write_rows
-from eval.rollout import play, read_games, write_games
+from eval.rollout import play
 from train.checkpoint import Budget, budget_name, budgets, load_budget
 from train.config import TrainConfig, config_hash, from_json
 from train.loop import prepare_agent, read_run
@@ -33,7 +35,8 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
     """
     described = read_run(config.run)
     trained = from_json(described["config"])
-    agent, store = prepare_agent(trained), open_store(described)
+    store = open_store(described)
+    agent, game = prepare_agent(trained, store), store.manifest["game"]
     passed = budgets(config.run)
     chosen = [budget for budget in passed if not config.budgets or budget.flops in config.budgets]
     unknown = set(config.budgets) - {budget.flops for budget in passed}
@@ -44,8 +47,8 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
         folder = config.run / "budgets" / budget_name(budget.flops)
         params = load_budget(config.run, budget, agent)
         loss = _loss(folder / "loss.json", agent, params, store, budget)
-        games = _games(games_of(config.run, budget.flops), agent, params, config, budget, progress=progress)
-        row = _row(config, agent, trained, described, budget, loss, games)
+        games = _games(games_of(config.run, budget.flops), agent, params, game, config, budget, progress=progress)
+        row = _row(config, agent, game, trained, described, budget, loss, games)
         replace_text(folder / "row.json", json.dumps(asdict(row), indent=1))
     rows = [
         ResultRow(**json.loads(path.read_text()))
@@ -70,12 +73,12 @@ def games_of(run: Path, flops: float) -> Path:
     return run / "budgets" / budget_name(flops) / "games.jsonl"
 
 
-def returns(games: list[GameRow]) -> Interval:
+def returns(games: list[GameRow | AtariRow]) -> Interval:
     """Mean final score with its bootstrap interval."""
     return mean_interval([game.score for game in games])
 
 
-def _loss(path: Path, agent: NetHackAgent, params: Params, store: Store, budget: Budget) -> LossRow:
+def _loss(path: Path, agent: LadderAgent, params: Params, store: Store, budget: Budget) -> LossRow:
     if path.exists():
         kept = json.loads(path.read_text())
         if kept["digest"] == budget.digest:
@@ -87,11 +90,11 @@ def _loss(path: Path, agent: NetHackAgent, params: Params, store: Store, budget:
 
 
 def _games(
-    path: Path, agent: NetHackAgent, params: Params, config: EvalConfig, budget: Budget, *, progress: bool
-) -> list[GameRow]:
+    path: Path, agent: LadderAgent, params: Params, game: str, config: EvalConfig, budget: Budget, *, progress: bool
+) -> list[GameRow | AtariRow]:
     """The games of a checkpoint; those of the same parameters and protocol are not played again."""
     mark = path.with_suffix(".json")
-    played_by = {"digest": budget.digest, "protocol": config.protocol}
+    played_by = {"digest": budget.digest, "protocol": config.protocol(game)}
     if not (mark.exists() and json.loads(mark.read_text()) == played_by):
         path.unlink(missing_ok=True)
         replace_text(mark, json.dumps(played_by, indent=1))
@@ -103,34 +106,46 @@ def _games(
     # Also when interrupted: the games that ended are kept.
     with contextlib.ExitStack() as stack:
         stack.callback(lambda: write_games(path, sorted(done, key=lambda game: game.seed)) if done else None)
-        play(
-            agent,
-            params,
-            missing,
-            lanes=config.lanes,
-            workers=config.workers,
-            key_seed=config.seed,
-            temperature=config.temperature,
-            max_steps=config.max_steps,
-            character=config.character,
-            progress=progress,
-            on_game=done.append,
-        )
+        if isinstance(agent, AtariAgent):
+            play_atari(
+                game,
+                missing,
+                by_policy(agent, params, config.seed, config.temperature),
+                lanes=config.lanes,
+                threads=config.workers,
+                max_steps=config.max_steps,
+                progress=progress,
+                on_game=done.append,
+            )
+        else:
+            play(
+                agent,
+                params,
+                missing,
+                lanes=config.lanes,
+                workers=config.workers,
+                key_seed=config.seed,
+                temperature=config.temperature,
+                max_steps=config.max_steps,
+                character=config.character,
+                progress=progress,
+                on_game=done.append,
+            )
     return sorted(done, key=lambda game: game.seed)
 
 
 def _row(
     config: EvalConfig,
-    agent: NetHackAgent,
+    agent: LadderAgent,
+    game: str,
     trained: TrainConfig,
     described: dict,
     budget: Budget,
     loss: LossRow,
-    games: list[GameRow],
+    games: list[GameRow | AtariRow],
 ) -> ResultRow:
     interval = returns(games) if games else None
-    game, core, size = trained.agent.split("/")
-    shape = agent.core_config
+    _, core, size = trained.agent.split("/")
     return ResultRow(
         game=game,
         run=config.run.name,
@@ -145,13 +160,13 @@ def _row(
         seed=trained.seed,
         core=core,
         size=size,
-        width=shape.width,
-        depth=shape.layers,
+        width=agent.width,
+        depth=agent.depth,
         context=trained.window,
         lr=trained.optimizer.lr,
         batch=trained.batch,
         schedule=trained.optimizer.schedule,
-        protocol=config.protocol if games else None,
+        protocol=config.protocol(game) if games else None,
         flop_convention=trained.convention,
         flops_exact=budget.flops_exact,
         flops_paper=budget.flops_paper,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from data.arcade import SETTING
 from data.command import UserError
 from eval.games import CHARACTER
 
@@ -25,13 +26,13 @@ class EvalConfig:
     temperature: float = 1.0
     """Actions are sampled from the policy at this temperature; 0 takes the likeliest."""
     character: str = CHARACTER
-    """Role, race, alignment and gender as NLE spells them; @ is random."""
+    """NetHack: role, race, alignment and gender as NLE spells them; @ is random."""
     max_steps: int | None = None
     """Games longer than this are stopped there and say so; None plays all to their end."""
     lanes: int = 64
     """Games played at once."""
     workers: int = os.cpu_count() or 1
-    """Processes that step the games."""
+    """Processes (NetHack) or threads (Atari) that step the games."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run; every message names the field."""
@@ -43,12 +44,12 @@ class EvalConfig:
         for name, value in limits.items():
             if value is not None and value < 1:
                 raise UserError(f"{name} must be at least 1, not {value}")
-        if not 0 <= self.seed < 2**32 - self.episodes:
-            raise UserError(f"seed must lie between 0 and 2^32 - episodes, not {self.seed}")
+        if not 0 <= self.seed < 2**31 - self.episodes:
+            raise UserError(f"seed must lie between 0 and 2^31 - episodes, not {self.seed}")
 
-    @property
-    def protocol(self) -> str:
-        """How the returns are measured, in words: only rows of the same protocol compare."""
+    def protocol(self, game: str) -> str:
+        """How the returns of a game are measured, in words: only rows of the same protocol compare."""
         steps = "to the end" if self.max_steps is None else f"at most {self.max_steps} steps"
         policy = f"sampled at {self.temperature:g}" if self.temperature else "likeliest action"
-        return f"NetHackChallenge-v0 {self.character}, {policy}, {steps}, seeds from {self.seed}"
+        played = f"NetHackChallenge-v0 {self.character}" if game == "nethack" else f"ALE {game}, {SETTING}"
+        return f"{played}, {policy}, {steps}, seeds from {self.seed}"

@@ -20,7 +20,8 @@ import numpy as np
 
 from data.spec import NETHACK, Observation
 from data.workers import SPAWN
-from eval.games import CHARACTER, Game, GameRow
+from eval.games import CHARACTER, Game
+from eval.records import GameRow
 
 STARTED = -1
 """Ticket of the answer to starting games; a group's steps are answered with the group."""

@@ -2,9 +2,8 @@
 
 import warnings
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from nle import nethack
@@ -13,42 +12,13 @@ from data.experts.game import RandomPlayer, SeededChallenge
 from data.experts.nethack import NetHackExpert
 from data.spec import KEYS, NO_ACTION, action_of_key
 from data.workers import follow_parent
+from eval.players import Scripted
+from eval.records import GameRow
 
 STEP_LIMIT = 1_000_000
 """NetHackChallenge-v0's own limit on the steps of a game."""
 
 CHARACTER = "mon-hum-neu-mal"
-
-Scripted = Literal["random", "expert"]
-"""Players that need no network."""
-
-
-@dataclass(frozen=True)
-class GameRow:
-    """One finished game."""
-
-    seed: int
-    score: int
-    """The return: final points, as NetHack's xlogfile (and so a recorded expert's episode) has them. They
-    differ from `score_shown` by what the last action and the end itself give and take, such as a tenth of the
-    gold on death."""
-    score_shown: int
-    """In-game score on the last screen that the player acted on: the sum of NLE's score rewards."""
-    steps: int
-    """Actions of the player."""
-    turns: int
-    """The game's own clock."""
-    depth: int
-    """Deepest dungeon level reached."""
-    role: str
-    """Three letters, for example `Mon`; empty where a random role left no xlogfile row."""
-    death: str
-    """The xlogfile's words, for example `killed by a jackal`; `quit` when the player or a limit ended the
-    game; `unrecorded` when the game broke down and left no xlogfile row: `score` is then `score_shown`."""
-    truncated: bool
-    """Stopped by the limit on steps."""
-    stalled: bool
-    """Stopped by NetHackChallenge because the game's clock had stood still for too long."""
 
 
 def _recorded() -> np.ndarray:

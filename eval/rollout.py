@@ -1,28 +1,22 @@
-"""Play whole games with a policy or a scripted player: one row per game.
+"""Play whole games of NetHack with a policy or a scripted player: one row per game.
 
 L lanes of a group, A actions.
 """
 
 import ctypes
-import json
-import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
-from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from agents.spec import Agent, Carry, Params
-from data.files import replace_text
 from data.workers import SPAWN
 from eval.envs import NetHackVector
-from eval.games import CHARACTER, GameRow, Scripted, enlist, play_scripted_game
+from eval.games import CHARACTER, enlist, play_scripted_game
+from eval.players import Progress, Scripted, act
+from eval.records import GameRow
 
 GROUPS = 2
 """Groups of lanes: one's games step while the policy reads the other's screens."""
@@ -57,7 +51,7 @@ def play(
     rows: list[GameRow] = []
     with (
         NetHackVector(seeds, lanes, min(workers, lanes), character, max_steps, min(GROUPS, lanes)) as games,
-        _Progress(len(seeds), progress) as bar,
+        Progress(len(seeds), progress) as bar,
     ):
         carries = [_fresh(agent, group.stop - group.start) for group in games.groups]
         actions: list[jax.Array | None] = [None] * len(games.groups)
@@ -66,7 +60,7 @@ def play(
             part = games.groups[group]
             # Copies, because the games overwrite these arrays while the device may still read them.
             observation = {name: array[part][:, None].copy() for name, array in games.observation.items()}
-            actions[group], carries[group] = _act(
+            actions[group], carries[group] = act(
                 agent,
                 temperature,
                 params,
@@ -113,7 +107,7 @@ def play_scripted(
     halt = SPAWN.RawValue(ctypes.c_bool, False)
     with (
         ProcessPoolExecutor(max(1, min(workers, len(seeds))), SPAWN, enlist, (halt,)) as pool,
-        _Progress(len(seeds), progress) as bar,
+        Progress(len(seeds), progress) as bar,
     ):
         games = [pool.submit(play_scripted_game, player, seed, character, max_steps) for seed in seeds]
         try:
@@ -130,64 +124,6 @@ def play_scripted(
     return sorted(rows, key=lambda row: row.seed)
 
 
-def write_games(path: Path, rows: Iterable[GameRow]) -> None:
-    """Write one JSON object per game to `path`, replaced atomically."""
-    replace_text(path, "".join(json.dumps(asdict(row)) + "\n" for row in rows))
-
-
-def read_games(path: Path) -> list[GameRow]:
-    """The rows that `write_games` wrote."""
-    return [GameRow(**json.loads(line)) for line in path.read_text().splitlines()]
-
-
 def _fresh(agent: Agent, lanes: int) -> Carry:
     # Copies, because donation needs every leaf to have a buffer of its own.
     return jax.tree.map(jnp.copy, agent.initial_carry(lanes))
-
-
-@partial(jax.jit, static_argnames=("agent", "temperature"), donate_argnames="carry")
-def _act(
-    agent: Agent,
-    temperature: float,
-    params: Params,
-    key: jax.Array,
-    observation: dict[str, jax.Array],
-    first_Lx1: jax.Array,
-    seed_L: jax.Array,
-    age_L: jax.Array,
-    carry: Carry,
-) -> tuple[jax.Array, Carry]:
-    """Actions int32 [L] on seeing observations [L, 1, ...], and the carry after them."""
-    logits_Lx1xA, carry = agent.apply(params, observation, first_Lx1, carry)
-    logits_LxA = logits_Lx1xA[:, 0]
-    if temperature == 0:
-        return jnp.argmax(logits_LxA, axis=-1).astype(jnp.int32), carry
-
-    def sample(seed: jax.Array, age: jax.Array, logits_A: jax.Array) -> jax.Array:
-        mine = jax.random.fold_in(jax.random.fold_in(key, seed), age)
-        return jax.random.categorical(mine, logits_A / temperature)
-
-    return jax.vmap(sample)(seed_L, age_L, logits_LxA).astype(jnp.int32), carry
-
-
-class _Progress:
-    """A bar of finished games on stderr, with steps per second and the time left."""
-
-    def __init__(self, games: int, shown: bool) -> None:
-        # A log gets a line every ten seconds.
-        interval = 0.5 if sys.stderr.isatty() else 10.0
-        self._bar = tqdm(total=games, unit="game", miniters=0, mininterval=interval, disable=not shown)
-        self._steps = 0
-        self._start = time.perf_counter()
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.close()
-
-    def add(self, steps: int, games: int) -> None:
-        self._steps += steps
-        rate = self._steps / (time.perf_counter() - self._start)
-        self._bar.set_postfix_str(f"{rate:.0f} steps/s", refresh=False)
-        self._bar.update(games)

@@ -26,7 +26,9 @@ from eval.bootstrap import Interval, mean_interval
 from eval.checkpoints import evaluate, games_of
 from eval.config import EvalConfig
 from eval.results import ResultRow, write_rows
-from eval.rollout import Scripted, play_scripted, read_games, write_games
+from eval.players import Scripted
+from eval.records import read_games, write_games
+from eval.rollout import play_scripted
 from laws.fit import write_outputs
 from laws.marks import Reference
 from laws.presets import PRESETS, Preset

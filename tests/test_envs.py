@@ -14,7 +14,8 @@ from nle.dataset import Converter
 from data.experts.game import SeededChallenge
 from data.spec import KEYS, NETHACK, NO_ACTION, action_of_key
 from eval.envs import NetHackVector, WorkerFailed
-from eval.games import RECORDED, Game, GameRow
+from eval.games import RECORDED, Game
+from eval.records import GameRow
 
 CALM = [action_of_key()[key] for key in b"hjklyubn.s"]
 """Moves and waiting: keys that keep a game going."""

@@ -16,7 +16,7 @@ from data.command import UserError
 from eval.checkpoints import evaluate, games_of
 from eval.config import EvalConfig
 from eval.results import ResultRow
-from eval.rollout import read_games
+from eval.records import read_games
 from laws.runs import read
 from train.config import TrainConfig
 from train.loop import train

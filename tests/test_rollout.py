@@ -17,8 +17,10 @@ from agents.cost import Cost
 from agents.spec import Dropout
 from data.spec import KEYS, NO_ACTION, action_of_key
 from eval.bootstrap import mean_interval
-from eval.games import Game, GameRow
-from eval.rollout import _act, play, play_scripted, read_games, write_games
+from eval.games import Game
+from eval.players import act
+from eval.records import GameRow, read_games, write_games
+from eval.rollout import play, play_scripted
 
 CALM = tuple(int(action_of_key()[key]) for key in b"hjklyubn.s\x1b")
 """Keys that take a turn and one that takes none: a game's turns tell which were pressed."""
@@ -148,7 +150,7 @@ def test_actions_are_sampled_in_proportion(temperature: float) -> None:
     for seed, age in ((counting, same), (same, counting)):
         carry = jax.tree.map(jnp.copy, WALKER.initial_carry(lanes))
         key = jax.random.key(0)
-        action, _ = _act(WALKER, temperature, params, key, observation, first, seed, age, carry)
+        action, _ = act(WALKER, temperature, params, key, observation, first, seed, age, carry)
         odds = 3 ** (1 / temperature)
         assert set(np.asarray(action).tolist()) == {7, 9}
         # Four standard deviations of a share over 4096 draws.

@@ -14,8 +14,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from agents.ladder import find
-from agents.nethack import NetHackAgent
+from agents.ladder import LadderAgent, computing, find
 from data.command import Deferred, UserError
 from data.files import replace_text
 from data.mixture import open_stores
@@ -93,7 +92,7 @@ def progress_bar(config: TrainConfig, start: int, last: int, *, shown: bool) -> 
 class Plan:
     """What follows from a configuration and its store."""
 
-    agent: NetHackAgent
+    agent: LadderAgent
     store: Store
     tape: Tape | WindowTape | MixedTape
     flops: dict[str, int]
@@ -109,10 +108,10 @@ class Plan:
     def of(config: TrainConfig) -> "Plan":
         """Check a configuration against its store and the ladder."""
         lanes_of_host(config.lanes)
-        agent, store = prepare_agent(config), labelled(open_stores(config.stores, config.weights, config.games))
-        missing = set(agent.inputs) - set(store.manifest["observation"])
-        if missing:
-            raise UserError(f"{config.agent} reads the {', '.join(missing)}, which {config.store} does not hold")
+        store = labelled(open_stores(config.stores, config.weights, config.games))
+        agent = prepare_agent(config, store)
+        if config.dropout and not agent.recurrent:
+            raise UserError(f"{config.agent} has no dropout: leave --dropout out")
         cost = agent.cost(config.window)
         flops = {name: cost.train_flops(name) for name in ("exact", "paper")}
         per_sample = flops[config.convention]
@@ -141,12 +140,14 @@ class Plan:
         }
 
 
-def prepare_agent(config: TrainConfig) -> NetHackAgent:
-    """The agent of a configuration, computing in the dtype that it names."""
-    dtype = config.compute
-    if dtype == "auto":
-        dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    return dataclasses.replace(find(config.agent), dtype=dtype)
+def prepare_agent(config: TrainConfig, store: Store) -> LadderAgent:
+    """The agent of a configuration with the actions of a store, computing in the dtype that it names."""
+    agent = find(config.agent, len(store.manifest["actions"]))
+    missing = set(agent.inputs) - set(store.codec.inputs)
+    if missing:
+        game = store.manifest["game"]
+        raise UserError(f"{config.agent} reads {', '.join(sorted(missing))}; {config.store} holds games of {game}")
+    return computing(agent, config.compute)
 
 
 def steps_within(tape: Tape | WindowTape | MixedTape, samples: float) -> int:

@@ -26,6 +26,17 @@ def start_hosts() -> None:
         jax.distributed.initialize()
 
 
+def spread_over_cores(lanes: int) -> None:
+    """Let JAX take a CPU's cores for devices, as many as divide the lanes; to be called before JAX is used.
+
+    For networks of small products, which do not fill several cores each: twice as fast on 2 of them. XLA_FLAGS that
+    say how many devices there are stand.
+    """
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        jax.config.update("jax_num_cpu_devices", max(n for n in range(1, cores + 1) if lanes % n == 0))
+
+
 def make_mesh() -> Mesh:
     """All devices of all hosts along `data`."""
     return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))

@@ -1,12 +1,13 @@
 """The jitted, donated training step of behavioural cloning."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 
 from agents.spec import Agent, Carry, Dropout, Params
 from data.spec import Batch
@@ -37,6 +38,7 @@ def make_train_step(
     mesh: Mesh,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
     """Compile `(state, batch) → (state, metrics)`: lanes spread over the mesh, the old state's memory reused."""
+    judge = jax.value_and_grad(partial(_judged, agent), has_aux=True)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         noise = None
@@ -44,11 +46,14 @@ def make_train_step(
             # Hardware generator: with the default one, drawing the noise takes a fifth of a CPU's step.
             noise = Dropout(dropout, jax.random.fold_in(jax.random.key(seed, impl="rbg"), state.step))
 
-        def loss_fn(params: Params) -> tuple[jax.Array, tuple[Carry, jax.Array, jax.Array]]:
-            logits, carry = agent.apply(params, batch.observation, batch.first, state.carry, noise)
-            return cross_entropy(logits, batch), (carry, *accuracy(logits, batch))
-
-        (loss, (carry, top1, top3)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        samples = batch.mask.astype(jnp.float32).sum()
+        if agent.at_once is None:
+            judged, grads = judge(state.params, batch, state.carry, noise, samples)
+        elif noise is None:
+            judged, grads = _in_parts(judge, agent.at_once, mesh)(state.params, batch, state.carry, samples)
+        else:
+            raise ValueError(f"{agent.name} has no dropout")
+        loss, (carry, top1, top3) = judged
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         done = state.step + 1
@@ -61,22 +66,57 @@ def make_train_step(
     return jax.jit(step, in_shardings=(state, lanes), out_shardings=(state, whole), donate_argnums=0)
 
 
-def cross_entropy(logits_BxTxA: jax.Array, batch: Batch) -> jax.Array:
-    """Mean negative log-likelihood of the expert's actions, nats per real sample."""
-    losses_BxT = optax.softmax_cross_entropy_with_integer_labels(logits_BxTxA, batch.action)
-    return _mean(losses_BxT, batch.mask)
+Judged = tuple[jax.Array, tuple[Carry, jax.Array, jax.Array]]
+"""The loss, the carry, and how often the expert's action ranks first and among the first three."""
 
 
-def accuracy(logits_BxTxA: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array]:
-    """How often the expert's action ranks first, and among the first three; ties count against it."""
-    expert_BxT = jnp.take_along_axis(logits_BxTxA, batch.action[:, :, None], axis=-1)
-    above_BxT = (logits_BxTxA >= expert_BxT).sum(axis=-1) - 1
-    return _mean(above_BxT < 1, batch.mask), _mean(above_BxT < 3, batch.mask)
+def _judged(
+    agent: Agent, params: Params, batch: Batch, carry: Carry, noise: Dropout | None, samples: jax.Array
+) -> Judged:
+    """What a batch of `samples` real samples says, or a part of it: then its share of the whole batch's means."""
+    logits, carry = agent.apply(params, batch.observation, batch.first, carry, noise)
+    losses_BxT = optax.softmax_cross_entropy_with_integer_labels(logits, batch.action)
+    # Ties count against the expert's action.
+    expert_BxT = jnp.take_along_axis(logits, batch.action[:, :, None], axis=-1)
+    above_BxT = (logits >= expert_BxT).sum(axis=-1) - 1
+
+    def mean(values_BxT: jax.Array) -> jax.Array:
+        return (values_BxT.astype(jnp.float32) * batch.mask.astype(jnp.float32)).sum() / samples
+
+    return mean(losses_BxT), (carry, mean(above_BxT < 1), mean(above_BxT < 3))
 
 
-def _mean(values_BxT: jax.Array, mask_BxT: jax.Array) -> jax.Array:
-    weights = mask_BxT.astype(jnp.float32)
-    return (values_BxT.astype(jnp.float32) * weights).sum() / weights.sum()
+def _in_parts(judge: Callable[..., tuple[Judged, Params]], at_once: int, mesh: Mesh) -> Callable[..., Any]:
+    """`judge` of a batch, added up over parts of about `at_once` samples, on each device over its own lanes.
+
+    The gradients cross between the devices once, not with every part.
+    """
+
+    def on_device(params: Params, batch: Batch, carry: Carry, samples: jax.Array) -> tuple[Judged, Params]:
+        lanes, window = batch.mask.shape
+        each = max(size for size in range(1, max(1, at_once // window) + 1) if lanes % size == 0)
+
+        def add(sums: Any, part: tuple[Batch, Carry]) -> tuple[Any, Carry]:
+            (loss, (after, *ranks)), grads = judge(params, *part, None, samples)
+            return jax.tree.map(jnp.add, sums, (loss, ranks, grads)), after
+
+        parts = jax.tree.map(lambda x: x.reshape(-1, each, *x.shape[1:]), (batch, carry))
+        zero = jnp.float32(0), [jnp.float32(0)] * 2, jax.tree.map(jnp.zeros_like, params)
+        sums, after = jax.lax.scan(add, zero, parts)
+        loss, ranks, grads = jax.lax.psum(sums, "data")
+        carry = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), after)
+        return (loss, (carry, *ranks)), grads
+
+    whole, lanes = PartitionSpec(), PartitionSpec("data")
+    judged = whole, (lanes, whole, whole)
+    return jax.shard_map(
+        on_device,
+        mesh=mesh,
+        in_specs=(whole, lanes, lanes, whole),
+        out_specs=(judged, whole),
+        # The sums differ between devices until `psum`, which the check would have after every part.
+        check_vma=False,
+    )
 
 
 def _averaged(average: Params, params: Params, fraction: float, step: jax.Array) -> Params:

@@ -1,0 +1,102 @@
+"""Convolutions over frames as matrix products, and what prepares frames for them.
+
+XLA's convolutions are slow on a CPU, its matrix products fast. So the frames are cut into blocks of 4 x 4 pixels, on
+which a convolution of 8 x 8 with stride 4 is one of 2 x 2 with stride 1; that is the product of each block with four
+quarters of the kernel, whose results are summed at a shift. The other convolutions are products with copied patches.
+
+N samples (lanes x steps), P = 21 x 21 blocks of a frame, 64 = 4 frames x 4 rows x 4 columns, D features.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from data.sizes import FRAME_COLUMNS, FRAME_ROWS, STACK
+
+BLOCK = 4
+"""Side of a block: the first convolution's stride, half of its kernel."""
+SIDE = FRAME_ROWS // BLOCK
+"""Blocks in a row and in a column."""
+
+
+def blocks_of(frames_BxFx84x84: jax.Array, oldest_BxT: jax.Array) -> jax.Array:
+    """Stacks uint8 [N, P, 64] of single frames: step t of lane b shows four frames from `oldest[b, t]` on."""
+    lanes, frames = frames_BxFx84x84.shape[:2]
+    cut = frames_BxFx84x84.reshape(lanes, frames, SIDE, BLOCK, SIDE, BLOCK).transpose(0, 1, 2, 4, 3, 5)
+    return jnp.concatenate(_older_first(cut.reshape(lanes * frames, SIDE**2, BLOCK**2), frames, oldest_BxT), axis=-1)
+
+
+def stacks_of(frames_BxFx84x84: jax.Array, oldest_BxT: jax.Array) -> jax.Array:
+    """Stacks uint8 [N, 84, 84, 4] of single frames, see `blocks_of`."""
+    flat = frames_BxFx84x84.reshape(-1, FRAME_ROWS, FRAME_COLUMNS)
+    return jnp.stack(_older_first(flat, frames_BxFx84x84.shape[1], oldest_BxT), axis=-1)
+
+
+def _older_first(frames_M: jax.Array, frames: int, oldest_BxT: jax.Array) -> list[jax.Array]:
+    """The four frames of each sample, four arrays [N, ...], of the lanes' frames end to end."""
+    begin_Bx1 = jnp.arange(len(oldest_BxT), dtype=jnp.int32)[:, None] * frames
+    place_N = (oldest_BxT + begin_Bx1).reshape(-1)
+    return [jnp.take(frames_M, place_N + number, axis=0, mode="clip") for number in range(STACK)]
+
+
+def quarters(kernel_8x8x4xD: jax.Array) -> jax.Array:
+    """The first convolution's kernel as [64, 4 D]: for each block that it covers, what its pixels weigh."""
+    features = kernel_8x8x4xD.shape[-1]
+    halves = kernel_8x8x4xD.reshape(2, BLOCK, 2, BLOCK, STACK, features)
+    return halves.transpose(4, 1, 3, 0, 2, 5).reshape(STACK * BLOCK**2, 4 * features)
+
+
+@jax.custom_vjp
+def over_blocks(blocks_NxPx64: jax.Array, kernel_64x4D: jax.Array) -> jax.Array:
+    """The first convolution, [N, 20, 20, D] in the kernel's dtype, of blocks uint8 and a kernel of `quarters`.
+
+    The blocks get no gradient.
+    """
+    flat = blocks_NxPx64.astype(kernel_64x4D.dtype).reshape(-1, kernel_64x4D.shape[0])
+    y = (flat @ kernel_64x4D).reshape(-1, SIDE, SIDE, 2, 2, kernel_64x4D.shape[1] // 4)
+    return y[:, :-1, :-1, 0, 0] + y[:, :-1, 1:, 0, 1] + y[:, 1:, :-1, 1, 0] + y[:, 1:, 1:, 1, 1]
+
+
+def _forward(blocks_NxPx64: jax.Array, kernel_64x4D: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return over_blocks(blocks_NxPx64, kernel_64x4D), blocks_NxPx64
+
+
+def _backward(blocks_NxPx64: jax.Array, gradient_Nx20x20xD: jax.Array) -> tuple[np.ndarray, jax.Array]:
+    """The kernel's gradient as one product: all samples' blocks end to end, the gradient beside itself at four shifts.
+
+    Left to autodiff the four shifts are scattered into an array of their own: half as fast.
+    """
+    features = gradient_Nx20x20xD.shape[-1]
+    flat = blocks_NxPx64.astype(gradient_Nx20x20xD.dtype).reshape(-1, blocks_NxPx64.shape[-1])
+    # Zero in the last row and column of blocks, so that what is shifted past an edge weighs nothing.
+    gradient = jnp.pad(gradient_Nx20x20xD, ((0, 0), (0, 1), (0, 1), (0, 0))).reshape(-1, features)
+    shifts = (0, 1, SIDE, SIDE + 1)
+    late = jnp.pad(gradient, ((shifts[-1], 0), (0, 0)))
+    beside = jnp.concatenate([late[shifts[-1] - shift :][: len(flat)] for shift in shifts], axis=1)
+    return np.zeros(blocks_NxPx64.shape, jax.dtypes.float0), flat.T @ beside
+
+
+over_blocks.defvjp(_forward, _backward)
+
+
+def over_patches(x_NxHxWxC: jax.Array, kernel_KxKxCxD: jax.Array, stride: int) -> jax.Array:
+    """A convolution without padding, [N, H', W', D], as a product with each place's K x K patch."""
+    side, _, _, features = kernel_KxKxCxD.shape
+    return jnp.concatenate(shifted(x_NxHxWxC, side, stride), axis=-1) @ kernel_KxKxCxD.reshape(-1, features)
+
+
+def shifted(x_NxHxWxC: jax.Array, side: int, stride: int) -> list[jax.Array]:
+    """Of the `side` x `side` patches at every `stride`, what each of their places holds: arrays [N, H', W', C]."""
+    rows, columns = (stride * ((size - side) // stride) + 1 for size in x_NxHxWxC.shape[1:3])
+    return [
+        x_NxHxWxC[:, row : row + rows : stride, column : column + columns : stride]
+        for row in range(side)
+        for column in range(side)
+    ]
+
+
+def convolve(x_NxHxWxC: jax.Array, kernel_KxKxCxD: jax.Array, stride: int) -> jax.Array:
+    """A convolution without padding, [N, H', W', D], as XLA has it."""
+    layout = ("NHWC", "HWIO", "NHWC")
+    strides = (stride, stride)
+    return jax.lax.conv_general_dilated(x_NxHxWxC, kernel_KxKxCxD, strides, "VALID", dimension_numbers=layout)
