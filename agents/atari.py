@@ -14,7 +14,6 @@ from agents.impala import IMPALA
 from agents.spec import Dropout
 from data.sizes import FRAME_COLUMNS, FRAME_ROWS, STACK
 
-
 AT_ONCE = 8
 """Samples at once on a CPU: of 8, 16, 32 and 256, the fastest at widths from 3 to 50."""
 

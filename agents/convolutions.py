@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from agents.cnn import CNN, LAYERS
-from agents.impala import BLOCKS, IMPALA, SECTIONS
+from agents.impala import BLOCKS, IMPALA
 from agents.products import SIDE, blocks_of, convolve, over_blocks, over_patches, quarters, shifted, stacks_of
 
 
@@ -70,10 +70,10 @@ class Residual(nn.Module):
     @nn.compact
     def __call__(self, frames_BxFx84x84: jax.Array, oldest_BxT: jax.Array) -> jax.Array:
         """Logits [N, actions]."""
-        x = stacks_of(frames_BxFx84x84, oldest_BxT).astype(self.dtype) / 255
-        for number in range(len(SECTIONS)):
-            channels = self.config.channels[number + 1]
-            x = Section(channels, self.dtype, self.products, name=f"section{number}")(x)
+        x = stacks_of(frames_BxFx84x84, oldest_BxT).astype(self.dtype)
+        for number, channels in enumerate(self.config.channels[1:]):
+            scale = 1.0 if number else 1 / 255
+            x = Section(channels, scale, self.dtype, self.products, name=f"section{number}")(x)
         return nn.Dense(self.config.actions, dtype=self.dtype, name="head")(nn.relu(x).reshape(len(x), -1))
 
 
@@ -81,23 +81,27 @@ class Section(nn.Module):
     """Convolution, maximum, residual blocks."""
 
     channels: int
+    scale: float
+    """What x is multiplied by: in the weights, which are fewer."""
     dtype: jnp.dtype
     products: bool
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[N, rows / 2, columns / 2, channels], halves rounded up."""
-        x = halved(self._convolve(x, "conv"))
+        x = halved(self._convolve(x, "conv", self.scale))
         for block in range(BLOCKS):
             inner = self._convolve(nn.relu(x), f"block{block}_conv0")
             x = x + self._convolve(nn.relu(inner), f"block{block}_conv1")
         return x
 
-    def _convolve(self, x: jax.Array, name: str) -> jax.Array:
+    def _convolve(self, x: jax.Array, name: str, scale: float = 1.0) -> jax.Array:
         """3 x 3, the size kept."""
         kernel, bias = Weights((3, 3, x.shape[-1], self.channels), name=name)(self.dtype)
-        wider = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        return (over_patches if self.products else convolve)(wider, kernel, 1) + bias
+        kernel = kernel * scale
+        if self.products:
+            return over_patches(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), kernel, 1) + bias
+        return convolve(x, kernel, 1, "SAME") + bias
 
 
 def halved(x: jax.Array) -> jax.Array:

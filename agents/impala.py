@@ -1,4 +1,4 @@
-"""A residual network for Atari, after IMPALA's (Espeholt et al., arXiv 1802.01561, figure 3), to set beside the paper's.
+"""A residual network for Atari, to set beside the paper's: IMPALA's (Espeholt et al., arXiv 1802.01561, figure 3).
 
 Three sections of w, 2w and 2w channels: a convolution, a maximum over 3 x 3 places at every second, two residual blocks
 of two convolutions; all of them 3 x 3 and of stride 1. Then one linear layer, as in the paper's network: no hidden one.
@@ -7,7 +7,7 @@ of two convolutions; all of them 3 x 3 and of stride 1. Then one linear layer, a
 
 from dataclasses import dataclass
 
-from agents.cost import NOTHING, Cost, Group, conv3x3, dense
+from agents.cost import NOTHING, Cost, Group, Part, conv3x3, dense
 from data.sizes import FRAME_ROWS, STACK
 
 WIDTHS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
@@ -43,14 +43,16 @@ class IMPALA:
         return STACK, *(times * self.width for times in SECTIONS)
 
     def cost(self) -> Cost:
-        """Parameters and FLOPs per sample. By `paper`, convolutions count at each place, borders too, without biases."""
+        """Parameters and FLOPs per sample; `paper` counts the borders of convolutions too, and no biases."""
         groups, overcount = [], 0
         for number in range(len(SECTIONS)):
             inputs, outputs = self.channels[number : number + 2]
             before, after = self.sides[number : number + 2]
             section = conv3x3(inputs, outputs, before, before)
             blocks = sum((conv3x3(outputs, outputs, after, after) for _ in range(2 * BLOCKS)), NOTHING)
-            groups.append(Group(f"section{number}", section + blocks, True))
+            # Eight comparisons for a maximum, and the sum that ends each residual block.
+            rest = Part(0, (8 + BLOCKS) * outputs * after**2)
+            groups.append(Group(f"section{number}", section + blocks + rest, True))
             overcount += 2 * 9 * outputs * (inputs * before**2 + 2 * BLOCKS * outputs * after**2)
         features = self.channels[-1] * self.sides[-1] ** 2
         groups.append(Group("head", dense(features, self.actions), True))

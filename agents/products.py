@@ -95,8 +95,8 @@ def shifted(x_NxHxWxC: jax.Array, side: int, stride: int) -> list[jax.Array]:
     ]
 
 
-def convolve(x_NxHxWxC: jax.Array, kernel_KxKxCxD: jax.Array, stride: int) -> jax.Array:
-    """A convolution without padding, [N, H', W', D], as XLA has it."""
+def convolve(x_NxHxWxC: jax.Array, kernel_KxKxCxD: jax.Array, stride: int, padding: str = "VALID") -> jax.Array:
+    """A convolution as XLA has it, [N, H', W', D]."""
     layout = ("NHWC", "HWIO", "NHWC")
     strides = (stride, stride)
-    return jax.lax.conv_general_dilated(x_NxHxWxC, kernel_KxKxCxD, strides, "VALID", dimension_numbers=layout)
+    return jax.lax.conv_general_dilated(x_NxHxWxC, kernel_KxKxCxD, strides, padding, dimension_numbers=layout)

@@ -1,5 +1,6 @@
 """`python -m data`: play, import, look at and check expert games."""
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,13 +79,16 @@ def collect_atari(
     Args:
         store: The store, new or of the same game.
         game: Name of the game, as in result rows: Breakout, BankHeist.
-        expert: Who plays: the game's embedded scripted expert, or uniformly random keys.
+        expert: Who plays: "embedded", the game's scripted expert; "random", uniformly random keys; or the path of a
+            trained policy: a folder of `python -m train rl`, a CleanRL *.cleanrl_model that Flax saved, or a zip of
+            Stable-Baselines3's PPO or A2C.
         episodes: Number of games. Games already in the store count.
         seed: Game i is a function of (seed, i).
         workers: Processes that play; default one per core. Changes nothing about the games.
     """
     from data.record import collect_atari
 
+    os.environ["JAX_PLATFORMS"] = "cpu"  # a trained policy plays there, whatever else the machine has
     print(collect_atari(store, game=game, expert=expert, episodes=episodes, seed=seed, workers=workers))
 
 
@@ -243,11 +247,12 @@ def bench(folder: Positional[Path | None] = None, seconds: float = 4.0, rounds: 
         rounds: How often each loader runs; medians count.
     """
     from data.bench import bench_atari, bench_nethack, memory
+    from data.comparison import HEADER
 
     if not seconds > 0 or rounds < 1:
         raise UserError(f"--seconds {seconds:g} and --rounds {rounds}: give more than 0 seconds and at least 1 round")
 
-    print(f"{'what (beside what)':44} {'ours':>12} {'theirs':>12} {'unit':14} {'ratio':>8} goal")
+    print(HEADER)
     for line in chain(bench_nethack(folder, seconds, rounds) if folder else (), bench_atari(seconds, rounds)):
         print(line, flush=True)
     print(memory())

@@ -12,7 +12,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from nle.dataset import Converter, TtyrecDataset, db, populate_db
 
 from data import atari, nld, parquet, ttyrec
 from data.command import UserError
+from data.comparison import Line
 from data.sizes import COLUMNS, ROWS
 from data.store import CHUNK_STEPS, TrajectoryStore
 from data.stream import Order, batches
@@ -33,21 +33,6 @@ _FRAMES = 20_000
 """Steps of Breakout that are played."""
 _FAR = 1_000_000
 """Step at which resuming is timed."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One comparison: what it is, what we and the other reach in `unit`, and the ratio wanted."""
-
-    name: str
-    ours: float
-    theirs: float
-    unit: str
-    goal: str
-
-    def __str__(self) -> str:
-        ratio = self.ours / self.theirs
-        return f"{self.name:44} {self.ours:>12,.4g} {self.theirs:>12,.4g} {self.unit:14} {ratio:>8.3g} {self.goal}"
 
 
 def bench_nethack(folder: Path, seconds: float, rounds: int) -> Iterator[Line]:

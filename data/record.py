@@ -6,6 +6,7 @@ again adds only the games that are missing.
 
 import functools
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from data.collect import game_seed
 from data.command import UserError
 from data.experts.breakout import BreakoutExpert
 from data.experts.game import RandomPlayer
+from data.experts.policies import Policy, load, players
 from data.frames import FRAMES
 from data.importer import Report, import_games
 from data.spec import AtariSteps
@@ -46,8 +48,13 @@ class ToPlay:
 
     game: str
     player: str
+    """`random` or `embedded`, or the digest of a trained policy."""
     seed: int
     source: str
+    checkpoint: Path | None = None
+    """Where the trained policy lies."""
+    actions: int | None = None
+    """How many it has; default the game's minimal set."""
 
     def fingerprint(self) -> str:
         """Tells it from other games: who plays what."""
@@ -55,37 +62,51 @@ class ToPlay:
 
 
 def collect_atari(
-    store: Path, *, game: str, expert: str = EMBEDDED, episodes: int = 100, seed: int = 0, workers: int | None = None
+    store: Path,
+    *,
+    game: str,
+    expert: str = EMBEDDED,
+    episodes: int = 100,
+    seed: int = 0,
+    workers: int | None = None,
+    dev_fraction: float | None = None,
 ) -> Report:
-    """Play `episodes` games, of which game i is a function of (seed, i), and add to the store what it lacks."""
-    content = atari.content(game)
-    if expert not in (EMBEDDED, RANDOM):
-        raise UserError(f"unknown expert {expert!r}: choose {EMBEDDED} or {RANDOM}")
-    if expert == EMBEDDED and game not in EXPERTS:
-        raise UserError(f"{game} has no embedded expert ({', '.join(EXPERTS)} has): choose --expert {RANDOM}")
+    """Play `episodes` games, of which game i is a function of (seed, i), and add to the store what it lacks.
+
+    `expert` is `embedded`, `random`, or the path of a trained policy (see `data.experts.policies`); of the last, games
+    are a function of its weights too. One of ALE's full action set plays, and is stored, in that.
+    """
     if episodes < 1 or seed < 0:
         raise UserError(f"--episodes {episodes} and --seed {seed}: give at least 1 and 0")
+    policy = _policy(expert, game)
+    actions = len(policy.actions) if policy else None
     return import_games(
         store,
-        content,
+        atari.content(game, actions),
         store,
-        functools.partial(to_play, game, expert, seed, episodes),
+        functools.partial(to_play, game, expert, policy, seed, episodes),
         play,
         importer="collect atari",
-        expert=expert,
+        expert=policy.name if policy else expert,
         workers=workers,
+        dev_fraction=dev_fraction,
     )
 
 
-def to_play(game: str, player: str, seed: int, episodes: int, _: Path) -> list[ToPlay]:
+def to_play(game: str, expert: str, policy: Policy | None, seed: int, episodes: int, _: Path) -> list[ToPlay]:
     """The games of a collection."""
-    return [ToPlay(game, player, game_seed(seed, number), f"game-{number:05d}") for number in range(episodes)]
+    one = ToPlay(game, expert, 0, "")
+    if policy is not None:
+        one = replace(one, player=policy.digest, checkpoint=Path(expert), actions=len(policy.actions))
+    return [replace(one, seed=game_seed(seed, number), source=f"game-{number:05d}") for number in range(episodes)]
 
 
 def play(recording: ToPlay) -> Game:
     """Play the game to its end."""
-    arcade = _arcade(recording.game)
-    if recording.player == RANDOM:
+    arcade = _arcade(recording.game, recording.actions)
+    if recording.checkpoint is not None:
+        player = _trained(recording.checkpoint, recording.game, recording.player)(recording.seed)
+    elif recording.player == RANDOM:
         player = RandomPlayer(recording.seed, len(arcade.actions))
     else:
         player = EXPERTS[recording.game](recording.seed)
@@ -95,10 +116,35 @@ def play(recording: ToPlay) -> Game:
     return replace(game, score=score[-1])
 
 
+def _policy(expert: str, game: str) -> Policy | None:
+    """The trained policy that an expert is; None if it is none."""
+    atari.content(game)
+    if expert == EMBEDDED and game not in EXPERTS:
+        others = f"--expert {RANDOM} or the path of a trained policy"
+        raise UserError(f"{game} has no embedded expert ({', '.join(EXPERTS)} has): choose {others}")
+    if expert in (EMBEDDED, RANDOM):
+        return None
+    if not os.path.exists(expert):
+        raise UserError(f"unknown expert {expert!r}: choose {EMBEDDED}, {RANDOM}, or the path of a trained policy")
+    return load(Path(expert), game)
+
+
 @functools.cache
-def _arcade(game: str) -> Arcade:
+def _arcade(game: str, actions: int | None) -> Arcade:
     """One for all games that this process plays."""
-    return Arcade(game)
+    return Arcade(game, actions=actions)
+
+
+@functools.cache
+def _trained(checkpoint: Path, game: str, digest: str) -> Callable[[int], Player]:
+    """Makes the players of a policy; loaded once by a process, which leaves accelerators to others."""
+    import jax
+
+    jax.config.update("jax_platforms", "cpu")
+    policy = load(checkpoint, game)
+    if policy.digest != digest:
+        raise UserError(f"{checkpoint} changed while it played: start the same command again")
+    return players(policy)
 
 
 def _pieces(arcade: Arcade, player: Player, seed: int, score: list[float]) -> Iterator[AtariSteps]:

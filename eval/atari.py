@@ -28,17 +28,22 @@ def play_atari(
     *,
     lanes: int,
     threads: int,
+    actions: int | None = None,
     max_steps: int | None = None,
     progress: bool = True,
     on_game: Callable[[AtariRow], None] | None = None,
 ) -> list[AtariRow]:
-    """Play the games of `seeds`, below 2^31; rows in their order. `on_game` gets each row as soon as it is over."""
+    """Play the games of `seeds`, below 2^31; rows in their order.
+
+    Keys are of the game's minimal action set, or of the full one if that has as many `actions`. `on_game` gets each
+    row as soon as it is over.
+    """
     if len(set(seeds)) != len(seeds) or not all(0 <= seed < 2**31 for seed in seeds):
         raise ValueError("seeds must be distinct integers from 0 to 2**31 - 1")
     if not seeds:
         return []
     lanes = min(lanes, len(seeds))
-    arcade, left = Arcade(game, lanes, threads), deque(seeds[lanes:])
+    arcade, left = Arcade(game, lanes, threads, actions), deque(seeds[lanes:])
     seed_L = np.array(seeds[:lanes], np.uint32)
     age_L, score_L, plays_L = np.zeros(lanes, np.uint32), np.zeros(lanes), np.ones(lanes, bool)
     rows: list[AtariRow] = []

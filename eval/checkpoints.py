@@ -12,8 +12,8 @@ from data.command import UserError
 from data.files import replace_text
 from data.mixture import open_stores
 from data.stream import Store, dev_batches
-from eval.bootstrap import Interval, mean_interval
 from eval.atari import by_policy, play_atari
+from eval.bootstrap import Interval, mean_interval
 from eval.config import EvalConfig
 from eval.loss import LossRow, dev_loss
 from eval.records import AtariRow, GameRow, read_games, write_games
@@ -113,6 +113,7 @@ def _games(
                 by_policy(agent, params, config.seed, config.temperature),
                 lanes=config.lanes,
                 threads=config.workers,
+                actions=agent.actions,
                 max_steps=config.max_steps,
                 progress=progress,
                 on_game=done.append,

@@ -46,11 +46,11 @@ def choices(
     found = list(_of_profiles(as_given, "as given"))
     found += _of_surfaces(as_given, surface)
     for convention in CONVENTIONS:
-        found += _of_profiles(_recounted(as_given, rows, convention), convention)
+        found += _of_profiles(recounted(as_given, rows, convention), convention)
     return tuple(found)
 
 
-def _recounted(found: Sequence[Profile], rows: Sequence[ResultRow], convention: Convention) -> tuple[Profile, ...]:
+def recounted(found: Sequence[Profile], rows: Sequence[ResultRow], convention: Convention) -> tuple[Profile, ...]:
     """The profiles with each cell's own FLOPs by a convention that all rows state and that differs from what is given.
 
     The cells of a budget then cost differently: an optimum stands at its own cost, a vertex at their geometric mean.

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from laws import landscape, returns, settings
+from laws import landscape, recount, returns, settings
 from laws.analysis import GameFit
 from laws.axes import Form, log_axis, plain, power_of_ten, short
 from laws.canvas import (
@@ -39,7 +39,7 @@ LAWS = (
 
 
 def pictures(fit: GameFit, beside: Reference | None = None) -> tuple[Picture, ...]:
-    """The figures of one game, always all but that of settings: one without data says so."""
+    """The figures of one game; those of settings and counts where there are several, of the others one without data."""
     beside = beside or Reference()
     return (
         picture("profiles", PROFILES, _profiles(fit)),
@@ -47,6 +47,7 @@ def pictures(fit: GameFit, beside: Reference | None = None) -> tuple[Picture, ..
         *returns.pictures(fit, beside),
         *landscape.pictures(fit),
         *settings.pictures(fit),
+        *recount.pictures(fit),
     )
 
 

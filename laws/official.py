@@ -1,6 +1,6 @@
 """Reads the paper's published measurements: the `experiment_data` folder of its public code, as result rows.
 
-The folder is a stranger's: its torch-saved files are read by `laws.torchfile`, which runs nothing that they name.
+The folder is a stranger's: its torch-saved files are read by `data.torchfile`, which runs nothing that they name.
 """
 
 import math
@@ -20,9 +20,9 @@ import tyro
 from agents.cnn import of_params
 from agents.cost import CONVENTIONS, Cost
 from data.command import UserError, printable
+from data.torchfile import Refused, load
 from eval.results import ResultRow, write_rows
 from laws.runs import ordered
-from laws.torchfile import Refused, load
 
 LARGEST_FILE = 1 << 20
 """Bytes; the largest published file has 46,600."""

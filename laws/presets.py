@@ -1,6 +1,7 @@
 """What `reproduce` runs: one literal record per preset."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -14,12 +15,12 @@ class Preset:
     """What comes out."""
     games: int
     """Games that the embedded expert plays."""
-    game_steps: int
-    """Steps after which one of them is quit."""
     dev_fraction: float
     """Share of the games held out."""
+    family: str
+    """Of the ladder."""
     sizes: tuple[str, ...]
-    """Agents of the ladder; each is trained once, through all budgets."""
+    """Of the family; each is trained once, through all budgets."""
     budgets: tuple[float, ...]
     """Training FLOPs, counted exactly."""
     episodes: int
@@ -30,6 +31,9 @@ class Preset:
     """Games of the random policy and of the expert, on the first of the checkpoints' seeds."""
     lanes: int
     window: int
+    order: Literal["lanes", "windows"] = "lanes"
+    game_steps: int | None = None
+    """Steps after which a game of the expert is quit; None plays all to their end."""
     lr: float = 3e-3
     """Learning rate after the warmup: constant, because each training passes every budget."""
     average: float = 0.15
@@ -38,7 +42,7 @@ class Preset:
     """Samples over which the learning rate rises."""
 
 
-PRESETS = {
+NETHACK = {
     "quickstart": Preset(
         title="NetHack, the embedded expert",
         takes="about 5 minutes on 2 cores, under 3 GiB",
@@ -46,6 +50,7 @@ PRESETS = {
         games=160,
         game_steps=3000,
         dev_fraction=0.2,
+        family="nethack/lstm",
         sizes=("16", "32", "64", "96", "128"),
         budgets=(2e10, 5e10, 1.25e11, 3.2e11, 8e11),
         episodes=16,
@@ -61,6 +66,7 @@ PRESETS = {
         games=10,
         game_steps=600,
         dev_fraction=0.4,
+        family="nethack/lstm",
         sizes=("16", "32"),
         budgets=(2e9, 4e9, 8e9),
         episodes=4,
@@ -70,3 +76,45 @@ PRESETS = {
         window=16,
     ),
 }
+
+ATARI = {
+    "quickstart": Preset(
+        title="the embedded expert",
+        takes="about 8 minutes on 2 cores",
+        expect="a dev loss that falls as a power of compute",
+        games=100,
+        dev_fraction=0.2,
+        family="atari/cnn",
+        sizes=("3", "5", "8", "13", "23"),
+        budgets=(1e11, 2.2e11, 4.8e11, 1.05e12, 2.3e12),
+        episodes=16,
+        play_steps=1000,
+        baseline_episodes=16,
+        lanes=16,
+        window=8,
+        order="windows",
+        lr=6e-3,
+    ),
+    "smoke": Preset(
+        title="the embedded expert, in a minute",
+        takes="about a minute on 2 cores",
+        expect="every stage on real games; too little compute for laws worth reading",
+        games=8,
+        dev_fraction=0.4,
+        family="atari/cnn",
+        sizes=("1", "3"),
+        budgets=(1e9, 3e9, 9e9),
+        episodes=4,
+        play_steps=100,
+        baseline_episodes=4,
+        lanes=16,
+        window=8,
+        order="windows",
+        lr=6e-3,
+    ),
+}
+
+
+def preset_of(game: str, name: str) -> Preset:
+    """What a preset stands for in NetHack, or in an Atari game."""
+    return (NETHACK if game == "nethack" else ATARI)[name]

@@ -17,30 +17,38 @@ from typing import Literal
 from tqdm import tqdm
 from tyro.conf import Positional
 
+from data import atari
 from data.collect import collect
 from data.command import UserError
 from data.files import replace_text
 from data.nld import import_nld
+from data.record import EXPERTS, collect_atari
 from data.store import TrajectoryStore
+from eval.atari import by_script, play_atari
 from eval.bootstrap import Interval, mean_interval
 from eval.checkpoints import evaluate, games_of
 from eval.config import EvalConfig
-from eval.results import ResultRow, write_rows
 from eval.players import Scripted
 from eval.records import read_games, write_games
+from eval.results import ResultRow, write_rows
 from eval.rollout import play_scripted
 from laws.fit import write_outputs
 from laws.marks import Reference
-from laws.presets import PRESETS, Preset
+from laws.presets import Preset, preset_of
 from laws.report import Context, Stage, Table
 from train.config import Optimizer, TrainConfig
 from train.loop import train
+from train.mesh import spread_over_cores
 
 WORKERS = os.cpu_count() or 1
 
 
 def reproduce(
-    preset: Positional[Literal["quickstart", "smoke"]], *, store: Path | None = None, out: Path | None = None
+    preset: Positional[Literal["quickstart", "smoke"]],
+    *,
+    game: str = "nethack",
+    store: Path | None = None,
+    out: Path | None = None,
 ) -> None:
     """Make the whole study: games, store, trainings, evaluations, laws, figures and report.html.
 
@@ -48,19 +56,19 @@ def reproduce(
 
     Args:
         preset: quickstart takes minutes on a laptop; smoke about a minute, to see that all works.
+        game: nethack, or an Atari game: Breakout has an embedded expert, others need a store.
         store: Learn from this store instead of games of the embedded expert.
-        out: Folder for everything; default reproduce/PRESET.
+        out: Folder for everything; default reproduce/PRESET, of Atari reproduce/PRESET-GAME.
     """
-    chosen, folder = PRESETS[preset], out or Path("reproduce", preset)
-    claim(folder, preset, store)
+    chosen = preset_of(game, preset)
+    folder = out or Path("reproduce", preset if game == "nethack" else f"{preset}-{game}")
+    claim(folder, preset, game, store)
+    if game != "nethack":
+        spread_over_cores(chosen.lanes)
     stages = Stages(folder / "times.json")
     if store is None:
         store = folder / "store"
-        with stages.stage("play games with the embedded expert"):
-            games = folder / "games"
-            collect("nethack", games, episodes=chosen.games, max_steps=chosen.game_steps, workers=WORKERS)
-        with stages.stage("import them into a store"):
-            import_nld(games, store, expert="embedded", dev_fraction=chosen.dev_fraction, workers=WORKERS)
+        expert_games(stages, chosen, game, folder, store)
     opened = TrajectoryStore.open(store)
     character = character_of(opened)
     runs = {size: folder / "runs" / size for size in chosen.sizes}
@@ -72,13 +80,27 @@ def reproduce(
         for _, run in each(runs, "sizes evaluated"):
             rows += evaluate(playing(chosen, run, character))
         write_rows(folder / "runs.jsonl", rows)
-    with stages.stage("play with the random policy and the expert"):
-        scores = {name: baseline(folder, name, chosen, character) for name in ("random", "expert")}
+    players: list[Scripted] = ["random", "expert"] if game in ("nethack", *EXPERTS) else ["random"]
+    with stages.stage(f"play with the {' and the '.join(players)} player"):
+        scores = {name: baseline(folder, name, chosen, game, character) for name in players}
     with stages.stage("fit the laws, draw the figures, write the report"):
-        context = describe(folder, chosen, preset, opened, rows, scores, stages)
-        write_outputs(rows, folder, context, references={"nethack": Reference(scores["expert"].mean)})
+        context = describe(folder, chosen, preset, game, opened, rows, scores, stages)
+        expert = scores["expert"].mean if "expert" in scores else None
+        write_outputs(rows, folder, context, references={game: Reference(expert)})
     print(f"expected: {chosen.expect}; {chosen.takes}")
     print(f"{folder / 'report.html'}: open it in a browser. All stages took {sum(stages.seconds.values()):.0f} s.")
+
+
+def expert_games(stages: "Stages", preset: Preset, game: str, folder: Path, store: Path) -> None:
+    """Let the embedded expert fill a store; goes on with what is missing."""
+    if game == "nethack":
+        with stages.stage("play games with the embedded expert"):
+            collect("nethack", folder / "games", episodes=preset.games, max_steps=preset.game_steps, workers=WORKERS)
+        with stages.stage("import them into a store"):
+            import_nld(folder / "games", store, expert="embedded", dev_fraction=preset.dev_fraction, workers=WORKERS)
+    else:
+        with stages.stage("play games with the embedded expert into a store"):
+            collect_atari(store, game=game, episodes=preset.games, dev_fraction=preset.dev_fraction, workers=WORKERS)
 
 
 def training(preset: Preset, size: str, store: Path, run: Path) -> TrainConfig:
@@ -86,10 +108,11 @@ def training(preset: Preset, size: str, store: Path, run: Path) -> TrainConfig:
     return TrainConfig(
         store=store,
         run=run,
-        agent=f"nethack/lstm/{size}",
+        agent=f"{preset.family}/{size}",
         flops=preset.budgets,
         lanes=preset.lanes,
         window=preset.window,
+        order=preset.order,
         optimizer=Optimizer(
             lr=preset.lr,
             schedule="constant",
@@ -117,26 +140,36 @@ def character_of(store: TrajectoryStore) -> str:
     return roles.pop() if len(roles) == 1 else "@"
 
 
-def baseline(folder: Path, player: Scripted, preset: Preset, character: str) -> Interval:
+def baseline(folder: Path, player: Scripted, preset: Preset, game: str, character: str) -> Interval:
     """Mean score of a scripted player on the checkpoints' seeds and limit; played once, then kept."""
     path = folder / f"{player}.jsonl"
     if not path.exists():
-        seeds = range(preset.baseline_episodes)
-        rows = play_scripted(player, seeds, workers=WORKERS, max_steps=preset.play_steps, character=character)
+        seeds, steps = range(preset.baseline_episodes), preset.play_steps
+        if game == "nethack":
+            rows = play_scripted(player, seeds, workers=WORKERS, max_steps=steps, character=character)
+        else:
+            choose = by_script(player, game)
+            rows = play_atari(game, seeds, choose, lanes=len(seeds), threads=WORKERS, max_steps=steps)
         write_games(path, rows)
     return mean_interval([row.score for row in read_games(path)])
 
 
-def claim(folder: Path, preset: str, store: Path | None) -> None:
-    """Mark `folder` as this study's, or refuse one that holds another."""
+def claim(folder: Path, preset: str, game: str, store: Path | None) -> None:
+    """Mark `folder` as this study's, or refuse one that holds another, and games that can't be had."""
     path = folder / "reproduce.json"
-    values = {"preset": preset, "store": str(store.resolve()) if store else None}
+    values = {"preset": preset, "game": game, "store": str(store.resolve()) if store else None}
     if path.exists():
         if json.loads(path.read_text()) != values:
-            raise UserError(f"{folder} holds a study with another preset or store: choose another --out")
+            raise UserError(f"{folder} holds a study with another preset, game or store: choose another --out")
         return
+    if game != "nethack":
+        atari.content(game)
     if store is not None:
-        TrajectoryStore.open(store)
+        held = TrajectoryStore.open(store).manifest["game"]
+        if held != game:
+            raise UserError(f"{store} holds games of {held}, not {game}: give --game {held}")
+    elif game not in ("nethack", *EXPERTS):
+        raise UserError(f"{game} has no embedded expert: collect or import games of it and give --store")
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty and holds no study: choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
@@ -171,6 +204,7 @@ def describe(
     folder: Path,
     preset: Preset,
     name: str,
+    game: str,
     store: TrajectoryStore,
     rows: Sequence[ResultRow],
     scores: Mapping[str, Interval],
@@ -180,20 +214,24 @@ def describe(
     best = max(rows, key=lambda row: row.return_mean or 0.0)
     expert = mean_interval([episode.score for episode in store.episodes])
     agent = mean_interval([game.score for game in read_games(games_of(folder / "runs" / best.run, best.flops))])
+    best_agent = f"best agent ({best.core}/{best.size} at {best.flops:.2g} FLOPs)"
+    players = [
+        _player("random policy", scores["random"], preset.baseline_episodes),
+        _player(best_agent, agent, preset.episodes),
+        _player("games in the store", expert, len(store.episodes)),
+    ]
+    if "expert" in scores:
+        same = "embedded expert, same seeds and limit"
+        players.insert(2, _player(same, scores["expert"], preset.baseline_episodes))
     table = Table(
         title="Mean return of who played",
         header=("player", "mean return", "95 % interval", "games"),
-        rows=(
-            _player("random policy", scores["random"], preset.baseline_episodes),
-            _player(f"best agent (lstm/{best.size} at {best.flops:.2g} FLOPs)", agent, preset.episodes),
-            _player("embedded expert, same seeds and limit", scores["expert"], preset.baseline_episodes),
-            _player("games in the store", expert, len(store.episodes)),
-        ),
+        rows=tuple(players),
         note=f"Checkpoints, random policy and expert play the same seeds, each at most {preset.play_steps} steps.",
     )
     lines = (
-        f"python -m laws reproduce {name}",
-        f"sizes    {', '.join(f'nethack/lstm/{size}' for size in preset.sizes)}",
+        f"python -m laws reproduce {name}" + ("" if game == "nethack" else f" --game {game}"),
+        f"sizes    {', '.join(f'{preset.family}/{size}' for size in preset.sizes)}",
         f"budgets  {', '.join(f'{budget:g}' for budget in preset.budgets)} FLOPs, counted exactly",
         f"batch    {preset.lanes} lanes x {preset.window} steps",
         f"machine  {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
@@ -203,7 +241,8 @@ def describe(
         f" once through {len(preset.budgets)} budgets; every checkpoint's dev loss and {preset.episodes} games."
     )
     timed = tuple(Stage(stage, seconds) for stage, seconds in stages.seconds.items())
-    return Context(f"Scaling laws: {preset.title}", summary, "\n".join(lines), (table,), timed)
+    title = preset.title if game == "nethack" else f"{game}, {preset.title}"
+    return Context(f"Scaling laws: {title}", summary, "\n".join(lines), (table,), timed)
 
 
 def _player(name: str, interval: Interval, games: int) -> tuple[str, ...]:

@@ -1,16 +1,22 @@
-"""The paper's Atari networks: to the last parameter, and to the last sample of each published budget."""
+"""The Atari networks: the paper's to the last parameter, and to the last sample of each published budget."""
 
 import csv
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from agents.atari import AtariAgent
 from agents.cnn import CNN, WIDTHS, of_params
-from agents.convolutions import Convolutions
+from agents.impala import IMPALA
+from agents.ladder import find
+from agents.products import blocks_of, stacks_of
+from data.command import UserError
 
 BREAKOUT = (725, 2575, 4969, 9580, 19985, 50995, 100814, 202654, 499045, 1007257, 2005507, 4985110)
 BATCH = 4096
@@ -26,18 +32,57 @@ def test_the_ladder_has_the_papers_parameters() -> None:
     assert of_params(726) is None
 
 
-@pytest.mark.parametrize("width", [1, 13])
-def test_counts_are_those_of_the_network(width: int) -> None:
-    """Parameters exist; FLOPs are XLA's, which also counts the cast and the scaling of pixels, and biases."""
-    config = CNN(width, 6)
-    module, frames = Convolutions(config), jnp.zeros((8, 84, 84, 4), jnp.uint8)
-    params = module.init(jax.random.key(0), frames)
-    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == config.cost().params
-    logits: Any = module.apply(params, frames)
-    assert logits.shape == (8, 6)
-    analysis = jax.jit(module.apply).lower(params, frames).compile().cost_analysis()
-    assert analysis is not None
-    assert analysis["flops"] / 8 == pytest.approx(config.cost().forward_flops + 2 * 84 * 84 * 4, rel=0.02)
+NETWORKS = [CNN(1, 6), CNN(13, 6), IMPALA(1, 6), IMPALA(6, 6)]
+
+
+def observed(lanes: int, steps: int, frames: int) -> dict[str, jax.Array]:
+    """Random frames, and steps that show any four that follow one another."""
+    random = np.random.default_rng(0)
+    return {
+        "frames": jnp.asarray(random.integers(0, 256, (lanes, frames, 84, 84), np.uint8)),
+        "oldest": jnp.asarray(random.integers(0, frames - 3, (lanes, steps)), jnp.int32),
+    }
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
+def test_products_are_convolutions(network: CNN | IMPALA) -> None:
+    """Logits and gradients are the same either way, and one step of play gives what the window gives."""
+    plain, products = (AtariAgent("atari/x/1", network, products=products) for products in (False, True))
+    params, seen, first = plain.init(jax.random.key(1)), observed(2, 3, 8), jnp.zeros((2, 3), bool)
+
+    def worth(agent: AtariAgent, params: Any) -> tuple[jax.Array, jax.Array]:
+        logits, _ = agent.apply(params, seen, first, ())
+        return (logits**2).sum(), logits
+
+    (_, expected), grads = jax.jit(jax.value_and_grad(partial(worth, plain), has_aux=True))(params)
+    (_, logits), others = jax.jit(jax.value_and_grad(partial(worth, products), has_aux=True))(params)
+    assert logits.shape == (2, 3, 6)
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+    for one, other in zip(jax.tree.leaves(grads), jax.tree.leaves(others), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4 * float(jnp.abs(one).max()))
+    oldest = int(seen["oldest"][1, 2])
+    alone = {"frames": seen["frames"][1:, oldest : oldest + 4], "oldest": jnp.zeros((1, 1), jnp.int32)}
+    step, _ = products.apply(params, alone, first[:1, :1], ())
+    np.testing.assert_allclose(step[0, 0], logits[1, 2], rtol=1e-4, atol=1e-5)
+
+
+def test_frames_become_stacks_the_newest_last() -> None:
+    seen = observed(2, 3, 9)
+    stacks = np.asarray(stacks_of(seen["frames"], seen["oldest"]))
+    blocks = np.asarray(blocks_of(seen["frames"], seen["oldest"])).reshape(6, 21, 21, 4, 4, 4)
+    for number, (lane, step) in enumerate(np.ndindex(2, 3)):
+        oldest = int(seen["oldest"][lane, step])
+        shown = np.asarray(seen["frames"])[lane, oldest : oldest + 4]
+        np.testing.assert_array_equal(stacks[number], np.moveaxis(shown, 0, -1))
+        # Rows and columns of blocks, frame, row and column in the block.
+        np.testing.assert_array_equal(blocks[number].transpose(2, 0, 3, 1, 4).reshape(4, 84, 84), shown)
+
+
+def test_the_ladder_has_both_families_for_any_number_of_actions() -> None:
+    assert [find(f"atari/cnn/{width}", 4).cost(1).params for width in WIDTHS] == list(BREAKOUT)
+    assert find("atari/impala/16", 9).cost(1).params > find("atari/impala/16", 4).cost(1).params
+    with pytest.raises(UserError, match="near it: atari/cnn/23"):
+        find("atari/cnn/2")
 
 
 @pytest.mark.parametrize("game", ["Breakout", "BankHeist", "BattleZone", "NameThisGame"])

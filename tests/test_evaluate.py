@@ -15,8 +15,8 @@ from agents.ladder import find
 from data.command import UserError
 from eval.checkpoints import evaluate, games_of
 from eval.config import EvalConfig
-from eval.results import ResultRow
 from eval.records import read_games
+from eval.results import ResultRow
 from laws.runs import read
 from train.config import TrainConfig
 from train.loop import train

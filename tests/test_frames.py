@@ -94,7 +94,7 @@ def test_any_steps_of_a_chunk_are_painted_anywhere(data: st.DataObject) -> None:
 
 
 def moving(seed: int, count: int, black: bool) -> AtariSteps:
-    """Steps that each bring a frame, some the same as before; the first stack of three black frames, or of one frame."""
+    """Steps that each bring a frame, some as before; the first stack has three black frames, or one four times."""
     random = np.random.default_rng(seed)
     still = random.random(count) < 0.3
     frames = np.zeros((count, 84, 84), np.uint8)

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from data.command import UserError
-from laws.presets import PRESETS
+from laws.presets import preset_of
 from laws.reproduce import claim
 from laws.runs import read
 
 ROOT = Path(__file__).resolve().parents[1]
-SMOKE = PRESETS["smoke"]
+SMOKE = preset_of("nethack", "smoke")
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
@@ -55,15 +55,15 @@ def test_smoke_goes_on_after_an_interruption_and_leaves_everything(tmp_path: Pat
 
 
 def test_a_folder_of_another_study_is_refused(tmp_path: Path) -> None:
-    claim(tmp_path / "study", "smoke", None)
-    claim(tmp_path / "study", "smoke", None)
-    with pytest.raises(UserError, match="another preset or store"):
-        claim(tmp_path / "study", "quickstart", None)
+    claim(tmp_path / "study", "smoke", "nethack", None)
+    claim(tmp_path / "study", "smoke", "nethack", None)
+    with pytest.raises(UserError, match="another preset, game or store"):
+        claim(tmp_path / "study", "quickstart", "nethack", None)
     with pytest.raises(UserError, match="not empty"):
-        claim(tmp_path, "smoke", None)
+        claim(tmp_path, "smoke", "nethack", None)
 
 
 def test_a_missing_store_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no store"):
-        claim(tmp_path / "study", "smoke", tmp_path / "nowhere")
+        claim(tmp_path / "study", "smoke", "nethack", tmp_path / "nowhere")
     assert not (tmp_path / "study").exists()

@@ -2,14 +2,16 @@
 
 import os
 import sys
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tyro
 
-from data.command import deferred, exit_with, use_huge_pages
+from data.command import UserError, deferred, exit_with, use_huge_pages
 from train.config import TrainConfig
 from train.presets import PRESETS, expand
+from train.rlconfig import RlConfig
 
 app = tyro.extras.SubcommandApp()
 
@@ -21,9 +23,54 @@ def bc(config: tyro.conf.OmitArgPrefixes[TrainConfig]) -> None:
 
     `--preset NAME` first fills in known settings (`python -m train presets` lists them).
     """
+    from agents.ladder import find
     from train.loop import train
+    from train.mesh import spread_over_cores
 
+    if not find(config.agent).recurrent:
+        spread_over_cores(config.lanes)
     train(config)
+
+
+@app.command
+@deferred
+def rl(config: tyro.conf.OmitArgPrefixes[RlConfig]) -> None:
+    """Reinforcement learning: an expert for an Atari game, by PPO. The same command again goes on."""
+    from train.rl import train_expert
+
+    train_expert(config)
+
+
+@app.command
+@deferred
+def bench(
+    game: str = "Breakout",
+    widths: tuple[int, ...] = (3, 13, 50, 167),
+    batch: int = 256,
+    seconds: float = 4.0,
+    rounds: int = 3,
+    store: Path | None = None,
+) -> None:
+    """Measure how fast the paper's Atari networks train, beside a plain PyTorch loop; print the ratios.
+
+    Args:
+        game: The Atari game.
+        widths: Which of the networks, by w.
+        batch: Samples per optimiser step.
+        seconds: How long each loop runs at a time.
+        rounds: How often each loop runs; medians count.
+        store: Learn from this store; default a few games of random play.
+    """
+    from data.comparison import HEADER
+    from train.bench import WINDOW, bench
+    from train.mesh import spread_over_cores
+
+    if not seconds > 0 or rounds < 1 or batch < 1 or not widths or min(widths) < 1:
+        raise UserError("--seconds, --rounds, --batch and --widths: give more than 0 of each")
+    spread_over_cores(batch // WINDOW)
+    print(HEADER)
+    for line in bench(game, widths, batch, seconds, rounds, store):
+        print(line, flush=True)
 
 
 @app.command

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,21 @@ def save_budget(run: Path, params: Params, facts: dict[str, Any]) -> Budget:
         ocp.v1.save(str((folder / "params").resolve()), params, overwrite=True)
         replace_text(folder / "budget.json", json.dumps(dataclasses.asdict(budget), indent=1))
     return budget
+
+
+def save_policy(run: Path, params: Params) -> None:
+    """Write a network into `policy` in the place of an older one: whoever reads finds one whole, or for a moment none.
+
+    Orbax by itself would remove the older one before it begins to write.
+    """
+    policy, new, old = run / "policy", run / ".policy.new", run / ".policy.old"
+    with _disk(policy):
+        ocp.v1.save(str(new.resolve()), params, overwrite=True)
+        shutil.rmtree(old, ignore_errors=True)
+        if policy.exists():
+            policy.rename(old)
+        new.rename(policy)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def budgets(run: Path) -> list[Budget]:

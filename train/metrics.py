@@ -44,6 +44,42 @@ class MetricsRow:
     """Fraction of the time that the loop waited for data."""
 
 
+@dataclass(frozen=True)
+class RlRow:
+    """Of reinforcement learning: means over the updates since the row before."""
+
+    step: int
+    """Steps played on all lanes together, each of four frames."""
+    update: int
+    """Updates done."""
+    episodes: int
+    """Games that ended."""
+    episode_return: float | None
+    """Their mean sum of rewards as they were; None if none ended."""
+    episode_length: float | None
+    """Their mean number of steps."""
+    policy_loss: float
+    """The clipped objective, negated."""
+    value_loss: float
+    """Half of the critic's mean squared error."""
+    entropy: float
+    """Of the policy, nats."""
+    approx_kl: float
+    """How far an update takes the policy from the one that played, nats."""
+    clip_fraction: float
+    """How often a probability moved further than an update is rewarded for."""
+    grad_norm: float
+    """Global norm of the gradient before clipping."""
+    explained_variance: float
+    """Share of the returns' variance that the critic foresaw."""
+    lr: float
+    """Learning rate now."""
+    steps_per_s: float
+    """Steps per second of wall time."""
+    playing: float
+    """Fraction of the time that was spent on playing; the rest is learning."""
+
+
 class MetricsWriter:
     """Appends rows; opened at a step, it forgets rows after that step, so that a resumed run has each once."""
 
@@ -58,12 +94,13 @@ class MetricsWriter:
         start = SessionLog(status=SessionLog.START)
         self._events.add_event(Event(wall_time=time.time(), step=step + 1, session_log=start))
 
-    def write(self, row: MetricsRow) -> None:
+    def write(self, row: MetricsRow | RlRow) -> None:
         """Append one row and let readers see it."""
         values = dataclasses.asdict(row)
         self._file.write(json.dumps(values) + "\n")
         self._file.flush()
-        scalars = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items() if tag != "step"]
+        told = {tag: value for tag, value in values.items() if tag != "step" and value is not None}
+        scalars = [Summary.Value(tag=tag, simple_value=value) for tag, value in told.items()]
         self._events.add_event(Event(wall_time=time.time(), step=row.step, summary=Summary(value=scalars)))
 
     def close(self) -> None:

@@ -1,10 +1,12 @@
-"""Numbers out of torch-saved files, without torch and without trusting them.
+"""Numbers and tensors out of torch-saved files, without torch and without trusting them.
 
-Such a file is a zip archive of a pickle and of raw storages. Its pickle is read by the few opcodes that numbers in
-dicts need; nothing that a file names is called or imported.
+Such a file is a zip archive of a pickle and of raw storages (pytorch.org/docs/stable/notes/serialization.html). Its
+pickle is read by the few opcodes that numbers and tensors in dicts need; nothing that a file names is called or
+imported.
 """
 
 import io
+import math
 import pickletools
 import struct
 import warnings
@@ -16,9 +18,10 @@ from typing import Any
 import numpy as np
 
 _STORAGES = {"torch FloatStorage": "f4", "torch DoubleStorage": "f8", "torch LongStorage": "i8"}
+_MOST_AXES = 8
 _OTHERS = {"torch._utils _rebuild_tensor_v2", "collections OrderedDict", "collections defaultdict", "__builtin__ dict"}
-# What zipfile and genops raise on damaged bytes, and an opcode that finds nothing to work on.
-_DAMAGE = (zipfile.BadZipFile, struct.error, EOFError, OSError, RuntimeError, ValueError, LookupError, ArithmeticError)
+DAMAGE = (zipfile.BadZipFile, struct.error, EOFError, OSError, RuntimeError, ValueError, LookupError, ArithmeticError)
+"""What zipfile and genops raise on damaged bytes, and an opcode that finds nothing to work on."""
 
 
 class Refused(Exception):
@@ -32,10 +35,22 @@ class _Global:
 
 def load(data: bytes) -> Any:
     """What a torch-saved file holds: dicts of text and numbers; a tensor without dimensions is its number."""
+    return _read(data, whole=False)
+
+
+def load_tensors(data: bytes) -> Any:
+    """What a torch-saved file holds, a module's state for instance: dicts of text, numbers and tensors of any shape.
+
+    Tensors are arrays of float32, float64 or int64 in the file's byte order; they can't be written to.
+    """
+    return _read(data, whole=True)
+
+
+def _read(data: bytes, whole: bool) -> Any:
     try:
         with warnings.catch_warnings(action="ignore"):  # genops gives some, on text with stray backslashes
-            return _unpickled(_entries(data))
-    except _DAMAGE as error:
+            return _unpickled(_entries(data), whole)
+    except DAMAGE as error:
         raise Refused(f"damaged ({str(error)[:100] or type(error).__name__})") from error
 
 
@@ -56,8 +71,11 @@ def _entries(data: bytes) -> dict[str, bytes]:
     return entries
 
 
-def _unpickled(entries: dict[str, bytes]) -> Any:
-    """The object that data.pkl describes, by a pickle machine without what could call or import."""
+def _unpickled(entries: dict[str, bytes], whole: bool) -> Any:
+    """The object that data.pkl describes, by a pickle machine without what could call or import.
+
+    `whole`: with tensors of any shape, and with what a module says of itself beside its state, which is left out.
+    """
     items: list[Any] = []
     below: list[list[Any]] = []
     memo: dict[int, Any] = {}
@@ -85,6 +103,9 @@ def _unpickled(entries: dict[str, bytes]) -> Any:
                 items.append(())
             case "TUPLE1":
                 items.append((items.pop(),))
+            case "TUPLE2" | "TUPLE3" if whole:
+                values = [items.pop() for _ in range(int(opcode.name[-1]))]
+                items.append(tuple(reversed(values)))
             case "TUPLE":
                 values, items = items, below.pop()
                 items.append(tuple(values))
@@ -98,7 +119,11 @@ def _unpickled(entries: dict[str, bytes]) -> Any:
                 items.append(_storage(entries, items.pop()))
             case "REDUCE":
                 arguments, function = items.pop(), items.pop()
-                items.append(_built(function, arguments))
+                items.append(_built(function, arguments, whole))
+            case "BUILD" if whole:
+                about = items.pop()
+                if type(items[-1]) is not dict or type(about) is not dict or set(about) != {"_metadata"}:
+                    raise Refused("gives an object a state")
             case name:
                 named = f" {argument[:80]!r}" if name == "GLOBAL" else ""
                 raise Refused(f"holds the pickle opcode {name}{named}, which no table of numbers needs")
@@ -122,13 +147,26 @@ def _storage(entries: dict[str, bytes], identity: Any) -> np.ndarray:
     raise Refused("a tensor's storage isn't float32, float64 or int64 of the length that is given")
 
 
-def _built(function: Any, arguments: Any) -> Any:
+def _built(function: Any, arguments: Any, whole: bool) -> Any:
     match function, arguments:
         case _Global("collections OrderedDict"), ():
             return {}
         case _Global("collections defaultdict"), (_Global("__builtin__ dict"),):
             return {}
-        case _Global("torch._utils _rebuild_tensor_v2"), (np.ndarray() as values, int(offset), (), (), *_):
-            if 0 <= offset < len(values):
-                return values[offset].item()
-    raise Refused("builds an object other than a dict or a tensor of one number")
+        case _Global("torch._utils _rebuild_tensor_v2"), (np.ndarray() as values, int(offset), shape, strides, *_):
+            if _lies_in_order(shape, strides) and 0 <= offset <= len(values) - math.prod(shape):
+                tensor = values[offset : offset + math.prod(shape)].reshape(shape)
+                if whole or not shape:
+                    return tensor if whole else tensor.item()
+    raise Refused(f"builds an object other than a dict or a tensor of {'numbers in order' if whole else 'one number'}")
+
+
+def _lies_in_order(shape: Any, strides: Any) -> bool:
+    """Whether a tensor's numbers follow one another in its storage, the last axis fastest."""
+    if type(shape) is not tuple or type(strides) is not tuple or not len(shape) == len(strides) <= _MOST_AXES:
+        return False
+    if any(type(number) is not int or number < 0 for number in shape + strides):
+        return False
+    # The stride of an axis of one number says nothing.
+    steps = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    return all(size == 1 or stride == step for size, stride, step in zip(shape, strides, steps, strict=True))

@@ -1,0 +1,68 @@
+"""The network of `data.experts.nature` on blocks of frames, as fast to train as each device allows.
+
+It gives what `nature.apply` gives. On a CPU its convolutions are matrix products over a few samples at a time, whose
+operands stay in a core's cache: 2.6 times the samples per second of XLA's convolutions, gradients included.
+
+N samples, P = 21 x 21 blocks of a frame, 64 = 4 frames x 4 rows x 4 columns, A actions.
+"""
+
+import math
+from collections.abc import Callable
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
+
+from agents.products import SIDE, convolve, over_blocks, over_patches, quarters
+from data.experts.nature import CONVOLUTIONS, Params, linear
+
+Network = Callable[[Params, jax.Array], tuple[jax.Array, jax.Array]]
+"""Of parameters and blocks uint8 [N, P, 64] as `agents.products` cuts them: logits [N, A] and values [N], float32."""
+
+AT_ONCE = 4
+"""Samples whose convolutions a CPU does at once: of 2, 4, 8 and 16 the fastest."""
+
+
+@cache
+def make_network(mesh: Mesh) -> Network:
+    """The network with the samples spread over the devices, which must divide them."""
+    whole, samples = PartitionSpec(), PartitionSpec("data")
+    apply = partial(actor_critic, products=jax.default_backend() == "cpu")
+    # Unchecked, since the check would have gradients cross between the devices at every piece: they do so once.
+    return jax.shard_map(apply, mesh=mesh, in_specs=(whole, samples), out_specs=(samples, samples), check_vma=False)
+
+
+def actor_critic(params: Params, blocks_NxPx64: jax.Array, *, products: bool) -> tuple[jax.Array, jax.Array]:
+    """A `Network` on one device; `products` computes convolutions as matrix products, for a CPU."""
+    samples = len(blocks_NxPx64)
+    if products:
+        pieces = blocks_NxPx64.reshape(-1, math.gcd(samples, AT_ONCE), *blocks_NxPx64.shape[1:])
+        x = jax.lax.map(partial(_by_products, params), pieces)
+    else:
+        x = _by_convolutions(params, blocks_NxPx64)
+    x = jax.nn.relu(linear(params["hidden"], x.reshape(samples, -1)))
+    return linear(params["actor"], x), linear(params["critic"], x)[:, 0]
+
+
+def _by_products(params: Params, blocks_NxPx64: jax.Array) -> jax.Array:
+    """What the last convolution gives, [N, 7, 7, 64]."""
+    first, *others = (params[f"conv{number}"] for number in range(len(CONVOLUTIONS)))
+    # The pixels are scaled by the weights, which are fewer.
+    x = over_blocks(blocks_NxPx64, quarters(first["kernel"] / 255))
+    x = jax.nn.relu(x + first["bias"][None, None, None])
+    for layer, (_, _, stride) in zip(others, CONVOLUTIONS[1:], strict=True):
+        x = jax.nn.relu(over_patches(x, layer["kernel"], stride) + layer["bias"][None, None, None])
+    return x
+
+
+def _by_convolutions(params: Params, blocks_NxPx64: jax.Array) -> jax.Array:
+    """The same, by XLA's convolutions."""
+    first, *others = (params[f"conv{number}"] for number in range(len(CONVOLUTIONS)))
+    kernel = quarters(first["kernel"] / 255)
+    x = blocks_NxPx64.astype(jnp.float32).reshape(-1, SIDE, SIDE, blocks_NxPx64.shape[-1])
+    x = convolve(x, kernel.reshape(len(kernel), 2, 2, -1).transpose(1, 2, 0, 3), 1)
+    x = jax.nn.relu(x + first["bias"][None, None, None])
+    for layer, (_, _, stride) in zip(others, CONVOLUTIONS[1:], strict=True):
+        x = jax.nn.relu(convolve(x, layer["kernel"], stride) + layer["bias"][None, None, None])
+    return x

@@ -1,0 +1,124 @@
+"""How fast the paper's Atari networks train, beside a plain PyTorch loop: `python -m train bench`.
+
+Ours is all of it, from the store to the updated parameters. The other trains the same network by the same optimiser on
+batches of the same size that lie in memory already, as stacks of bytes; scaling them is its own work.
+"""
+
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from agents.atari import AtariAgent
+from agents.cnn import CNN, LAYERS
+from agents.ladder import computing
+from data.command import UserError
+from data.comparison import Line
+from data.record import RANDOM, collect_atari
+from data.sizes import FRAME_COLUMNS, FRAME_ROWS, STACK
+from data.store import TrajectoryStore
+from data.stream import batches
+from train.config import Optimizer
+from train.mesh import make_mesh, over_lanes, put, replicated
+from train.optimizer import make_optimizer
+from train.state import TrainState, init_state
+from train.step import make_train_step
+
+WINDOW = 8
+"""Steps that a lane reads one after the other."""
+_STEPS = 1_000_000
+"""Of the schedule, which doesn't end here."""
+_GAMES = 20
+
+
+def bench(
+    game: str, widths: Sequence[int], batch: int, seconds: float, rounds: int, store: Path | None
+) -> Iterator[Line]:
+    """Train each width in turn with the other for `seconds`, `rounds` times; medians are compared.
+
+    Learns from `store`, or from random play of the game.
+    """
+    if batch % WINDOW:
+        raise UserError(f"--batch {batch}: give a multiple of {WINDOW}")
+    with tempfile.TemporaryDirectory() as scratch:
+        if store is None:
+            store = Path(scratch) / "store"
+            collect_atari(store, game=game, expert=RANDOM, episodes=_GAMES)
+        opened = TrajectoryStore.open(store)
+        if opened.manifest["game"] != game:
+            raise UserError(f"{store} holds games of {opened.manifest['game']}, not {game}")
+        for width in widths:
+            network = CNN(width, len(opened.manifest["actions"]))
+            loops = {"ours": _ours(network, opened, batch), "theirs": _theirs(network, batch)}
+            speeds: dict[str, list[float]] = {name: [] for name in loops}
+            for _, (name, loop) in itertools.product(range(rounds), loops.items()):
+                speeds[name].append(batch * _steps_per_second(loop, seconds))
+            ours, theirs = (statistics.median(speeds[name]) for name in ("ours", "theirs"))
+            goal = ">= 1" if jax.default_backend() == "cpu" else ">= 3"
+            yield Line(f"{game}, w = {width}, {network.cost().params:,} parameters", ours, theirs, "samples/s", goal)
+
+
+def _steps_per_second(loop: Callable[[int], None], seconds: float) -> float:
+    """How fast a loop makes steps, after some that don't count; `loop(n)` makes n and waits for them."""
+    loop(2)
+    begin = time.perf_counter()
+    loop(3)
+    count = max(1, round(3 * seconds / (time.perf_counter() - begin)))
+    begin = time.perf_counter()
+    loop(count)
+    return count / (time.perf_counter() - begin)
+
+
+def _ours(network: CNN, store: TrajectoryStore, batch: int) -> Callable[[int], None]:
+    """The loop of `train.loop`, without its log and checkpoints."""
+    agent = computing(AtariAgent("atari/cnn", network), "auto")
+    config, mesh = Optimizer(schedule="constant"), make_mesh()
+    optimizer = make_optimizer(config, batch, _STEPS)
+    step = make_train_step(agent, optimizer, average=config.average, dropout=0.0, seed=0, mesh=mesh)
+    lanes = batch // WINDOW
+    stream = batches(store, "train", lanes, WINDOW, 0, threads=1, order="windows")
+    fresh = init_state(agent, optimizer, jax.random.key(0), lanes, averaged=True)
+    held: list[TrainState] = [jax.device_put(fresh, replicated(mesh))]
+
+    def loop(count: int) -> None:
+        for _ in range(count):
+            held[0], _ = step(held[0], put(next(stream), over_lanes(mesh)))
+        jax.block_until_ready(held[0])
+
+    return loop
+
+
+def _theirs(network: CNN, batch: int) -> Callable[[int], None]:
+    """What most would write."""
+    try:
+        import torch
+    except ImportError:
+        raise UserError("PyTorch is not installed, which this compares with: pip install -e '.[torch]'") from None
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    layers: list[Any] = []
+    for (_, side, stride), (inputs, outputs) in zip(LAYERS, itertools.pairwise(network.channels), strict=True):
+        layers += [torch.nn.Conv2d(inputs, outputs, side, stride), torch.nn.ReLU()]
+    features = network.channels[-1] * network.sides[-1] ** 2
+    policy = torch.nn.Sequential(*layers, torch.nn.Flatten(), torch.nn.Linear(features, network.actions)).to(device)
+    optimizer = torch.optim.Adam(policy.parameters(), 1e-3)
+    random = np.random.default_rng(0)
+    stacks = torch.from_numpy(random.integers(0, 256, (batch, STACK, FRAME_ROWS, FRAME_COLUMNS), np.uint8))
+    action = torch.from_numpy(random.integers(0, network.actions, batch))
+
+    def loop(count: int) -> None:
+        for _ in range(count):
+            logits = policy(stacks.to(device).float() / 255)
+            loss = torch.nn.functional.cross_entropy(logits, action.to(device))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return loop
