@@ -7,9 +7,10 @@ import pytest
 from test_laws_forecast import nethack, planted, profiles_of
 
 from eval.results import ResultRow
-from laws import settings
+from laws import recount, settings
 from laws.analysis import GameFit, analyse
 from laws.canvas import single
+from laws.choices import recounted
 from laws.forecast import outlook
 from laws.isoflop import Profile, return_profiles
 from laws.marks import Reference, draw_reference
@@ -91,3 +92,17 @@ def test_another_study_beside_is_given_room() -> None:
     points = draw_reference(single()[1], "text", "loss", "L", [1e18, 1e21], Reference(other=far))
     assert [x for x, _ in points] == [profile.flops for profile in far.profiles]
     assert not draw_reference(single()[1], "nethack", "loss", "L", [1e14, 1e15], Reference())
+
+
+def test_another_count_of_flops_is_drawn_with_its_laws() -> None:
+    """FLOPs that are truly C^0.9 make every exponent 1 / 0.9 times as large."""
+    rows = planted()
+    assert recount.pictures(fitted(rows)) == ()
+    assert recount.pictures(fitted([replace(row, flops_exact=row.flops) for row in rows])) == ()
+    both = [replace(row, flops_exact=row.flops**0.9, flops_paper=row.flops * 1.05) for row in rows]
+    assert [picture.name for picture in recount.pictures(fitted(both))] == ["recount"]
+    found = fitted(both)
+    figure = recount._figure(found, "exact", recounted(found.profiles, both, "exact"))
+    for axes in figure.axes:
+        given, exact = (float(text.get_text().split("{")[1].split("}")[0]) for text in axes.get_legend().get_texts())
+        assert exact == pytest.approx(given / 0.9, abs=2e-3)

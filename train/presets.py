@@ -19,6 +19,10 @@ PRESETS = {
         "--agent nethack/lstm/256 --dropout 0.15 --flops 1e13 2e13 4e13 6e13 9e13 1.2e14 1.8e14",
         "The best of 20 minutes on 2 cores, on millions of steps: about 23 million samples.",
     ),
+    "atari": Preset(
+        "--order windows --window 8 --lanes 16 --optimizer.lr 6e-3",
+        "Atari's networks on a CPU: batches of 128 shuffled samples; name --agent atari/cnn/... and --flops.",
+    ),
     "paper": Preset(
         "--convention paper --lanes 8192 --window 32 --schedule constant --average 0",
         "The paper's batch of 262,144 samples, FLOPs as 6 N per sample; name --agent nethack/paper/... and --flops."
