@@ -1,5 +1,8 @@
 """Breakout from the expert to the result row: trained in parts, on one device as on eight, evaluated in real games."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -26,6 +29,7 @@ from train.optimizer import make_optimizer
 from train.state import TrainState, init_state
 from train.step import make_train_step
 
+ROOT = Path(__file__).resolve().parents[1]
 LANES, WINDOW = 8, 6
 
 
@@ -136,3 +140,35 @@ def test_what_does_not_fit_is_one_line(atari_store: Path, store: Path, tmp_path:
     with pytest.raises(UserError, match="holds games of nethack"):
         train(config(store, tmp_path / "run"), progress=False)
     assert not (tmp_path / "run").exists()
+
+
+def bench(*words: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "train", "bench", "--rounds", "1", "--seconds", "0.05", *words]
+    told = os.environ | {"XLA_FLAGS": ""} | (environment or {})
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=told)
+
+
+def test_training_is_measured_beside_pytorch(atari_store: Path) -> None:
+    pytest.importorskip("torch")
+    done = bench("--widths", "1", "3", "--batch", "16", "--store", str(atari_store))
+    assert done.returncode == 0, done.stderr
+    _, *lines = done.stdout.splitlines()
+    assert [line.split(",")[1].strip() for line in lines] == ["w = 1", "w = 3"]
+    for line in lines:
+        *_, ours, theirs, _, ratio, _, goal = line.replace(",", "").split()
+        assert float(ratio) == pytest.approx(float(ours) / float(theirs), rel=0.02)
+        assert goal == "1"
+
+
+def test_what_cannot_be_measured_is_one_line(atari_store: Path, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError")
+    path = str(tmp_path) + os.pathsep + str(ROOT)
+    for words, said, environment in (
+        (("--batch", "12"), "multiple of 8", None),
+        (("--game", "Pong", "--store", str(atari_store)), "holds games of Breakout, not Pong", None),
+        (("--widths", "1", "--batch", "8", "--store", str(atari_store)), "pip install", {"PYTHONPATH": path}),
+    ):
+        done = bench(*words, environment=environment)
+        assert done.returncode == 2, done.stderr
+        assert said in done.stderr
+        assert done.stderr.count("\n") == 1
