@@ -14,8 +14,8 @@ from agents.impala import IMPALA
 from agents.spec import Dropout
 from data.sizes import FRAME_COLUMNS, FRAME_ROWS, STACK
 
-AT_ONCE = 8
-"""Samples at once on a CPU: of 8, 16, 32 and 256, the fastest at widths from 3 to 50."""
+AT_ONCE: dict[type, int] = {CNN: 8, IMPALA: 1}
+"""Samples at once on a CPU: of 8, 16, 32 and 256 the fastest, of 1, 2, 4 and 8 that of the larger network."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,12 @@ class AtariAgent:
     inputs = ("frames", "oldest")
     """Names of the observation's arrays that it reads."""
     recurrent = False
+    """Whether it remembers anything but what it is shown."""
 
     @property
     def at_once(self) -> int | None:
-        """Of matrix products the operands should stay in a core's cache."""
-        return AT_ONCE if self.products else None
+        """Most samples whose gradient is best computed at once: those of a matrix product that a core's cache holds."""
+        return AT_ONCE[type(self.network)] if self.products else None
 
     @property
     def core(self) -> str:

@@ -33,7 +33,9 @@ class NetHackAgent:
         return self.core_config.kind
 
     recurrent = True
+    """Whether it remembers anything but what it is shown."""
     at_once = None
+    """Most samples whose gradient is best computed at once; None where there is no most."""
 
     @property
     def width(self) -> int:

@@ -32,36 +32,6 @@ class Agent(Protocol):
         """Name of the sequence core, for example `lstm`."""
         ...
 
-    @property
-    def width(self) -> int:
-        """Features of the core, or channels of the first convolution."""
-        ...
-
-    @property
-    def depth(self) -> int:
-        """Layers of the core, or convolutions."""
-        ...
-
-    @property
-    def dtype(self) -> str:
-        """Dtype of the computation."""
-        ...
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the batch's arrays that it reads."""
-        ...
-
-    @property
-    def recurrent(self) -> bool:
-        """Whether it remembers anything but what it is shown."""
-        ...
-
-    @property
-    def at_once(self) -> int | None:
-        """Most samples whose gradient is best computed at once; None where there is no most."""
-        ...
-
     def init(self, key: jax.Array) -> Params:
         """Fresh parameters, float32."""
         ...

@@ -373,8 +373,8 @@ class FrameCodec(Codec):
                     f"game {row} of the store: its stacks do not move on by a frame a step, so they can't be batched"
                     " as single frames: import it again without it"
                 )
-        for lane, used in enumerate(used_B):
-            frames_BxF[lane, used:] = 0
+        for lane in np.flatnonzero(used_B < frames_BxF.shape[1]):
+            frames_BxF[lane, used_B[lane] :] = 0
 
     def steps(self, observation: dict[str, np.ndarray], action_S: np.ndarray, score_S: np.ndarray) -> AtariSteps:
         """As they are."""

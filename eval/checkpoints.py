@@ -15,6 +15,7 @@ from data.stream import Store, dev_batches
 from eval.atari import by_policy, play_atari
 from eval.bootstrap import Interval, mean_interval
 from eval.config import EvalConfig
+from eval.games import CHARACTER
 from eval.loss import LossRow, dev_loss
 from eval.records import AtariRow, GameRow, read_games, write_games
 from eval.results import ResultRow, write_rows
@@ -39,6 +40,8 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
     trained = from_json(described["config"])
     store = open_store(described)
     agent, game = prepare_agent(trained, store), store.manifest["game"]
+    if game != "nethack" and config.character != CHARACTER:
+        raise UserError(f"{config.run} plays {game}, which has no characters: leave --character out")
     passed = budgets(config.run)
     chosen = [budget for budget in passed if not config.budgets or budget.flops in config.budgets]
     unknown = set(config.budgets) - {budget.flops for budget in passed}

@@ -32,8 +32,8 @@ class Preset:
     lanes: int
     window: int
     order: Literal["lanes", "windows"] = "lanes"
-    game_steps: int | None = None
-    """Steps after which a game of the expert is quit; None plays all to their end."""
+    game_steps: int = 5000
+    """NetHack: steps after which a game of the expert is quit."""
     lr: float = 3e-3
     """Learning rate after the warmup: constant, because each training passes every budget."""
     average: float = 0.15

@@ -28,6 +28,7 @@ from eval.atari import by_script, play_atari
 from eval.bootstrap import Interval, mean_interval
 from eval.checkpoints import evaluate, games_of
 from eval.config import EvalConfig
+from eval.games import CHARACTER
 from eval.players import Scripted
 from eval.records import read_games, write_games
 from eval.results import ResultRow, write_rows
@@ -70,7 +71,7 @@ def reproduce(
         store = folder / "store"
         expert_games(stages, chosen, game, folder, store)
     opened = TrajectoryStore.open(store)
-    character = character_of(opened)
+    character = character_of(opened) if game == "nethack" else CHARACTER
     runs = {size: folder / "runs" / size for size in chosen.sizes}
     with stages.stage(f"train {len(runs)} sizes through {len(chosen.budgets)} budgets"):
         for size, run in each(runs, "sizes trained"):

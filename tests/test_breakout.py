@@ -90,6 +90,8 @@ def test_a_run_is_evaluated_in_real_games(atari_store: Path, tmp_path: Path) -> 
     assert row.flops_exact == row.samples * CNN(1, 4).cost().train_flops("exact") <= row.flops
     games = read_games(games_of(tmp_path / "run", row.flops))
     assert [game.seed for game in games] == [0, 1, 2]
+    with pytest.raises(UserError, match="plays Breakout, which has no characters"):
+        evaluate(EvalConfig(tmp_path / "run", episodes=3, character="val-dwa-law-fem"), progress=False)
     # A longer evaluation keeps the games that were played.
     [longer] = evaluate(EvalConfig(tmp_path / "run", episodes=4, lanes=4, workers=1, max_steps=60), progress=False)
     assert read_games(games_of(tmp_path / "run", row.flops))[:3] == games

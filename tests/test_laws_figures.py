@@ -104,5 +104,6 @@ def test_another_count_of_flops_is_drawn_with_its_laws() -> None:
     found = fitted(both)
     figure = recount._figure(found, "exact", recounted(found.profiles, both, "exact"))
     for axes in figure.axes:
-        given, exact = (float(text.get_text().split("{")[1].split("}")[0]) for text in axes.get_legend().get_texts())
+        _, labels = axes.get_legend_handles_labels()
+        given, exact = (float(label.split("{")[1].split("}")[0]) for label in labels)
         assert exact == pytest.approx(given / 0.9, abs=2e-3)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
+from agents.ladder import LadderAgent
 from agents.spec import Agent, Carry, Dropout, Params
 from data.spec import Batch
 from train.mesh import over_lanes, replicated
@@ -29,7 +30,7 @@ class StepMetrics(NamedTuple):
 
 
 def make_train_step(
-    agent: Agent,
+    agent: LadderAgent,
     optimizer: optax.GradientTransformation,
     *,
     average: float,
