@@ -14,8 +14,8 @@ from agents.impala import IMPALA
 from agents.spec import Dropout
 from data.sizes import FRAME_COLUMNS, FRAME_ROWS, STACK
 
-AT_ONCE: dict[type, int] = {CNN: 8, IMPALA: 1}
-"""Samples at once on a CPU: of 8, 16, 32 and 256 the fastest, of 1, 2, 4 and 8 that of the larger network."""
+AT_ONCE = 8
+"""Samples at once on a CPU, or one lane's window if that is more: of 8, 16, 32 and 256 the fastest for the paper's."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class AtariAgent:
 
     @property
     def at_once(self) -> int | None:
-        """Most samples whose gradient is best computed at once: those of a matrix product that a core's cache holds."""
-        return AT_ONCE[type(self.network)] if self.products else None
+        """Samples whose gradient is best computed at once: so few that a core's cache holds them."""
+        return AT_ONCE if self.products else None
 
     @property
     def core(self) -> str:

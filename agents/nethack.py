@@ -35,7 +35,7 @@ class NetHackAgent:
     recurrent = True
     """Whether it remembers anything but what it is shown."""
     at_once = None
-    """Most samples whose gradient is best computed at once; None where there is no most."""
+    """Samples whose gradient is best computed at once; None where all are."""
 
     @property
     def width(self) -> int:

@@ -7,11 +7,13 @@ quarters of the kernel, whose results are summed at a shift. The other convoluti
 N samples (lanes x steps), P = 21 x 21 blocks of a frame, 64 = 4 frames x 4 rows x 4 columns, D features.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data.sizes import FRAME_COLUMNS, FRAME_ROWS, STACK
+from data.sizes import FRAME_ROWS, STACK
 
 BLOCK = 4
 """Side of a block: the first convolution's stride, half of its kernel."""
@@ -23,20 +25,26 @@ def blocks_of(frames_BxFx84x84: jax.Array, oldest_BxT: jax.Array) -> jax.Array:
     """Stacks uint8 [N, P, 64] of single frames: step t of lane b shows four frames from `oldest[b, t]` on."""
     lanes, frames = frames_BxFx84x84.shape[:2]
     cut = frames_BxFx84x84.reshape(lanes, frames, SIDE, BLOCK, SIDE, BLOCK).transpose(0, 1, 2, 4, 3, 5)
-    return jnp.concatenate(_older_first(cut.reshape(lanes * frames, SIDE**2, BLOCK**2), frames, oldest_BxT), axis=-1)
+    blocks = jnp.concatenate(_older_first(cut.reshape(lanes, frames, SIDE**2, BLOCK**2), oldest_BxT), axis=-1)
+    return blocks.reshape(-1, *blocks.shape[2:])
 
 
 def stacks_of(frames_BxFx84x84: jax.Array, oldest_BxT: jax.Array) -> jax.Array:
     """Stacks uint8 [N, 84, 84, 4] of single frames, see `blocks_of`."""
-    flat = frames_BxFx84x84.reshape(-1, FRAME_ROWS, FRAME_COLUMNS)
-    return jnp.stack(_older_first(flat, frames_BxFx84x84.shape[1], oldest_BxT), axis=-1)
+    stacks = jnp.stack(_older_first(frames_BxFx84x84, oldest_BxT), axis=-1)
+    return stacks.reshape(-1, *stacks.shape[2:])
 
 
-def _older_first(frames_M: jax.Array, frames: int, oldest_BxT: jax.Array) -> list[jax.Array]:
-    """The four frames of each sample, four arrays [N, ...], of the lanes' frames end to end."""
-    begin_Bx1 = jnp.arange(len(oldest_BxT), dtype=jnp.int32)[:, None] * frames
-    place_N = (oldest_BxT + begin_Bx1).reshape(-1)
-    return [jnp.take(frames_M, place_N + number, axis=0, mode="clip") for number in range(STACK)]
+def _older_first(frames_BxF: jax.Array, oldest_BxT: jax.Array) -> list[jax.Array]:
+    """The four frames of each step, four arrays [B, T, ...].
+
+    Taken lane by lane: where lanes are spread over devices, no frame has to cross.
+    """
+
+    def take(frames_F: jax.Array, oldest_T: jax.Array, number: int) -> jax.Array:
+        return jnp.take(frames_F, oldest_T + number, axis=0, mode="clip")
+
+    return [jax.vmap(partial(take, number=number))(frames_BxF, oldest_BxT) for number in range(STACK)]
 
 
 def quarters(kernel_8x8x4xD: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""The one interface that training and evaluation use of a policy network."""
+"""What a policy network is: pure functions of its parameters. `agents.ladder.LadderAgent` tells more about itself."""
 
 from typing import Any, NamedTuple, Protocol
 

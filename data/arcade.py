@@ -65,7 +65,8 @@ class Arcade:
     def step(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Press a key on each lane, indices into `actions`: the stacks then, the rewards, and which games ended.
 
-        Where a game ended, its stack is that of a new game, of a seed that goes on from the old one.
+        Where a game ended, its stack is that of a new game, of a seed that goes on from the old one. `cut`, bool
+        [lanes], then tells which were ended by the limit on frames.
         """
-        stacks, rewards, ended, cut, _ = self._env.step(np.asarray(keys, np.int64))
-        return np.moveaxis(stacks, 1, -1), np.asarray(rewards, np.float64), ended | cut
+        stacks, rewards, ended, self.cut, self._told = self._env.step(np.asarray(keys, np.int64))
+        return np.moveaxis(stacks, 1, -1), np.asarray(rewards, np.float64), ended | self.cut

@@ -5,6 +5,7 @@ frames and the first, as ALE's vector environment and Stable-Baselines3 have it.
 """
 
 import difflib
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 import numpy as np
@@ -13,6 +14,7 @@ from data.command import UserError
 from data.frames import FRAMES
 from data.importer import DAMAGED, Unusable
 from data.sizes import FRAME_COLUMNS, FRAME_ROWS, STACK
+from data.spec import AtariSteps
 from data.writer import Content
 
 _SHAPE = (FRAME_ROWS, FRAME_COLUMNS)
@@ -79,6 +81,24 @@ def stacked(frames: np.ndarray) -> np.ndarray:
     """An episode's single frames uint8 [S, 84, 84] as stacks [S, 84, 84, 4]; black before the first."""
     padded = np.concatenate([np.zeros((STACK - 1, *_SHAPE), np.uint8), frames])
     return np.lib.stride_tricks.sliding_window_view(padded, STACK, axis=0)
+
+
+def moving(pieces: Iterable[AtariSteps]) -> Iterator[AtariSteps]:
+    """The pieces of an episode, refused where its stacks do not move on by a frame a step.
+
+    A batch holds each frame once, so that such an episode could be stored but not learned from.
+    """
+    seen, last = 0, None
+    for piece in pieces:
+        stacks = piece.frames_Sx84x84x4
+        before = stacks[:-1] if last is None else np.concatenate([last, stacks[:-1]])
+        after = stacks[len(stacks) - len(before) :]
+        wrong = np.flatnonzero((after[..., :-1] != before[..., 1:]).any((1, 2, 3)))
+        if len(wrong):
+            step = seen + len(stacks) - len(before) + int(wrong[0])
+            raise Unusable(DAMAGED, f"at step {step} its stacks do not move on by a frame")
+        yield piece
+        seen, last = seen + len(stacks), stacks[-1:]
 
 
 def small_and_grey(screens: np.ndarray) -> np.ndarray:

@@ -104,8 +104,6 @@ class Codec(ABC):
     """The game's own columns, in the order of the record: those of two bytes where they are aligned."""
     no_action: int
     """Stands for the action before an episode's first; 255, or one past the last action."""
-    step_bytes: int
-    """Memory of a step in an unpacked chunk, on average over real games."""
 
     @abstractmethod
     def split(self, steps: Any) -> tuple[np.ndarray, ...]:

@@ -143,6 +143,21 @@ def checked(painted, steps, frames, runs, pixels):
     return segments(painted[advance : advance + steps], runs_F, run_Rx2, pixels)
 
 
+@njit(nogil=True, cache=True, inline="always")
+def change(frame_7056, runs, run, run_Rx2, pixel, pixel_C):
+    """Make a frame the next one, by so many runs from `run` on and pixels from `pixel` on; where both end."""
+    place = np.uint64(0)
+    for _ in range(runs):
+        place += np.uint64(run_Rx2[run, 0])
+        size = np.uint64(run_Rx2[run, 1])
+        run += np.uint64(1)
+        for offset in range(size):
+            frame_7056[place + offset] = pixel_C[pixel + offset]
+        place += size
+        pixel += size
+    return run, pixel
+
+
 @njit(nogil=True, cache=True)
 def paint(parts_Px12, stack_Nx7056, action_N, episode_N, mask_N):
     """Fill rows of a batch: of each part the steps [start, stop) of a chunk go to the rows from `row` on.
@@ -176,15 +191,7 @@ def paint(parts_Px12, stack_Nx7056, action_N, episode_N, mask_N):
             if step % np.uint64(SEGMENT) == 0:
                 frame[:] = 0
             for _ in range(advance_S[step]):
-                place = np.uint64(0)
-                for _ in range(runs_F[at]):
-                    place += np.uint64(run_Rx2[run, 0])
-                    size = np.uint64(run_Rx2[run, 1])
-                    run += one
-                    for offset in range(size):
-                        frame[place + offset] = pixel_C[pixel + offset]
-                    place += size
-                    pixel += size
+                run, pixel = change(frame, runs_F[at], run, run_Rx2, pixel, pixel_C)
                 at += one
                 unseen -= 1
                 if unseen < 0:
@@ -267,15 +274,7 @@ def lay_out(parts_Px12, place_Px2, frames, window, frame_Mx882, oldest_N, action
             elif step > start and advance > 1:
                 return part
             for number in range(advance):
-                place = np.uint64(0)
-                for _ in range(runs_F[at]):
-                    place += np.uint64(run_Rx2[run, 0])
-                    size = np.uint64(run_Rx2[run, 1])
-                    run += one
-                    for offset in range(size):
-                        frame[place + offset] = pixel_C[pixel + offset]
-                    place += size
-                    pixel += size
+                run, pixel = change(frame, runs_F[at], run, run_Rx2, pixel, pixel_C)
                 at += one
                 unseen -= 1
                 if unseen < 0:
@@ -287,9 +286,9 @@ def lay_out(parts_Px12, place_Px2, frames, window, frame_Mx882, oldest_N, action
                     elif differ(target, words):
                         return part
             if step > start and advance == 0:
-                # As before, all of it: that is a step on only where the four are one.
-                for older in range(STACK - 1):
-                    if differ(frame_Mx882[oldest + np.uint64(older)], words):
+                # As before, all of it: that is a step on only where the four before are one.
+                for older in range(STACK):
+                    if differ(frame_Mx882[oldest - one + np.uint64(older)], words):
                         return part
                 frame_Mx882[oldest + np.uint64(STACK - 1)] = words
             if step >= start:
@@ -316,7 +315,6 @@ class FrameCodec(Codec):
         Column("u1", 1, 1),
     )
     no_action = 255
-    step_bytes = 512  # 280 to 2,100 in games of Breakout, Q*bert, Space Invaders and Bank Heist
 
     def split(self, steps: AtariSteps) -> tuple[np.ndarray, ...]:
         """See the class."""
@@ -362,6 +360,8 @@ class FrameCodec(Codec):
         used_B = np.zeros(lanes, np.int64)
         if chunks:
             place_Px2, used = places(span_Px4, window, frames_BxF.shape[1])
+            if used.max() > frames_BxF.shape[1] or (span_Px4[:, 0] >= span_Px4[:, 1]).any():
+                raise IndexError(f"{used.max()} frames in a lane of {frames_BxF.shape[1]}, or a part without steps")
             used_B[: len(used)] = used
             frame_Mx882 = frames_BxF.reshape(-1, PIXELS).view(np.uint64)
             columns = (batch.observation["oldest"], batch.action, batch.episode, batch.mask)

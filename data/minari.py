@@ -111,7 +111,7 @@ def convert(recording: Recording) -> Game:
     scores = np.cumsum(rewards) - rewards
     frames = _stacks(observations[:steps])
     told = AtariSteps(frames, actions.astype(np.uint8), scores.astype(np.int32))
-    return pack(FRAMES, [told], score=float(rewards.sum()), source=recording.source)
+    return pack(FRAMES, atari.moving([told]), score=float(rewards.sum()), source=recording.source)
 
 
 def _stacks(observations: np.ndarray) -> np.ndarray:

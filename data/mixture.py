@@ -80,10 +80,10 @@ class Mixture:
             found.update(zip(mine.tolist(), chunks, strict=True))
         return [found[part] for part in range(len(row_P))]
 
-    def reserve(self, cache_bytes: int) -> None:
-        """Let the unpacked chunks of each store take up to `cache_bytes`."""
+    def reserve(self, chunks: int) -> None:
+        """Let so many unpacked chunks be held of each store."""
         for store in self.stores:
-            store.reserve(cache_bytes)
+            store.reserve(chunks)
 
 
 def open_stores(

@@ -103,7 +103,7 @@ def convert(recording: Recording) -> Game:
 
     try:
         score, steps = _facts(recording)
-        game = packed(FRAMES, _pieces(recording), "step", score=float(score), source=recording.source)
+        game = packed(FRAMES, atari.moving(_pieces(recording)), "step", score=float(score), source=recording.source)
     except (pyarrow.ArrowException, ValueError) as error:
         raise Unusable(DAMAGED, f"not valid Parquet ({str(error).splitlines()[0]})") from error
     if game.length != steps:

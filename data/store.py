@@ -37,6 +37,9 @@ MANIFEST, _TABLE, _SHARD = "manifest.json", "episodes", "array_record"
 
 Split = Literal["train", "dev"]
 
+_SPARE = 1.25
+"""How much larger than the chunks that were looked at others are taken to be."""
+
 T = TypeVar("T", codec.Chunk, spec.NetHackSteps, spec.AtariSteps)
 
 _SIDES: tuple[Split, ...] = ("train", "dev")
@@ -115,9 +118,12 @@ class TrajectoryStore:
             raise DamagedStore(path, fault)
         return cls(path, manifest, read_table(path, manifest), cache_bytes, games)
 
-    def reserve(self, cache_bytes: int) -> None:
-        """Let unpacked chunks take up to `cache_bytes`, if that is more than they may already."""
-        self._chunks.allow(cache_bytes)
+    def reserve(self, chunks: int) -> None:
+        """Let so many unpacked chunks be held, as large as the largest of a few, if that is more than may already."""
+        row_P = np.unique([0, len(self.episodes) // 2, len(self.episodes) - 1])
+        few = self.chunks(row_P, np.zeros_like(row_P))
+        step = max(chunk.nbytes / chunk.steps for chunk in few)
+        self._chunks.allow(int(_SPARE * step * self.chunk_steps) * chunks)
 
     @property
     def lengths(self) -> np.ndarray:

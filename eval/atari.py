@@ -11,11 +11,12 @@ import jax
 import numpy as np
 
 from agents.spec import Agent, Params
+from data import atari
 from data.arcade import Arcade
 from data.experts.game import RandomPlayer
 from data.record import EXPERTS, Player
-from eval.players import Progress, Scripted, act
-from eval.records import AtariRow
+from eval.players import Progress, act
+from eval.records import AtariRow, Scripted
 
 Chooser = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """Keys int [L] from stacks uint8 [L, 84, 84, 4], the seeds of the lanes' games and the steps before this one."""
@@ -42,10 +43,11 @@ def play_atari(
         raise ValueError("seeds must be distinct integers from 0 to 2**31 - 1")
     if not seeds:
         return []
-    lanes = min(lanes, len(seeds))
+    # Not one lane alone: XLA computes a batch of one otherwise than the same sample in any larger one.
+    lanes = max(2, min(lanes, len(seeds)))
     arcade, left = Arcade(game, lanes, threads, actions), deque(seeds[lanes:])
-    seed_L = np.array(seeds[:lanes], np.uint32)
-    age_L, score_L, plays_L = np.zeros(lanes, np.uint32), np.zeros(lanes), np.ones(lanes, bool)
+    seed_L = np.resize(np.array(seeds[:lanes], np.uint32), lanes)
+    age_L, score_L, plays_L = np.zeros(lanes, np.uint32), np.zeros(lanes), np.arange(lanes) < len(seeds)
     rows: list[AtariRow] = []
     stacks = arcade.reset(seed_L)
     with Progress(len(seeds), progress) as bar:
@@ -53,7 +55,7 @@ def play_atari(
             stacks, rewards, over_L = arcade.step(choose(stacks, seed_L, age_L))
             score_L += rewards
             age_L += 1
-            cut_L = ~over_L & (age_L == (max_steps or 0))
+            cut_L = arcade.cut | (~over_L & (age_L == (max_steps or 0)))
             ended = np.flatnonzero(plays_L & (over_L | cut_L))
             bar.add(int(plays_L.sum()), len(ended))
             for lane in ended:
@@ -88,15 +90,15 @@ def by_policy(agent: Agent, params: Params, key_seed: int, temperature: float = 
 
 def by_script(player: Scripted, game: str) -> Chooser:
     """The game's embedded expert, or random keys; a player of its own, seeded by the game's seed, for every game."""
-    actions, playing = len(Arcade(game).actions), dict[int, Player]()
+    actions, playing = len(atari.content(game).actions), dict[int, Player]()
 
-    def player_of(seed: int, age: int) -> Player:
+    def player_on(lane: int, seed: int, age: int) -> Player:
         if age == 0:
-            playing[seed] = RandomPlayer(seed, actions) if player == "random" else EXPERTS[game](seed)
-        return playing[seed]
+            playing[lane] = RandomPlayer(seed, actions) if player == "random" else EXPERTS[game](seed)
+        return playing[lane]
 
     def choose(stacks_Lx84x84x4: np.ndarray, seed_L: np.ndarray, age_L: np.ndarray) -> np.ndarray:
-        lanes = zip(stacks_Lx84x84x4, seed_L.tolist(), age_L.tolist(), strict=True)
-        return np.array([player_of(seed, age).act(stack) for stack, seed, age in lanes])
+        lanes = enumerate(zip(stacks_Lx84x84x4, seed_L.tolist(), age_L.tolist(), strict=True))
+        return np.array([player_on(lane, seed, age).act(stack) for lane, (stack, seed, age) in lanes])
 
     return choose

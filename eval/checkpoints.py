@@ -26,8 +26,8 @@ from train.loop import prepare_agent, read_run
 
 LANES, WINDOW = 16, 128
 """Shape of a batch of dev steps; the loss does not depend on it."""
-_AT_ONCE = 128
-"""Dev steps at once of an agent whose gradient is computed in parts: a fifteenth of the batch is twice as fast."""
+_FEW = 128
+"""Dev steps in a batch of an agent that is faster with few at once: a sixteenth of the others' takes half as long."""
 
 
 def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
@@ -89,7 +89,7 @@ def _loss(path: Path, agent: LadderAgent, params: Params, store: Store, budget: 
         if kept["digest"] == budget.digest:
             return LossRow(**kept["loss"])
     lanes = min(LANES, len(store.rows("dev")))
-    window = WINDOW if agent.at_once is None else max(1, _AT_ONCE // lanes)
+    window = WINDOW if agent.at_once is None else max(1, _FEW // lanes)
     loss = dev_loss(agent, params, dev_batches(store, lanes, window), lanes)
     replace_text(path, json.dumps({"digest": budget.digest, "loss": asdict(loss)}, indent=1))
     return loss

@@ -12,8 +12,7 @@ from data.experts.game import RandomPlayer, SeededChallenge
 from data.experts.nethack import NetHackExpert
 from data.spec import KEYS, NO_ACTION, action_of_key
 from data.workers import follow_parent
-from eval.players import Scripted
-from eval.records import GameRow
+from eval.records import GameRow, Scripted
 
 STEP_LIMIT = 1_000_000
 """NetHackChallenge-v0's own limit on the steps of a game."""

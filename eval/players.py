@@ -1,18 +1,14 @@
-"""Who plays, whatever the game: actions sampled from a policy, names of scripted players, a bar of finished games."""
+"""Who plays, whatever the game: actions sampled from a policy, a bar of finished games."""
 
 import sys
 import time
 from functools import partial
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from tqdm import tqdm
 
 from agents.spec import Agent, Carry, Params
-
-Scripted = Literal["random", "expert"]
-"""Players that need no network."""
 
 
 @partial(jax.jit, static_argnames=("agent", "temperature"), donate_argnames="carry")

@@ -4,8 +4,12 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from data.files import replace_text
+
+Scripted = Literal["random", "expert"]
+"""Players that need no network."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class AtariRow:
     steps: int
     """Actions of the player."""
     truncated: bool
-    """Stopped by a limit on steps."""
+    """Stopped by a limit on steps, of ours or of ALE."""
 
 
 def write_games(path: Path, rows: Iterable[GameRow | AtariRow]) -> None:

@@ -39,9 +39,9 @@ class ResultRow:
     core: str | None = None
     size: str | None = None
     width: int | None = None
-    """Features of the core."""
+    """Features of the core, or channels of the first convolution."""
     depth: int | None = None
-    """Layers of the core."""
+    """Layers of the core, or convolutions."""
     context: int | None = None
     """Steps that a training window holds."""
     lr: float | None = None

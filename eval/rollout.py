@@ -15,8 +15,8 @@ from agents.spec import Agent, Carry, Params
 from data.workers import SPAWN
 from eval.envs import NetHackVector
 from eval.games import CHARACTER, enlist, play_scripted_game
-from eval.players import Progress, Scripted, act
-from eval.records import GameRow
+from eval.players import Progress, act
+from eval.records import GameRow, Scripted
 
 GROUPS = 2
 """Groups of lanes: one's games step while the policy reads the other's screens."""

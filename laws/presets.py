@@ -8,7 +8,6 @@ from typing import Literal
 class Preset:
     """Games to learn from, sizes to train, budgets to stop at, games to play."""
 
-    title: str
     takes: str
     """How long it takes and where that was measured."""
     expect: str
@@ -44,7 +43,6 @@ class Preset:
 
 NETHACK = {
     "quickstart": Preset(
-        title="NetHack, the embedded expert",
         takes="about 5 minutes on 2 cores, under 3 GiB",
         expect="a dev loss that falls as a power of compute, and agents that outscore the random policy",
         games=160,
@@ -60,7 +58,6 @@ NETHACK = {
         window=32,
     ),
     "smoke": Preset(
-        title="NetHack, the embedded expert, in a minute",
         takes="about a minute on 2 cores",
         expect="every stage on real games; too little compute for laws worth reading",
         games=10,
@@ -79,7 +76,6 @@ NETHACK = {
 
 ATARI = {
     "quickstart": Preset(
-        title="the embedded expert",
         takes="about 7 minutes on 2 cores",
         expect="a dev loss that falls as a power of compute",
         games=60,
@@ -96,7 +92,6 @@ ATARI = {
         lr=6e-3,
     ),
     "smoke": Preset(
-        title="the embedded expert, in a minute",
         takes="about a minute on 2 cores",
         expect="every stage on real games; too little compute for laws worth reading",
         games=8,

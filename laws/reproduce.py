@@ -7,6 +7,7 @@ command goes on where an interrupted one stopped.
 import json
 import os
 import platform
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,8 +30,7 @@ from eval.bootstrap import Interval, mean_interval
 from eval.checkpoints import evaluate, games_of
 from eval.config import EvalConfig
 from eval.games import CHARACTER
-from eval.players import Scripted
-from eval.records import read_games, write_games
+from eval.records import Scripted, read_games, write_games
 from eval.results import ResultRow, write_rows
 from eval.rollout import play_scripted
 from laws.fit import write_outputs
@@ -66,9 +66,9 @@ def reproduce(
     claim(folder, preset, game, store)
     if game != "nethack":
         spread_over_cores(chosen.lanes)
-    stages = Stages(folder / "times.json")
-    if store is None:
-        store = folder / "store"
+    stages, given = Stages(folder / "times.json"), store
+    store = given or folder / "store"
+    if given is None:
         expert_games(stages, chosen, game, folder, store)
     opened = TrajectoryStore.open(store)
     character = character_of(opened) if game == "nethack" else CHARACTER
@@ -85,7 +85,8 @@ def reproduce(
     with stages.stage(f"play with the {' and the '.join(players)} player"):
         scores = {name: baseline(folder, name, chosen, game, character) for name in players}
     with stages.stage("fit the laws, draw the figures, write the report"):
-        context = describe(folder, chosen, preset, game, opened, rows, scores, stages)
+        asked = [preset, *([] if game == "nethack" else ["--game", game]), *(["--store", given] if given else [])]
+        context = describe(folder, chosen, asked, opened, rows, scores, stages)
         expert = scores["expert"].mean if "expert" in scores else None
         write_outputs(rows, folder, context, references={game: Reference(expert)})
     print(f"expected: {chosen.expect}; {chosen.takes}")
@@ -160,7 +161,7 @@ def claim(folder: Path, preset: str, game: str, store: Path | None) -> None:
     path = folder / "reproduce.json"
     values = {"preset": preset, "game": game, "store": str(store.resolve()) if store else None}
     if path.exists():
-        if json.loads(path.read_text()) != values:
+        if {"game": "nethack"} | json.loads(path.read_text()) != values:
             raise UserError(f"{folder} holds a study with another preset, game or store: choose another --out")
         return
     if game != "nethack":
@@ -204,8 +205,7 @@ class Stages:
 def describe(
     folder: Path,
     preset: Preset,
-    name: str,
-    game: str,
+    asked: Sequence[object],
     store: TrajectoryStore,
     rows: Sequence[ResultRow],
     scores: Mapping[str, Interval],
@@ -228,10 +228,10 @@ def describe(
         title="Mean return of who played",
         header=("player", "mean return", "95 % interval", "games"),
         rows=tuple(players),
-        note=f"Checkpoints, random policy and expert play the same seeds, each at most {preset.play_steps} steps.",
+        note=f"All but the games in the store are of the same seeds, each at most {preset.play_steps} steps.",
     )
     lines = (
-        f"python -m laws reproduce {name}" + ("" if game == "nethack" else f" --game {game}"),
+        shlex.join(map(str, ("python", "-m", "laws", "reproduce", *asked))),
         f"sizes    {', '.join(f'{preset.family}/{size}' for size in preset.sizes)}",
         f"budgets  {', '.join(f'{budget:g}' for budget in preset.budgets)} FLOPs, counted exactly",
         f"batch    {preset.lanes} lanes x {preset.window} steps",
@@ -242,8 +242,9 @@ def describe(
         f" once through {len(preset.budgets)} budgets; every checkpoint's dev loss and {preset.episodes} games."
     )
     timed = tuple(Stage(stage, seconds) for stage, seconds in stages.seconds.items())
-    title = preset.title if game == "nethack" else f"{game}, {preset.title}"
-    return Context(f"Scaling laws: {title}", summary, "\n".join(lines), (table,), timed)
+    game = "NetHack" if store.manifest["game"] == "nethack" else store.manifest["game"]
+    title = f"Scaling laws: {game}, {store.manifest['expert'] or 'unknown'} expert"
+    return Context(title, summary, "\n".join(lines), (table,), timed)
 
 
 def _player(name: str, interval: Interval, games: int) -> tuple[str, ...]:

@@ -130,6 +130,22 @@ def test_batches_hold_every_frame_once(tmp_path: Path, order: Order) -> None:
             assert not np.delete(frames[lane], list(shown), axis=0).any()
 
 
+def test_a_game_whose_stacks_jump_is_not_imported(tmp_path: Path) -> None:
+    """In the middle, and where the parts of an episode meet."""
+    folder = write(tmp_path / "parquet")
+    for name, dropped in (("9", 7), ("12", 256)):
+        path = folder / name / "rollout.parquet"
+        whole = read_table(path)
+        assert len(whole) > dropped + 1
+        write_table(pyarrow.concat_tables([whole.slice(0, dropped), whole.slice(dropped + 1)]), path)
+        write_table(metadata(0, len(whole) - 1), folder / name / "metadata.parquet")
+    report = import_parquet(folder, tmp_path / "store", game="Breakout", workers=1)
+    assert report.games == 2
+    assert [skip.source for skip in report.skipped] == ["9", "12"]
+    for skip, dropped in zip(report.skipped, (7, 256), strict=True):
+        assert skip.reason == f"at step {dropped} its stacks do not move on by a frame"
+
+
 def rewrite(path: Path, change: Callable[[pyarrow.Table], pyarrow.Table]) -> None:
     write_table(change(read_table(path)), path)
 

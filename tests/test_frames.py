@@ -107,13 +107,18 @@ def moving(seed: int, count: int, black: bool) -> AtariSteps:
     return AtariSteps(stacks, random.integers(0, 4, count).astype(np.uint8), np.zeros(count, np.int32))
 
 
-def batched(games: list[AtariSteps], spans: list[Span], size: int, lanes: int, window: int, pieces: int) -> Batch:
-    """Steps of games, cut into chunks of `size`, as a batch; the episode of a span is its game."""
+def empty_batch(lanes: int, window: int, pieces: int) -> Batch:
+    """A batch to fill, whose frames hold what was there before."""
     shape = lanes, window
     observation = FRAMES.arrays(*shape, pieces, Recycled())
     observation["frames"][:] = 9
-    batch = Batch(observation, np.zeros(shape, np.int32), np.zeros(shape, bool), np.zeros(shape, bool),
-                  np.full(shape, -1, np.int32))  # fmt: skip
+    action, episode = np.zeros(shape, np.int32), np.full(shape, -1, np.int32)
+    return Batch(observation, action, np.zeros(shape, bool), np.zeros(shape, bool), episode)
+
+
+def batched(games: list[AtariSteps], spans: list[Span], size: int, lanes: int, window: int, pieces: int) -> Batch:
+    """Steps of games, cut into chunks of `size`, as a batch; the episode of a span is its game."""
+    batch = empty_batch(lanes, window, pieces)
     chunks, parts = [], []
     for start, stop, row, game in spans:
         while start < stop:
@@ -171,6 +176,23 @@ def test_stacks_that_jump_cannot_be_batched(wrong: int, what: str) -> None:
         with pytest.raises(UserError, match="game 0 of the store: its stacks do not move on by a frame"):
             batched([steps], [Span(0, 40, 0, 0)], size, 1, 40, 1)
         batched([steps], [Span(wrong, 40, 0, 0)], size, 1, 40, 1)
+
+
+def test_a_stack_that_stands_though_its_frames_differ_cannot_be_batched() -> None:
+    """A A A A, A A A B, A A B B, A B B B, and again A B B B: to step on would make B B B B of it."""
+    frame = np.arange(8, dtype=np.uint8)[:, None, None] * np.ones((84, 84), np.uint8)
+    shown = ["0000", "0000", "0001", "0011", "0111", "0111", "0111", "1111"]
+    stacks = np.stack([np.moveaxis(frame[[int(number) for number in stack]], 0, -1) for stack in shown])
+    with pytest.raises(UserError, match="do not move on"):
+        batched([AtariSteps(stacks, np.zeros(8, np.uint8), np.zeros(8, np.int32))], [Span(0, 8, 0, 0)], 8, 1, 8, 1)
+
+
+def test_frames_that_would_leave_the_batch_are_refused() -> None:
+    games = [moving(seed, 70, True) for seed in range(2)]
+    with pytest.raises(IndexError, match="frames in a lane of 9"):
+        batched(games, [Span(0, 3, 0, 0), Span(0, 3, 3, 1)], 70, 1, 6, 1)
+    with pytest.raises(IndexError, match="a part without steps"):
+        FRAMES.fill([FRAMES.unpack(FRAMES.encode(games[0]))], np.array([Span(7, 7, 0, 0)]), empty_batch(1, 6, 1))
 
 
 @given(st.data())

@@ -33,7 +33,7 @@ from train.checkpoint import digest
 from train.mesh import replicated
 from train.metrics import RlRow, read_metrics
 from train.ppo import RlState, Rollout, Samples, advantages, init_state, make_optimizer, make_update, objective, stacked
-from train.rl import make_mesh, open_tables, train_expert
+from train.rl import make_mesh, open_tables, parts, train_expert
 from train.rlconfig import Ppo, RlConfig
 from train.rollout import Table, make_act, play
 
@@ -263,7 +263,7 @@ def test_games_are_a_function_of_the_seed_and_of_the_update_that_they_begin_at(t
     act = make_act(make_network(mesh), mesh)
 
     def shown(seed: int, start: int) -> bytes:
-        tables = open_tables(config(tmp_path, seed=seed), start, act, mesh)
+        tables = open_tables(config(tmp_path, seed=seed), start, act)
         return play(tables, params, jax.random.key(0), 30)[0].frames.tobytes()
 
     assert shown(0, 0) == shown(0, 0)
@@ -290,7 +290,8 @@ def bandit(action: np.ndarray, log_prob: np.ndarray, bright: np.ndarray) -> Roll
 
 
 def test_updates_learn_what_pays_from_what_is_seen(tmp_path: Path) -> None:
-    mesh = make_mesh(config(tmp_path))
+    mesh = make_mesh(parts(config(tmp_path)))
+    assert mesh.size == 2
     network = make_network(mesh)
     update, look = make_update(TINY, UPDATES, network, mesh), jax.jit(network)
     state = jax.device_put(init_state(TINY, UPDATES, 4, jax.random.key(0)), replicated(mesh))
@@ -344,7 +345,7 @@ def test_minibatches_are_a_function_of_the_key_and_the_update() -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> RlConfig:
-    done = config(tmp_path_factory.mktemp("rl") / "run")
+    done = config(tmp_path_factory.mktemp("rl") / "run", checkpoint_seconds=0)
     with jax.numpy_dtype_promotion("standard"):
         train_expert(done, progress=False)
     return done
@@ -380,7 +381,7 @@ def test_a_run_leaves_what_the_docstrings_name(trained: RlConfig) -> None:
 
 
 def test_a_run_is_a_function_of_its_configuration(trained: RlConfig, tmp_path: Path) -> None:
-    again = dataclasses.replace(trained, run=tmp_path / "again", threads=2)
+    again = dataclasses.replace(trained, run=tmp_path / "again", threads=2, checkpoint_seconds=60)
     train_expert(again, progress=False)
     assert learned(again.run) == learned(trained.run)
     assert told(again.run) == told(trained.run)
@@ -398,13 +399,10 @@ def test_training_again_changes_nothing(trained: RlConfig) -> None:
 
 def test_a_run_goes_on_where_it_was_and_the_same_way_each_time(trained: RlConfig, tmp_path: Path) -> None:
     """Taken back to its checkpoint of update 7 of 8, as if it had been killed after it."""
-    frequent = dataclasses.replace(trained, run=tmp_path / "a", checkpoint_seconds=0)
-    train_expert(frequent, progress=False)
-    assert learned(frequent.run) == learned(trained.run)
-    shutil.rmtree(frequent.run / "checkpoints" / "8")
-    shutil.copytree(frequent.run, tmp_path / "b")
     for run in (tmp_path / "a", tmp_path / "b"):
-        train_expert(dataclasses.replace(frequent, run=run), progress=False)
+        shutil.copytree(trained.run, run)
+        shutil.rmtree(run / "checkpoints" / "8")
+        train_expert(dataclasses.replace(trained, run=run), progress=False)
         assert [row["step"] for row in read_metrics(run)] == [4 * BATCH, 8 * BATCH]
     assert learned(tmp_path / "a") == learned(tmp_path / "b")
     # New games begin, so it isn't the run that never was interrupted.
@@ -484,6 +482,12 @@ def test_what_cannot_be_trained_is_refused_and_nothing_written(tmp_path: Path) -
 def test_impossible_values_are_named(tmp_path: Path, changes: dict[str, Any], named: str) -> None:
     with pytest.raises(UserError, match=named):
         dataclasses.replace(config(tmp_path), **changes)
+
+
+def test_a_minibatch_is_shared_evenly(tmp_path: Path) -> None:
+    assert make_mesh(parts(RlConfig("Breakout", tmp_path))).size == 8
+    assert make_mesh(parts(RlConfig("Breakout", tmp_path, lanes=3))).size == 6
+    assert make_mesh(parts(RlConfig("Breakout", tmp_path, lanes=1, ppo=Ppo(horizon=28)))).size == 1
 
 
 def test_steps_are_whole_updates(tmp_path: Path) -> None:

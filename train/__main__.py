@@ -68,9 +68,8 @@ def bench(
     if not seconds > 0 or rounds < 1 or batch < 1 or not widths or min(widths) < 1:
         raise UserError("--seconds, --rounds, --batch and --widths: give more than 0 of each")
     spread_over_cores(batch // WINDOW)
-    print(HEADER)
-    for line in bench(game, widths, batch, seconds, rounds, store):
-        print(line, flush=True)
+    for number, line in enumerate(bench(game, widths, batch, seconds, rounds, store)):
+        print(line if number else f"{HEADER}\n{line}", flush=True)
 
 
 @app.command

@@ -9,6 +9,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from agents.atari import AtariAgent
 from agents.cnn import CNN, LAYERS
 from agents.ladder import computing
+from data import atari
 from data.command import UserError
 from data.comparison import Line
 from data.record import RANDOM, collect_atari
@@ -25,7 +27,7 @@ from data.sizes import FRAME_COLUMNS, FRAME_ROWS, STACK
 from data.store import TrajectoryStore
 from data.stream import batches
 from train.config import Optimizer
-from train.mesh import make_mesh, over_lanes, put, replicated
+from train.mesh import lanes_of_host, make_mesh, over_lanes, put, replicated
 from train.optimizer import make_optimizer
 from train.state import TrainState, init_state
 from train.step import make_train_step
@@ -46,6 +48,10 @@ def bench(
     """
     if batch % WINDOW:
         raise UserError(f"--batch {batch}: give a multiple of {WINDOW}")
+    if find_spec("torch") is None:
+        raise UserError("PyTorch is not installed, which this compares with: pip install -e '.[torch]'")
+    atari.content(game)
+    lanes_of_host(batch // WINDOW)
     with tempfile.TemporaryDirectory() as scratch:
         if store is None:
             store = Path(scratch) / "store"
@@ -58,24 +64,23 @@ def bench(
             loops = {"ours": _ours(network, opened, batch), "theirs": _theirs(network, batch)}
             speeds: dict[str, list[float]] = {name: [] for name in loops}
             for _, (name, loop) in itertools.product(range(rounds), loops.items()):
-                speeds[name].append(batch * _steps_per_second(loop, seconds))
+                speeds[name].append(_samples_per_second(loop, seconds))
             ours, theirs = (statistics.median(speeds[name]) for name in ("ours", "theirs"))
             goal = ">= 1" if jax.default_backend() == "cpu" else ">= 3"
             yield Line(f"{game}, w = {width}, {network.cost().params:,} parameters", ours, theirs, "samples/s", goal)
 
 
-def _steps_per_second(loop: Callable[[int], None], seconds: float) -> float:
-    """How fast a loop makes steps, after some that don't count; `loop(n)` makes n and waits for them."""
+def _samples_per_second(loop: Callable[[int], int], seconds: float) -> float:
+    """How fast a loop is, after steps that don't count; `loop(n)` makes n, waits for them and tells their samples."""
     loop(2)
     begin = time.perf_counter()
     loop(3)
     count = max(1, round(3 * seconds / (time.perf_counter() - begin)))
     begin = time.perf_counter()
-    loop(count)
-    return count / (time.perf_counter() - begin)
+    return loop(count) / (time.perf_counter() - begin)
 
 
-def _ours(network: CNN, store: TrajectoryStore, batch: int) -> Callable[[int], None]:
+def _ours(network: CNN, store: TrajectoryStore, batch: int) -> Callable[[int], int]:
     """The loop of `train.loop`, without its log and checkpoints."""
     agent = computing(AtariAgent("atari/cnn", network), "auto")
     config, mesh = Optimizer(schedule="constant"), make_mesh()
@@ -86,20 +91,22 @@ def _ours(network: CNN, store: TrajectoryStore, batch: int) -> Callable[[int], N
     fresh = init_state(agent, optimizer, jax.random.key(0), lanes, averaged=True)
     held: list[TrainState] = [jax.device_put(fresh, replicated(mesh))]
 
-    def loop(count: int) -> None:
+    def loop(count: int) -> int:
+        samples = 0
         for _ in range(count):
-            held[0], _ = step(held[0], put(next(stream), over_lanes(mesh)))
+            read = next(stream)
+            samples += int(read.mask.sum())
+            held[0], _ = step(held[0], put(read, over_lanes(mesh)))
         jax.block_until_ready(held[0])
+        return samples
 
     return loop
 
 
-def _theirs(network: CNN, batch: int) -> Callable[[int], None]:
+def _theirs(network: CNN, batch: int) -> Callable[[int], int]:
     """What most would write."""
-    try:
-        import torch
-    except ImportError:
-        raise UserError("PyTorch is not installed, which this compares with: pip install -e '.[torch]'") from None
+    import torch
+
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     layers: list[Any] = []
     for (_, side, stride), (inputs, outputs) in zip(LAYERS, itertools.pairwise(network.channels), strict=True):
@@ -111,7 +118,7 @@ def _theirs(network: CNN, batch: int) -> Callable[[int], None]:
     stacks = torch.from_numpy(random.integers(0, 256, (batch, STACK, FRAME_ROWS, FRAME_COLUMNS), np.uint8))
     action = torch.from_numpy(random.integers(0, network.actions, batch))
 
-    def loop(count: int) -> None:
+    def loop(count: int) -> int:
         for _ in range(count):
             logits = policy(stacks.to(device).float() / 255)
             loss = torch.nn.functional.cross_entropy(logits, action.to(device))
@@ -120,5 +127,6 @@ def _theirs(network: CNN, batch: int) -> Callable[[int], None]:
             optimizer.step()
         if device.type == "cuda":
             torch.cuda.synchronize()
+        return count * batch
 
     return loop

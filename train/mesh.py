@@ -29,10 +29,12 @@ def start_hosts() -> None:
 def spread_over_cores(lanes: int) -> None:
     """Let JAX take a CPU's cores for devices, as many as divide the lanes; to be called before JAX is used.
 
-    For networks of small products, which do not fill several cores each: twice as fast on 2 of them. XLA_FLAGS that
-    say how many devices there are stand.
+    For networks of small products, which do not fill several cores each: twice as fast on 2 of them. What the
+    environment says of the number of devices stands, and so does a cluster's.
     """
-    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    flags = os.environ.get("XLA_FLAGS", "")
+    told = {"JAX_NUM_CPU_DEVICES", "JAX_COORDINATOR_ADDRESS"} & os.environ.keys()
+    if "xla_force_host_platform_device_count" not in flags and not told:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         jax.config.update("jax_num_cpu_devices", max(n for n in range(1, cores + 1) if lanes % n == 0))
 

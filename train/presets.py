@@ -20,7 +20,7 @@ PRESETS = {
         "The best of 20 minutes on 2 cores, on millions of steps: about 23 million samples.",
     ),
     "atari": Preset(
-        "--order windows --window 8 --lanes 16 --optimizer.lr 6e-3",
+        "--order windows --window 8 --lanes 16 --lr 6e-3",
         "Atari's networks on a CPU: batches of 128 shuffled samples; name --agent atari/cnn/... and --flops.",
     ),
     "paper": Preset(

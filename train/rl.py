@@ -36,18 +36,22 @@ from train.rollout import Act, Finished, Table, make_act, play
 
 KIND = "ppo"
 
+LEAST = 8
+"""Samples of a minibatch to a device, at least: fewer are quicker than the optimiser, which each device runs whole."""
+
 
 def train_expert(config: RlConfig, *, progress: bool = True) -> None:
     """Train to the last step; goes on where an interrupted run of the same configuration stopped.
 
     Raises `UserError` for a configuration that cannot be run, before anything is written.
     """
-    spread_over_cores(_spread(config))
+    spread_over_cores(parts(config))
     actions = [str(action) for action in atari.content(config.game).actions]
     write_config(config, actions)
-    mesh = make_mesh(config)
-    network = make_network(mesh)
-    act, update = make_act(network, mesh), make_update(config.ppo, config.updates, network, mesh)
+    # To choose for a few lanes takes a device less time than to divide them among several.
+    mesh, one = make_mesh(parts(config)), make_mesh(1)
+    update = make_update(config.ppo, config.updates, make_network(mesh), mesh)
+    act = make_act(make_network(one), one)
     of_params, of_actions, of_minibatches = jax.random.split(jax.random.key(config.seed), 3)
     state = init_state(config.ppo, config.updates, len(actions), of_params)
     state = jax.device_put(state, replicated(mesh))
@@ -58,10 +62,11 @@ def train_expert(config: RlConfig, *, progress: bool = True) -> None:
         log = stack.enter_context(contextlib.closing(Log(config, start)))
         bar = stack.enter_context(progress_bar(config, start, shown=progress))
         interrupt = stack.enter_context(Deferred())
-        tables = open_tables(config, start, act, mesh) if start < last else []
+        tables = open_tables(config, start, act) if start < last else []
         saved = time.monotonic()
         for done in range(start + 1, last + 1):
-            rollout = log.timed(tables, state.params, jax.random.fold_in(of_actions, done))
+            params = jax.device_put(state.params, replicated(one))
+            rollout = log.timed(tables, params, jax.random.fold_in(of_actions, done))
             state, metrics = update(state, rollout, of_minibatches)
             log.learned(done, metrics, bar)
             due = time.monotonic() - saved > config.checkpoint_seconds
@@ -87,15 +92,16 @@ def progress_bar(config: RlConfig, start: int, *, shown: bool) -> tqdm:
     )
 
 
-def _spread(config: RlConfig) -> int:
-    """What the number of devices must divide: the lanes, and the samples of a minibatch."""
-    return math.gcd(config.lanes, config.batch // config.ppo.minibatches)
+def parts(config: RlConfig) -> int:
+    """Equal parts into which a minibatch can be divided among devices."""
+    minibatch = config.batch // config.ppo.minibatches
+    return math.gcd(minibatch, max(1, minibatch // LEAST))
 
 
-def make_mesh(config: RlConfig) -> Mesh:
-    """As many of this host's devices as can share the work evenly."""
+def make_mesh(parts: int) -> Mesh:
+    """As many of this host's devices as share so many parts evenly."""
     devices = jax.local_devices()
-    count = max(n for n in range(1, len(devices) + 1) if _spread(config) % n == 0)
+    count = max(n for n in range(1, len(devices) + 1) if parts % n == 0)
     return jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,), devices=devices[:count])
 
 
@@ -126,14 +132,14 @@ def write_config(config: RlConfig, actions: list[str]) -> None:
     replace_text(path, json.dumps(values, indent=1))
 
 
-def open_tables(config: RlConfig, start: int, act: Act, mesh: Mesh) -> list[Table]:
+def open_tables(config: RlConfig, start: int, act: Act) -> list[Table]:
     """Begin the games of a run that goes on after `start` updates.
 
     An accelerator chooses for the lanes of one table while the games of the other are played; on a CPU both would want
     the same cores.
     """
     seeds = np.random.default_rng((config.seed, start)).integers(2**31, size=config.lanes)
-    count = 2 if jax.default_backend() != "cpu" and config.lanes % (2 * mesh.size) == 0 else 1
+    count = 2 if jax.default_backend() != "cpu" and config.lanes % 2 == 0 else 1
     threads = min(config.threads or os.cpu_count() or 1, config.lanes)
     return [
         Table(config.game, part, act, threads=threads, life_loss=config.life_loss) for part in np.split(seeds, count)

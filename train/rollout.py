@@ -62,9 +62,9 @@ class Lives(Arcade):
 
     def step(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """As `Arcade.step`; then `lives`, int32 [lanes], are those of the games that go on from here."""
-        stacks, rewards, ended, cut, told = self._env.step(np.asarray(keys, np.int64))
-        self.lives = told["lives"]
-        return np.moveaxis(stacks, 1, -1), np.asarray(rewards, np.float64), ended | cut
+        seen = super().step(keys)
+        self.lives = self._told["lives"]
+        return seen
 
 
 class Table:
