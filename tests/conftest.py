@@ -1,6 +1,7 @@
 """Strict JAX for every test: eight CPU devices, no implicit rank or dtype promotion, warnings are errors."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -19,6 +20,14 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # The first example of a property may compile a kernel.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_what_was_compiled() -> Iterator[None]:
+    """Programs for eight devices would add up to gigabytes over all modules."""
+    yield
+    jax.clear_caches()
+
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

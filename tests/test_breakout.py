@@ -23,6 +23,8 @@ from eval.atari import by_policy, by_script, play_atari
 from eval.checkpoints import evaluate, games_of
 from eval.config import EvalConfig
 from eval.records import AtariRow, read_games
+from laws.presets import preset_of
+from laws.runs import read
 from train.config import Optimizer, TrainConfig
 from train.loop import train
 from train.mesh import over_lanes, put
@@ -156,10 +158,10 @@ def bench(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_training_is_measured_beside_pytorch(atari_store: Path) -> None:
     pytest.importorskip("torch")
-    done = bench("--widths", "1", "3", "--batch", "16", "--store", str(atari_store))
+    done = bench("--widths", "1", "--batch", "16", "--store", str(atari_store))
     assert done.returncode == 0, done.stderr
     _, *lines = done.stdout.splitlines()
-    assert [line.split(",")[1].strip() for line in lines] == ["w = 1", "w = 3"]
+    assert [line.split(",")[1].strip() for line in lines] == ["w = 1"]
     for line in lines:
         *_, ours, theirs, _, ratio, _, goal = line.replace(",", "").split()
         assert float(ratio) == pytest.approx(float(ours) / float(theirs), rel=0.02)
@@ -177,3 +179,16 @@ def test_what_cannot_be_measured_is_one_line(atari_store: Path) -> None:
         assert done.returncode == 2, done.stderr
         assert said in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def test_the_whole_study_in_one_command(tmp_path: Path) -> None:
+    preset, folder = preset_of("Breakout", "smoke"), tmp_path / "study"
+    command = [sys.executable, "-m", "laws", "reproduce", "smoke", "--game", "Breakout", "--out", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"XLA_FLAGS": ""})
+    assert done.returncode == 0, done.stderr
+    rows = read([folder / "runs.jsonl"]).rows
+    assert {(row.size, row.flops) for row in rows} == {(s, b) for s in preset.sizes for b in preset.budgets}
+    assert all(row.game == "Breakout" and row.loss and row.episodes == preset.episodes for row in rows)
+    assert len(list(folder.glob("Breakout-*"))) == 24
+    page = (folder / "report.html").read_text()
+    assert all(word in page for word in ("--game Breakout", "random policy", "embedded expert", "best agent (cnn/"))

@@ -32,7 +32,7 @@ def test_the_ladder_has_the_papers_parameters() -> None:
     assert of_params(726) is None
 
 
-NETWORKS = [CNN(1, 6), CNN(13, 6), IMPALA(1, 6), IMPALA(6, 6)]
+NETWORKS = [CNN(1, 6), CNN(13, 6), IMPALA(2, 6)]
 
 
 def observed(lanes: int, steps: int, frames: int) -> dict[str, jax.Array]:

@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parents[1]
 SMOKE = preset_of("nethack", "smoke")
 
 
-def start(folder: Path, *options: str) -> subprocess.Popen[bytes]:
+def start(folder: Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
-    words = [sys.executable, "-m", "laws", "reproduce", "smoke", "--out", str(folder), *options]
+    words = [sys.executable, "-m", "laws", "reproduce", "smoke", "--out", str(folder)]
     return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
@@ -52,21 +52,6 @@ def test_smoke_goes_on_after_an_interruption_and_leaves_everything(tmp_path: Pat
     assert all((folder / name).stat().st_size > 2000 for name in pictures)
     page = (folder / "report.html").read_text()
     assert all(word in page for word in ("random policy", "embedded expert", "best agent"))
-
-
-def test_smoke_of_an_atari_game_leaves_everything(tmp_path: Path) -> None:
-    preset, folder = preset_of("Breakout", "smoke"), tmp_path / "study"
-    said, _ = start(folder, "--game", "Breakout").communicate(timeout=300)
-    rows = read([folder / "runs.jsonl"]).rows
-    assert {(row.size, row.flops) for row in rows} == {(s, b) for s in preset.sizes for b in preset.budgets}, said
-    assert all(row.game == "Breakout" and row.loss and row.episodes == preset.episodes for row in rows)
-    assert len(list(folder.glob("Breakout-*"))) == 24
-    page = (folder / "report.html").read_text()
-    assert all(word in page for word in ("--game Breakout", "random policy", "embedded expert", "best agent (cnn/"))
-    # Nothing is done twice.
-    before = (folder / "runs" / preset.sizes[0] / "checkpoints").stat().st_mtime_ns
-    start(folder, "--game", "Breakout").communicate(timeout=300)
-    assert (folder / "runs" / preset.sizes[0] / "checkpoints").stat().st_mtime_ns == before
 
 
 def test_games_that_cannot_be_had_are_refused_before_anything_is_written(store: Path, tmp_path: Path) -> None:
