@@ -17,7 +17,6 @@ from laws.canvas import (
     INK,
     LOSS_LABEL,
     PARAMS_LABEL,
-    SAMPLES_LABEL,
     Picture,
     empty,
     finish,
@@ -25,7 +24,7 @@ from laws.canvas import (
     single,
 )
 from laws.isoflop import Profile, cells_of
-from laws.marks import COLOURS, NAMES, Reference, budget_bar, budget_colours, draw_law, draw_reference, relation
+from laws.marks import COLOURS, NAMES, PANELS, Reference, budget_bar, budget_colours, draw_law, draw_reference, relation
 from laws.resample import METHODS, Method, Quantity
 
 PROFILES = (
@@ -96,12 +95,7 @@ def _laws(fit: GameFit, beside: Reference) -> Figure:
     figure = Figure(figsize=(13.2, 4.4), dpi=DPI, layout="constrained", facecolor="white")
     if not fit.profiles:
         return empty(figure, "No losses to show.")
-    panels: tuple[tuple[Quantity, str, str, Form], ...] = (
-        ("loss", "L", LOSS_LABEL, plain),
-        ("params", "N", PARAMS_LABEL, short),
-        ("samples", "D", SAMPLES_LABEL, short),
-    )
-    for axes, panel in zip(figure.subplots(1, 3), panels, strict=True):
+    for axes, panel in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
         _law_panel(axes, fit, beside, *panel)
     figure.suptitle(f"{fit.game}: compute-optimal loss, size and samples", fontsize=12, color=INK)
     return figure

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from laws import published
 from laws.analysis import GameFit
-from laws.axes import log_axis, power_of_ten
-from laws.canvas import BLUE, FLOPS_LABEL, GREY, INK, ORANGE
+from laws.axes import Form, log_axis, plain, power_of_ten, short
+from laws.canvas import BLUE, FLOPS_LABEL, GREY, INK, LOSS_LABEL, ORANGE, PARAMS_LABEL, SAMPLES_LABEL
 from laws.isoflop import Profile
 from laws.power import PowerLaw
 from laws.resample import Method, Quantity
@@ -23,6 +23,14 @@ BUDGET_COLOURS = LinearSegmentedColormap.from_list(
     "budgets", ["#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39"]
 )
 """Viridis without its lightest tenth, which is hard to see on white; the same order in grey."""
+
+
+PANELS: tuple[tuple[Quantity, str, str, Form], ...] = (
+    ("loss", "L", LOSS_LABEL, plain),
+    ("params", "N", PARAMS_LABEL, short),
+    ("samples", "D", SAMPLES_LABEL, short),
+)
+"""Of a figure of laws against compute: quantity, letter, label, how its numbers are written."""
 
 
 @dataclass(frozen=True)

@@ -8,24 +8,21 @@ from matplotlib.figure import Figure
 
 from agents.cost import CONVENTIONS
 from laws.analysis import GameFit
-from laws.axes import Form, log_axis, plain, power_of_ten, short
+from laws.axes import Form, log_axis, power_of_ten
 from laws.canvas import (
     BLUE,
     DPI,
     FLOPS_LABEL,
     GREY,
     INK,
-    LOSS_LABEL,
     ORANGE,
-    PARAMS_LABEL,
-    SAMPLES_LABEL,
     Picture,
     finish,
     picture,
 )
 from laws.choices import attempt, recounted
 from laws.isoflop import Profile
-from laws.marks import draw_law, relation
+from laws.marks import PANELS, draw_law, relation
 from laws.resample import Quantity
 
 RECOUNT = (
@@ -51,12 +48,7 @@ def _change(given: Sequence[Profile], counted: Sequence[Profile]) -> float:
 
 def _figure(fit: GameFit, convention: str, counted: Sequence[Profile]) -> Figure:
     figure = Figure(figsize=(13.2, 4.4), dpi=DPI, layout="constrained", facecolor="white")
-    panels: tuple[tuple[Quantity, str, str, Form], ...] = (
-        ("loss", "L", LOSS_LABEL, plain),
-        ("params", "N", PARAMS_LABEL, short),
-        ("samples", "D", SAMPLES_LABEL, short),
-    )
-    for axes, panel in zip(figure.subplots(1, 3), panels, strict=True):
+    for axes, panel in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
         _panel(axes, fit.profiles, counted, convention, *panel)
     figure.suptitle(f"{fit.game}: the laws with FLOPs as given, and counted {convention}", fontsize=12, color=INK)
     return figure
