@@ -149,6 +149,12 @@ def test_what_does_not_fit_is_one_line(atari_store: Path, store: Path, tmp_path:
     with pytest.raises(UserError, match="holds games of nethack"):
         train(config(store, tmp_path / "run"), progress=False)
     assert not (tmp_path / "run").exists()
+    (tmp_path / "rl").mkdir()
+    (tmp_path / "rl" / "config.json").write_text('{"kind": "ppo", "game": "Breakout", "config": {}}')
+    with pytest.raises(UserError, match="of another kind"):
+        train(config(atari_store, tmp_path / "rl"), progress=False)
+    with pytest.raises(UserError, match="of another kind"):
+        evaluate(EvalConfig(tmp_path / "rl", episodes=0), progress=False)
 
 
 def bench(*words: str) -> subprocess.CompletedProcess[str]:

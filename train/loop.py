@@ -174,7 +174,7 @@ def write_config(config: TrainConfig, plan: Plan) -> None:
         "device": jax.devices()[0].device_kind,
     }
     if path.exists():
-        before = json.loads(path.read_text())
+        before = read_run(config.run)
         old = {k: v for k, v in before["config"].items() if k in result_fields(config)}
         now = result_fields(config)
         changed = sorted(k for k in now if old.get(k) != now[k])
@@ -264,4 +264,7 @@ def read_run(run: Path) -> dict[str, Any]:
     path = run / "config.json"
     if not path.is_file():
         raise UserError(f"{run} is no run: it has no config.json (`python -m train bc --run {run} …` makes one)")
-    return json.loads(path.read_text())
+    described = json.loads(path.read_text())
+    if "store" not in described:
+        raise UserError(f"{run} holds a run of another kind (`python -m train rl`): choose another")
+    return described
