@@ -105,7 +105,7 @@ def _ours(network: CNN, store: TrajectoryStore, batch: int) -> Callable[[int], i
 
 def _theirs(network: CNN, batch: int) -> Callable[[int], int]:
     """What most would write."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]  # an extra
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     layers: list[Any] = []
