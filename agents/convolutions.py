@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from agents.cnn import CNN, LAYERS
 from agents.impala import BLOCKS, IMPALA
-from agents.products import SIDE, blocks_of, convolve, over_blocks, over_patches, quarters, shifted, stacks_of
+from agents.products import blocks_of, convolve, first_layer, layer, over_patches, shifted, stacks_of
 
 
 class Weights(nn.Module):
@@ -44,20 +44,12 @@ class Plain(nn.Module):
             zip(LAYERS, pairwise(self.config.channels), strict=True)
         ):
             kernel, bias = Weights((side, side, inputs, outputs), name=f"conv{number}")(self.dtype)
-            x = self._convolve(x, kernel, stride) if number else self._first(x, kernel)
+            if number:
+                x = layer(x, kernel, stride, products=self.products)
+            else:
+                x = first_layer(x, kernel, products=self.products)
             x = nn.relu(x + bias)
         return nn.Dense(self.config.actions, dtype=self.dtype, name="head")(x.reshape(len(x), -1))
-
-    def _convolve(self, x_NxHxWxC: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-        return (over_patches if self.products else convolve)(x_NxHxWxC, kernel, stride)
-
-    def _first(self, blocks_NxPx64: jax.Array, kernel_8x8x4xD: jax.Array) -> jax.Array:
-        """[N, 20, 20, D]; the weights are scaled instead of the pixels, which are more."""
-        kernel_64x4D = quarters(kernel_8x8x4xD / 255)
-        if self.products:
-            return over_blocks(blocks_NxPx64, kernel_64x4D)
-        image = blocks_NxPx64.reshape(-1, SIDE, SIDE, len(kernel_64x4D)).astype(self.dtype)
-        return convolve(image, kernel_64x4D.reshape(len(kernel_64x4D), 2, 2, -1).transpose(1, 2, 0, 3), 1)
 
 
 class Residual(nn.Module):

@@ -103,6 +103,21 @@ def shifted(x_NxHxWxC: jax.Array, side: int, stride: int) -> list[jax.Array]:
     ]
 
 
+def first_layer(blocks_NxPx64: jax.Array, kernel_8x8x4xD: jax.Array, *, products: bool) -> jax.Array:
+    """The first convolution of pixels scaled to [0, 1], [N, 20, 20, D] in the kernel's dtype, in either form."""
+    # The weights are scaled instead of the pixels, which are more.
+    kernel_64x4D = quarters(kernel_8x8x4xD / 255)
+    if products:
+        return over_blocks(blocks_NxPx64, kernel_64x4D)
+    image = blocks_NxPx64.reshape(-1, SIDE, SIDE, len(kernel_64x4D)).astype(kernel_64x4D.dtype)
+    return convolve(image, kernel_64x4D.reshape(len(kernel_64x4D), 2, 2, -1).transpose(1, 2, 0, 3), 1)
+
+
+def layer(x_NxHxWxC: jax.Array, kernel_KxKxCxD: jax.Array, stride: int, *, products: bool) -> jax.Array:
+    """A later convolution without padding, in either form."""
+    return (over_patches if products else convolve)(x_NxHxWxC, kernel_KxKxCxD, stride)
+
+
 def convolve(x_NxHxWxC: jax.Array, kernel_KxKxCxD: jax.Array, stride: int, padding: str = "VALID") -> jax.Array:
     """A convolution as XLA has it, [N, H', W', D]."""
     layout = ("NHWC", "HWIO", "NHWC")

@@ -51,22 +51,22 @@ class Arcade:
         protocol: dict[str, Any] = PROTOCOL | {"full_action_space": self.actions != atari.content(game).actions}
         self._env = AtariVectorEnv(atari.games()[game], lanes, num_threads=threads, **protocol)
 
-    def reset(self, seeds: np.ndarray) -> np.ndarray:
-        """Begin the games of these seeds, int [lanes], below 2^31: stacks uint8 [lanes, 84, 84, 4]."""
-        stacks, _ = self._env.reset(seed=np.asarray(seeds, np.int64))
-        return np.moveaxis(stacks, 1, -1)
+    def reset(self, seeds: np.ndarray, lane_L: np.ndarray | None = None) -> np.ndarray:
+        """Begin games of these seeds, int below 2^31, one for each lane: the stacks of all, uint8 [lanes, 84, 84, 4].
 
-    def restart(self, lane_L: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-        """Begin a game of these seeds on each lane where `lane_L`, bool, is true; the stacks of all lanes then."""
-        options = {"reset_mask": lane_L}
-        stacks, _ = self._env.reset(seed=np.asarray(seeds, np.int64), options=options)
+        With `lane_L`, bool, only on the lanes where it is true.
+        """
+        options = None if lane_L is None else {"reset_mask": lane_L}
+        stacks, told = self._env.reset(seed=np.asarray(seeds, np.int64), options=options)
+        self.lives = told["lives"]
         return np.moveaxis(stacks, 1, -1)
 
     def step(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Press a key on each lane, indices into `actions`: the stacks then, the rewards, and which games ended.
 
         Where a game ended, its stack is that of a new game, of a seed that goes on from the old one. `cut`, bool
-        [lanes], then tells which were ended by the limit on frames.
+        [lanes], then tells which were ended by the limit on frames, and `lives`, int32 [lanes], how many are left.
         """
-        stacks, rewards, ended, self.cut, self._told = self._env.step(np.asarray(keys, np.int64))
+        stacks, rewards, ended, self.cut, told = self._env.step(np.asarray(keys, np.int64))
+        self.lives = told["lives"]
         return np.moveaxis(stacks, 1, -1), np.asarray(rewards, np.float64), ended | self.cut

@@ -30,6 +30,7 @@ def games() -> dict[str, str]:
     return {"".join(word.capitalize() for word in rom.split("_")): rom for rom in roms.get_all_rom_ids()}
 
 
+@cache
 def content(game: str, actions: int | None = None) -> Content:
     """What a store of this game holds: its minimal action set, or the full one if that has as many `actions`."""
     from ale_py import ALEInterface, LoggerMode, roms

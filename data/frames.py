@@ -11,6 +11,7 @@ Shapes: S steps of a chunk, F frames, R runs, C changed pixels, 7056 pixels of a
 import sys
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numba import carray, njit  # pyright: ignore[reportPrivateImportUsage]
@@ -21,11 +22,11 @@ from data.command import UserError
 from data.memory import ALIGNMENT, copy_past_cache, finish_stores, pointer
 from data.recycled import Recycled
 from data.runs import GAP, add_run, most_runs, reach
+from data.sizes import FRAME_COLUMNS, FRAME_ROWS, STACK
 from data.spec import AtariSteps, Batch, Observation, Rows
 
-PIXELS = spec.FRAME_ROWS * spec.FRAME_COLUMNS
+PIXELS = FRAME_ROWS * FRAME_COLUMNS
 WORDS = PIXELS // 8
-STACK = spec.STACK
 SEGMENT = 16
 """Steps from one that can be read without those before it to the next."""
 
@@ -158,6 +159,34 @@ def change(frame_7056, runs, run, run_Rx2, pixel, pixel_C):
     return run, pixel
 
 
+@njit(nogil=True, cache=True, inline="always")
+def columns(part_12) -> Any:
+    """The arrays of a part's chunk: advance_S, action_S, runs_F, run_Rx2, pixel_C; the last three of any length."""
+    stop = part_12[9]
+    return (
+        carray(pointer(part_12[3]), (stop,), np.uint8),
+        carray(pointer(part_12[4]), (stop,), np.uint8),
+        carray(pointer(part_12[0]), (1,), np.uint16),
+        carray(pointer(part_12[1]), (1, 2), np.uint8),
+        carray(pointer(part_12[2]), (1,), np.uint8),
+    )
+
+
+@njit(nogil=True, cache=True, inline="always")
+def beginning(part_12, advance_S) -> Any:
+    """Where the reading of a part begins: the step, and its first frame, run and pixel.
+
+    And, less four, how many frames there are until its first step's last: those more than four before are in no stack.
+    """
+    one, start, stop = np.uint64(1), part_12[8], part_12[9]
+    segment = start // np.uint64(SEGMENT)
+    begin = carray(pointer(part_12[5]), (segment + one, 3), np.int64)
+    first, unseen = segment * np.uint64(SEGMENT), np.int64(-4)
+    for step in range(first, min(start + one, stop)):
+        unseen += np.int64(advance_S[step])
+    return first, np.uint64(begin[segment, 0]), np.uint64(begin[segment, 1]), np.uint64(begin[segment, 2]), unseen
+
+
 @njit(nogil=True, cache=True)
 def paint(parts_Px12, stack_Nx7056, action_N, episode_N, mask_N):
     """Fill rows of a batch: of each part the steps [start, stop) of a chunk go to the rows from `row` on.
@@ -173,20 +202,8 @@ def paint(parts_Px12, stack_Nx7056, action_N, episode_N, mask_N):
     past_cache = stacks % np.uint64(ALIGNMENT) == 0
     for part in range(len(parts_Px12)):
         start, stop, row = parts_Px12[part, 8], parts_Px12[part, 9], parts_Px12[part, 10]
-        segment = start // np.uint64(SEGMENT)
-        begin = carray(pointer(parts_Px12[part, 5]), (segment + one, 3), np.int64)
-        at, run, pixel = np.uint64(begin[segment, 0]), np.uint64(begin[segment, 1]), np.uint64(begin[segment, 2])
-        advance_S = carray(pointer(parts_Px12[part, 3]), (stop,), np.uint8)
-        action_S = carray(pointer(parts_Px12[part, 4]), (stop,), np.uint8)
-        # Lengths that nothing looks at.
-        runs_F = carray(pointer(parts_Px12[part, 0]), (one,), np.uint16)
-        run_Rx2 = carray(pointer(parts_Px12[part, 1]), (one, 2), np.uint8)
-        pixel_C = carray(pointer(parts_Px12[part, 2]), (one,), np.uint8)
-        first = segment * np.uint64(SEGMENT)
-        # Frames until the first step's last: those more than four before it are in no stack.
-        unseen = np.int64(-4)
-        for step in range(first, min(start + one, stop)):
-            unseen += np.int64(advance_S[step])
+        advance_S, action_S, runs_F, run_Rx2, pixel_C = columns(parts_Px12[part])
+        first, at, run, pixel, unseen = beginning(parts_Px12[part], advance_S)
         for step in range(first, stop):
             if step % np.uint64(SEGMENT) == 0:
                 frame[:] = 0
@@ -241,7 +258,7 @@ def differ(one_882, other_882):
 
 
 @njit(nogil=True, cache=True)
-def lay_out(parts_Px12, place_Px2, frames, window, frame_Mx882, oldest_N, action_N, episode_N, mask_N):
+def lay_out(parts_Px12, place_Px2, frames, frame_Mx882, oldest_N, action_N, episode_N, mask_N):
     """Write the frames of each part, as words of eight pixels, from its place on, and fill its rows; see `paint`.
 
     The first part whose stacks do not move on by a frame a step, as the places take for granted, or -1.
@@ -251,19 +268,8 @@ def lay_out(parts_Px12, place_Px2, frames, window, frame_Mx882, oldest_N, action
     frame = words.view(np.uint8)
     for part in range(len(parts_Px12)):
         start, stop, row = parts_Px12[part, 8], parts_Px12[part, 9], parts_Px12[part, 10]
-        segment = start // np.uint64(SEGMENT)
-        begin = carray(pointer(parts_Px12[part, 5]), (segment + one, 3), np.int64)
-        at, run, pixel = np.uint64(begin[segment, 0]), np.uint64(begin[segment, 1]), np.uint64(begin[segment, 2])
-        advance_S = carray(pointer(parts_Px12[part, 3]), (stop,), np.uint8)
-        action_S = carray(pointer(parts_Px12[part, 4]), (stop,), np.uint8)
-        runs_F = carray(pointer(parts_Px12[part, 0]), (one,), np.uint16)
-        run_Rx2 = carray(pointer(parts_Px12[part, 1]), (one, 2), np.uint8)
-        pixel_C = carray(pointer(parts_Px12[part, 2]), (one,), np.uint8)
-        first = segment * np.uint64(SEGMENT)
-        # Frames until the first step's last: those more than four before it are not written.
-        unseen = np.int64(-4)
-        for step in range(first, min(start + one, stop)):
-            unseen += np.int64(advance_S[step])
+        advance_S, action_S, runs_F, run_Rx2, pixel_C = columns(parts_Px12[part])
+        first, at, run, pixel, unseen = beginning(parts_Px12[part], advance_S)
         oldest = np.uint64(place_Px2[part, 0])
         # Of the step's four frames, the older ones that are written already.
         known = np.int64(STACK - 1) if place_Px2[part, 1] else np.int64(0)
@@ -309,18 +315,16 @@ class FrameCodec(Codec):
     magic = b"ISF2"
     observation = spec.ATARI
     columns = (
-        Column("<u2", 0, spec.STACK),
-        Column("u1", 0, 2 * spec.STACK * PIXELS),
-        Column("u1", 0, spec.STACK * PIXELS),
+        Column("<u2", 0, STACK),
+        Column("u1", 0, 2 * STACK * PIXELS),
+        Column("u1", 0, STACK * PIXELS),
         Column("u1", 1, 1),
     )
     no_action = 255
 
     def split(self, steps: AtariSteps) -> tuple[np.ndarray, ...]:
         """See the class."""
-        stacks_Sx4x7056 = np.ascontiguousarray(np.moveaxis(steps.frames_Sx84x84x4, -1, 1)).reshape(
-            -1, spec.STACK, PIXELS
-        )
+        stacks_Sx4x7056 = np.ascontiguousarray(np.moveaxis(steps.frames_Sx84x84x4, -1, 1)).reshape(-1, STACK, PIXELS)
         advance_S, frames_Fx7056 = new_frames(stacks_Sx4x7056)
         return *changed_pixels(advance_S, frames_Fx7056.view(np.uint64)), advance_S
 
@@ -338,7 +342,7 @@ class FrameCodec(Codec):
         """See `paint`."""
         if sys.byteorder != "little":
             raise NotImplementedError("the four frames of a pixel are written as one little-endian word")
-        stack_Nx7056 = rows.observation["frames"].reshape(-1, PIXELS * spec.STACK).view(np.uint32)
+        stack_Nx7056 = rows.observation["frames"].reshape(-1, PIXELS * STACK).view(np.uint32)
         paint(parts_PxK, stack_Nx7056, rows.action_N, rows.episode_N, rows.mask_N)
 
     @property
@@ -348,9 +352,9 @@ class FrameCodec(Codec):
 
     def arrays(self, lanes: int, window: int, pieces: int, room: Recycled) -> Observation:
         """Single frames: the steps', and the three older ones with which each piece begins."""
-        frames = window + (spec.STACK - 1) * pieces
+        frames = window + (STACK - 1) * pieces
         return {
-            "frames": room.take((lanes, frames, spec.FRAME_ROWS, spec.FRAME_COLUMNS)),
+            "frames": room.take((lanes, frames, FRAME_ROWS, FRAME_COLUMNS)),
             "oldest": np.zeros((lanes, window), np.int32),
         }
 
@@ -366,7 +370,7 @@ class FrameCodec(Codec):
             frame_Mx882 = frames_BxF.reshape(-1, PIXELS).view(np.uint64)
             columns = (batch.observation["oldest"], batch.action, batch.episode, batch.mask)
             parts_Px12, flat = parts_of(chunks, span_Px4, lanes * window), [column.reshape(-1) for column in columns]
-            part = lay_out(parts_Px12, place_Px2, frames_BxF.shape[1], window, frame_Mx882, *flat)
+            part = lay_out(parts_Px12, place_Px2, frames_BxF.shape[1], frame_Mx882, *flat)
             if part >= 0:
                 row = span_Px4[part, 3]
                 raise UserError(

@@ -106,14 +106,20 @@ def play(recording: ToPlay) -> Game:
     arcade = _arcade(recording.game, recording.actions)
     if recording.checkpoint is not None:
         player = _trained(recording.checkpoint, recording.game, recording.player)(recording.seed)
-    elif recording.player == RANDOM:
-        player = RandomPlayer(recording.seed, len(arcade.actions))
     else:
-        player = EXPERTS[recording.game](recording.seed)
+        player = scripted(recording.player, recording.game)(recording.seed)
     score: list[float] = []
     pieces = _pieces(arcade, player, recording.seed, score)
     game = pack(FRAMES, pieces, score=0.0, source=recording.source, seed=recording.seed)
     return replace(game, score=score[-1])
+
+
+def scripted(player: str, game: str) -> Callable[[int], Player]:
+    """Makes the players of a game's seed: the embedded expert, or random keys of the minimal action set."""
+    if player == RANDOM:
+        keys = len(atari.content(game).actions)
+        return lambda seed: RandomPlayer(seed, keys)
+    return EXPERTS[game]
 
 
 def _policy(expert: str, game: str) -> Policy | None:

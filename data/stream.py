@@ -47,7 +47,9 @@ def batches(
     rows = labelled(store).rows(split)
     tape = training_tape(store, rows, lanes, window, seed, order)
     mine = _block(lanes, lane_range)
-    _reserve(store, tape.pool + len(mine) if tape.pool else 2 * len(mine))
+    # With less room lanes would evict each other's chunks in turn: each is in one and then in the next; of windows
+    # there are a pool and the next's beginning.
+    store.reserve(tape.pool + len(mine) if tape.pool else 2 * len(mine))
     screens = Recycled()
 
     def batch(step: int) -> Batch:
@@ -89,7 +91,7 @@ class DevBatches:
         self._rows = labelled(store).rows(split)
         self._tape = FixedTape(store.lengths[self._rows], lanes, window)
         self._screens = Recycled()
-        _reserve(store, 2 * len(self._lanes))
+        store.reserve(2 * len(self._lanes))
 
     def __len__(self) -> int:
         return self._tape.steps
@@ -168,14 +170,6 @@ def _block(lanes: int, lane_range: range | None) -> range:
     if block.step != 1 or not 0 <= block.start < block.stop <= lanes:
         raise ValueError(f"{block} is not a block of {lanes} lanes")
     return block
-
-
-def _reserve(store: Store, chunks: int) -> None:
-    """Room for so many unpacked chunks: with less, lanes would evict each other's in turn.
-
-    In lanes that is the chunk each is in and the next, in windows a pool and the next's beginning.
-    """
-    store.reserve(chunks)
 
 
 def _ahead(make: Callable[[int], Batch], start: int, stop: int, threads: int, prefetch: int) -> Iterator[Batch]:

@@ -11,10 +11,8 @@ import jax
 import numpy as np
 
 from agents.spec import Agent, Params
-from data import atari
 from data.arcade import Arcade
-from data.experts.game import RandomPlayer
-from data.record import EXPERTS, Player
+from data.record import EMBEDDED, RANDOM, Player, scripted
 from eval.players import Progress, act
 from eval.records import AtariRow, Scripted
 
@@ -68,7 +66,7 @@ def play_atari(
                 plays_L[fresh] = True
                 seed_L[fresh] = [left.popleft() for _ in fresh]
                 age_L[fresh], score_L[fresh] = 0, 0
-                stacks = arcade.restart(np.isin(np.arange(lanes), fresh), seed_L[fresh])
+                stacks = arcade.reset(seed_L[fresh], np.isin(np.arange(lanes), fresh))
     return sorted(rows, key=lambda row: row.seed)
 
 
@@ -82,7 +80,7 @@ def by_policy(agent: Agent, params: Params, key_seed: int, temperature: float = 
             "oldest": np.zeros((len(seed_L), 1), np.int32),
         }
         first_Lx1 = (age_L == 0)[:, None]
-        keys, _ = act(agent, temperature, params, key, observation, first_Lx1, seed_L.copy(), age_L.copy(), ())
+        keys, _ = act(agent, temperature, params, key, observation, first_Lx1, seed_L, age_L, ())
         return np.asarray(keys)
 
     return choose
@@ -90,11 +88,11 @@ def by_policy(agent: Agent, params: Params, key_seed: int, temperature: float = 
 
 def by_script(player: Scripted, game: str) -> Chooser:
     """The game's embedded expert, or random keys; a player of its own, seeded by the game's seed, for every game."""
-    actions, playing = len(atari.content(game).actions), dict[int, Player]()
+    player_of, playing = scripted(RANDOM if player == "random" else EMBEDDED, game), dict[int, Player]()
 
     def player_on(lane: int, seed: int, age: int) -> Player:
         if age == 0:
-            playing[lane] = RandomPlayer(seed, actions) if player == "random" else EXPERTS[game](seed)
+            playing[lane] = player_of(seed)
         return playing[lane]
 
     def choose(stacks_Lx84x84x4: np.ndarray, seed_L: np.ndarray, age_L: np.ndarray) -> np.ndarray:

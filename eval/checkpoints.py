@@ -22,7 +22,8 @@ from eval.results import ResultRow, write_rows
 from eval.rollout import play
 from train.checkpoint import Budget, budget_name, budgets, load_budget
 from train.config import TrainConfig, config_hash, from_json
-from train.loop import prepare_agent, read_run
+from train.folder import read_run
+from train.loop import prepare_agent
 
 LANES, WINDOW = 16, 128
 """Shape of a batch of dev steps; the loss does not depend on it."""
@@ -40,8 +41,11 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
     trained = from_json(described["config"])
     store = open_store(described)
     agent, game = prepare_agent(trained, store), store.manifest["game"]
-    if game != "nethack" and config.character != CHARACTER:
-        raise UserError(f"{config.run} plays {game}, which has no characters: leave --character out")
+    if game != "nethack":
+        if config.character != CHARACTER:
+            raise UserError(f"{config.run} plays {game}, which has no characters: leave --character out")
+        if config.seed >= 2**31 - config.episodes:
+            raise UserError(f"seed must lie below 2^31 - episodes for {game}, not be {config.seed}")
     passed = budgets(config.run)
     chosen = [budget for budget in passed if not config.budgets or budget.flops in config.budgets]
     unknown = set(config.budgets) - {budget.flops for budget in passed}

@@ -44,8 +44,8 @@ class EvalConfig:
         for name, value in limits.items():
             if value is not None and value < 1:
                 raise UserError(f"{name} must be at least 1, not {value}")
-        if not 0 <= self.seed < 2**31 - self.episodes:
-            raise UserError(f"seed must lie between 0 and 2^31 - episodes, not {self.seed}")
+        if not 0 <= self.seed < 2**32 - self.episodes:
+            raise UserError(f"seed must lie between 0 and 2^32 - episodes, not {self.seed}")
 
     def protocol(self, game: str) -> str:
         """How the returns of a game are measured, in words: only rows of the same protocol compare."""

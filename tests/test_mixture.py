@@ -19,7 +19,8 @@ from data.store import TrajectoryStore
 from data.stream import Order, batches, dev_batches, training_tape
 from eval.checkpoints import open_store
 from train.config import TrainConfig
-from train.loop import Plan, read_run, train
+from train.folder import read_run
+from train.loop import Plan, train
 
 ONE, TWO = (300, 5, 700, 40, 513), (90, 256, 33, 800, 120, 64, 20, 444)
 

@@ -36,8 +36,10 @@ def bc(config: tyro.conf.OmitArgPrefixes[TrainConfig]) -> None:
 @deferred
 def rl(config: tyro.conf.OmitArgPrefixes[RlConfig]) -> None:
     """Reinforcement learning: an expert for an Atari game, by PPO. The same command again goes on."""
-    from train.rl import train_expert
+    from train.mesh import spread_over_cores
+    from train.rl import parts, train_expert
 
+    spread_over_cores(parts(config))
     train_expert(config)
 
 

@@ -11,10 +11,9 @@ from collections.abc import Callable
 from functools import cache, partial
 
 import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
-from agents.products import SIDE, convolve, over_blocks, over_patches, quarters
+from agents.products import first_layer, layer
 from data.experts.nature import CONVOLUTIONS, Params, linear
 
 Network = Callable[[Params, jax.Array], tuple[jax.Array, jax.Array]]
@@ -36,33 +35,21 @@ def make_network(mesh: Mesh) -> Network:
 def actor_critic(params: Params, blocks_NxPx64: jax.Array, *, products: bool) -> tuple[jax.Array, jax.Array]:
     """A `Network` on one device; `products` computes convolutions as matrix products, for a CPU."""
     samples = len(blocks_NxPx64)
+    convolutions = partial(_convolutions, params, products=products)
     if products:
         pieces = blocks_NxPx64.reshape(-1, math.gcd(samples, AT_ONCE), *blocks_NxPx64.shape[1:])
-        x = jax.lax.map(partial(_by_products, params), pieces)
+        x = jax.lax.map(convolutions, pieces)
     else:
-        x = _by_convolutions(params, blocks_NxPx64)
+        x = convolutions(blocks_NxPx64)
     x = jax.nn.relu(linear(params["hidden"], x.reshape(samples, -1)))
     return linear(params["actor"], x), linear(params["critic"], x)[:, 0]
 
 
-def _by_products(params: Params, blocks_NxPx64: jax.Array) -> jax.Array:
+def _convolutions(params: Params, blocks_NxPx64: jax.Array, *, products: bool) -> jax.Array:
     """What the last convolution gives, [N, 7, 7, 64]."""
-    first, *others = (params[f"conv{number}"] for number in range(len(CONVOLUTIONS)))
-    # The pixels are scaled by the weights, which are fewer.
-    x = over_blocks(blocks_NxPx64, quarters(first["kernel"] / 255))
-    x = jax.nn.relu(x + first["bias"][None, None, None])
-    for layer, (_, _, stride) in zip(others, CONVOLUTIONS[1:], strict=True):
-        x = jax.nn.relu(over_patches(x, layer["kernel"], stride) + layer["bias"][None, None, None])
-    return x
-
-
-def _by_convolutions(params: Params, blocks_NxPx64: jax.Array) -> jax.Array:
-    """The same, by XLA's convolutions."""
-    first, *others = (params[f"conv{number}"] for number in range(len(CONVOLUTIONS)))
-    kernel = quarters(first["kernel"] / 255)
-    x = blocks_NxPx64.astype(jnp.float32).reshape(-1, SIDE, SIDE, blocks_NxPx64.shape[-1])
-    x = convolve(x, kernel.reshape(len(kernel), 2, 2, -1).transpose(1, 2, 0, 3), 1)
-    x = jax.nn.relu(x + first["bias"][None, None, None])
-    for layer, (_, _, stride) in zip(others, CONVOLUTIONS[1:], strict=True):
-        x = jax.nn.relu(convolve(x, layer["kernel"], stride) + layer["bias"][None, None, None])
+    x = blocks_NxPx64
+    for number, (_, _, stride) in enumerate(CONVOLUTIONS):
+        kernel, bias = params[f"conv{number}"]["kernel"], params[f"conv{number}"]["bias"]
+        x = layer(x, kernel, stride, products=products) if number else first_layer(x, kernel, products=products)
+        x = jax.nn.relu(x + bias[None, None, None])
     return x

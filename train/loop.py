@@ -2,12 +2,9 @@
 
 import contextlib
 import dataclasses
-import json
 import sys
 import time
 from collections.abc import Iterator
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,13 +13,13 @@ from tqdm import tqdm
 
 from agents.ladder import LadderAgent, computing, find
 from data.command import Deferred, UserError
-from data.files import replace_text
 from data.mixture import open_stores
 from data.spec import Batch
 from data.stream import Store, batches, labelled, training_tape
 from data.tape import MixedTape, Tape, WindowTape
 from train.checkpoint import Checkpoints, save_budget
 from train.config import TrainConfig, result_fields, to_json
+from train.folder import claim
 from train.mesh import lanes_of_host, make_mesh, over_lanes, peak_flops, put, replicated, start_hosts
 from train.metrics import MetricsRow, MetricsWriter
 from train.optimizer import learning_rate, make_optimizer
@@ -163,30 +160,13 @@ def steps_within(tape: Tape | WindowTape | MixedTape, samples: float) -> int:
 
 def write_config(config: TrainConfig, plan: Plan) -> None:
     """Write `config.json`, or refuse a folder that holds another run."""
-    path = config.run / "config.json"
     values = {
         "config": to_json(config),
         "store": {"paths": [str(path.resolve()) for path in config.stores], "checksum": plan.store.checksum},
         "params": plan.params,
         "flops_per_sample": plan.flops,
-        "version": version("isoplay"),
-        "jax": jax.__version__,
-        "device": jax.devices()[0].device_kind,
     }
-    if path.exists():
-        before = read_run(config.run)
-        old = {k: v for k, v in before["config"].items() if k in result_fields(config)}
-        now = result_fields(config)
-        changed = sorted(k for k in now if old.get(k) != now[k])
-        if before["store"]["checksum"] != values["store"]["checksum"]:
-            changed.append("store")
-        if changed:
-            raise UserError(f"{config.run} holds a run with another {', '.join(changed)}: choose another --run")
-        return
-    if config.run.is_dir() and any(config.run.iterdir()):
-        raise UserError(f"{config.run} is not empty and no run: choose another --run")
-    config.run.mkdir(parents=True, exist_ok=True)
-    replace_text(path, json.dumps(values, indent=1))
+    claim(config.run, values, result_fields(config))
 
 
 def place(plan: Plan, config: TrainConfig, optimizer: Any, mesh: jax.sharding.Mesh) -> TrainState:
@@ -257,14 +237,3 @@ class Log:
             self._row(self._row_step + len(self._pending))
         if self._writer:
             self._writer.close()
-
-
-def read_run(run: Path) -> dict[str, Any]:
-    """A run's `config.json`; `UserError` if there is none."""
-    path = run / "config.json"
-    if not path.is_file():
-        raise UserError(f"{run} is no run: it has no config.json (`python -m train bc --run {run} …` makes one)")
-    described = json.loads(path.read_text())
-    if "store" not in described:
-        raise UserError(f"{run} holds a run of another kind (`python -m train rl`): choose another")
-    return described

@@ -9,13 +9,11 @@ configuration and of where that was.
 """
 
 import contextlib
-import json
 import math
 import os
 import sys
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 
 import jax
 import numpy as np
@@ -23,12 +21,12 @@ from jax.sharding import AxisType, Mesh
 from tqdm import tqdm
 
 from data import atari
-from data.command import Deferred, UserError
+from data.command import Deferred
 from data.experts.nature import Params
-from data.files import replace_text
 from train.actorcritic import make_network
 from train.checkpoint import Checkpoints, save_policy
-from train.mesh import replicated, spread_over_cores
+from train.folder import claim
+from train.mesh import replicated
 from train.metrics import MetricsWriter, RlRow
 from train.ppo import PpoMetrics, Rollout, init_state, make_update
 from train.rlconfig import RlConfig, result_fields, to_json
@@ -45,9 +43,9 @@ def train_expert(config: RlConfig, *, progress: bool = True) -> None:
 
     Raises `UserError` for a configuration that cannot be run, before anything is written.
     """
-    spread_over_cores(parts(config))
     actions = [str(action) for action in atari.content(config.game).actions]
-    write_config(config, actions)
+    values = {"kind": KIND, "game": config.game, "actions": actions, "config": to_json(config)}
+    claim(config.run, values, result_fields(config))
     # To choose for a few lanes takes a device less time than to divide them among several.
     mesh, one = make_mesh(parts(config)), make_mesh(1)
     update = make_update(config.ppo, config.updates, make_network(mesh), mesh)
@@ -103,33 +101,6 @@ def make_mesh(parts: int) -> Mesh:
     devices = jax.local_devices()
     count = max(n for n in range(1, len(devices) + 1) if parts % n == 0)
     return jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,), devices=devices[:count])
-
-
-def write_config(config: RlConfig, actions: list[str]) -> None:
-    """Write `config.json`, or refuse a folder that holds another run."""
-    path = config.run / "config.json"
-    if path.exists():
-        before = json.loads(path.read_text())
-        if before.get("kind") != KIND:
-            raise UserError(f"{config.run} holds a run of another kind: choose another --run")
-        old, now = before["config"], result_fields(config)
-        changed = sorted(name for name in now if old.get(name) != now[name])
-        if changed:
-            raise UserError(f"{config.run} holds a run with another {', '.join(changed)}: choose another --run")
-        return
-    if config.run.exists() and (not config.run.is_dir() or any(config.run.iterdir())):
-        raise UserError(f"{config.run} is not empty and no run: choose another --run")
-    config.run.mkdir(parents=True, exist_ok=True)
-    values = {
-        "kind": KIND,
-        "game": config.game,
-        "actions": actions,
-        "config": to_json(config),
-        "version": version("isoplay"),
-        "jax": jax.__version__,
-        "device": jax.devices()[0].device_kind,
-    }
-    replace_text(path, json.dumps(values, indent=1))
 
 
 def open_tables(config: RlConfig, start: int, act: Act) -> list[Table]:

@@ -52,28 +52,13 @@ def make_act(network: Network, mesh: Mesh) -> Act:
     return lambda params, stacks, key, step: compiled(params, stacks, key, np.int32(step))
 
 
-class Lives(Arcade):
-    """Tells besides how many lives are left."""
-
-    def reset(self, seeds: np.ndarray) -> np.ndarray:
-        """As `Arcade.reset`."""
-        self.lives = np.zeros(len(seeds), np.int32)
-        return super().reset(seeds)
-
-    def step(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `Arcade.step`; then `lives`, int32 [lanes], are those of the games that go on from here."""
-        seen = super().step(keys)
-        self.lives = self._told["lives"]
-        return seen
-
-
 class Table:
     """Games on some lanes, which go on from rollout to rollout."""
 
     def __init__(self, game: str, seeds: np.ndarray, act: Act, *, threads: int, life_loss: bool) -> None:
         """Begin the games of these seeds, int [B]."""
         self.lanes = len(seeds)
-        self._arcade, self._act, self._life_loss = Lives(game, self.lanes, threads), act, life_loss
+        self._arcade, self._act, self._life_loss = Arcade(game, self.lanes, threads), act, life_loss
         self._stacks = self._arcade.reset(seeds)
         self._first = np.ones(len(seeds), bool)
         self._score, self._length = np.zeros(len(seeds)), np.zeros(len(seeds), int)

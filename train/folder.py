@@ -1,0 +1,48 @@
+"""A run's folder: whose it is, by its `config.json`."""
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from data.command import UserError
+from data.files import replace_text
+
+_CONFIG = "config.json"
+
+
+def claim(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any]) -> None:
+    """Make the folder and write into it what the run is, or refuse a folder that holds anything else.
+
+    A run is the same if its kind is, the content of its store, and of its configuration the fields `decisive`.
+    """
+    path = run / _CONFIG
+    if path.exists():
+        before = json.loads(path.read_text())
+        if before.get("kind") != values.get("kind"):
+            raise UserError(f"{run} holds a run of another kind: choose another --run")
+        changed = sorted(name for name, value in decisive.items() if before["config"].get(name) != value)
+        if before.get("store", {}).get("checksum") != values.get("store", {}).get("checksum"):
+            changed.append("store")
+        if changed:
+            raise UserError(f"{run} holds a run with another {', '.join(changed)}: choose another --run")
+        return
+    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        raise UserError(f"{run} is not empty and no run: choose another --run")
+    run.mkdir(parents=True, exist_ok=True)
+    made_by = {"version": version("isoplay"), "jax": jax.__version__, "device": jax.devices()[0].device_kind}
+    replace_text(path, json.dumps({**values, **made_by}, indent=1))
+
+
+def read_run(run: Path) -> dict[str, Any]:
+    """The `config.json` of a run of cloning; `UserError` if there is none."""
+    path = run / _CONFIG
+    if not path.is_file():
+        raise UserError(f"{run} is no run: it has no {_CONFIG} (`python -m train bc --run {run} …` makes one)")
+    described = json.loads(path.read_text())
+    if "kind" in described:
+        raise UserError(f"{run} holds a run of another kind (`python -m train rl`): choose another")
+    return described
