@@ -5,7 +5,7 @@ from itertools import groupby
 
 from agents.cost import TRAIN_FACTOR, Cost
 from agents.ladder import MOST_ACTIONS, ladder
-from data.command import UserError, run
+from data.common.cli import UserError, run
 
 
 def show(filter: str = "", window: int = 32, actions: int = MOST_ACTIONS) -> None:

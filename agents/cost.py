@@ -3,7 +3,7 @@
 Two conventions, by name. `exact`: every matrix product and convolution at its true output size, attention,
 normalisation, softmax, biases and gates included; activations and one-hot coding are left out (at most 5 %).
 `paper`: 6 N per sample, N the counted parameters (Tuyls et al., arXiv 2307.09423); of its Atari networks, which see
-each weight many times, what `agents.cnn` says.
+each weight many times, what `agents.atari.cnn` says.
 A multiply and an add are two FLOPs. Training is forward plus backward, backward twice the forward
 (Kaplan et al., arXiv 2001.08361, section 2.1).
 """

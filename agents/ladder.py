@@ -5,13 +5,13 @@ import difflib
 
 import jax
 
-from agents import cnn, impala
-from agents.atari import AtariAgent
+from agents.atari import cnn, impala
+from agents.atari.agent import AtariAgent
 from agents.cores.lstm import LSTM
 from agents.cores.transformer import Transformer
-from agents.encoders import Deep, Thin
-from agents.nethack import NetHackAgent
-from data.command import UserError
+from agents.nethack.agent import NetHackAgent
+from agents.nethack.encoders import Deep, Thin
+from data.common.cli import UserError
 
 # Size: core width, core layers, features of each encoder, cell embedding, text embedding, wide view, screen
 # channels. The screen ResNet costs 20 MFLOP and more a sample in training: it joins where the core costs as much.
@@ -109,5 +109,5 @@ def computing(agent: LadderAgent, dtype: str) -> LadderAgent:
     if dtype == "auto":
         dtype = "float32" if on_cpu else "bfloat16"
     if isinstance(agent, AtariAgent):
-        return dataclasses.replace(agent, dtype=dtype, products=on_cpu)
+        return dataclasses.replace(agent, dtype=dtype, im2col=on_cpu)
     return dataclasses.replace(agent, dtype=dtype)

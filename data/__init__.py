@@ -1,1 +1,1 @@
-"""Expert play: recordings, the store they are kept in, and the batches read from it."""
+"""Expert games: played, imported, stored, and read as batches."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from tyro.conf import Positional
 
-from data.command import UserError, deferred, exit_with
+from data.common.cli import UserError, exit_with, lazy_command
 
 if TYPE_CHECKING:
-    from data.importer import Report
+    from data.importers.base import Report
 
 app = tyro.extras.SubcommandApp()
 importers = tyro.extras.SubcommandApp()
@@ -25,7 +25,7 @@ app.command(importers, name="import", help="Turn recorded games into a store.")
 
 
 @collectors.command(name="nethack")
-@deferred
+@lazy_command
 def collect_nethack(
     out: Positional[Path] = Path("games"),
     episodes: int = 100,
@@ -46,7 +46,7 @@ def collect_nethack(
         max_steps: Key presses after which a game is quit.
         player: Who plays: the embedded scripted expert, or uniformly random keys.
     """
-    from data.collect import collect
+    from data.collect.nethack import collect
 
     games = collect(
         "nethack",
@@ -65,7 +65,7 @@ def collect_nethack(
 
 
 @collectors.command(name="atari")
-@deferred
+@lazy_command
 def collect_atari(
     store: Positional[Path],
     game: str,
@@ -86,7 +86,7 @@ def collect_atari(
         seed: Game i is a function of (seed, i).
         workers: Processes that play; default one per core. Changes nothing about the games.
     """
-    from data.record import collect_atari
+    from data.collect.atari import collect_atari
 
     os.environ["JAX_PLATFORMS"] = "cpu"  # a trained policy plays there, whatever else the machine has
     print(collect_atari(store, game=game, expert=expert, episodes=episodes, seed=seed, workers=workers))
@@ -116,7 +116,7 @@ Options = Annotated[Importing, tyro.conf.arg(name="")]
 
 
 @importers.command(name="nld")
-@deferred
+@lazy_command
 def import_nld(
     folder: Positional[Path],
     store: Positional[Path],
@@ -136,16 +136,16 @@ def import_nld(
             keys: a store to look at, with nothing to imitate.
     """
     if allow_no_actions:
-        from data.nao import import_nao
+        from data.importers.nao import import_nao
 
         return options.run(partial(import_nao, folder, store))
-    from data.nld import import_nld
+    from data.importers.nld import import_nld
 
     return options.run(partial(import_nld, folder, store))
 
 
 @importers.command(name="parquet")
-@deferred
+@lazy_command
 def import_parquet(folder: Positional[Path], store: Positional[Path], game: str, options: Options = Importing()) -> int:
     """Import Atari episodes in Parquet, as the paper's code writes them: a folder each, with states and actions.
 
@@ -158,13 +158,13 @@ def import_parquet(folder: Positional[Path], store: Positional[Path], game: str,
         game: The Atari game, for example Breakout or BankHeist.
         options: What every importer has.
     """
-    from data.parquet import import_parquet
+    from data.importers.parquet import import_parquet
 
     return options.run(partial(import_parquet, folder, store, game=game))
 
 
 @importers.command(name="minari")
-@deferred
+@lazy_command
 def import_minari(folder: Positional[Path], store: Positional[Path], game: str, options: Options = Importing()) -> int:
     """Import the Atari episodes of a Minari dataset: stacked or single frames of 84×84, or whole screens.
 
@@ -174,13 +174,13 @@ def import_minari(folder: Positional[Path], store: Positional[Path], game: str, 
         game: The Atari game, for example Breakout or BankHeist.
         options: What every importer has.
     """
-    from data.minari import import_minari
+    from data.importers.minari import import_minari
 
     return options.run(partial(import_minari, folder, store, game=game))
 
 
 @app.command
-@deferred
+@lazy_command
 def info(store: Positional[Path], png: Path | None = None) -> None:
     """Show what a store holds: games, split, scores, actions, size, provenance.
 
@@ -188,7 +188,7 @@ def info(store: Positional[Path], png: Path | None = None) -> None:
         store: Folder of the store.
         png: Also draw the distribution of scores into this file.
     """
-    from data.info import draw_scores, info
+    from data.view.info import draw_scores, info
 
     print(info(store))
     if png is not None:
@@ -196,14 +196,14 @@ def info(store: Positional[Path], png: Path | None = None) -> None:
 
 
 @app.command
-@deferred
+@lazy_command
 def verify(store: Positional[Path]) -> int:
     """Check every byte of a store; exit with 1 and name what is damaged.
 
     Args:
         store: Folder of the store.
     """
-    from data.verify import verify
+    from data.store.verify import verify
 
     faults = verify(store)
     print("\n".join(faults) or f"{store} is whole")
@@ -211,7 +211,7 @@ def verify(store: Positional[Path]) -> int:
 
 
 @app.command
-@deferred
+@lazy_command
 def play(
     store: Positional[Path],
     episode: str = "0",
@@ -230,13 +230,13 @@ def play(
         speed: Steps per second.
         gif: Write a GIF there instead.
     """
-    from data.play import play
+    from data.view.play import play
 
     print(play(store, episode, start=start, steps=steps, speed=speed, gif=gif, out=sys.stdout))
 
 
 @app.command
-@deferred
+@lazy_command
 def bench(folder: Positional[Path | None] = None, seconds: float = 4.0, rounds: int = 3) -> None:
     """Measure the data layer beside Parquet and NLE's own loader and converter; print the ratios.
 
@@ -247,7 +247,7 @@ def bench(folder: Positional[Path | None] = None, seconds: float = 4.0, rounds: 
         rounds: How often each loader runs; medians count.
     """
     from data.bench import bench_atari, bench_nethack, memory
-    from data.comparison import HEADER
+    from data.common.comparison import HEADER
 
     if not seconds > 0 or rounds < 1:
         raise UserError(f"--seconds {seconds:g} and --rounds {rounds}: give more than 0 seconds and at least 1 round")

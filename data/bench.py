@@ -18,13 +18,15 @@ from typing import Any
 import numpy as np
 from nle.dataset import Converter, TtyrecDataset, db, populate_db
 
-from data import atari, nld, parquet, ttyrec
-from data.command import UserError
-from data.comparison import Line
-from data.sizes import COLUMNS, ROWS
-from data.store import CHUNK_STEPS, TrajectoryStore
-from data.stream import Order, batches
-from data.writer import StoreWriter, pack
+from data.common.cli import UserError
+from data.common.comparison import Line
+from data.games import atari
+from data.games.nethack import NETHACK
+from data.importers import nld, parquet, ttyrec
+from data.sampling.stream import Order, batches
+from data.spec import COLUMNS, ROWS
+from data.store.reader import CHUNK_STEPS, TrajectoryStore
+from data.store.writer import StoreWriter, pack
 
 LANES, WINDOW = 64, 128
 _MANY = 10_000
@@ -102,7 +104,7 @@ def bench_atari(seconds: float, rounds: int) -> Iterator[Line]:
 
 
 def _play_breakout(folder: Path, steps: int) -> None:
-    """Episodes of random keys, at least so many steps, in Parquet as `data.parquet` reads it."""
+    """Episodes of random keys, at least so many steps, in Parquet as `data.importers.parquet` reads it."""
     import pyarrow
     from ale_py.vector_env import AtariVectorEnv
     from pyarrow.parquet import write_table
@@ -194,7 +196,7 @@ def _converter(recordings: list[Path]) -> float:
 def _many_episodes(store: TrajectoryStore, path: Path) -> Path:
     """A store of many short episodes, cut from real ones."""
     each = max(1, min(256, int(store.lengths.sum()) // _MANY))
-    with StoreWriter(path, expert="bench", dev_fraction=0.1) as writer:
+    with StoreWriter(path, NETHACK, expert="bench", dev_fraction=0.1) as writer:
         for row, length in enumerate(store.lengths):
             whole = store.read(row, 0, int(length))
             for start in range(0, int(length), each):

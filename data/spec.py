@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from nle import nethack
 
-from data.sizes import COLUMNS, FRAME_COLUMNS, FRAME_ROWS, ROWS, STACK
+ROWS, COLUMNS = 24, 80
+"""Size of the NetHack terminal."""
 
-KEYS: tuple[int, ...] = tuple(int(action) for action in nethack.ACTIONS)
-"""NetHack's action table: NLE's full action list, the key press (byte) of each action index."""
+FRAME_ROWS, FRAME_COLUMNS, STACK = 84, 84, 4
+"""Size of an Atari frame, and frames in an observation."""
 
-NO_ACTION = len(KEYS)
+NETHACK_ACTIONS = 121
+"""Length of NLE's full action list, `data.games.keys.KEYS`."""
+
+NO_ACTION = NETHACK_ACTIONS
 """NetHack: `prev_action` on the first step of an episode, and `action` where the recording holds none."""
 
 NO_SCORE = -(2**31)
@@ -108,14 +111,3 @@ class Batch(NamedTuple):
     """bool [B, T], false on padding."""
     episode: Array
     """int32 [B, T], row of the store's episode table; -1 on padding."""
-
-
-def action_of_key(keys: tuple[int, ...] = KEYS) -> np.ndarray:
-    """Table int16 [256] from key press to the first action index that sends it; -1 where none does.
-
-    NLE lists some keys twice (for example `+` as SEESPELLS and PLUS): the first index stands for both.
-    """
-    table = np.full(256, -1, np.int16)
-    for index, key in reversed(list(enumerate(keys))):
-        table[key] = index
-    return table

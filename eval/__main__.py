@@ -6,7 +6,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tyro
 
-from data.command import run, use_huge_pages
+from data.common.cli import run, use_huge_pages
 from eval.config import EvalConfig
 
 

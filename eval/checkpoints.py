@@ -5,21 +5,21 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from agents.atari import AtariAgent
+from agents.atari.agent import AtariAgent
 from agents.ladder import LadderAgent
 from agents.spec import Params
-from data.command import UserError
-from data.files import replace_text
-from data.mixture import open_stores
-from data.stream import Store, dev_batches
-from eval.atari import by_policy, play_atari
-from eval.bootstrap import Interval, mean_interval
+from data.common.cli import UserError
+from data.common.files import replace_text
+from data.sampling.stream import Store, dev_batches
+from data.store.mixture import open_stores
 from eval.config import EvalConfig
-from eval.games import CHARACTER
 from eval.loss import LossRow, dev_loss
-from eval.records import AtariRow, GameRow, read_games, write_games
+from eval.play.atari import by_policy, play_atari
+from eval.play.nethack import CHARACTER
+from eval.play.records import AtariRow, GameRow, read_games, write_games
+from eval.play.rollout import play
 from eval.results import ResultRow, write_rows
-from eval.rollout import play
+from eval.statistics import Interval, mean_interval
 from train.checkpoint import Budget, budget_name, budgets, load_budget
 from train.config import TrainConfig, config_hash, from_json
 from train.folder import read_run
@@ -93,7 +93,7 @@ def _loss(path: Path, agent: LadderAgent, params: Params, store: Store, budget: 
         if kept["digest"] == budget.digest:
             return LossRow(**kept["loss"])
     lanes = min(LANES, len(store.rows("dev")))
-    window = WINDOW if agent.at_once is None else max(1, _FEW // lanes)
+    window = WINDOW if agent.microbatch is None else max(1, _FEW // lanes)
     loss = dev_loss(agent, params, dev_batches(store, lanes, window), lanes)
     replace_text(path, json.dumps({"digest": budget.digest, "loss": asdict(loss)}, indent=1))
     return loss

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from data.arcade import SETTING
-from data.command import UserError
-from eval.games import CHARACTER
+from data.common.cli import UserError
+from data.games.arcade import SETTING
+from eval.play.nethack import CHARACTER
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.files import replace_text
+from data.common.files import replace_text
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from typing import Any
 
 import tyro
 
-from data.command import UserError, deferred, exit_with, use_huge_pages
+from data.common.cli import UserError, exit_with, lazy_command, use_huge_pages
 from eval.results import ResultRow
-from laws import forecast, plan
-from laws.fit import fit
-from laws.isoflop import Profile, profiles
-from laws.official import import_official
-from laws.resample import DRAWS
-from laws.runs import read
+from laws.fit.bootstrap import DRAWS
+from laws.fit.isoflop import Profile, profiles
+from laws.predict import forecast, plan
+from laws.report.outputs import fit
+from laws.rows.official import import_official
+from laws.rows.runs import read
 
 
 def fit_command(
@@ -155,10 +155,10 @@ def _commands(words: list[str]) -> dict[str, Callable[..., Any]]:
     }
     if words[:1] == ["reproduce"]:
         use_huge_pages()
-        from laws.reproduce import reproduce
+        from laws.study.reproduce import reproduce
 
         commands["reproduce"] = reproduce
-    return {name: deferred(command) for name, command in commands.items()}
+    return {name: lazy_command(command) for name, command in commands.items()}
 
 
 def main() -> None:

@@ -11,8 +11,8 @@ import jax
 import pytest
 from hypothesis import settings
 
-from data.collect import collect
-from data.nld import import_nld
+from data.collect.nethack import collect
+from data.importers.nld import import_nld
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

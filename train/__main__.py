@@ -8,16 +8,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tyro
 
-from data.command import UserError, deferred, exit_with, use_huge_pages
+from data.common.cli import UserError, exit_with, lazy_command, use_huge_pages
 from train.config import TrainConfig
 from train.presets import PRESETS, expand
-from train.rlconfig import RlConfig
+from train.rl.config import RlConfig
 
 app = tyro.extras.SubcommandApp()
 
 
 @app.command
-@deferred
+@lazy_command
 def bc(config: tyro.conf.OmitArgPrefixes[TrainConfig]) -> None:
     """Behavioural cloning: learn what the expert does on each screen. The same command again goes on.
 
@@ -33,18 +33,18 @@ def bc(config: tyro.conf.OmitArgPrefixes[TrainConfig]) -> None:
 
 
 @app.command
-@deferred
+@lazy_command
 def rl(config: tyro.conf.OmitArgPrefixes[RlConfig]) -> None:
     """Reinforcement learning: an expert for an Atari game, by PPO. The same command again goes on."""
     from train.mesh import spread_over_cores
-    from train.rl import parts, train_expert
+    from train.rl.loop import parts, train_expert
 
     spread_over_cores(parts(config))
     train_expert(config)
 
 
 @app.command
-@deferred
+@lazy_command
 def bench(
     game: str = "Breakout",
     widths: tuple[int, ...] = (3, 13, 50, 167),
@@ -63,7 +63,7 @@ def bench(
         rounds: How often each loop runs; medians count.
         store: Learn from this store; default a few games of random play.
     """
-    from data.comparison import HEADER
+    from data.common.comparison import HEADER
     from train.bench import WINDOW, bench
     from train.mesh import spread_over_cores
 
@@ -75,7 +75,7 @@ def bench(
 
 
 @app.command
-@deferred
+@lazy_command
 def presets() -> None:
     """Show the known settings: what they are for, and the options that each stands for."""
     for name, preset in PRESETS.items():

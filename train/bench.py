@@ -16,16 +16,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from agents.atari import AtariAgent
-from agents.cnn import CNN, LAYERS
+from agents.atari.agent import AtariAgent
+from agents.atari.cnn import CNN, LAYERS
 from agents.ladder import computing
-from data import atari
-from data.command import UserError
-from data.comparison import Line
-from data.record import RANDOM, collect_atari
-from data.sizes import FRAME_COLUMNS, FRAME_ROWS, STACK
-from data.store import TrajectoryStore
-from data.stream import batches
+from data.collect.atari import RANDOM, collect_atari
+from data.common.cli import UserError
+from data.common.comparison import Line
+from data.games import atari
+from data.sampling.stream import batches
+from data.spec import FRAME_COLUMNS, FRAME_ROWS, STACK
+from data.store.reader import TrajectoryStore
 from train.config import Optimizer
 from train.mesh import lanes_of_host, make_mesh, over_lanes, put, replicated
 from train.optimizer import make_optimizer

@@ -14,8 +14,8 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from agents.spec import Agent, Params
-from data.command import UserError
-from data.files import replace_text
+from data.common.cli import UserError
+from data.common.files import replace_text
 
 KEEP = 2
 """Checkpoints kept for resuming: the newest, and the one before it should the newest be damaged."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agents.cost import Convention
-from data.command import UserError
-from data.games import Games
+from data.common.cli import UserError
+from data.store.episodes import EpisodeFilter
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class TrainConfig:
     """Seed of the parameters and of the order of the data."""
     order: Literal["lanes", "windows"] = "lanes"
     """How batches follow each other: lanes that read on and on, or shuffled windows, each without a past."""
-    games: Games = field(default_factory=Games)
+    games: EpisodeFilter = field(default_factory=EpisodeFilter)
     """Which of the store's games to learn from, and to measure the loss on."""
     mix: tuple[Path, ...] = ()
     """Further stores to learn from: each lane reads one store."""
@@ -147,7 +147,7 @@ def from_json(values: dict[str, Any]) -> TrainConfig:
     values["mix"] = tuple(map(Path, values["mix"]))
     values["weights"] = tuple(values["weights"])
     values["optimizer"] = Optimizer(**values["optimizer"])
-    values["games"] = Games(**values["games"] | {"roles": tuple(values["games"]["roles"])})
+    values["games"] = EpisodeFilter(**values["games"] | {"roles": tuple(values["games"]["roles"])})
     return TrainConfig(**values)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import jax
 
-from data.command import UserError
-from data.files import replace_text
+from data.common.cli import UserError
+from data.common.files import replace_text
 
 _CONFIG = "config.json"
 

@@ -12,11 +12,11 @@ import numpy as np
 from tqdm import tqdm
 
 from agents.ladder import LadderAgent, computing, find
-from data.command import Deferred, UserError
-from data.mixture import open_stores
+from data.common.cli import DelayedInterrupt, UserError
+from data.sampling.sampler import LaneSampler, MixedSampler, WindowSampler
+from data.sampling.stream import Store, batches, labelled, training_sampler
 from data.spec import Batch
-from data.stream import Store, batches, labelled, training_tape
-from data.tape import MixedTape, Tape, WindowTape
+from data.store.mixture import open_stores
 from train.checkpoint import Checkpoints, save_budget
 from train.config import TrainConfig, result_fields, to_json
 from train.folder import claim
@@ -52,7 +52,7 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
         start = int(state.step)
         log = stack.enter_context(contextlib.closing(Log(config, plan, start)))
         bar = stack.enter_context(progress_bar(config, start, last, shown=progress))
-        interrupt = stack.enter_context(Deferred())
+        interrupt = stack.enter_context(DelayedInterrupt())
         mine = lanes_of_host(config.lanes)
         options = config.lanes, config.window, config.seed, start, mine, config.threads
         stream = batches(plan.store, "train", *options, order=config.order)
@@ -91,7 +91,7 @@ class Plan:
 
     agent: LadderAgent
     store: Store
-    tape: Tape | WindowTape | MixedTape
+    sampler: LaneSampler | WindowSampler | MixedSampler
     flops: dict[str, int]
     """Training FLOPs per sample by convention."""
     params: int
@@ -112,9 +112,9 @@ class Plan:
         cost = agent.cost(config.window)
         flops = {name: cost.train_flops(name) for name in ("exact", "paper")}
         per_sample = flops[config.convention]
-        tape = training_tape(store, store.rows("train"), config.lanes, config.window, config.seed, config.order)
+        sampler = training_sampler(store, store.rows("train"), config.lanes, config.window, config.seed, config.order)
         ordered = tuple(sorted(config.flops))
-        steps = tuple(steps_within(tape, budget / per_sample) for budget in ordered)
+        steps = tuple(steps_within(sampler, budget / per_sample) for budget in ordered)
         least = per_sample * config.batch
         if steps[0] < 1:
             raise UserError(
@@ -123,11 +123,11 @@ class Plan:
             )
         if len(set(steps)) < len(steps):
             raise UserError(f"budgets {ordered} closer than one step ({least:.3g} FLOPs): leave one out")
-        return Plan(agent, store, tape, flops, cost.counted_params, ordered, steps)
+        return Plan(agent, store, sampler, flops, cost.counted_params, ordered, steps)
 
     def facts(self, step: int) -> dict[str, Any]:
         """What a budget's checkpoint is told about itself."""
-        samples = self.tape.samples(step)
+        samples = self.sampler.samples(step)
         return {
             "flops": self.budgets[self.steps.index(step)],
             "step": step,
@@ -147,14 +147,14 @@ def prepare_agent(config: TrainConfig, store: Store) -> LadderAgent:
     return computing(agent, config.compute)
 
 
-def steps_within(tape: Tape | WindowTape | MixedTape, samples: float) -> int:
+def steps_within(sampler: LaneSampler | WindowSampler | MixedSampler, samples: float) -> int:
     """The most steps whose samples are at most `samples`; the nearest below, since budgets are whole steps."""
     low, high = 0, 1
-    while tape.samples(high) <= samples:
+    while sampler.samples(high) <= samples:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if tape.samples(middle) <= samples else (low, middle)
+        low, high = (middle, high) if sampler.samples(middle) <= samples else (low, middle)
     return low
 
 
@@ -211,8 +211,8 @@ class Log:
         loss, top1, top3 = (float(column.mean()) for column in stacked[:3])
         now = time.perf_counter()
         seconds, plan = now - self._row_time, self._plan
-        samples = plan.tape.samples(step)
-        rate = (samples - plan.tape.samples(self._row_step)) / seconds
+        samples = plan.sampler.samples(step)
+        rate = (samples - plan.sampler.samples(self._row_step)) / seconds
         row = MetricsRow(
             step=step,
             samples=samples,

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from data.command import UserError
+from data.common.cli import UserError
 
 PEAK_FLOPS = {
     "NVIDIA A100": 312e12,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from data.command import UserError
+from data.common.cli import UserError
 
 
 @dataclass(frozen=True)

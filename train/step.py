@@ -48,10 +48,10 @@ def make_train_step(
             noise = Dropout(dropout, jax.random.fold_in(jax.random.key(seed, impl="rbg"), state.step))
 
         samples = batch.mask.astype(jnp.float32).sum()
-        if agent.at_once is None:
+        if agent.microbatch is None:
             judged, grads = judge(state.params, batch, state.carry, noise, samples)
         elif noise is None:
-            judged, grads = _in_parts(judge, agent.at_once, mesh)(state.params, batch, state.carry, samples)
+            judged, grads = _in_parts(judge, agent.microbatch, mesh)(state.params, batch, state.carry, samples)
         else:
             raise ValueError(f"{agent.name} has no dropout")
         loss, (carry, top1, top3) = judged
@@ -87,15 +87,15 @@ def _judged(
     return mean(losses_BxT), (carry, mean(above_BxT < 1), mean(above_BxT < 3))
 
 
-def _in_parts(judge: Callable[..., tuple[Judged, Params]], at_once: int, mesh: Mesh) -> Callable[..., Any]:
-    """`judge` of a batch, added up over parts of about `at_once` samples, on each device over its own lanes.
+def _in_parts(judge: Callable[..., tuple[Judged, Params]], microbatch: int, mesh: Mesh) -> Callable[..., Any]:
+    """`judge` of a batch, added up over parts of about `microbatch` samples, on each device over its own lanes.
 
     The gradients cross between the devices once, not with every part.
     """
 
     def on_device(params: Params, batch: Batch, carry: Carry, samples: jax.Array) -> tuple[Judged, Params]:
         lanes, window = batch.mask.shape
-        each = max(size for size in range(1, max(1, at_once // window) + 1) if lanes % size == 0)
+        each = max(size for size in range(1, max(1, microbatch // window) + 1) if lanes % size == 0)
 
         def add(sums: Any, part: tuple[Batch, Carry]) -> tuple[Any, Carry]:
             (loss, (after, *ranks)), grads = judge(params, *part, None, samples)

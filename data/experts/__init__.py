@@ -1,1 +1,1 @@
-"""Who plays the games that agents imitate."""
+"""Players of the games that agents imitate: scripted and trained."""

@@ -6,8 +6,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from data.collect import GameResult, collect
-from data.command import run
+from data.collect.nethack import GameResult, collect
+from data.common.cli import run
 
 
 def compare(

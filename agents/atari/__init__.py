@@ -1,0 +1,1 @@
+"""Agents for Atari: convolutional networks over four stacked frames."""

@@ -1,0 +1,1 @@
+"""Agents for NetHack: encoders of the terminal, a sequence core, heads."""

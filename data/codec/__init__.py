@@ -1,0 +1,1 @@
+"""Steps of a game to compressed records and back: the hot kernels."""

@@ -1,0 +1,256 @@
+"""Play seeded games and keep NLE's own recordings of them: one folder per game, ttyrec and xlogfile."""
+
+import bz2
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from data.common.cli import UserError
+from data.common.files import sync
+from data.common.workers import SPAWN, follow_parent
+from data.experts.nethack.player import NetHackExpert
+from data.games.nethack import SCREEN, Player, RandomPlayer, SeededChallenge
+
+PLAYERS: dict[str, Callable[[int], Player]] = {"expert": NetHackExpert, "random": RandomPlayer}
+
+SETTINGS, RESULT, PART = "collect.json", "game.json", ".part"
+"""Names: what a folder's games are a function of; a game's result; the ending of an unfinished game."""
+
+
+@dataclass(frozen=True)
+class GameResult:
+    """How a finished game went."""
+
+    seed: int
+    """What the game is a function of, given character, player and limit."""
+    score: int
+    """Final points."""
+    steps: int
+    """Keys the player pressed."""
+    turns: int
+    """Game turns that passed."""
+    depth: int
+    """Deepest dungeon level reached."""
+    end: str
+    """Cause of death; "quit" where the limit of steps or the player ended the game."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the games of a folder are a function of."""
+
+    game: str
+    character: str
+    seed: int
+    max_steps: int
+    player: str
+
+
+@dataclass(frozen=True)
+class _Task:
+    out: Path
+    settings: Settings
+    index: int
+
+
+def collect(
+    game: Literal["nethack"],
+    out: Path,
+    *,
+    episodes: int = 100,
+    workers: int | None = None,
+    seed: int = 0,
+    character: str = "mon-hum-neu-mal",
+    max_steps: int = 5000,
+    player: Literal["expert", "random"] = "expert",
+) -> list[GameResult]:
+    """Play seeded games and record them; started again after an interruption, go on where it stopped.
+
+    Args:
+        game: The game to play.
+        out: Folder for the recordings; each game gets its own folder inside.
+        episodes: Number of games. Games already in the folder count.
+        workers: Processes that play; default one per core. Changes nothing about the games.
+        seed: Game i is a function of (seed, i).
+        character: Role-race-alignment-gender, for example val-dwa-law-fem; @ for one chosen by the seed.
+        max_steps: Key presses after which a game is quit.
+        player: Who plays: the embedded scripted expert, or uniformly random keys.
+
+    Returns:
+        The results of games 0 to episodes - 1.
+    """
+    if game != "nethack":
+        raise UserError(f"unknown game {game!r}: only nethack can be played here")
+    if player not in PLAYERS:
+        raise UserError(f"unknown player {player!r}: choose from {', '.join(PLAYERS)}")
+    limits = {"--episodes": episodes, "--workers": workers, "--max-steps": max_steps}
+    for option, value in limits.items():
+        if value is not None and value < 1:
+            raise UserError(f"{option} is {value}: give 1 or more")
+    if seed < 0:
+        raise UserError(f"--seed is {seed}: give 0 or more")
+    settings = Settings(game, character, seed, max_steps, player)
+    _check_character(character)
+    with _claimed(out, settings):
+        missing = [index for index in range(episodes) if not _folder(out, index).exists()]
+        tasks = [_Task(out, settings, index) for index in missing]
+        processes = min(workers or os.cpu_count() or 1, len(tasks))
+        with tqdm(total=episodes, initial=episodes - len(tasks), unit="game", desc="collect") as bar:
+            for _ in _played(tasks, processes):
+                bar.update()
+        return [_read_result(_folder(out, index)) for index in range(episodes)]
+
+
+def game_seed(seed: int, index: int) -> int:
+    """The seed of game `index` of a collection."""
+    return int(np.random.SeedSequence((seed, index)).generate_state(1)[0])
+
+
+def _folder(out: Path, index: int) -> Path:
+    return out / f"game-{index:05d}"
+
+
+def _check_character(character: str) -> None:
+    """NetHack silently plays somebody else where it can't play whom it is asked to: refuse that."""
+    if character == "@":
+        return
+    with TemporaryDirectory() as folder:
+        env = SeededChallenge(
+            character=character,
+            observation_keys=SCREEN,
+            save_ttyrec_every=1,
+            savedir=folder,
+            max_episode_steps=1,
+        )
+        env.reset_to(0)
+        env.step(0)
+        env.close()
+        row = _xlog_row(Path(folder))
+    played = "-".join(row[key].lower() for key in ("role", "race", "align0", "gender0"))
+    if played != character:
+        raise UserError(f"--character {character}: NetHack would play {played} instead; name one it knows")
+
+
+@contextmanager
+def _claimed(out: Path, settings: Settings) -> Iterator[None]:
+    """Hold the folder for these settings: nobody else writes to it meanwhile, leftovers are cleared."""
+    file = out / SETTINGS
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file: name a folder")
+    if out.is_dir() and any(out.iterdir()) and not file.exists():
+        raise UserError(f"{out} holds other things: name a new folder, or one that collect made")
+    out.mkdir(parents=True, exist_ok=True)
+    with file.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another collect is writing to {out}: wait for it, or name another folder") from None
+        _match_settings(lock, settings, out)
+        for leftover in out.glob("game-*" + PART):
+            shutil.rmtree(leftover)
+        yield
+
+
+def _match_settings(file: IO[str], settings: Settings, out: Path) -> None:
+    """Write the settings into an empty file; refuse a file with others."""
+    file.seek(0)
+    text = file.read()
+    if not text:
+        file.write(json.dumps(asdict(settings), indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+        return
+    try:
+        made_with = json.loads(text)
+    except json.JSONDecodeError:
+        raise UserError(f"{out / SETTINGS} is damaged: delete {out} and start again") from None
+    asked_for = asdict(settings)
+    for key in asked_for.keys() | made_with.keys():
+        old, new = made_with.get(key), asked_for.get(key)
+        if old != new:
+            raise UserError(f"{out} was made with {key} {old!r}, not {new!r}: ask for {old!r} or name a new folder")
+
+
+def _played(tasks: list[_Task], processes: int) -> Iterator[GameResult]:
+    """Play the games, in any order; leaving early ends the processes."""
+    if processes <= 1:
+        yield from map(_play, tasks)
+        return
+    with ProcessPoolExecutor(processes, SPAWN, follow_parent) as pool:
+        games = [pool.submit(_play, task) for task in tasks]
+        try:
+            for game in as_completed(games):
+                yield game.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _play(task: _Task) -> GameResult:
+    """Play and record one game. Its folder gets its final name only once everything in it is whole."""
+    final = _folder(task.out, task.index)
+    part = final.with_name(final.name + PART)
+    seed = game_seed(task.settings.seed, task.index)
+    env = SeededChallenge(
+        character=task.settings.character,
+        observation_keys=SCREEN,
+        save_ttyrec_every=1,
+        savedir=str(part),
+        max_episode_steps=task.settings.max_steps,
+    )
+    try:
+        steps = _play_out(env, PLAYERS[task.settings.player](seed), seed)
+    finally:
+        env.close()
+    row = _xlog_row(part)
+    _check_whole(part / row["ttyrecname"])
+    result = GameResult(seed, int(row["points"]), steps, int(row["turns"]), int(row["maxlvl"]), row["death"])
+    (part / RESULT).write_text(json.dumps(asdict(result)) + "\n")
+    for file in (*part.iterdir(), part):
+        sync(file)
+    part.rename(final)
+    sync(task.out)
+    return result
+
+
+def _play_out(env: SeededChallenge, player: Player, seed: int) -> int:
+    """Play the game of this seed to its end and return the number of keys pressed."""
+    screen, _ = env.reset_to(seed)
+    steps, over = 0, False
+    while not over:
+        chars, colors, cursor = (screen[key] for key in SCREEN)
+        screen, _, over, _, _ = env.step(player.act(chars, colors, cursor))
+        steps += 1
+    return steps
+
+
+def _xlog_row(folder: Path) -> dict[str, str]:
+    """The one row of the xlogfile in a game's folder."""
+    (file,) = folder.glob("nle.*.xlogfile")
+    (line,) = file.read_text().splitlines()
+    return dict(field.split("=", 1) for field in line.split("\t"))
+
+
+def _check_whole(file: Path) -> None:
+    """Read a recording to its end: bzip2 complains where the end is missing."""
+    with bz2.open(file) as stream:
+        while stream.read(1 << 20):
+            pass
+
+
+def _read_result(folder: Path) -> GameResult:
+    file = folder / RESULT
+    try:
+        return GameResult(**json.loads(file.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{file} is damaged ({error}): delete {folder} and start again") from error

@@ -1,0 +1,1 @@
+"""The scripted NetHack player: it reads the terminal, maps the level, and finds paths."""

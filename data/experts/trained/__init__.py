@@ -1,0 +1,1 @@
+"""Players with a trained network, from the files of several trainers."""

@@ -1,0 +1,122 @@
+"""Trained policies as experts: whatever trained them, a network of known parameters and keys drawn from its logits."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from data.common.cli import UserError
+from data.experts.trained.checkpoint import Checkpoint, Unfit, Weights
+from data.games import atari
+
+LARGEST = 1 << 28
+"""Bytes of a file; those of the zoos have up to 30 million."""
+_FORMATS = "a folder of `python -m train rl`, a CleanRL *.cleanrl_model saved by JAX, or a zip by Stable-Baselines3"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A network that was trained on a game."""
+
+    maker: str
+    """Whose file it was."""
+    network: str
+    """`nature` or `impala`."""
+    actions: tuple[str, ...]
+    """What its logits stand for, by name."""
+    weights: Weights
+    digest: str
+    """SHA-256 of network and weights."""
+
+    @property
+    def name(self) -> str:
+        """Kind and short digest."""
+        return f"{self.maker} {self.network} {self.digest[:12]}"
+
+
+def load(path: Path, game: str) -> Policy:
+    """The policy in a file or folder; `UserError` if it is none, or none of this game."""
+    atari.content(game)
+    try:
+        found = _read(path)
+        return Policy(found.maker, found.network, _actions(found, game), found.weights, digest(found))
+    except Unfit as error:
+        raise UserError(f"{path}: {error}") from error
+    except OSError as error:
+        raise UserError(f"{path} can't be read ({error.strerror}): give {_FORMATS}") from error
+
+
+def digest(found: Checkpoint) -> str:
+    """SHA-256 over the network's name and the names and bytes of its arrays, which have a shape by their name."""
+    sha = hashlib.sha256(found.network.encode())
+    for layer, arrays in sorted(found.weights.items()):
+        for part, array in sorted(arrays.items()):
+            sha.update(f"{layer}/{part}".encode())
+            sha.update(np.ascontiguousarray(array, "<f4").tobytes())
+    return sha.hexdigest()
+
+
+def players(policy: Policy) -> Callable[[int], "SampledPlayer"]:
+    """Makes a player of a game's seed; all of them share the network, compiled once, on JAX's first device."""
+    import jax
+
+    from data.experts.trained import impala, nature
+
+    params = jax.device_put(policy.weights)
+    apply = jax.jit({"nature": nature.apply, "impala": impala.apply}[policy.network])
+    return partial(SampledPlayer, lambda stacks: np.asarray(apply(params, stacks)[0]))
+
+
+class SampledPlayer:
+    """Plays one game by keys drawn from the softmax of the logits; a function of `seed` and of what it sees."""
+
+    def __init__(self, logits: Callable[[np.ndarray], np.ndarray], seed: int) -> None:
+        """`logits`: of stacks uint8 [N, 84, 84, 4], float32 [N, actions]."""
+        self._logits, self._random = logits, np.random.default_rng(seed)
+
+    def act(self, stack_84x84x4: np.ndarray) -> int:
+        """The key to press on seeing the last four frames, uint8, the newest last."""
+        [logits] = self._logits(stack_84x84x4[None])
+        # The largest of logits with Gumbel noise is distributed as their softmax.
+        return int(np.argmax(logits + self._random.gumbel(size=len(logits))))
+
+
+def _read(path: Path) -> Checkpoint:
+    """What a path holds, read by the format that its beginning tells."""
+    if path.is_dir():
+        from data.experts.trained import ppo
+
+        return ppo.read(path)
+    if not path.is_file():
+        raise Unfit(f"not a plain file: give {_FORMATS}")
+    with path.open("rb") as file:
+        start = file.read(4)
+    if (size := path.stat().st_size) > LARGEST:
+        raise Unfit(f"{size:,} bytes, which no policy of an Atari game has: give {_FORMATS}")
+    if start.startswith(b"PK\x03\x04"):
+        from data.experts.trained import sb3
+
+        return sb3.read(path)
+    if start.startswith(b"\x82"):  # a map of two entries
+        from data.experts.trained import cleanrl
+
+        return cleanrl.read(path)
+    raise Unfit(f"of unknown format: give {_FORMATS}")
+
+
+def _actions(found: Checkpoint, game: str) -> tuple[str, ...]:
+    """The action set of a checkpoint, which is the game's, or ALE's full one."""
+    if found.game not in (None, game):
+        raise Unfit(f"it was trained on {found.game}, not {game}: give --game {found.game} or another policy")
+    count = len(found.weights["actor"]["bias"])
+    try:
+        actions = atari.content(game, count).actions
+    except UserError as error:
+        sets = f"{game} has {len(atari.content(game).actions)}, or 18 in all"
+        raise Unfit(f"it plays by {count} actions and {sets}: give the --game it was trained on") from error
+    if found.actions not in (None, actions):
+        raise Unfit(f"its actions are not those of {game} ({', '.join(map(str, actions))}): train it again")
+    return tuple(map(str, actions))

@@ -1,0 +1,92 @@
+"""Policies that Stable-Baselines3 saved, as in its zoo: PPO and A2C with `CnnPolicy`.
+
+A zip archive (stable-baselines3.readthedocs.io, "On saving and loading") of which `policy.pth` is read: a torch-saved
+state dict of NatureCNN and of a linear layer each for actor and critic. Convolutions are [out, in, rows, columns],
+linear layers [out, in]; the first linear layer's inputs are channels, then rows, then columns. Since version 1.7 the
+extractor is there three times.
+"""
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.common.torchfile import DAMAGE, Refused, load_tensors
+from data.experts.trained.checkpoint import Checkpoint, Unfit, actions_of, check
+
+_POLICY = "policy.pth"
+_LARGEST = 1 << 26
+"""Bytes; such a network has 6.7 million."""
+_LAYERS = {
+    "conv0": "features_extractor.cnn.0",
+    "conv1": "features_extractor.cnn.2",
+    "conv2": "features_extractor.cnn.4",
+    "hidden": "features_extractor.linear.0",
+    "actor": "action_net",
+    "critic": "value_net",
+}
+_COPIES = ("pi_features_extractor.", "vf_features_extractor.")
+_PREFIX = len("pi_")
+
+
+def read(path: Path) -> Checkpoint:
+    """The network in an archive; raises `Unfit`."""
+    from data.experts.trained import nature
+
+    state = _without_copies(_state(path))
+    shapes = nature.shapes(actions_of(state, f"{_LAYERS['actor']}.bias"))
+    expected: dict[str, tuple[int, ...]] = {}
+    for layer, name in _LAYERS.items():
+        *window, inputs, outputs = shapes[layer]
+        expected |= {f"{name}.weight": (outputs, inputs, *window), f"{name}.bias": (outputs,)}
+    check(state, expected, "Stable-Baselines3's CnnPolicy")
+    weights = {
+        layer: {
+            "kernel": _kernel(state[f"{name}.weight"], nature.SIDE if layer == "hidden" else 1).reshape(shapes[layer]),
+            "bias": state[f"{name}.bias"].astype(np.float32),
+        }
+        for layer, name in _LAYERS.items()
+    }
+    return Checkpoint("Stable-Baselines3", "nature", weights)
+
+
+def _state(path: Path) -> dict[str, Any]:
+    """The state dict of an archive's policy."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if _POLICY not in archive.namelist():
+                raise Unfit(f"a zip archive without {_POLICY}: give one that Stable-Baselines3 saved")
+            entry = archive.getinfo(_POLICY)
+            if entry.file_size > _LARGEST:
+                raise Unfit(
+                    f"its {_POLICY} claims {entry.file_size:,} bytes, which no CnnPolicy has: give another file"
+                )
+            state = load_tensors(archive.read(entry))
+    except (*DAMAGE, zlib.error) as error:
+        raise Unfit(f"damaged ({str(error)[:100] or type(error).__name__}): copy it again") from error
+    except Refused as error:
+        raise Unfit(f"its {_POLICY} is refused ({error}): copy it again, or give another policy") from error
+    if not isinstance(state, dict):
+        raise Unfit(f"its {_POLICY} is no state dict: give an archive that Stable-Baselines3 saved")
+    return state
+
+
+def _without_copies(state: dict[str, Any]) -> dict[str, Any]:
+    """The state without the copies of the extractor; refused if they are others."""
+    copies = {name for name in state if str(name).startswith(_COPIES)}
+    for name in copies:
+        if not np.array_equal(state[name], state.get(name[_PREFIX:], ())):
+            raise Unfit("another network than Stable-Baselines3's CnnPolicy (actor and critic share nothing): give one")
+    return {str(name): array for name, array in state.items() if name not in copies}
+
+
+def _kernel(weight: np.ndarray, side: int) -> np.ndarray:
+    """A weight [out, in] or [out, in, rows, columns] with its inputs in front, rows and columns first.
+
+    A linear layer's inputs are those of a window of so many rows and columns.
+    """
+    if weight.ndim == 2:
+        weight = weight.reshape(len(weight), -1, side, side)
+    return np.ascontiguousarray(weight.transpose(2, 3, 1, 0), np.float32)

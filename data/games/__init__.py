@@ -1,0 +1,1 @@
+"""What a game is: observation, actions, codec, environment. One registry entry a game."""

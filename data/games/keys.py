@@ -1,0 +1,18 @@
+"""NetHack's action table: which key press each action is."""
+
+import numpy as np
+from nle import nethack
+
+KEYS: tuple[int, ...] = tuple(int(action) for action in nethack.ACTIONS)
+"""NLE's full action list: the key press (byte) of each action index."""
+
+
+def action_of_key(keys: tuple[int, ...] = KEYS) -> np.ndarray:
+    """Table int16 [256] from key press to the first action index that sends it; -1 where none does.
+
+    NLE lists some keys twice (for example `+` as SEESPELLS and PLUS): the first index stands for both.
+    """
+    table = np.full(256, -1, np.int16)
+    for index, key in reversed(list(enumerate(keys))):
+        table[key] = index
+    return table

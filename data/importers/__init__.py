@@ -1,0 +1,1 @@
+"""Recorded games to a store, one module a source."""

@@ -1,0 +1,222 @@
+"""The terminal that a recording of NLE was written to: frames of bytes to screens, compiled by Numba.
+
+It knows the control sequences that NLE writes, and says so when it meets any other: then NLE's own converter, three
+times as slow, is asked. What it reads is what the converter reads, bit for bit.
+
+A recording is a sequence of frames: seconds, microseconds, size (int32 each) and a channel (a byte), then so many
+bytes: of output to the terminal, of one key press, of a score. In version 3 a score goes before each key press.
+"""
+
+import numpy as np
+from numba import njit
+
+from data.spec import COLUMNS, ROWS
+
+OUTPUT, KEY, SCORE = range(3)
+"""Channels."""
+
+HEADER = 13
+"""Bytes of a frame before its payload."""
+
+MAX_PAYLOAD = 1 << 20
+"""Most bytes of a frame: NLE's have a few thousand."""
+
+MORE, FULL, SIZE, PLACE, STRANGE, TRAP = range(6)
+"""Why `read` stops: no whole frame left; no room; a frame of an impossible size, out of place, unknown, or a trap."""
+
+CELLS = ROWS * COLUMNS
+_SPACE, _ESCAPE = 32, 27
+_MOST = 8
+"""Most numbers in a control sequence."""
+_DEFAULT = -1
+"""Colour that is none of the eight."""
+
+
+def new_terminal() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Characters and colours, uint8 [1920], and state, int64 [10], of a terminal on which nothing was written."""
+    state = np.zeros(10, np.int64)
+    state[2] = _DEFAULT
+    return np.full(CELLS, _SPACE, np.uint8), np.zeros(CELLS, np.uint8), state
+
+
+@njit(nogil=True, cache=True)
+def _write(data, at, end, chars, colors, state):
+    """Write bytes [at, end) to the terminal; False at the first that is not known."""
+    row, column, color, bold, inverse = state[0], state[1], state[2], state[3], state[4]
+    numbers = np.zeros(_MOST, np.int64)
+    while at < end:
+        byte = data[at]
+        at += 1
+        if _SPACE <= byte < 127:
+            cell = COLUMNS * row + column
+            chars[cell] = byte
+            shown = color + 8 * bold if color != _DEFAULT else (0 if byte == _SPACE else 7)
+            colors[cell] = shown + 16 * inverse
+            column += 1
+            if column == COLUMNS:
+                column = 0
+                row += 1
+                if row == ROWS:
+                    row -= 1
+                    _scroll(chars, colors)
+        elif byte == _ESCAPE:
+            if at >= end or data[at] != 91:  # [
+                return False
+            at += 1
+            numbers[:] = 0
+            count = 0
+            while at < end and (48 <= data[at] < 58 or data[at] == 59):  # digits and ;
+                if data[at] == 59:
+                    count += 1
+                    if count == _MOST:
+                        return False
+                else:
+                    numbers[count] = 10 * numbers[count] + data[at] - 48
+                    if numbers[count] > 9999:
+                        return False
+                at += 1
+            if at == end:
+                return False
+            final = data[at]
+            at += 1
+            first, once = numbers[0], max(numbers[0], 1)
+            if final == 109:  # m: how to write from now on
+                for place in range(count + 1):
+                    number = numbers[place]
+                    if number == 0:
+                        color, bold, inverse = _DEFAULT, 0, 0
+                    elif number in (1, 22):
+                        bold = 1 if first < 20 else 0
+                    elif number in (7, 27):
+                        inverse = 1 if first < 20 else 0
+                    elif 30 <= number < 38:
+                        color = number - 30
+                    elif number == 39:
+                        color = _DEFAULT
+                    else:
+                        return False
+            elif final == 72:  # H: go to
+                row, column = min(once, ROWS) - 1, min(max(numbers[1], 1), COLUMNS) - 1
+            elif final == 65:  # A: up
+                if once > row:
+                    return False
+                row -= once
+            elif final == 66:  # B: down
+                row = min(row + once, ROWS - 1)
+            elif final == 67:  # C: right
+                column = min(column + once, COLUMNS - 1)
+            elif final == 68:  # D: left
+                if once > column:
+                    return False
+                column -= once
+            elif final in (75, 74) and first in (0, 2):  # K, J: clear the line, the screen, from here or all
+                begin = COLUMNS * row + column if first == 0 else COLUMNS * row if final == 75 else 0
+                stop = COLUMNS * (row + 1) if final == 75 else CELLS
+                chars[begin:stop] = _SPACE
+                colors[begin:stop] = 0
+            else:
+                return False
+        elif byte == 10:
+            if row < ROWS - 1:
+                row += 1
+            else:
+                _scroll(chars, colors)
+        elif byte == 13:
+            column = 0
+        elif byte == 8:
+            column = max(column - 1, 0)
+        elif byte != 7:
+            return False
+    state[0], state[1], state[2], state[3], state[4] = row, column, color, bold, inverse
+    return True
+
+
+@njit(nogil=True, cache=True)
+def _scroll(chars, colors):
+    chars[: CELLS - COLUMNS] = chars[COLUMNS:].copy()
+    colors[: CELLS - COLUMNS] = colors[COLUMNS:].copy()
+    chars[CELLS - COLUMNS :] = _SPACE
+    colors[CELLS - COLUMNS :] = 0
+
+
+@njit(nogil=True, cache=True)
+def trapped(data, at, end, state):
+    """Whether bytes [at, end) have NLE's converter repeat a character (CSI b) more often than a screen has cells.
+
+    It would do so for hours. Any number of the sequence counts, as do those of one that another escape broke off.
+    """
+    mode, number, largest = state[7], state[8], state[9]
+    while at < end:
+        byte = data[at]
+        at += 1
+        if byte == _ESCAPE:
+            mode = 1
+        elif mode == 1:
+            mode = 2 if byte in (91, 42, 43, 41) else 0  # [ * + )
+        elif mode == 2:
+            if 48 <= byte < 58:
+                number = min(10 * number + byte - 48, 1_000_000)
+                largest = max(largest, number)
+            elif byte == 59:
+                number = 0
+            elif byte != 63:  # ?
+                if byte == 98 and largest > CELLS:  # b
+                    return True
+                mode = 0
+        if mode == 0:
+            number = largest = 0
+    state[7], state[8], state[9] = mode, number, largest
+    return False
+
+
+@njit(nogil=True, cache=True)
+def read(data, version, terminal, chars_Sx1920, colors_Sx1920, cursor_Sx2, key_S, score_S, step, draw):
+    """Read frames from bytes, uint8 [n], and fill arrays from `step` on: a screen for every key press.
+
+    With `draw` false nothing is written to the terminal, but everything else checked, traps for others included.
+    `terminal` as of `new_terminal`;
+    arrays uint8, but int32 score_S, which version 2 leaves as it is. Returns how many bytes were read, the number of
+    steps in the arrays, and why it stopped.
+    """
+    chars, colors, state = terminal
+    at = 0
+    while True:
+        if len(data) - at < HEADER:
+            return at, step, MORE
+        size = _int32(data, at + 8)
+        channel = data[at + 12]
+        if size <= 0 or size > MAX_PAYLOAD:
+            return at, step, SIZE
+        begin, end = at + HEADER, at + HEADER + size
+        if end > len(data):
+            return at, step, MORE
+        if channel == OUTPUT:
+            if draw and not _write(data, begin, end, chars, colors, state):
+                return at, step, STRANGE
+            if not draw and trapped(data, begin, end, state):
+                return at, step, TRAP
+        elif channel == SCORE and version == 3 and size == 4 and not state[5]:
+            state[5], state[6] = 1, _int32(data, begin)
+        elif channel == KEY and size == 1 and (state[5] or version < 3):
+            if step == len(key_S):
+                return at, step, FULL
+            if draw:
+                chars_Sx1920[step] = chars
+                colors_Sx1920[step] = colors
+            cursor_Sx2[step, 0], cursor_Sx2[step, 1] = state[0], state[1]
+            key_S[step] = data[begin]
+            if version == 3:
+                score_S[step] = state[6]
+                state[5] = 0
+            step += 1
+        else:
+            return at, step, PLACE
+        at = end
+
+
+@njit(nogil=True, cache=True)
+def _int32(data, at):
+    word = np.uint32(0)
+    for place in range(4):
+        word |= np.uint32(data[at + place]) << np.uint32(8 * place)
+    return np.int64(np.int32(word))

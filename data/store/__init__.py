@@ -1,0 +1,1 @@
+"""TrajectoryStore: episodes on disk, written and read, filtered, mixed and verified."""

@@ -1,0 +1,154 @@
+"""What a store holds, as a page of text."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from nle import nethack
+
+from data.codec.screens import SCREENS
+from data.common.files import replacing
+from data.store.reader import Episode, Split, TrajectoryStore
+
+_TOP = 12
+_BAR = 30
+_PERCENTILES = (0, 10, 25, 50, 75, 90, 100)
+
+
+def info(store: Path) -> str:
+    """Counts, split, scores, roles, actions, size and provenance of a store, one fact per line."""
+    opened = TrajectoryStore.open(store)
+    sections = (_overview, _splits, _scores, _roles, _actions, _provenance)
+    return "\n\n".join(section(opened) for section in sections)
+
+
+def draw_scores(store: Path, png: Path) -> None:
+    """A histogram of final scores by side of the split, and score against length, as a picture."""
+    from matplotlib.figure import Figure
+
+    opened = TrajectoryStore.open(store)
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    scores = np.array([row.score for row in opened.episodes])
+    # Scores span decades; those below 1 stand at 1.
+    lowest = max(1.0, scores.min() * 0.999)
+    edges = np.geomspace(lowest, max(10 * lowest, scores.max() * 1.001), 31)
+    for split in ("train", "dev"):
+        rows = _of(opened, split)
+        if rows:
+            mine = np.array([row.score for row in rows])
+            left.hist(
+                np.maximum(mine, 1.0), edges, label=f"{split}, {len(rows):,} games, mean {mine.mean():,.0f}", alpha=0.7
+            )
+            right.scatter([row.length for row in rows], np.maximum(mine, 1.0), s=8, alpha=0.7)
+    left.set(xscale="log", xlabel="final score (points)", ylabel="games")
+    left.legend(frameon=False)
+    right.set(xscale="log", yscale="log", xlabel="length (steps)", ylabel="final score (points)")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"{opened.manifest['expert']}: {len(opened.episodes):,} games, {opened.manifest['steps']:,} steps")
+    with replacing(png) as scratch:
+        figure.savefig(scratch, format="png", dpi=150)
+
+
+def _overview(store: TrajectoryStore) -> str:
+    manifest = store.manifest
+    size = sum(shard["bytes"] for shard in manifest["shards"])
+    raw = manifest["steps"] * sum(int(np.prod(field.shape)) for field in store.codec.observation.values())
+    rows = {
+        "store": str(store.path),
+        "game": manifest["game"],
+        "expert": manifest["expert"],
+        "format": f"version {manifest['version']}, {manifest['codec']}, chunks of {manifest['chunk_steps']}",
+        "episodes": f"{manifest['episodes']:,}",
+        "steps": f"{manifest['steps']:,}",
+        "size": f"{size:,} bytes in {len(manifest['shards'])} shards",
+        "bytes per step": f"{size / manifest['steps']:.1f} (1/{raw / size:.0f} of bare observations)",
+    }
+    return _table(rows)
+
+
+def _splits(store: TrajectoryStore) -> str:
+    lines = [f"{'split':<8}{'episodes':>10}{'steps':>14}{'mean length':>14}{'mean score':>14}"]
+    for split in ("train", "dev"):
+        rows = _of(store, split)
+        steps = sum(row.length for row in rows)
+        length = f"{steps / len(rows):,.0f}" if rows else "-"
+        score = f"{np.mean([row.score for row in rows]):,.0f}" if rows else "-"
+        lines.append(f"{split:<8}{len(rows):>10,}{steps:>14,}{length:>14}{score:>14}")
+    lines.append(f"rule    {store.manifest['split']['rule']}")
+    lines.append(f"        dev_fraction {store.manifest['split']['dev_fraction']}")
+    return "\n".join(lines)
+
+
+def _scores(store: TrajectoryStore) -> str:
+    lines = ["percentile" + "".join(f"{p:>10}" for p in _PERCENTILES) + f"{'mean':>10}"]
+    columns = {
+        "score": [row.score for row in store.episodes],
+        "length": [row.length for row in store.episodes],
+        "turns": [row.turns for row in store.episodes if row.turns is not None],
+        "depth": [row.depth for row in store.episodes if row.depth is not None],
+    }
+    for name, values in columns.items():
+        if values:
+            quantiles = [*np.percentile(values, _PERCENTILES), np.mean(values)]
+            lines.append(f"{name:<10}" + "".join(f"{value:>10,.0f}" for value in quantiles))
+    return "\n".join(lines)
+
+
+def _roles(store: TrajectoryStore) -> str:
+    roles = Counter(row.role or "unknown" for row in store.episodes)
+    deaths = Counter(row.death or "unknown" for row in store.episodes)
+    return _ranking("characters", roles) + "\n\n" + _ranking("ends", deaths)
+
+
+def _actions(store: TrajectoryStore) -> str:
+    actions = store.manifest["actions"]
+    if not actions:
+        return "actions were not recorded: nothing to imitate"
+    if store.codec is SCREENS:
+        names = [f"{action.name} {_key(int(action))}" for action in nethack.ACTIONS]
+    else:
+        names = [str(action) for action in actions]
+    counts = Counter(dict(zip(names, store.manifest["action_counts"], strict=True)))
+    return _ranking("actions", +counts)
+
+
+def _provenance(store: TrajectoryStore) -> str:
+    lines = []
+    for entry in store.manifest["imports"]:
+        facts = dict(entry)
+        skipped = Counter(str(dict(skip).get("kind")) for skip in facts.pop("skipped", []))
+        listed = ", ".join(f"{count} {kind}" for kind, count in skipped.most_common()) or "none"
+        lines.append(", ".join(f"{key} {value}" for key, value in facts.items()) + f"; skipped: {listed}")
+    return "imports\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _of(store: TrajectoryStore, split: Split) -> list[Episode]:
+    return [row for row in store.episodes if row.split == split]
+
+
+def _table(rows: dict[str, str]) -> str:
+    width = max(map(len, rows)) + 2
+    return "\n".join(f"{name:<{width}}{value}" for name, value in rows.items())
+
+
+def _ranking(title: str, counts: Counter[str]) -> str:
+    """The most frequent names with their share and a bar."""
+    total = counts.total()
+    top = counts.most_common(_TOP)
+    rest = len(counts) - len(top)
+    lines = [f"{title} ({len(counts)} different{f', {_TOP} most frequent' if rest else ''})"]
+    for name, count in top:
+        bar = "█" * round(_BAR * count / top[0][1])
+        lines.append(f"  {name[:34]:<34}{count:>12,}{count / total:>8.1%}  {bar}")
+    return "\n".join(lines)
+
+
+def _key(key: int) -> str:
+    """A key press in words: `j`, `^D`, `M-e`."""
+    if key >= 128:
+        return f"M-{chr(key - 128)}"
+    if key < 32:
+        return f"^{chr(key + 64)}"
+    return "space" if key == 32 else chr(key)

@@ -1,0 +1,1 @@
+"""Games played for evaluation, many at once."""

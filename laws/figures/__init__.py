@@ -1,0 +1,1 @@
+"""Figures of the laws, one module each."""

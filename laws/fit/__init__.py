@@ -1,0 +1,1 @@
+"""Scaling laws through result rows: isoFLOP parabolas, power laws, L(N, D), bootstrap intervals."""

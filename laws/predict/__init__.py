@@ -1,0 +1,1 @@
+"""Larger budgets: what they will give, and how to spend them."""

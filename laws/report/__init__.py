@@ -1,0 +1,1 @@
+"""laws.json, figures and the HTML report, written into a folder."""

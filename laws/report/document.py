@@ -1,0 +1,98 @@
+"""The fits as laws.json holds them."""
+
+from typing import Any
+
+from laws.fit.analysis import Fit, Fitted, GameFit
+from laws.fit.correlation import Correlation
+from laws.fit.isoflop import Profile
+from laws.fit.power import PowerLaw
+
+
+def document(fit: Fit) -> dict[str, Any]:
+    """`fit` as laws.json holds it: natural units, full double precision, y = coefficient · x^exponent + offset."""
+    return {
+        "laws": [record for game in fit.games for record in _law_records(game)],
+        "parametric": [
+            _parametric_record(game.game, game.parametric) for game in fit.games if game.parametric is not None
+        ],
+        "profiles": [_profile_record(game.game, profile) for game in fit.games for profile in game.profiles],
+        "correlation": [
+            _correlation_record(game.game, game.correlation) for game in fit.games if game.correlation is not None
+        ],
+        "choices": [{"game": game.game, **vars(choice)} for game in fit.games for choice in game.choices],
+        "diagnostics": [vars(item) for item in fit.diagnostics],
+    }
+
+
+def _law_records(game: GameFit) -> list[dict[str, Any]]:
+    found = [_law_record(game.game, law.y, law.method, law.power, law.runs_ci) for law in game.laws]
+    if game.parametric is not None:
+        for y in ("loss", "params", "samples"):
+            power, ends = game.parametric.power(y), game.parametric.intervals[y]
+            if power is not None:
+                found.append(_law_record(game.game, y, "parametric", power, ends))
+    return found
+
+
+def _law_record(game: str, y: str, method: str, power: PowerLaw, runs_ci: tuple[float, float] | None) -> dict[str, Any]:
+    return {
+        "game": game,
+        "y": y,
+        "x": "flops",
+        "method": method,
+        "form": power.form,
+        **_power_record(power),
+        "exponent_ci_runs": runs_ci,
+    }
+
+
+def _profile_record(game: str, profile: Profile) -> dict[str, Any]:
+    vertex = profile.vertex
+    return {
+        "game": game,
+        "flops": profile.flops,
+        "cells": len(profile.cells),
+        "best": vars(profile.best),
+        "vertex": None if vertex is None else vars(vertex),
+    }
+
+
+def _parametric_record(game: str, fitted: Fitted) -> dict[str, Any]:
+    fit = fitted.fit
+    return {
+        "game": game,
+        **vars(fit.surface),
+        "objective": fit.objective,
+        "intervals": fitted.intervals,
+        "price": vars(fitted.price),
+        "starts": fit.starts,
+        "share_reaching_best": fit.share_reaching_best,
+        "gradient_norm": fit.gradient_norm,
+        "on_bounds": fit.on_bounds,
+        "correlation": fit.correlation,
+        "profile_E": fit.profile_E,
+    }
+
+
+def _correlation_record(game: str, correlation: Correlation) -> dict[str, Any]:
+    return {
+        "game": game,
+        "y": "return",
+        "x": "loss",
+        "method": "envelope",
+        "r": correlation.r,
+        "r_linear": correlation.r_linear,
+        **_power_record(correlation.power),
+    }
+
+
+def _power_record(power: PowerLaw) -> dict[str, Any]:
+    method = "ols-t" if power.form == "power" else "delta-t"
+    return {
+        "coefficient": power.coefficient,
+        "exponent": power.exponent,
+        "offset": power.offset,
+        "exponent_ci": power.exponent_ci,
+        "exponent_ci_method": "none" if power.exponent_ci is None else method,
+        "points": power.points,
+    }

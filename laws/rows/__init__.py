@@ -1,0 +1,1 @@
+"""Result rows in: of our runs, of the paper's published files."""

@@ -1,0 +1,251 @@
+"""From expert play to laws in one command: play, import, train, evaluate, fit.
+
+The only module of `laws` that drives the other packages. Each stage keeps what it finished, so that the same
+command goes on where an interrupted one stopped.
+"""
+
+import json
+import os
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from tqdm import tqdm
+from tyro.conf import Positional
+
+from data.collect.atari import EXPERTS, collect_atari
+from data.collect.nethack import collect
+from data.common.cli import UserError
+from data.common.files import replace_text
+from data.games import atari
+from data.importers.nld import import_nld
+from data.store.reader import TrajectoryStore
+from eval.checkpoints import evaluate, games_of
+from eval.config import EvalConfig
+from eval.play.atari import by_script, play_atari
+from eval.play.nethack import CHARACTER
+from eval.play.records import Scripted, read_games, write_games
+from eval.play.rollout import play_scripted
+from eval.results import ResultRow, write_rows
+from eval.statistics import Interval, mean_interval
+from laws.figures.marks import Reference
+from laws.report.outputs import write_outputs
+from laws.report.report import Context, Stage, Table
+from laws.study.presets import Preset, preset_of
+from train.config import Optimizer, TrainConfig
+from train.loop import train
+from train.mesh import spread_over_cores
+
+WORKERS = os.cpu_count() or 1
+
+
+def reproduce(
+    preset: Positional[Literal["quickstart", "smoke"]],
+    *,
+    game: str = "nethack",
+    store: Path | None = None,
+    out: Path | None = None,
+) -> None:
+    """Make the whole study: games, store, trainings, evaluations, laws, figures and report.html.
+
+    Interrupted and started again, it goes on where it stopped.
+
+    Args:
+        preset: quickstart takes minutes on a laptop; smoke about a minute, to see that all works.
+        game: nethack, or an Atari game: Breakout has an embedded expert, others need a store.
+        store: Learn from this store instead of games of the embedded expert.
+        out: Folder for everything; default reproduce/PRESET, of Atari reproduce/PRESET-GAME.
+    """
+    chosen = preset_of(game, preset)
+    folder = out or Path("reproduce", preset if game == "nethack" else f"{preset}-{game}")
+    claim(folder, preset, game, store)
+    if game != "nethack":
+        spread_over_cores(chosen.lanes)
+    stages, given = Stages(folder / "times.json"), store
+    store = given or folder / "store"
+    if given is None:
+        expert_games(stages, chosen, game, folder, store)
+    opened = TrajectoryStore.open(store)
+    character = character_of(opened) if game == "nethack" else CHARACTER
+    runs = {size: folder / "runs" / size for size in chosen.sizes}
+    with stages.stage(f"train {len(runs)} sizes through {len(chosen.budgets)} budgets"):
+        for size, run in each(runs, "sizes trained"):
+            train(training(chosen, size, store, run))
+    with stages.stage("measure dev loss and play with every checkpoint"):
+        rows: list[ResultRow] = []
+        for _, run in each(runs, "sizes evaluated"):
+            rows += evaluate(playing(chosen, run, character))
+        write_rows(folder / "runs.jsonl", rows)
+    players: list[Scripted] = ["random", "expert"] if game in ("nethack", *EXPERTS) else ["random"]
+    with stages.stage(f"play with the {' and the '.join(players)} player"):
+        scores = {name: baseline(folder, name, chosen, game, character) for name in players}
+    with stages.stage("fit the laws, draw the figures, write the report"):
+        asked = [preset, *([] if game == "nethack" else ["--game", game]), *(["--store", given] if given else [])]
+        context = describe(folder, chosen, asked, opened, rows, scores, stages)
+        expert = scores["expert"].mean if "expert" in scores else None
+        write_outputs(rows, folder, context, references={game: Reference(expert)})
+    print(f"expected: {chosen.expect}; {chosen.takes}")
+    print(f"{folder / 'report.html'}: open it in a browser. All stages took {sum(stages.seconds.values()):.0f} s.")
+
+
+def expert_games(stages: "Stages", preset: Preset, game: str, folder: Path, store: Path) -> None:
+    """Let the embedded expert fill a store; goes on with what is missing."""
+    if game == "nethack":
+        with stages.stage("play games with the embedded expert"):
+            collect("nethack", folder / "games", episodes=preset.games, max_steps=preset.game_steps, workers=WORKERS)
+        with stages.stage("import them into a store"):
+            import_nld(folder / "games", store, expert="embedded", dev_fraction=preset.dev_fraction, workers=WORKERS)
+    else:
+        with stages.stage("play games with the embedded expert into a store"):
+            collect_atari(store, game=game, episodes=preset.games, dev_fraction=preset.dev_fraction, workers=WORKERS)
+
+
+def training(preset: Preset, size: str, store: Path, run: Path) -> TrainConfig:
+    """One size through all budgets."""
+    return TrainConfig(
+        store=store,
+        run=run,
+        agent=f"{preset.family}/{size}",
+        flops=preset.budgets,
+        lanes=preset.lanes,
+        window=preset.window,
+        order=preset.order,
+        optimizer=Optimizer(
+            lr=preset.lr,
+            schedule="constant",
+            average=preset.average,
+            warmup_samples=preset.warmup_samples,
+        ),
+    )
+
+
+def playing(preset: Preset, run: Path, character: str) -> EvalConfig:
+    """Every checkpoint of a run plays the same seeds."""
+    return EvalConfig(
+        run=run,
+        episodes=preset.episodes,
+        max_steps=preset.play_steps,
+        character=character,
+        lanes=preset.episodes,
+        workers=WORKERS,
+    )
+
+
+def character_of(store: TrajectoryStore) -> str:
+    """Play what the store's games played: its one character if there is but one, else any."""
+    roles = {episode.role or "@" for episode in store.episodes}
+    return roles.pop() if len(roles) == 1 else "@"
+
+
+def baseline(folder: Path, player: Scripted, preset: Preset, game: str, character: str) -> Interval:
+    """Mean score of a scripted player on the checkpoints' seeds and limit; played once, then kept."""
+    path = folder / f"{player}.jsonl"
+    if not path.exists():
+        seeds, steps = range(preset.baseline_episodes), preset.play_steps
+        if game == "nethack":
+            rows = play_scripted(player, seeds, workers=WORKERS, max_steps=steps, character=character)
+        else:
+            choose = by_script(player, game)
+            rows = play_atari(game, seeds, choose, lanes=len(seeds), threads=WORKERS, max_steps=steps)
+        write_games(path, rows)
+    return mean_interval([row.score for row in read_games(path)])
+
+
+def claim(folder: Path, preset: str, game: str, store: Path | None) -> None:
+    """Mark `folder` as this study's, or refuse one that holds another, and games that can't be had."""
+    path = folder / "reproduce.json"
+    values = {"preset": preset, "game": game, "store": str(store.resolve()) if store else None}
+    if path.exists():
+        if {"game": "nethack"} | json.loads(path.read_text()) != values:
+            raise UserError(f"{folder} holds a study with another preset, game or store: choose another --out")
+        return
+    if game != "nethack":
+        atari.content(game)
+    if store is not None:
+        held = TrajectoryStore.open(store).manifest["game"]
+        if held != game:
+            raise UserError(f"{store} holds games of {held}, not {game}: give --game {held}")
+    elif game not in ("nethack", *EXPERTS):
+        raise UserError(f"{game} has no embedded expert: collect or import games of it and give --store")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty and holds no study: choose another --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_text(path, json.dumps(values))
+
+
+def each(runs: Mapping[str, Path], name: str) -> Iterator[tuple[str, Path]]:
+    """The runs, with a bar that counts them and tells the time left."""
+    yield from tqdm(runs.items(), desc=name, unit="size", file=sys.stderr, dynamic_ncols=True)
+
+
+class Stages:
+    """Says which stage begins, and keeps how long each took over all interruptions."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.seconds: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time one stage."""
+        print(f"== {name}", file=sys.stderr, flush=True)
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - begin
+            replace_text(self._path, json.dumps(self.seconds, indent=1))
+
+
+def describe(
+    folder: Path,
+    preset: Preset,
+    asked: Sequence[object],
+    store: TrajectoryStore,
+    rows: Sequence[ResultRow],
+    scores: Mapping[str, Interval],
+    stages: Stages,
+) -> Context:
+    """What the report says beside the fit."""
+    best = max(rows, key=lambda row: row.return_mean or 0.0)
+    expert = mean_interval([episode.score for episode in store.episodes])
+    agent = mean_interval([game.score for game in read_games(games_of(folder / "runs" / best.run, best.flops))])
+    best_agent = f"best agent ({best.core}/{best.size} at {best.flops:.2g} FLOPs)"
+    players = [
+        _player("random policy", scores["random"], preset.baseline_episodes),
+        _player(best_agent, agent, preset.episodes),
+        _player("games in the store", expert, len(store.episodes)),
+    ]
+    if "expert" in scores:
+        same = "embedded expert, same seeds and limit"
+        players.insert(2, _player(same, scores["expert"], preset.baseline_episodes))
+    table = Table(
+        title="Mean return of who played",
+        header=("player", "mean return", "95 % interval", "games"),
+        rows=tuple(players),
+        note=f"All but the games in the store are of the same seeds, each at most {preset.play_steps} steps.",
+    )
+    lines = (
+        shlex.join(map(str, ("python", "-m", "laws", "reproduce", *asked))),
+        f"sizes    {', '.join(f'{preset.family}/{size}' for size in preset.sizes)}",
+        f"budgets  {', '.join(f'{budget:g}' for budget in preset.budgets)} FLOPs, counted exactly",
+        f"batch    {preset.lanes} lanes x {preset.window} steps",
+        f"machine  {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+    )
+    summary = (
+        f"{len(store.episodes)} games, {int(store.lengths.sum()):,} steps; {len(preset.sizes)} sizes, each trained"
+        f" once through {len(preset.budgets)} budgets; every checkpoint's dev loss and {preset.episodes} games."
+    )
+    timed = tuple(Stage(stage, seconds) for stage, seconds in stages.seconds.items())
+    game = "NetHack" if store.manifest["game"] == "nethack" else store.manifest["game"]
+    title = f"Scaling laws: {game}, {store.manifest['expert'] or 'unknown'} expert"
+    return Context(title, summary, "\n".join(lines), (table,), timed)
+
+
+def _player(name: str, interval: Interval, games: int) -> tuple[str, ...]:
+    return name, f"{interval.mean:.1f}", f"{interval.low:.1f} to {interval.high:.1f}", str(games)

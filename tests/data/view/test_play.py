@@ -1,0 +1,129 @@
+"""A game as a film, on a terminal and as a GIF."""
+
+import io
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.codec.screens import SCREENS
+from data.common.cli import UserError
+from data.games.keys import KEYS, action_of_key
+from data.games.nethack import NETHACK
+from data.spec import NetHackSteps
+from data.store.reader import TrajectoryStore
+from data.store.writer import StoreWriter, pack
+from data.view.play import _LEVELS, Frame, find, glyphs, key_name, picture, play, text
+from tests.data.codec.test_codec import screens_with_a_menu
+
+HERE = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("play") / "store"
+    steps = screens_with_a_menu()
+    readable = NetHackSteps(32 + steps.chars_Sx24x80 % 95, *steps[1:])
+    with StoreWriter(path, NETHACK, expert="test", dev_fraction=0.0) as writer:
+        writer.add(pack(SCREENS, [readable], score=1.0, source="a"))
+        writer.add(pack(SCREENS, [NetHackSteps(*(column[:30] for column in readable))], score=2.0, source="b"))
+    return path
+
+
+def film(store: Path, gif: Path | None, **options: Any) -> str:
+    chosen: dict[str, Any] = {"episode": "0", "start": 0, "steps": 5, "speed": 10.0}
+    return play(store, **(chosen | options), gif=gif, out=io.StringIO())
+
+
+def test_a_gif_has_a_picture_for_every_step(store: Path, tmp_path: Path) -> None:
+    said = film(store, tmp_path / "film.gif", start=10, steps=7, speed=20.0)
+    assert said.startswith("7 steps of game ")
+    with Image.open(tmp_path / "film.gif") as image:
+        assert (image.n_frames, image.size, image.info["duration"]) == (7, (640, 400), 50)  # pyright: ignore
+    assert [path.name for path in tmp_path.iterdir()] == ["film.gif"]
+
+
+def test_a_picture_shows_each_character_in_its_place_and_colour_and_the_cursor_inverse() -> None:
+    chars, colors = np.full((24, 80), 32, np.uint8), np.zeros((24, 80), np.uint8)
+    chars[3, 7], colors[3, 7] = ord("@"), 9
+    cells = picture(Frame(chars, colors, np.array([3, 8]), "step 1")).reshape(25, 16, 80, 8).swapaxes(1, 2)
+    np.testing.assert_array_equal(cells[3, 7], 9 * _LEVELS + glyphs()[ord("@")])
+    assert (cells[3, 8] == _LEVELS - 1).all()
+    assert not cells[3, 9].any()
+    assert glyphs()[ord("@")].max() == _LEVELS - 1
+    np.testing.assert_array_equal(cells[24, 0], 15 * _LEVELS + glyphs()[ord("s")])
+
+
+def test_lines_are_the_screen_once_colours_are_taken_away() -> None:
+    steps = screens_with_a_menu()
+    chars = 32 + steps.chars_Sx24x80[9] % 95
+    lines = text(Frame(chars, steps.colors_Sx24x80[9], np.array([0, 5]), "caption")).split("\r\n")
+    plain = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in lines]
+    assert plain == [*(bytes(row).decode("latin-1") for row in chars), "caption"]
+    assert "\x1b[7m" in lines[0]
+    assert not any("\x1b[7m" in line for line in lines[1:])
+
+
+def test_keys_are_named_as_one_reads_them() -> None:
+    names = [key_name(int(action_of_key()[key])) for key in (ord("h"), 27, 32, 4, 0x80 | ord("p"))]
+    assert names == ["h (W)", "Esc (ESC)", "Space (SPACE)", "^D (KICK)", "M-p (PRAY)"]
+    assert all(key_name(action) for action in range(len(KEYS)))
+
+
+def test_a_game_is_found_by_number_and_by_id(store: Path) -> None:
+    opened = TrajectoryStore.open(store)
+    assert find(opened, "1") == 1
+    assert find(opened, opened.episodes[1].id[:9]) == 1
+    with pytest.raises(UserError, match="no game 'zz'"):
+        find(opened, "zz")
+    with pytest.raises(UserError, match="2 games whose id begins with ''"):
+        find(opened, "")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"start": 400}, "no step 400 in a game of 400 steps"),
+        ({"start": -1}, "no step -1"),
+        ({"steps": 0}, "no step 0"),
+        ({"speed": 0.0}, "--speed"),
+        ({}, "give --gif"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(store: Path, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        film(store, None, **options)
+
+
+def test_a_folder_that_does_not_exist_is_named_and_nothing_is_written(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no folder .*nowhere to write film\.gif in"):
+        film(store, tmp_path / "nowhere" / "film.gif")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_terminal_shows_the_game_until_it_is_interrupted_and_gets_its_cursor_back(store: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "data", "play", str(store), "--episode", "0", "--speed", "20"]
+    environment = os.environ | {"COLUMNS": "100", "LINES": "30"}
+    process = subprocess.Popen(command, cwd=HERE, stdout=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    while b"step 3 of 400" not in shown:
+        shown += os.read(ours, 1 << 16)
+    process.send_signal(signal.SIGINT)
+    deadline = time.monotonic() + 30
+    while b"\x1b[?25h" not in shown and time.monotonic() < deadline:
+        shown += os.read(ours, 1 << 16)
+    assert process.wait(timeout=30) == 0
+    os.close(ours)
+    assert b"\x1b[?25l" in shown
+    assert b"\x1b[?25h" in shown

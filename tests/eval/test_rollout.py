@@ -1,0 +1,268 @@
+import json
+import math
+import multiprocessing
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from agents.cost import Cost
+from agents.spec import Dropout
+from data.games.keys import KEYS, action_of_key
+from data.spec import NO_ACTION
+from eval.play.nethack import Game
+from eval.play.players import act
+from eval.play.records import GameRow, read_games, write_games
+from eval.play.rollout import play, play_scripted
+from eval.statistics import mean_interval
+
+CALM = tuple(int(action_of_key()[key]) for key in b"hjklyubn.s\x1b")
+"""Keys that take a turn and one that takes none: a game's turns tell which were pressed."""
+
+
+@dataclass(frozen=True)
+class Walker:
+    """Linear in the previous action, the screen's sum and a counter; walks, as its bias has it.
+
+    The carry counts the steps since the episode's start, so a lost or leaking carry changes the game.
+    """
+
+    name: str = "test/walker"
+    core: str = "counter"
+    actions: tuple[int, ...] = CALM
+
+    def init(self, key: jax.Array) -> dict[str, jax.Array]:
+        table, screen = jax.random.split(key)
+        bias = np.full(len(KEYS), -1e9, np.float32)
+        bias[list(self.actions)] = 0
+        return {
+            "table": 3 * jax.random.normal(table, (NO_ACTION + 1, len(KEYS))),
+            "screen": 3 * jax.random.normal(screen, (2, len(KEYS))),
+            "bias": jnp.asarray(bias),
+        }
+
+    def initial_carry(self, lanes: int) -> tuple[jax.Array, jax.Array]:
+        same = jnp.zeros(lanes)
+        return same, same
+
+    def apply(
+        self,
+        params: dict[str, jax.Array],
+        observation: dict[str, jax.Array],
+        first: jax.Array,
+        carry: tuple[jax.Array, jax.Array],
+        dropout: Dropout | None = None,
+    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        def step(count_B: jax.Array, first_B: jax.Array) -> tuple[jax.Array, jax.Array]:
+            count_B = jnp.where(first_B, 0.0, count_B + 1)
+            return count_B, count_B
+
+        count_B, count_TxB = jax.lax.scan(step, carry[0], first.T)
+        total = observation["chars"].sum((2, 3), dtype=jnp.int32) % 7
+        features = jnp.stack([jnp.sin(count_TxB.T), jnp.cos(total.astype(jnp.float32))], -1)
+        logits = params["table"][observation["prev_action"]] + features @ params["screen"]
+        return logits + params["bias"][None, None], (count_B, carry[1])
+
+    def cost(self, window: int) -> Cost:
+        return Cost(())
+
+
+WALKER = Walker()
+PARAMS = WALKER.init(jax.random.key(1))
+SEEDS = [14, 3, 8, 11, 5]
+
+
+def walk(seeds: list[int] = SEEDS, lanes: int = 4, workers: int = 2, **options) -> list[GameRow]:
+    options = {"key_seed": 0, "max_steps": 120, "progress": False} | options
+    return play(options.pop("agent", WALKER), PARAMS, seeds, lanes=lanes, workers=workers, **options)
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[GameRow]:
+    return walk()
+
+
+def test_every_seed_gets_one_row_in_order(rows: list[GameRow]) -> None:
+    assert [row.seed for row in rows] == sorted(SEEDS)
+    assert all(0 < row.steps <= 120 for row in rows)
+
+
+@pytest.mark.parametrize(("lanes", "workers"), [(1, 1), (2, 2), (3, 2), (64, 3)])
+def test_lanes_and_workers_do_not_change_the_games(rows: list[GameRow], lanes: int, workers: int) -> None:
+    assert walk(lanes=lanes, workers=workers) == rows
+
+
+def test_a_seeds_game_does_not_depend_on_the_other_seeds(rows: list[GameRow]) -> None:
+    assert walk([8, 5]) == [row for row in rows if row.seed in (5, 8)]
+
+
+def test_key_seed_and_temperature_change_the_games(rows: list[GameRow]) -> None:
+    assert walk(key_seed=1) != rows
+    assert walk(temperature=100.0) != rows
+    assert walk(temperature=0.0) == walk(temperature=0.0, key_seed=1) != rows
+
+
+def test_a_batched_game_is_the_game_played_by_hand(rows: list[GameRow]) -> None:
+    """The plain agent and no vector: the same actions, so the same rows."""
+    assert len({row.turns for row in rows}) > 2, "the games are too much alike to tell them apart"
+    apply = jax.jit(WALKER.apply)
+    assert [_by_hand(apply, seed) for seed in sorted(SEEDS)] == rows
+
+
+def _by_hand(apply: Callable, seed: int) -> GameRow:
+    game, carry, age, row = Game(seed, max_steps=120), WALKER.initial_carry(1), 0, None
+    while row is None:
+        observation = {
+            "chars": game.chars_24x80[None, None],
+            "prev_action": np.full((1, 1), game.prev_action, np.uint8),
+        }
+        logits, carry = apply(PARAMS, observation, np.full((1, 1), age == 0), carry)
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), seed), age)
+        row = game.step(int(jax.random.categorical(key, logits[0, 0])))
+        age += 1
+    game.close()
+    return row
+
+
+def test_on_game_hears_of_every_game_once(rows: list[GameRow]) -> None:
+    heard: list[GameRow] = []
+    walk(on_game=heard.append)
+    assert sorted(heard, key=lambda row: row.seed) == rows
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_actions_are_sampled_in_proportion(temperature: float) -> None:
+    """Two actions at odds of three to one, over many games and many steps of one game."""
+    params = jax.tree.map(jnp.zeros_like, PARAMS)
+    params["bias"] = jnp.full(len(KEYS), -1e9).at[7].set(math.log(3.0)).at[9].set(0.0)
+    lanes = 4096
+    observation = {
+        "chars": np.zeros((lanes, 1, 24, 80), np.uint8),
+        "prev_action": np.zeros((lanes, 1), np.uint8),
+    }
+    first, same, counting = np.ones((lanes, 1), bool), np.full(lanes, 5, np.uint32), np.arange(lanes)
+    for seed, age in ((counting, same), (same, counting)):
+        carry = jax.tree.map(jnp.copy, WALKER.initial_carry(lanes))
+        key = jax.random.key(0)
+        action, _ = act(WALKER, temperature, params, key, observation, first, seed, age, carry)
+        odds = 3 ** (1 / temperature)
+        assert set(np.asarray(action).tolist()) == {7, 9}
+        # Four standard deviations of a share over 4096 draws.
+        assert np.mean(np.asarray(action) == 7) == pytest.approx(odds / (odds + 1), abs=0.03)
+
+
+def test_the_progress_bar_counts_games_on_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    walk([1, 2], max_steps=5, progress=True)
+    out, err = capfd.readouterr()
+    assert not out
+    assert "2/2" in err
+    assert "steps/s" in err
+
+
+def test_no_seeds_no_games() -> None:
+    assert walk([]) == []
+
+
+def test_a_negative_temperature_is_refused() -> None:
+    with pytest.raises(ValueError, match="temperature"):
+        walk(temperature=-1.0)
+
+
+def test_games_are_written_and_read_back(tmp_path: Path, rows: list[GameRow]) -> None:
+    path = tmp_path / "games.jsonl"
+    write_games(path, rows[:1])
+    write_games(path, rows)
+    assert read_games(path) == rows
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [asdict(row) for row in rows]
+    assert [file.name for file in tmp_path.iterdir()] == ["games.jsonl"]
+
+
+def test_the_random_player_is_a_function_of_the_seed() -> None:
+    rows = play_scripted("random", [2, 1, 3], workers=2, max_steps=200, progress=False)
+    assert [row.seed for row in rows] == [1, 2, 3]
+    assert rows == play_scripted("random", [3, 1, 2], workers=1, max_steps=200, progress=False)
+    assert all(row.steps <= 200 for row in rows)
+
+
+def test_an_interrupted_scripted_run_ends_its_games() -> None:
+    def interrupt(row: GameRow) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        play_scripted("random", range(400), workers=2, progress=False, on_game=interrupt)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("played", ["vector", "scripted"])
+def test_a_killed_run_leaves_no_workers(played: str) -> None:
+    program = """
+import multiprocessing, sys, time
+from eval.play.envs import NetHackVector
+from eval.play.rollout import play_scripted
+def wait(row=None):
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    time.sleep(600)
+if sys.argv[1] == "vector":
+    with NetHackVector(range(4), 4, 2):
+        wait()
+play_scripted("random", range(1000), workers=2, progress=False, on_game=wait)
+"""
+    run = subprocess.Popen([sys.executable, "-c", program, played], stdout=subprocess.PIPE, text=True)
+    with run:
+        assert run.stdout is not None
+        workers = [int(pid) for pid in run.stdout.readline().split()]
+        run.kill()
+    assert len(workers) == 2
+    for _ in range(100):
+        workers = [pid for pid in workers if _alive(pid)]
+        if not workers:
+            break
+        time.sleep(0.1)
+    assert not workers
+
+
+def _alive(pid: int) -> bool:
+    """Not gone, and not a zombie that nobody has waited for."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rsplit(")")[1].split()[0] != "Z"
+
+
+def test_the_expert_outscores_the_random_player() -> None:
+    seeds = [1, 2, 3]
+    expert = play_scripted("expert", seeds, workers=2, max_steps=800, progress=False)
+    random = play_scripted("random", seeds, workers=2, max_steps=800, progress=False)
+    assert sum(row.score for row in expert) > sum(row.score for row in random)
+    assert max(row.depth for row in expert) > 1
+
+
+def test_bootstrap_interval_of_known_values() -> None:
+    values = np.random.default_rng(3).normal(10.0, 2.0, 400)
+    interval = mean_interval(values)
+    assert interval == mean_interval(list(values))
+    assert interval.mean == pytest.approx(values.mean(), rel=1e-12)
+    assert interval.se == pytest.approx(values.std(ddof=1) / 20, rel=1e-12)
+    # For normal data the percentile interval is the mean and 1.96 standard errors either way.
+    assert interval.low == pytest.approx(interval.mean - 1.96 * interval.se, abs=0.02)
+    assert interval.high == pytest.approx(interval.mean + 1.96 * interval.se, abs=0.02)
+    narrow = mean_interval(values, level=0.5)
+    assert interval.low < narrow.low < narrow.high < interval.high
+    assert mean_interval(values, seed=1) != interval
+
+
+def test_bootstrap_does_not_depend_on_how_it_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = mean_interval(np.arange(10.0), resamples=1000)
+    monkeypatch.setattr("eval.statistics.CHUNK", 70)
+    assert mean_interval(np.arange(10.0), resamples=1000) == whole
+
+
+@pytest.mark.parametrize(("values", "level"), [([], 0.95), ([1.0], 0.95), ([1.0, 2.0], 1.0)])
+def test_bootstrap_refuses_what_has_no_interval(values: list[float], level: float) -> None:
+    with pytest.raises(ValueError, match=r"two values|level"):
+        mean_interval(values, level)

@@ -1,0 +1,200 @@
+"""Breakout from the expert to the result row: trained in parts, on one device as on eight, evaluated in real games."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+
+from agents.atari.agent import AtariAgent
+from agents.atari.cnn import CNN
+from data.collect.atari import collect_atari
+from data.common.cli import UserError
+from data.games.arcade import Arcade
+from data.sampling.stream import batches
+from data.store.reader import TrajectoryStore
+from eval.checkpoints import evaluate, games_of
+from eval.config import EvalConfig
+from eval.play.atari import by_policy, by_script, play_atari
+from eval.play.records import AtariRow, read_games
+from laws.rows.runs import read
+from laws.study.presets import preset_of
+from train.config import Optimizer, TrainConfig
+from train.loop import train
+from train.mesh import over_lanes, put
+from train.optimizer import make_optimizer
+from train.state import TrainState, init_state
+from train.step import make_train_step
+
+LANES, WINDOW = 8, 6
+
+
+@pytest.fixture(autouse=True)
+def _optax_promotes():
+    """Optax's bias correction raises a float to an integer power, which strict promotion refuses."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def atari_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("breakout") / "store"
+    collect_atari(path, game="Breakout", expert="random", episodes=6, workers=2, dev_fraction=0.4)
+    return path
+
+
+def steps_of(agent: AtariAgent, devices: int, store: Path) -> tuple[list[float], TrainState]:
+    """The losses of four steps on a mesh of so many devices, and the state after them."""
+    mesh = jax.make_mesh((devices,), ("data",), (AxisType.Auto,), devices=jax.devices()[:devices])
+    optimizer = make_optimizer(Optimizer(lr=0.01, warmup_samples=0), LANES * WINDOW, 100)
+    step = make_train_step(agent, optimizer, average=0.1, dropout=0.0, seed=0, mesh=mesh)
+    state = init_state(agent, optimizer, jax.random.key(0), LANES, averaged=True)
+    opened = TrajectoryStore.open(store)
+    # The last two steps of an epoch, of which the second is padded, and the first two of the next.
+    longest = -(-int(opened.lengths[opened.rows("train")].sum()) // LANES)
+    stream = batches(opened, "train", LANES, WINDOW, seed=0, start=-(-longest // WINDOW) - 2)
+    losses, padded = [], False
+    for _ in range(4):
+        batch = next(stream)
+        padded |= not batch.mask.all()
+        state, metrics = step(state, put(batch, over_lanes(mesh)))
+        losses.append(float(metrics.loss))
+    assert padded
+    return losses, state
+
+
+def test_parts_and_devices_change_no_gradient(atari_store: Path) -> None:
+    whole = steps_of(AtariAgent("atari/cnn/2", CNN(2, 4)), 1, atari_store)
+    in_parts = AtariAgent("atari/cnn/2", CNN(2, 4), im2col=True)
+    for devices in (1, 8):
+        losses, state = steps_of(in_parts, devices, atari_store)
+        np.testing.assert_allclose(losses, whole[0], rtol=1e-4)
+        for one, other in zip(jax.tree.leaves(state.average), jax.tree.leaves(whole[1].average), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-4)
+
+
+def config(store: Path, run: Path, **changes) -> TrainConfig:
+    step = CNN(1, 4).cost().train_flops("exact") * LANES * WINDOW
+    options = {"agent": "atari/cnn/1", "flops": (5.0 * step,), "lanes": LANES, "window": WINDOW, **changes}
+    return TrainConfig(store=store, run=run, order="windows", **options)
+
+
+def test_a_run_is_evaluated_in_real_games(atari_store: Path, tmp_path: Path) -> None:
+    train(config(atari_store, tmp_path / "run"), progress=False)
+    [row] = evaluate(EvalConfig(tmp_path / "run", episodes=3, lanes=2, workers=1, max_steps=60), progress=False)
+    assert (row.game, row.core, row.size, row.params) == ("Breakout", "cnn", "1", 725)
+    assert (row.width, row.depth, row.episodes) == (1, 3, 3)
+    assert row.protocol is not None
+    assert "sticky actions 0.25" in row.protocol
+    assert row.loss == pytest.approx(np.log(4), abs=0.1)
+    assert row.flops_exact is not None
+    assert row.flops_exact == row.samples * CNN(1, 4).cost().train_flops("exact") <= row.flops
+    games = read_games(games_of(tmp_path / "run", row.flops))
+    assert [game.seed for game in games] == [0, 1, 2]
+    with pytest.raises(UserError, match="plays Breakout, which has no characters"):
+        evaluate(EvalConfig(tmp_path / "run", episodes=3, character="val-dwa-law-fem"), progress=False)
+    # A longer evaluation keeps the games that were played.
+    [longer] = evaluate(EvalConfig(tmp_path / "run", episodes=4, lanes=4, workers=1, max_steps=60), progress=False)
+    assert read_games(games_of(tmp_path / "run", row.flops))[:3] == games
+    assert longer.episodes == 4
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[AtariRow]:
+    return play_atari("Breakout", range(5), by_script("random", "Breakout"), lanes=2, threads=1, progress=False)
+
+
+@pytest.mark.parametrize(("seeds", "lanes"), [(range(5), 5), ([4, 1], 1), ([3, 0, 2], 2)])
+def test_a_seeds_game_depends_on_nothing_else(rows: list[AtariRow], seeds: list[int], lanes: int) -> None:
+    heard: list[AtariRow] = []
+    found = play_atari(
+        "Breakout", seeds, by_script("random", "Breakout"), lanes=lanes, threads=2, progress=False, on_game=heard.append
+    )
+    assert found == [rows[seed] for seed in sorted(seeds)]
+    assert sorted(heard, key=lambda row: row.seed) == found
+    assert not any(row.truncated for row in found)
+
+
+def test_a_policys_game_is_the_game_played_by_hand() -> None:
+    agent = AtariAgent("atari/cnn/3", CNN(3, 4), im2col=True)
+    params = agent.init(jax.random.key(2))
+    played = play_atari("Breakout", [7, 8, 9], by_policy(agent, params, 5), lanes=2, threads=1, max_steps=90,
+                        progress=False)  # fmt: skip
+    arcade, key = Arcade("Breakout"), jax.random.key(5)
+    [stack] = arcade.reset(np.array([9]))
+    score = steps = 0
+    over = False
+    while not over and steps < 90:
+        seen = {"frames": jnp.asarray(np.moveaxis(stack, -1, 0)[None]), "oldest": jnp.zeros((1, 1), jnp.int32)}
+        logits, _ = agent.apply(params, seen, jnp.zeros((1, 1), bool), ())
+        mine = jax.random.fold_in(jax.random.fold_in(key, np.uint32(9)), np.uint32(steps))
+        [stack], [reward], [over] = arcade.step(np.asarray(jax.random.categorical(mine, logits[0])))
+        score, steps = score + reward, steps + 1
+    assert played[2] == AtariRow(9, score, steps, truncated=not over)
+
+
+def test_what_does_not_fit_is_one_line(atari_store: Path, store: Path, tmp_path: Path) -> None:
+    for changes, said in (
+        ({"agent": "nethack/lstm/16"}, "holds games of Breakout"),
+        ({"dropout": 0.1}, "atari/cnn/1 has no dropout"),
+    ):
+        with pytest.raises(UserError, match=said):
+            train(config(atari_store, tmp_path / "run", **changes), progress=False)
+    with pytest.raises(UserError, match="holds games of nethack"):
+        train(config(store, tmp_path / "run"), progress=False)
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "rl").mkdir()
+    (tmp_path / "rl" / "config.json").write_text('{"kind": "ppo", "game": "Breakout", "config": {}}')
+    with pytest.raises(UserError, match="of another kind"):
+        train(config(atari_store, tmp_path / "rl"), progress=False)
+    with pytest.raises(UserError, match="of another kind"):
+        evaluate(EvalConfig(tmp_path / "rl", episodes=0), progress=False)
+
+
+def bench(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "train", "bench", "--rounds", "1", "--seconds", "0.05", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"XLA_FLAGS": ""})
+
+
+def test_training_is_measured_beside_pytorch(atari_store: Path) -> None:
+    pytest.importorskip("torch")
+    done = bench("--widths", "1", "--batch", "16", "--store", str(atari_store))
+    assert done.returncode == 0, done.stderr
+    _, *lines = done.stdout.splitlines()
+    assert [line.split(",")[1].strip() for line in lines] == ["w = 1"]
+    for line in lines:
+        *_, ours, theirs, _, ratio, _, goal = line.replace(",", "").split()
+        assert float(ratio) == pytest.approx(float(ours) / float(theirs), rel=0.02)
+        assert goal == "1"
+
+
+def test_what_cannot_be_measured_is_one_line(atari_store: Path) -> None:
+    found = importlib.util.find_spec("torch") is not None
+    for words, said in (
+        (("--batch", "12"), "multiple of 8"),
+        (("--game", "Pong", "--store", str(atari_store)), "holds games of Breakout" if found else "pip install"),
+        (("--game", "nethack"), "unknown Atari game" if found else "pip install"),
+    ):
+        done = bench(*words)
+        assert done.returncode == 2, done.stderr
+        assert said in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_the_whole_study_in_one_command(tmp_path: Path) -> None:
+    preset, folder = preset_of("Breakout", "smoke"), tmp_path / "study"
+    command = [sys.executable, "-m", "laws", "reproduce", "smoke", "--game", "Breakout", "--out", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"XLA_FLAGS": ""})
+    assert done.returncode == 0, done.stderr
+    rows = read([folder / "runs.jsonl"]).rows
+    assert {(row.size, row.flops) for row in rows} == {(s, b) for s in preset.sizes for b in preset.budgets}
+    assert all(row.game == "Breakout" and row.loss and row.episodes == preset.episodes for row in rows)
+    assert len(list(folder.glob("Breakout-*"))) == 24
+    page = (folder / "report.html").read_text()
+    assert all(word in page for word in ("--game Breakout", "random policy", "embedded expert", "best agent (cnn/"))

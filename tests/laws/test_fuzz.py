@@ -1,0 +1,102 @@
+"""Tables that nobody checked: a clear line or a fit with its doubts, never a traceback, never nonsense."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.common.cli import UserError
+from eval.results import ResultRow, write_rows
+from laws.figures import outlook
+from laws.figures import profiles as figures
+from laws.figures.marks import Reference
+from laws.fit.analysis import analyse
+from laws.fit.isoflop import profiles
+from laws.predict import forecast
+from laws.predict.forecast import forecast_loss, forecast_return
+from laws.predict.plan import plan
+from laws.report.document import document
+from laws.rows.runs import read
+
+
+def table(random: np.random.Generator) -> list[ResultRow]:
+    """Rows of any shape: one cell or many, equal values, huge and tiny ones, holes."""
+    budgets = 10.0 ** random.choice([0, 3, 12, 15, 18, 50], random.integers(1, 5)) * random.integers(1, 4)
+    sizes = random.choice([1, 2, 1000, 10**6, 10**12], random.integers(1, 8))
+    scale = 10.0 ** random.choice([-50, -3, 0, 0, 0, 3, 50])
+    rows = []
+    for number in range(int(random.integers(1, 60))):
+        loss = None if random.random() < 0.1 else float(scale * random.choice([1.0, random.uniform(0.5, 2)]))
+        played = None if random.random() < 0.3 else float(random.choice([0, -5, 1, 1e50, random.uniform(1, 100)]))
+        rows.append(
+            ResultRow(
+                str(random.choice(["a", "b"])),
+                f"r{random.integers(6)}-{number}",
+                float(random.choice(budgets)),
+                int(random.choice(sizes)),
+                int(random.integers(1, 10**9)),
+                loss,
+                None if random.random() < 0.5 else float(random.choice([0, 0.01])),
+                played,
+            )
+        )
+    return rows
+
+
+def test_any_rows_have_a_fit_without_nonsense() -> None:
+    for seed in range(25):
+        rows = table(np.random.default_rng(seed))
+        told = document(analyse(rows, draws=0))
+        json.dumps(told, allow_nan=False)
+        for law in told["laws"]:
+            assert math.isfinite(law["exponent"]), seed
+            assert law["coefficient"] > 0, seed
+        for game in {row.game for row in rows}:
+            found, _ = profiles(game, [row for row in rows if row.game == game])
+            for told_of in (forecast_loss(found, 1e20, draws=0), forecast_return(found, 1e20, draws=0, expert=50.0)):
+                for entry in told_of.entries:
+                    assert not math.isnan(entry.value), seed
+            if found:
+                plan(rows, found, 1e20)
+
+
+@pytest.mark.parametrize("seed", [3, 7, 14, 22])
+@pytest.mark.filterwarnings("error")
+def test_any_rows_can_be_drawn(seed: int) -> None:
+    """Seeds by which figures had failed: no window to fit in, and returns from 1 to 1e50."""
+    for game in analyse(table(np.random.default_rng(seed)), draws=0).games:
+        names = [each.name for each in figures.pictures(game, Reference(expert=50.0, other=game))]
+        if game.profiles:
+            names += [each.name for each in outlook.pictures(game.game, forecast.outlook(game.profiles))]
+        assert len(set(names)) == len(names) >= 9
+
+
+def test_any_file_is_read_or_refused_in_a_line(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    write_rows(tmp_path / "runs.jsonl", table(np.random.default_rng(7)))
+    refused = []
+    for kind in ("jsonl", "csv"):
+        whole = (tmp_path / f"runs.{kind}").read_bytes()
+        for _ in range(300):
+            damaged = bytearray(whole)
+            for _ in range(random.integers(1, 4)):
+                place = int(random.integers(len(damaged)))
+                how = random.integers(3)
+                if how == 0:
+                    damaged[place] = random.integers(256)
+                elif how == 1:
+                    del damaged[place : place + int(random.integers(1, 30))]
+                else:
+                    damaged[place:place] = random.bytes(3)
+            path = tmp_path / f"damaged.{kind}"
+            path.write_bytes(bytes(damaged))
+            try:
+                found = read([path])
+            except UserError as error:
+                refused.append(str(error))
+                continue
+            assert found.rows
+    assert len(refused) > 200
+    assert not any("\n" in message for message in refused)

@@ -1,0 +1,1 @@
+"""Experts by reinforcement learning: PPO."""
