@@ -1,95 +1,25 @@
 """`python -m data`: play, import, look at and check expert games."""
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from tyro.conf import Positional
 
 from data.common.cli import UserError, exit_with, lazy_command
+from data.games.registry import FAMILIES, module
 
 if TYPE_CHECKING:
     from data.importers.base import Report
 
 app = tyro.extras.SubcommandApp()
 importers = tyro.extras.SubcommandApp()
-collectors = tyro.extras.SubcommandApp()
-app.command(collectors, name="collect", help="Let experts play.")
 app.command(importers, name="import", help="Turn recorded games into a store.")
-
-
-@collectors.command(name="nethack")
-@lazy_command
-def collect_nethack(
-    out: Positional[Path] = Path("games"),
-    episodes: int = 100,
-    workers: int | None = None,
-    seed: int = 0,
-    character: str = "mon-hum-neu-mal",
-    max_steps: int = 5000,
-    player: Literal["expert", "random"] = "expert",
-) -> None:
-    """Play seeded games and record them; started again after an interruption, go on where it stopped.
-
-    Args:
-        out: Folder for the recordings; each game gets its own folder inside.
-        episodes: Number of games. Games already in the folder count.
-        workers: Processes that play; default one per core. Changes nothing about the games.
-        seed: Game i is a function of (seed, i).
-        character: Role-race-alignment-gender, for example val-dwa-law-fem; @ for one chosen by the seed.
-        max_steps: Key presses after which a game is quit.
-        player: Who plays: the embedded scripted expert, or uniformly random keys.
-    """
-    from data.collect.nethack import collect
-
-    games = collect(
-        "nethack",
-        out,
-        episodes=episodes,
-        workers=workers,
-        seed=seed,
-        character=character,
-        max_steps=max_steps,
-        player=player,
-    )
-    scores = sorted(game.score for game in games)
-    steps = sum(game.steps for game in games)
-    print(f"{len(games)} games, {steps:,} steps in {out}; median score {scores[len(scores) // 2]}")
-    print(f"next: python -m data import nld {out} STORE --expert {player}")
-
-
-@collectors.command(name="atari")
-@lazy_command
-def collect_atari(
-    store: Positional[Path],
-    game: str,
-    expert: str = "embedded",
-    episodes: int = 100,
-    seed: int = 0,
-    workers: int | None = None,
-) -> None:
-    """Play seeded Atari games into a store; started again, play those that are missing.
-
-    Args:
-        store: The store, new or of the same game.
-        game: Name of the game, as in result rows: Breakout, BankHeist.
-        expert: Who plays: "embedded", the game's scripted expert; "random", uniformly random keys; or the path of a
-            trained policy: a folder of `python -m train rl`, a CleanRL *.cleanrl_model that Flax saved, or a zip of
-            Stable-Baselines3's PPO or A2C.
-        episodes: Number of games. Games already in the store count.
-        seed: Game i is a function of (seed, i).
-        workers: Processes that play; default one per core. Changes nothing about the games.
-    """
-    from data.collect.atari import collect_atari
-
-    os.environ["JAX_PLATFORMS"] = "cpu"  # a trained policy plays there, whatever else the machine has
-    print(collect_atari(store, game=game, expert=expert, episodes=episodes, seed=seed, workers=workers))
 
 
 @dataclass(frozen=True)
@@ -258,5 +188,15 @@ def bench(folder: Positional[Path | None] = None, seconds: float = 4.0, rounds: 
     print(memory())
 
 
+def _add_collectors() -> None:
+    """A subcommand of `collect` for each family of games."""
+    collectors = tyro.extras.SubcommandApp()
+    # What plays the games takes seconds to import, so that other commands only hear of the name.
+    for family in FAMILIES if sys.argv[1:2] == ["collect"] else ():
+        collectors.command(name=family)(lazy_command(module("data.collect", family).command))
+    app.command(collectors, name="collect", help="Let experts play.")
+
+
 if __name__ == "__main__":
+    _add_collectors()
     exit_with(lambda: app.cli(prog="python -m data", description=__doc__))

@@ -20,8 +20,7 @@ from nle.dataset import Converter, TtyrecDataset, db, populate_db
 
 from data.common.cli import UserError
 from data.common.comparison import Line
-from data.games import atari
-from data.games.nethack import NETHACK
+from data.games import atari, nethack
 from data.importers import nld, parquet, ttyrec
 from data.sampling.stream import Order, batches
 from data.spec import COLUMNS, ROWS
@@ -196,7 +195,7 @@ def _converter(recordings: list[Path]) -> float:
 def _many_episodes(store: TrajectoryStore, path: Path) -> Path:
     """A store of many short episodes, cut from real ones."""
     each = max(1, min(256, int(store.lengths.sum()) // _MANY))
-    with StoreWriter(path, NETHACK, expert="bench", dev_fraction=0.1) as writer:
+    with StoreWriter(path, nethack.content(), expert="bench", dev_fraction=0.1) as writer:
         for row, length in enumerate(store.lengths):
             whole = store.read(row, 0, int(length))
             for start in range(0, int(length), each):

@@ -2,22 +2,20 @@
 
 import contextlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from agents.atari.agent import AtariAgent
 from agents.ladder import LadderAgent
-from agents.spec import Params
+from agents.spec import Agent, Params
 from data.common.cli import UserError
 from data.common.files import replace_text
 from data.sampling.stream import Store, dev_batches
 from data.store.mixture import open_stores
 from eval.config import EvalConfig
 from eval.loss import LossRow, dev_loss
-from eval.play.atari import by_policy, play_atari
-from eval.play.nethack import CHARACTER
-from eval.play.records import AtariRow, GameRow, read_games, write_games
-from eval.play.rollout import play
+from eval.play.options import Row, play_of, protocol
+from eval.play.records import read_games, write_games
 from eval.results import ResultRow, write_rows
 from eval.statistics import Interval, mean_interval
 from train.checkpoint import Budget, budget_name, budgets, load_budget
@@ -41,11 +39,7 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
     trained = from_json(described["config"])
     store = open_store(described)
     agent, game = prepare_agent(trained, store), store.manifest["game"]
-    if game != "nethack":
-        if config.character != CHARACTER:
-            raise UserError(f"{config.run} plays {game}, which has no characters: leave --character out")
-        if config.seed >= 2**31 - config.episodes:
-            raise UserError(f"seed must lie below 2^31 - episodes for {game}, not be {config.seed}")
+    play_of(game).check(game, config.options, config.seeds)
     passed = budgets(config.run)
     chosen = [budget for budget in passed if not config.budgets or budget.flops in config.budgets]
     unknown = set(config.budgets) - {budget.flops for budget in passed}
@@ -82,7 +76,7 @@ def games_of(run: Path, flops: float) -> Path:
     return run / "budgets" / budget_name(flops) / "games.jsonl"
 
 
-def returns(games: list[GameRow | AtariRow]) -> Interval:
+def returns(games: Sequence[Row]) -> Interval:
     """Mean final score with its bootstrap interval."""
     return mean_interval([game.score for game in games])
 
@@ -100,48 +94,22 @@ def _loss(path: Path, agent: LadderAgent, params: Params, store: Store, budget: 
 
 
 def _games(
-    path: Path, agent: LadderAgent, params: Params, game: str, config: EvalConfig, budget: Budget, *, progress: bool
-) -> list[GameRow | AtariRow]:
+    path: Path, agent: Agent, params: Params, game: str, config: EvalConfig, budget: Budget, *, progress: bool
+) -> list[Row]:
     """The games of a checkpoint; those of the same parameters and protocol are not played again."""
-    mark = path.with_suffix(".json")
-    played_by = {"digest": budget.digest, "protocol": config.protocol(game)}
+    mark, play = path.with_suffix(".json"), play_of(game)
+    played_by = {"digest": budget.digest, "protocol": protocol(game, config.options, config.seed)}
     if not (mark.exists() and json.loads(mark.read_text()) == played_by):
         path.unlink(missing_ok=True)
         replace_text(mark, json.dumps(played_by, indent=1))
-    wanted = range(config.seed, config.seed + config.episodes)
-    # Also those beyond `wanted`: a shorter evaluation does not make a longer one forget its games.
-    kept = read_games(path) if path.exists() else []
-    missing = sorted(set(wanted) - {game.seed for game in kept})
+    # Also those beyond the seeds asked for: a shorter evaluation does not make a longer one forget its games.
+    kept = read_games(path, play.Row) if path.exists() else []
+    missing = sorted(set(config.seeds) - {game.seed for game in kept})
     done = list(kept)
     # Also when interrupted: the games that ended are kept.
     with contextlib.ExitStack() as stack:
         stack.callback(lambda: write_games(path, sorted(done, key=lambda game: game.seed)) if done else None)
-        if isinstance(agent, AtariAgent):
-            play_atari(
-                game,
-                missing,
-                by_policy(agent, params, config.seed, config.temperature),
-                lanes=config.lanes,
-                threads=config.workers,
-                actions=agent.actions,
-                max_steps=config.max_steps,
-                progress=progress,
-                on_game=done.append,
-            )
-        else:
-            play(
-                agent,
-                params,
-                missing,
-                lanes=config.lanes,
-                workers=config.workers,
-                key_seed=config.seed,
-                temperature=config.temperature,
-                max_steps=config.max_steps,
-                character=config.character,
-                progress=progress,
-                on_game=done.append,
-            )
+        play.play_agent(agent, params, game, missing, config.options, progress=progress, on_game=done.append)
     return sorted(done, key=lambda game: game.seed)
 
 
@@ -153,7 +121,7 @@ def _row(
     described: dict,
     budget: Budget,
     loss: LossRow,
-    games: list[GameRow | AtariRow],
+    games: Sequence[Row],
 ) -> ResultRow:
     interval = returns(games) if games else None
     _, core, size = trained.agent.split("/")
@@ -177,7 +145,7 @@ def _row(
         lr=trained.optimizer.lr,
         batch=trained.batch,
         schedule=trained.optimizer.schedule,
-        protocol=config.protocol(game) if games else None,
+        protocol=protocol(game, config.options, config.seed) if games else None,
         flop_convention=trained.convention,
         flops_exact=budget.flops_exact,
         flops_paper=budget.flops_paper,

@@ -7,8 +7,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from data.common.cli import UserError
-from data.games.arcade import SETTING
-from eval.play.nethack import CHARACTER
+from eval.play.options import PlayOptions
 
 
 @dataclass(frozen=True)
@@ -25,8 +24,8 @@ class EvalConfig:
     """The games' seeds count up from here; also seeds the sampling of actions."""
     temperature: float = 1.0
     """Actions are sampled from the policy at this temperature; 0 takes the likeliest."""
-    character: str = CHARACTER
-    """NetHack: role, race, alignment and gender as NLE spells them; @ is random."""
+    character: str | None = None
+    """NetHack: role, race, alignment and gender as NLE spells them, default mon-hum-neu-mal; @ is random."""
     max_steps: int | None = None
     """Games longer than this are stopped there and say so; None plays all to their end."""
     lanes: int = 64
@@ -47,9 +46,12 @@ class EvalConfig:
         if not 0 <= self.seed < 2**32 - self.episodes:
             raise UserError(f"seed must lie between 0 and 2^32 - episodes, not {self.seed}")
 
-    def protocol(self, game: str) -> str:
-        """How the returns of a game are measured, in words: only rows of the same protocol compare."""
-        steps = "to the end" if self.max_steps is None else f"at most {self.max_steps} steps"
-        policy = f"sampled at {self.temperature:g}" if self.temperature else "likeliest action"
-        played = f"NetHackChallenge-v0 {self.character}" if game == "nethack" else f"ALE {game}, {SETTING}"
-        return f"{played}, {policy}, {steps}, seeds from {self.seed}"
+    @property
+    def seeds(self) -> range:
+        """The games to play with each checkpoint."""
+        return range(self.seed, self.seed + self.episodes)
+
+    @property
+    def options(self) -> PlayOptions:
+        """How the games are played."""
+        return PlayOptions(self.seed, self.temperature, self.max_steps, self.character, self.lanes, self.workers)

@@ -55,6 +55,6 @@ def paper() -> Path:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small store of real games, played by the embedded expert; some of them held out."""
     folder = tmp_path_factory.mktemp("games")
-    collect("nethack", folder / "games", episodes=12, max_steps=150, workers=2)
+    collect(folder / "games", episodes=12, max_steps=150, workers=2)
     import_nld(folder / "games", folder / "store", expert="embedded", dev_fraction=0.4, workers=2)
     return folder / "store"

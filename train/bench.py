@@ -19,9 +19,10 @@ import numpy as np
 from agents.atari.agent import AtariAgent
 from agents.atari.cnn import CNN, LAYERS
 from agents.ladder import computing
-from data.collect.atari import RANDOM, collect_atari
+from data.collect.atari import collect_atari
 from data.common.cli import UserError
 from data.common.comparison import Line
+from data.experts.registry import RANDOM
 from data.games import atari
 from data.sampling.stream import batches
 from data.spec import FRAME_COLUMNS, FRAME_ROWS, STACK

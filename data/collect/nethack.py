@@ -5,24 +5,26 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Literal
+from typing import IO
 
-import numpy as np
 from tqdm import tqdm
+from tyro.conf import Positional
 
+from data.collect.base import episode_seed
 from data.common.cli import UserError
 from data.common.files import sync
 from data.common.workers import SPAWN, follow_parent
-from data.experts.nethack.player import NetHackExpert
-from data.games.nethack import SCREEN, Player, RandomPlayer, SeededChallenge
-
-PLAYERS: dict[str, Callable[[int], Player]] = {"expert": NetHackExpert, "random": RandomPlayer}
+from data.experts import registry as experts
+from data.experts.registry import Expert
+from data.games.base import Player
+from data.games.challenge import SCREEN, SeededChallenge, on_terminal
+from data.games.nethack import CHARACTER, NAME, NetHackGame
 
 SETTINGS, RESULT, PART = "collect.json", "game.json", ".part"
 """Names: what a folder's games are a function of; a game's result; the ending of an unfinished game."""
@@ -61,60 +63,82 @@ class Settings:
 class _Task:
     out: Path
     settings: Settings
+    expert: Expert
     index: int
 
 
-def collect(
-    game: Literal["nethack"],
-    out: Path,
-    *,
+def command(
+    out: Positional[Path] = Path("games"),
     episodes: int = 100,
     workers: int | None = None,
     seed: int = 0,
-    character: str = "mon-hum-neu-mal",
+    character: str = CHARACTER,
     max_steps: int = 5000,
-    player: Literal["expert", "random"] = "expert",
-) -> list[GameResult]:
+    player: str = "expert",
+) -> None:
     """Play seeded games and record them; started again after an interruption, go on where it stopped.
 
     Args:
-        game: The game to play.
         out: Folder for the recordings; each game gets its own folder inside.
         episodes: Number of games. Games already in the folder count.
         workers: Processes that play; default one per core. Changes nothing about the games.
         seed: Game i is a function of (seed, i).
         character: Role-race-alignment-gender, for example val-dwa-law-fem; @ for one chosen by the seed.
         max_steps: Key presses after which a game is quit.
-        player: Who plays: the embedded scripted expert, or uniformly random keys.
+        player: Who plays: "expert", the embedded scripted player; "random"; or module:function.
+    """
+    options = {"character": character, "max_steps": max_steps, "player": player}
+    games = collect(out, episodes=episodes, workers=workers, seed=seed, **options)
+    scores = sorted(game.score for game in games)
+    steps = sum(game.steps for game in games)
+    print(f"{len(games)} games, {steps:,} steps in {out}; median score {scores[len(scores) // 2]}")
+    print(f"next: python -m data import nld {out} STORE --expert {player}")
+
+
+def collect(
+    out: Path,
+    *,
+    episodes: int = 100,
+    workers: int | None = None,
+    seed: int = 0,
+    character: str = CHARACTER,
+    max_steps: int = 5000,
+    player: str = "expert",
+) -> list[GameResult]:
+    """Play seeded games and record them; started again after an interruption, go on where it stopped.
+
+    Args:
+        out: Folder for the recordings; each game gets its own folder inside.
+        episodes: Number of games. Games already in the folder count.
+        workers: Processes that play; default one per core. Changes nothing about the games.
+        seed: Game i is a function of (seed, i).
+        character: Role-race-alignment-gender, for example val-dwa-law-fem; @ for one chosen by the seed.
+        max_steps: Key presses after which a game is quit.
+        player: Who plays: expert (the embedded scripted player), random, or module:function.
 
     Returns:
         The results of games 0 to episodes - 1.
+
+    Raises:
+        UserError: An option is out of range, there is no such player, or `out` holds other things.
     """
-    if game != "nethack":
-        raise UserError(f"unknown game {game!r}: only nethack can be played here")
-    if player not in PLAYERS:
-        raise UserError(f"unknown player {player!r}: choose from {', '.join(PLAYERS)}")
+    expert = experts.find(NetHackGame(), player)
     limits = {"--episodes": episodes, "--workers": workers, "--max-steps": max_steps}
     for option, value in limits.items():
         if value is not None and value < 1:
             raise UserError(f"{option} is {value}: give 1 or more")
     if seed < 0:
         raise UserError(f"--seed is {seed}: give 0 or more")
-    settings = Settings(game, character, seed, max_steps, player)
+    settings = Settings(NAME, character, seed, max_steps, player)
     _check_character(character)
     with _claimed(out, settings):
         missing = [index for index in range(episodes) if not _folder(out, index).exists()]
-        tasks = [_Task(out, settings, index) for index in missing]
+        tasks = [_Task(out, settings, expert, index) for index in missing]
         processes = min(workers or os.cpu_count() or 1, len(tasks))
         with tqdm(total=episodes, initial=episodes - len(tasks), unit="game", desc="collect") as bar:
             for _ in _played(tasks, processes):
                 bar.update()
         return [_read_result(_folder(out, index)) for index in range(episodes)]
-
-
-def game_seed(seed: int, index: int) -> int:
-    """The seed of game `index` of a collection."""
-    return int(np.random.SeedSequence((seed, index)).generate_state(1)[0])
 
 
 def _folder(out: Path, index: int) -> Path:
@@ -200,7 +224,7 @@ def _play(task: _Task) -> GameResult:
     """Play and record one game. Its folder gets its final name only once everything in it is whole."""
     final = _folder(task.out, task.index)
     part = final.with_name(final.name + PART)
-    seed = game_seed(task.settings.seed, task.index)
+    seed = episode_seed(task.settings.seed, task.index)
     env = SeededChallenge(
         character=task.settings.character,
         observation_keys=SCREEN,
@@ -209,7 +233,7 @@ def _play(task: _Task) -> GameResult:
         max_episode_steps=task.settings.max_steps,
     )
     try:
-        steps = _play_out(env, PLAYERS[task.settings.player](seed), seed)
+        steps = _play_out(env, task.expert.player(seed), seed)
     finally:
         env.close()
     row = _xlog_row(part)
@@ -226,10 +250,9 @@ def _play(task: _Task) -> GameResult:
 def _play_out(env: SeededChallenge, player: Player, seed: int) -> int:
     """Play the game of this seed to its end and return the number of keys pressed."""
     screen, _ = env.reset_to(seed)
-    steps, over = 0, False
-    while not over:
-        chars, colors, cursor = (screen[key] for key in SCREEN)
-        screen, _, over, _, _ = env.step(player.act(chars, colors, cursor))
+    steps, terminated = 0, False
+    while not terminated:
+        screen, _, terminated, _, _ = env.step(player.act(on_terminal(screen)))
         steps += 1
     return steps
 

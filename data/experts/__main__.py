@@ -31,7 +31,6 @@ def compare(
         with TemporaryDirectory() as folder:
             start = time.perf_counter()
             results = collect(
-                "nethack",
                 Path(folder),
                 episodes=games,
                 workers=workers,

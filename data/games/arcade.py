@@ -61,12 +61,12 @@ class Arcade:
         self.lives = told["lives"]
         return np.moveaxis(stacks, 1, -1)
 
-    def step(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Press a key on each lane, indices into `actions`: the stacks then, the rewards, and which games ended.
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Take an action on each lane, indices into `actions`: the stacks then, the rewards, and which games ended.
 
-        Where a game ended, its stack is that of a new game, of a seed that goes on from the old one. `cut`, bool
-        [lanes], then tells which were ended by the limit on frames, and `lives`, int32 [lanes], how many are left.
+        Where a game ended, its stack is that of a new game, of a seed that goes on from the old one. `truncated`,
+        bool [lanes], then tells which were ended by the limit on frames, and `lives`, int32 [lanes], how many are left.
         """
-        stacks, rewards, ended, self.cut, told = self._env.step(np.asarray(keys, np.int64))
+        stacks, rewards, ended, self.truncated, told = self._env.step(np.asarray(actions, np.int64))
         self.lives = told["lives"]
-        return np.moveaxis(stacks, 1, -1), np.asarray(rewards, np.float64), ended | self.cut
+        return np.moveaxis(stacks, 1, -1), np.asarray(rewards, np.float64), ended | self.truncated

@@ -1,96 +1,57 @@
-"""Seeded NetHack games and who plays them: the environment, the player's interface, a random player."""
+"""NetHack: the entry of the registry."""
 
-import ctypes
-import os
-import time
-from _ctypes import dlclose
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 
-import numpy as np
-from nle.env.tasks import NetHackChallenge
-from nle.nethack import Command
-
+from data.codec.base import Codec
 from data.codec.screens import SCREENS
+from data.common.cli import UserError
 from data.games.base import Content
-from data.games.keys import KEYS
+from data.spec import Field
 
-SCREEN = ("tty_chars", "tty_colors", "tty_cursor")
-"""The part of NLE's observation that players see: what the terminal shows."""
+NAME, CHARACTER = "nethack", "mon-hum-neu-mal"
+"""The game, and the character that is played unless told otherwise."""
 
-
-NETHACK = Content("nethack", SCREENS, KEYS)
-NETHACK_SCREENS = Content("nethack", SCREENS, ())
-"""Without actions."""
+SCREENS_ALONE = Content(NAME, SCREENS, ())
+"""What a store of recordings without key presses holds."""
 
 
-class Player(Protocol):
-    """Plays one game: sees the terminal, answers with an action. A new instance for every game."""
+@dataclass(frozen=True)
+class NetHackGame:
+    """See `data.games.base.Game`."""
 
-    def act(self, chars_24x80: np.ndarray, colors_24x80: np.ndarray, cursor_2: np.ndarray, /) -> int:
-        """Index into `data.KEYS` of the key to press on seeing this screen."""
-        ...
+    name = family = NAME
+    title = "NetHack"
+    embedded = "data.experts.nethack.player:NetHackExpert"
+    policies = None
 
+    def content(self, actions: int | None = None) -> Content:
+        """Terminal screens, with NLE's full action list; with 0 actions, screens alone."""
+        known = SCREENS_ALONE if actions == 0 else content()
+        if actions not in (None, len(known.actions)):
+            raise UserError(f"NetHack has {len(content().actions)} actions, not {actions}")
+        return known
 
-class RandomPlayer:
-    """Presses one of so many keys, NetHack's 121 unless told, uniformly at random."""
+    def codec(self, observation: Mapping[str, Field]) -> Codec:
+        """Cells that changed since the screen before."""
+        return SCREENS
 
-    def __init__(self, seed: int, keys: int = len(KEYS)) -> None:
-        self._random, self._keys = np.random.default_rng(seed), keys
+    def action_names(self, actions: Sequence[int | str]) -> list[str]:
+        """The key press and NLE's name: `^D (KICK)`."""
+        from data.games.keys import names
 
-    def act(self, *seen: np.ndarray) -> int:
-        """Any action index, whatever the screen shows."""
-        return int(self._random.integers(self._keys))
-
-
-class SeededChallenge(NetHackChallenge):
-    """`NetHackChallenge-v0` whose games are a function of their seed (and of the keys pressed).
-
-    NetHack also looks at the clock, even where its seeds are set. The second at which a game began chooses the names
-    of shopkeepers (`nameshk`), the monsters of a throne room and some prices; night falls, and midnight strengthens
-    the undead, by local time. Here the seed chooses that second, and local time is noon when a game begins.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        # Moon phase and Friday the 13th come from the clock unless they are tied to the seed.
-        super().__init__(fix_moon_phase=True, **options)
-        # The challenge hides the seeding methods behind instance attributes that raise.
-        for name in ("set_initial_seeds", "set_current_seeds", "get_current_seeds"):
-            delattr(self.nethack, name)
-
-    def reset_to(self, seed: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Start the game of this seed and return what `reset` returns. Changes the time zone of the process."""
-        core, display, began = (int(word) for word in np.random.SeedSequence(seed).generate_state(3))
-        self.nethack.set_initial_seeds(core, display, reseed=False)
-        _make_it_noon()
-        start = self.reset()
-        # Nothing on the first level depends on it, and there is no way to set it before that level is made.
-        _set_birthday(self.nethack.dlpath, began)
-        return start
-
-    def _quit_game(self, observation: Any, done: bool) -> None:
-        # NLE closes one prompt before it quits, but prompts nest: close them until Escape changes nothing.
-        for _ in range(20):
-            if done:
-                return
-            before = [part.copy() for part in observation]
-            observation, done = self.nethack.step(Command.ESC)
-            if all(map(np.array_equal, before, observation)):
-                break
-        super()._quit_game(observation, done)
+        return names() if actions else []
 
 
-def _make_it_noon() -> None:
-    """Move to the time zone where it is noon now: for the next ten hours no game sees night."""
-    hours, seconds = divmod((int(time.time()) - 12 * 3600) % (24 * 3600), 3600)
-    os.environ["TZ"] = f"NLE+{hours}:{seconds // 60}:{seconds % 60}"
-    time.tzset()
+def find(name: str) -> NetHackGame | None:
+    """The game, if the name is its."""
+    return NetHackGame() if name == NAME else None
 
 
-def _set_birthday(library: str, second: int) -> None:
-    """Tell a running game, by the path of the copy of NetHack that plays it, when it began."""
-    # NLE loads NetHack anew for every game: a handle left open would keep the old one alive.
-    nethack = ctypes.CDLL(library, os.RTLD_NOLOAD | os.RTLD_NOW)
-    try:
-        ctypes.c_long.in_dll(nethack, "ubirthday").value = second
-    finally:
-        dlclose(nethack._handle)
+@cache
+def content() -> Content:
+    """What a store of NetHack holds."""
+    from data.games.keys import KEYS
+
+    return Content(NAME, SCREENS, KEYS)

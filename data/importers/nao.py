@@ -17,7 +17,7 @@ import numpy as np
 
 from data.codec.screens import SCREENS
 from data.common.cli import UserError
-from data.games.nethack import NETHACK_SCREENS
+from data.games.nethack import SCREENS_ALONE
 from data.importers import ttyrec
 from data.importers.base import (
     ABANDONED,
@@ -60,7 +60,7 @@ class Recording:
 
 def import_nao(folder: str | Path, store: str | Path, **options: Unpack[Options]) -> Report:
     """Import every game under `folder` into a store of screens; see `data.importers.base.import_games`."""
-    return import_games(store, NETHACK_SCREENS, Path(folder), find, convert, importer="nao", **options)
+    return import_games(store, SCREENS_ALONE, Path(folder), find, convert, importer="nao", **options)
 
 
 def find(folder: Path) -> list[Recording]:

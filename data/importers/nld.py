@@ -16,8 +16,8 @@ import numpy as np
 
 from data.codec.screens import SCREENS
 from data.common.cli import UserError
+from data.games import nethack
 from data.games.keys import action_of_key
-from data.games.nethack import NETHACK
 from data.importers import ttyrec
 from data.importers.base import (
     ABANDONED,
@@ -64,7 +64,7 @@ def import_nld(
     """Import every finished game under `folder` into a store, new or not; see `data.importers.base.import_games`."""
     return import_games(
         store,
-        NETHACK,
+        nethack.content(),
         Path(folder),
         find,
         convert,

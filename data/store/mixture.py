@@ -28,7 +28,7 @@ class Mixture:
         if not (all(weight > 0 for weight in weights) and sum(weights) < float("inf")):
             raise UserError(f"weights {' '.join(map(str, weights))}: each must be above 0")
         for other in others:
-            for key in ("game", "codec", "actions", "chunk_steps"):
+            for key in ("game", "observation", "codec", "actions", "chunk_steps"):
                 if other.manifest[key] != first.manifest[key]:
                     raise UserError(f"{other.path} has another {key} than {first.path}: they can't be mixed")
         if len({store.path.resolve() for store in stores}) < len(stores):

@@ -16,20 +16,17 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
-from data import spec
 from data.codec import base as codec
 from data.codec.base import Codec
-from data.codec.frames import FRAMES
-from data.codec.screens import SCREENS
 from data.common.cli import UserError
+from data.games import registry
+from data.spec import Field
 from data.store.cache import Cache
 from data.store.episodes import ALL_EPISODES, EpisodeFilter
 
 FORMAT, VERSION = "isoplay-store", 4
 CHUNK_STEPS = 2048
 """Steps in each chunk of an episode but its last."""
-
-CODECS: dict[str, Codec] = {codec.name: codec for codec in (SCREENS, FRAMES)}
 
 CACHE_BYTES = 1 << 24
 """Default bound on unpacked chunks held in memory; `TrajectoryStore.reserve` raises it."""
@@ -41,7 +38,7 @@ Split = Literal["train", "dev"]
 _SPARE = 1.25
 """How much larger than the chunks that were looked at others are taken to be."""
 
-T = TypeVar("T", codec.Chunk, spec.NetHackSteps, spec.AtariSteps)
+T = TypeVar("T", codec.Chunk, Any)
 
 _SIDES: tuple[Split, ...] = ("train", "dev")
 _TYPES: dict[str, type] = {
@@ -101,7 +98,7 @@ class TrajectoryStore:
         games: EpisodeFilter = ALL_EPISODES,
     ) -> None:
         self.path, self.manifest, self.episodes, self.games = path, manifest, episodes, games
-        self.codec = CODECS[manifest["codec"]]
+        self.codec = codec_of(manifest)
         self.chunk_steps: int = manifest["chunk_steps"]
         self._readers: dict[int, ArrayRecordReader] = {}
         self._lock = threading.Lock()
@@ -195,7 +192,7 @@ class TrajectoryStore:
             [record] = self._read_records(episode.shard, [episode.record + chunk])
             steps = read(record)
             expected = min(size, episode.length - chunk * size)
-            count = steps.steps if isinstance(steps, codec.Chunk) else len(steps.action_S)
+            count = len(steps.action_S)
             if count != expected:
                 raise codec.CorruptChunk(f"{count} steps instead of {expected}")
             self.check_actions(steps.action_S)
@@ -233,10 +230,10 @@ def read_manifest(path: Path, name: str = MANIFEST) -> dict[str, Any]:
         raise UserError(f"{file} is damaged ({error}): delete the store and import again") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise UserError(f"{path} is not a store: its {name} is of another program")
-    if manifest.get("version") != VERSION or str(manifest.get("codec")) not in CODECS:
-        found, known = f"version {manifest.get('version')} ({manifest.get('codec')})", ", ".join(CODECS)
+    if manifest.get("version") != VERSION:
         raise UserError(
-            f"{path} is a store of {found}, this program reads version {VERSION} ({known}): delete it and import again"
+            f"{path} is a store of version {manifest.get('version')} ({manifest.get('codec')}), this program reads"
+            f" version {VERSION}: delete it and import again"
         )
     if missing := _TYPES.keys() - manifest.keys():
         raise UserError(f"{file} lacks {', '.join(sorted(missing))}: delete the store and import again")
@@ -244,7 +241,16 @@ def read_manifest(path: Path, name: str = MANIFEST) -> dict[str, Any]:
         raise UserError(f"{file} is damaged (its checksum does not match): delete the store and import again")
     for fault in _faults(manifest):
         raise UserError(f"{file} is damaged ({fault}): delete the store and import again")
+    if (known := codec_of(manifest).name) != manifest["codec"]:
+        what = f"{manifest['game']} encoded as {manifest['codec']}, this program reads {known}"
+        raise UserError(f"{path} is a store of {what}: delete it and import again")
     return manifest
+
+
+def codec_of(manifest: dict[str, Any]) -> Codec:
+    """The codec of a store, by its game and observation."""
+    fields = {name: Field(tuple(field["shape"]), field["dtype"]) for name, field in manifest["observation"].items()}
+    return registry.find(manifest["game"]).codec(fields)
 
 
 def _faults(manifest: dict[str, Any]) -> Iterator[str]:
@@ -257,6 +263,8 @@ def _faults(manifest: dict[str, Any]) -> Iterator[str]:
         yield f"{manifest['episodes']} games of {manifest['steps']} steps"
     if not 1 <= manifest["chunk_steps"] <= codec.MAX_STEPS:
         yield f"chunks of {manifest['chunk_steps']} steps"
+    if not all(map(_is_field, manifest["observation"].values())):
+        yield "what an observation is"
     split = manifest["split"]
     if not isinstance(split.get("dev_fraction"), int | float) or split.keys() != {"rule", "dev_fraction", *_SIDES}:
         yield "what the split is"
@@ -274,6 +282,14 @@ def _faults(manifest: dict[str, Any]) -> Iterator[str]:
         elif file.get("name") != name:
             yield f"a file {file.get('name')!r} where {name} belongs"
         facts |= {"records": int, "bytes": int}
+
+
+def _is_field(field: object) -> bool:
+    """Whether a field of the observation has a shape and a dtype of numbers."""
+    match field:
+        case {"shape": [*shape], "dtype": str(dtype)} if re.fullmatch(r"u?int(8|16|32|64)|float(16|32|64)|bool", dtype):
+            return all(isinstance(size, int) and 0 < size < 2**20 for size in shape)
+    return False
 
 
 def _number(name: object) -> int:

@@ -4,10 +4,9 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from nle import nethack
 
-from data.codec.screens import SCREENS
 from data.common.files import replacing
+from data.games import registry
 from data.store.reader import Episode, Split, TrajectoryStore
 
 _TOP = 12
@@ -106,10 +105,7 @@ def _actions(store: TrajectoryStore) -> str:
     actions = store.manifest["actions"]
     if not actions:
         return "actions were not recorded: nothing to imitate"
-    if store.codec is SCREENS:
-        names = [f"{action.name} {_key(int(action))}" for action in nethack.ACTIONS]
-    else:
-        names = [str(action) for action in actions]
+    names = registry.find(store.manifest["game"]).action_names(actions)
     counts = Counter(dict(zip(names, store.manifest["action_counts"], strict=True)))
     return _ranking("actions", +counts)
 
@@ -143,12 +139,3 @@ def _ranking(title: str, counts: Counter[str]) -> str:
         bar = "█" * round(_BAR * count / top[0][1])
         lines.append(f"  {name[:34]:<34}{count:>12,}{count / total:>8.1%}  {bar}")
     return "\n".join(lines)
-
-
-def _key(key: int) -> str:
-    """A key press in words: `j`, `^D`, `M-e`."""
-    if key >= 128:
-        return f"M-{chr(key - 128)}"
-    if key < 32:
-        return f"^{chr(key + 64)}"
-    return "space" if key == 32 else chr(key)

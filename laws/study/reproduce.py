@@ -18,36 +18,35 @@ from typing import Literal
 from tqdm import tqdm
 from tyro.conf import Positional
 
-from data.collect.atari import EXPERTS, collect_atari
-from data.collect.nethack import collect
+from agents.ladder import find
 from data.common.cli import UserError
 from data.common.files import replace_text
-from data.games import atari
-from data.importers.nld import import_nld
+from data.experts import registry as experts
+from data.games import registry
+from data.games.base import Game
 from data.store.reader import TrajectoryStore
 from eval.checkpoints import evaluate, games_of
 from eval.config import EvalConfig
-from eval.play.atari import by_script, play_atari
-from eval.play.nethack import CHARACTER
-from eval.play.records import Scripted, read_games, write_games
-from eval.play.rollout import play_scripted
+from eval.play.options import PlayOptions, play_of
+from eval.play.records import read_games, write_games
 from eval.results import ResultRow, write_rows
 from eval.statistics import Interval, mean_interval
 from laws.figures.marks import Reference
 from laws.report.outputs import write_outputs
 from laws.report.report import Context, Stage, Table
-from laws.study.presets import Preset, preset_of
+from laws.study.preset import Preset, Study
 from train.config import Optimizer, TrainConfig
 from train.loop import train
 from train.mesh import spread_over_cores
 
+DEFAULT_GAME = "nethack"
 WORKERS = os.cpu_count() or 1
 
 
 def reproduce(
     preset: Positional[Literal["quickstart", "smoke"]],
     *,
-    game: str = "nethack",
+    game: str = DEFAULT_GAME,
     store: Path | None = None,
     out: Path | None = None,
 ) -> None:
@@ -57,21 +56,24 @@ def reproduce(
 
     Args:
         preset: quickstart takes minutes on a laptop; smoke about a minute, to see that all works.
-        game: nethack, or an Atari game: Breakout has an embedded expert, others need a store.
+        game: nethack, an Atari game, or gym/ENV; Breakout and gym/CartPole-v1 have an embedded expert, others need a
+            store.
         store: Learn from this store instead of games of the embedded expert.
-        out: Folder for everything; default reproduce/PRESET, of Atari reproduce/PRESET-GAME.
+        out: Folder for everything; default reproduce/PRESET, of other games than NetHack reproduce/PRESET-GAME.
     """
-    chosen = preset_of(game, preset)
-    folder = out or Path("reproduce", preset if game == "nethack" else f"{preset}-{game}")
-    claim(folder, preset, game, store)
-    if game != "nethack":
+    found = registry.find(game)
+    study: Study = registry.module("laws.study", found.family)
+    chosen = study.PRESETS[preset]
+    folder = out or Path("reproduce", preset if game == DEFAULT_GAME else f"{preset}-{game.replace('/', '-')}")
+    claim(folder, preset, found, store)
+    if not find(f"{chosen.family}/{chosen.sizes[0]}").recurrent:
         spread_over_cores(chosen.lanes)
     stages, given = Stages(folder / "times.json"), store
     store = given or folder / "store"
     if given is None:
-        expert_games(stages, chosen, game, folder, store)
+        study.expert_games(stages.stage, chosen, game, folder, store, WORKERS)
     opened = TrajectoryStore.open(store)
-    character = character_of(opened) if game == "nethack" else CHARACTER
+    character = study.character_of(opened)
     runs = {size: folder / "runs" / size for size in chosen.sizes}
     with stages.stage(f"train {len(runs)} sizes through {len(chosen.budgets)} budgets"):
         for size, run in each(runs, "sizes trained"):
@@ -81,28 +83,16 @@ def reproduce(
         for _, run in each(runs, "sizes evaluated"):
             rows += evaluate(playing(chosen, run, character))
         write_rows(folder / "runs.jsonl", rows)
-    players: list[Scripted] = ["random", "expert"] if game in ("nethack", *EXPERTS) else ["random"]
+    players = ["random", "expert"] if found.embedded else ["random"]
     with stages.stage(f"play with the {' and the '.join(players)} player"):
-        scores = {name: baseline(folder, name, chosen, game, character) for name in players}
+        scores = {name: baseline(folder, name, chosen, found, character) for name in players}
     with stages.stage("fit the laws, draw the figures, write the report"):
-        asked = [preset, *([] if game == "nethack" else ["--game", game]), *(["--store", given] if given else [])]
+        asked = [preset, *([] if game == DEFAULT_GAME else ["--game", game]), *(["--store", given] if given else [])]
         context = describe(folder, chosen, asked, opened, rows, scores, stages)
         expert = scores["expert"].mean if "expert" in scores else None
         write_outputs(rows, folder, context, references={game: Reference(expert)})
     print(f"expected: {chosen.expect}; {chosen.takes}")
     print(f"{folder / 'report.html'}: open it in a browser. All stages took {sum(stages.seconds.values()):.0f} s.")
-
-
-def expert_games(stages: "Stages", preset: Preset, game: str, folder: Path, store: Path) -> None:
-    """Let the embedded expert fill a store; goes on with what is missing."""
-    if game == "nethack":
-        with stages.stage("play games with the embedded expert"):
-            collect("nethack", folder / "games", episodes=preset.games, max_steps=preset.game_steps, workers=WORKERS)
-        with stages.stage("import them into a store"):
-            import_nld(folder / "games", store, expert="embedded", dev_fraction=preset.dev_fraction, workers=WORKERS)
-    else:
-        with stages.stage("play games with the embedded expert into a store"):
-            collect_atari(store, game=game, episodes=preset.games, dev_fraction=preset.dev_fraction, workers=WORKERS)
 
 
 def training(preset: Preset, size: str, store: Path, run: Path) -> TrainConfig:
@@ -124,7 +114,7 @@ def training(preset: Preset, size: str, store: Path, run: Path) -> TrainConfig:
     )
 
 
-def playing(preset: Preset, run: Path, character: str) -> EvalConfig:
+def playing(preset: Preset, run: Path, character: str | None) -> EvalConfig:
     """Every checkpoint of a run plays the same seeds."""
     return EvalConfig(
         run=run,
@@ -136,42 +126,31 @@ def playing(preset: Preset, run: Path, character: str) -> EvalConfig:
     )
 
 
-def character_of(store: TrajectoryStore) -> str:
-    """Play what the store's games played: its one character if there is but one, else any."""
-    roles = {episode.role or "@" for episode in store.episodes}
-    return roles.pop() if len(roles) == 1 else "@"
-
-
-def baseline(folder: Path, player: Scripted, preset: Preset, game: str, character: str) -> Interval:
-    """Mean score of a scripted player on the checkpoints' seeds and limit; played once, then kept."""
-    path = folder / f"{player}.jsonl"
+def baseline(folder: Path, player: str, preset: Preset, game: Game, character: str | None) -> Interval:
+    """Mean score of an expert on the checkpoints' seeds and limit; played once, then kept."""
+    path, play = folder / f"{player}.jsonl", play_of(game.name)
+    seeds = range(preset.baseline_episodes)
     if not path.exists():
-        seeds, steps = range(preset.baseline_episodes), preset.play_steps
-        if game == "nethack":
-            rows = play_scripted(player, seeds, workers=WORKERS, max_steps=steps, character=character)
-        else:
-            choose = by_script(player, game)
-            rows = play_atari(game, seeds, choose, lanes=len(seeds), threads=WORKERS, max_steps=steps)
-        write_games(path, rows)
-    return mean_interval([row.score for row in read_games(path)])
+        options = PlayOptions(max_steps=preset.play_steps, character=character, lanes=len(seeds), workers=WORKERS)
+        write_games(path, play.play_expert(experts.find(game, player), seeds, options))
+    return mean_interval([row.score for row in read_games(path, play.Row)])
 
 
-def claim(folder: Path, preset: str, game: str, store: Path | None) -> None:
+def claim(folder: Path, preset: str, game: Game, store: Path | None) -> None:
     """Mark `folder` as this study's, or refuse one that holds another, and games that can't be had."""
     path = folder / "reproduce.json"
-    values = {"preset": preset, "game": game, "store": str(store.resolve()) if store else None}
+    values = {"preset": preset, "game": game.name, "store": str(store.resolve()) if store else None}
     if path.exists():
-        if {"game": "nethack"} | json.loads(path.read_text()) != values:
+        if {"game": DEFAULT_GAME} | json.loads(path.read_text()) != values:
             raise UserError(f"{folder} holds a study with another preset, game or store: choose another --out")
         return
-    if game != "nethack":
-        atari.content(game)
+    game.content()
     if store is not None:
         held = TrajectoryStore.open(store).manifest["game"]
-        if held != game:
-            raise UserError(f"{store} holds games of {held}, not {game}: give --game {held}")
-    elif game not in ("nethack", *EXPERTS):
-        raise UserError(f"{game} has no embedded expert: collect or import games of it and give --store")
+        if held != game.name:
+            raise UserError(f"{store} holds games of {held}, not {game.name}: give --game {held}")
+    elif game.embedded is None:
+        raise UserError(f"{game.name} has no embedded expert: collect or import games of it and give --store")
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty and holds no study: choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
@@ -214,7 +193,8 @@ def describe(
     """What the report says beside the fit."""
     best = max(rows, key=lambda row: row.return_mean or 0.0)
     expert = mean_interval([episode.score for episode in store.episodes])
-    agent = mean_interval([game.score for game in read_games(games_of(folder / "runs" / best.run, best.flops))])
+    games = read_games(games_of(folder / "runs" / best.run, best.flops), play_of(best.game).Row)
+    agent = mean_interval([game.score for game in games])
     best_agent = f"best agent ({best.core}/{best.size} at {best.flops:.2g} FLOPs)"
     players = [
         _player("random policy", scores["random"], preset.baseline_episodes),
@@ -242,8 +222,8 @@ def describe(
         f" once through {len(preset.budgets)} budgets; every checkpoint's dev loss and {preset.episodes} games."
     )
     timed = tuple(Stage(stage, seconds) for stage, seconds in stages.seconds.items())
-    game = "NetHack" if store.manifest["game"] == "nethack" else store.manifest["game"]
-    title = f"Scaling laws: {game}, {store.manifest['expert'] or 'unknown'} expert"
+    game = registry.find(store.manifest["game"])
+    title = f"Scaling laws: {game.title}, {store.manifest['expert'] or 'unknown'} expert"
     return Context(title, summary, "\n".join(lines), (table,), timed)
 
 

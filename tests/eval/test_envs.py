@@ -11,12 +11,11 @@ import pytest
 from nle import nethack
 from nle.dataset import Converter
 
+from data.games.challenge import SeededChallenge
 from data.games.keys import KEYS, action_of_key
-from data.games.nethack import SeededChallenge
 from data.spec import NETHACK, NO_ACTION
-from eval.play.envs import NetHackVector, WorkerFailed
-from eval.play.nethack import RECORDED, Game
-from eval.play.records import GameRow
+from eval.play.nethack.game import RECORDED, Game, GameRow
+from eval.play.nethack.vector import NetHackVector, WorkerFailed
 
 CALM = [action_of_key()[key] for key in b"hjklyubn.s"]
 """Moves and waiting: keys that keep a game going."""
@@ -44,7 +43,7 @@ def play(games: NetHackVector, moves: dict[int, np.ndarray]) -> tuple[list[GameR
     while games.active.any():
         action = np.zeros(games.lanes, np.uint8)
         for lane in np.flatnonzero(games.active):
-            seed, age = int(games.seed[lane]), int(games.age[lane])
+            seed, age = int(games.seed[lane]), int(games.timestep[lane])
             screen = {name: array[lane].copy() for name, array in games.observation.items()}
             assert bool(games.first[lane]) == (age == 0) == (len(seen[seed]) == 0)
             seen[seed].append(screen)

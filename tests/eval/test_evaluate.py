@@ -15,7 +15,8 @@ from agents.ladder import find
 from data.common.cli import UserError
 from eval.checkpoints import evaluate, games_of
 from eval.config import EvalConfig
-from eval.play.records import GameRow, read_games
+from eval.play.nethack.game import GameRow
+from eval.play.records import read_games
 from eval.results import ResultRow
 from laws.rows.runs import read
 from train.config import TrainConfig
@@ -64,7 +65,7 @@ def test_rows_say_what_was_measured(run: Path, rows: list[ResultRow]) -> None:
 
 
 def test_games_stand_in_a_file_with_their_causes_of_death(run: Path, rows: list[ResultRow]) -> None:
-    games = [game for game in read_games(games_of(run, rows[0].flops)) if isinstance(game, GameRow)]
+    games = read_games(games_of(run, rows[0].flops), GameRow)
     assert [game.seed for game in games] == [0, 1, 2]
     assert rows[0].return_mean == pytest.approx(sum(game.score for game in games) / 3)
     assert all(game.steps <= 40 and game.death and game.role == "Mon" for game in games)
@@ -73,7 +74,7 @@ def test_games_stand_in_a_file_with_their_causes_of_death(run: Path, rows: list[
 def test_measured_again_nothing_is_played_and_nothing_changes(
     config: EvalConfig, rows: list[ResultRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eval.play.rollout.NetHackVector", None)
+    monkeypatch.setattr("eval.play.nethack.rollout.NetHackVector", None)
     assert evaluate(config, progress=False) == rows
 
 
@@ -97,10 +98,10 @@ def test_an_interrupted_evaluation_plays_only_what_is_missing(
 def test_more_episodes_keep_the_games_already_played(config: EvalConfig, rows: list[ResultRow], tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(config.run, copy)
-    before = read_games(games_of(copy, rows[1].flops))
+    before = read_games(games_of(copy, rows[1].flops), GameRow)
     chosen = dataclasses.replace(config, run=copy, episodes=4, budgets=(rows[1].flops,))
     after = evaluate(chosen, progress=False)
-    assert read_games(games_of(copy, rows[1].flops))[:3] == before
+    assert read_games(games_of(copy, rows[1].flops), GameRow)[:3] == before
     assert [row.episodes for row in after] == [3, 4]
 
 

@@ -15,12 +15,15 @@ import pytest
 
 from agents.cost import Cost
 from agents.spec import Dropout
+from data.experts.registry import find
 from data.games.keys import KEYS, action_of_key
+from data.games.nethack import NetHackGame
 from data.spec import NO_ACTION
-from eval.play.nethack import Game
-from eval.play.players import act
-from eval.play.records import GameRow, read_games, write_games
-from eval.play.rollout import play, play_scripted
+from eval.play.nethack.game import Game, GameRow
+from eval.play.nethack.rollout import play_agents as play
+from eval.play.nethack.rollout import play_experts
+from eval.play.policy import act
+from eval.play.records import read_games, write_games
 from eval.statistics import mean_interval
 
 CALM = tuple(int(action_of_key()[key]) for key in b"hjklyubn.s\x1b")
@@ -179,15 +182,15 @@ def test_games_are_written_and_read_back(tmp_path: Path, rows: list[GameRow]) ->
     path = tmp_path / "games.jsonl"
     write_games(path, rows[:1])
     write_games(path, rows)
-    assert read_games(path) == rows
+    assert read_games(path, GameRow) == rows
     assert [json.loads(line) for line in path.read_text().splitlines()] == [asdict(row) for row in rows]
     assert [file.name for file in tmp_path.iterdir()] == ["games.jsonl"]
 
 
 def test_the_random_player_is_a_function_of_the_seed() -> None:
-    rows = play_scripted("random", [2, 1, 3], workers=2, max_steps=200, progress=False)
+    rows = play_experts(find(NetHackGame(), "random"), [2, 1, 3], workers=2, max_steps=200, progress=False)
     assert [row.seed for row in rows] == [1, 2, 3]
-    assert rows == play_scripted("random", [3, 1, 2], workers=1, max_steps=200, progress=False)
+    assert rows == play_experts(find(NetHackGame(), "random"), [3, 1, 2], workers=1, max_steps=200, progress=False)
     assert all(row.steps <= 200 for row in rows)
 
 
@@ -196,7 +199,7 @@ def test_an_interrupted_scripted_run_ends_its_games() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        play_scripted("random", range(400), workers=2, progress=False, on_game=interrupt)
+        play_experts(find(NetHackGame(), "random"), range(400), workers=2, progress=False, on_game=interrupt)
     assert not multiprocessing.active_children()
 
 
@@ -205,14 +208,16 @@ def test_a_killed_run_leaves_no_workers(played: str) -> None:
     program = """
 import multiprocessing, sys, time
 from eval.play.envs import NetHackVector
-from eval.play.rollout import play_scripted
+from data.experts.registry import find
+from data.games.nethack import NetHackGame
+from eval.play.nethack.rollout import play_experts
 def wait(row=None):
     print(*(child.pid for child in multiprocessing.active_children()), flush=True)
     time.sleep(600)
 if sys.argv[1] == "vector":
     with NetHackVector(range(4), 4, 2):
         wait()
-play_scripted("random", range(1000), workers=2, progress=False, on_game=wait)
+play_experts(find(NetHackGame(), "random"), range(1000), workers=2, progress=False, on_game=wait)
 """
     run = subprocess.Popen([sys.executable, "-c", program, played], stdout=subprocess.PIPE, text=True)
     with run:
@@ -236,8 +241,8 @@ def _alive(pid: int) -> bool:
 
 def test_the_expert_outscores_the_random_player() -> None:
     seeds = [1, 2, 3]
-    expert = play_scripted("expert", seeds, workers=2, max_steps=800, progress=False)
-    random = play_scripted("random", seeds, workers=2, max_steps=800, progress=False)
+    expert = play_experts(find(NetHackGame(), "expert"), seeds, workers=2, max_steps=800, progress=False)
+    random = play_experts(find(NetHackGame(), "random"), seeds, workers=2, max_steps=800, progress=False)
     assert sum(row.score for row in expert) > sum(row.score for row in random)
     assert max(row.depth for row in expert) > 1
 

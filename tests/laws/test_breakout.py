@@ -16,15 +16,18 @@ from agents.atari.agent import AtariAgent
 from agents.atari.cnn import CNN
 from data.collect.atari import collect_atari
 from data.common.cli import UserError
+from data.experts.registry import find
 from data.games.arcade import Arcade
+from data.games.atari import AtariGame
 from data.sampling.stream import batches
 from data.store.reader import TrajectoryStore
 from eval.checkpoints import evaluate, games_of
 from eval.config import EvalConfig
-from eval.play.atari import by_policy, by_script, play_atari
-from eval.play.records import AtariRow, read_games
+from eval.play.atari import play_agent, play_expert
+from eval.play.options import PlayOptions
+from eval.play.records import EpisodeRow, read_games
 from laws.rows.runs import read
-from laws.study.presets import preset_of
+from laws.study.atari import PRESETS
 from train.config import Optimizer, TrainConfig
 from train.loop import train
 from train.mesh import over_lanes, put
@@ -79,6 +82,9 @@ def test_parts_and_devices_change_no_gradient(atari_store: Path) -> None:
             np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-4)
 
 
+RANDOM = find(AtariGame("Breakout"), "random")
+
+
 def config(store: Path, run: Path, **changes) -> TrainConfig:
     step = CNN(1, 4).cost().train_flops("exact") * LANES * WINDOW
     options = {"agent": "atari/cnn/1", "flops": (5.0 * step,), "lanes": LANES, "window": WINDOW, **changes}
@@ -95,27 +101,25 @@ def test_a_run_is_evaluated_in_real_games(atari_store: Path, tmp_path: Path) -> 
     assert row.loss == pytest.approx(np.log(4), abs=0.1)
     assert row.flops_exact is not None
     assert row.flops_exact == row.samples * CNN(1, 4).cost().train_flops("exact") <= row.flops
-    games = read_games(games_of(tmp_path / "run", row.flops))
+    games = read_games(games_of(tmp_path / "run", row.flops), EpisodeRow)
     assert [game.seed for game in games] == [0, 1, 2]
-    with pytest.raises(UserError, match="plays Breakout, which has no characters"):
+    with pytest.raises(UserError, match="Breakout has no characters"):
         evaluate(EvalConfig(tmp_path / "run", episodes=3, character="val-dwa-law-fem"), progress=False)
     # A longer evaluation keeps the games that were played.
     [longer] = evaluate(EvalConfig(tmp_path / "run", episodes=4, lanes=4, workers=1, max_steps=60), progress=False)
-    assert read_games(games_of(tmp_path / "run", row.flops))[:3] == games
+    assert read_games(games_of(tmp_path / "run", row.flops), EpisodeRow)[:3] == games
     assert longer.episodes == 4
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[AtariRow]:
-    return play_atari("Breakout", range(5), by_script("random", "Breakout"), lanes=2, threads=1, progress=False)
+def rows() -> list[EpisodeRow]:
+    return play_expert(RANDOM, range(5), PlayOptions(lanes=2, workers=1), progress=False)
 
 
 @pytest.mark.parametrize(("seeds", "lanes"), [(range(5), 5), ([4, 1], 1), ([3, 0, 2], 2)])
-def test_a_seeds_game_depends_on_nothing_else(rows: list[AtariRow], seeds: list[int], lanes: int) -> None:
-    heard: list[AtariRow] = []
-    found = play_atari(
-        "Breakout", seeds, by_script("random", "Breakout"), lanes=lanes, threads=2, progress=False, on_game=heard.append
-    )
+def test_a_seeds_game_depends_on_nothing_else(rows: list[EpisodeRow], seeds: list[int], lanes: int) -> None:
+    heard: list[EpisodeRow] = []
+    found = play_expert(RANDOM, seeds, PlayOptions(lanes=lanes, workers=2), progress=False, on_game=heard.append)
     assert found == [rows[seed] for seed in sorted(seeds)]
     assert sorted(heard, key=lambda row: row.seed) == found
     assert not any(row.truncated for row in found)
@@ -124,8 +128,8 @@ def test_a_seeds_game_depends_on_nothing_else(rows: list[AtariRow], seeds: list[
 def test_a_policys_game_is_the_game_played_by_hand() -> None:
     agent = AtariAgent("atari/cnn/3", CNN(3, 4), im2col=True)
     params = agent.init(jax.random.key(2))
-    played = play_atari("Breakout", [7, 8, 9], by_policy(agent, params, 5), lanes=2, threads=1, max_steps=90,
-                        progress=False)  # fmt: skip
+    options = PlayOptions(seed=5, lanes=2, workers=1, max_steps=90)
+    played = play_agent(agent, params, "Breakout", [7, 8, 9], options, progress=False)
     arcade, key = Arcade("Breakout"), jax.random.key(5)
     [stack] = arcade.reset(np.array([9]))
     score = steps = 0
@@ -136,7 +140,7 @@ def test_a_policys_game_is_the_game_played_by_hand() -> None:
         mine = jax.random.fold_in(jax.random.fold_in(key, np.uint32(9)), np.uint32(steps))
         [stack], [reward], [over] = arcade.step(np.asarray(jax.random.categorical(mine, logits[0])))
         score, steps = score + reward, steps + 1
-    assert played[2] == AtariRow(9, score, steps, truncated=not over)
+    assert played[2] == EpisodeRow(9, score, steps, truncated=not over)
 
 
 def test_what_does_not_fit_is_one_line(atari_store: Path, store: Path, tmp_path: Path) -> None:
@@ -188,7 +192,7 @@ def test_what_cannot_be_measured_is_one_line(atari_store: Path) -> None:
 
 
 def test_the_whole_study_in_one_command(tmp_path: Path) -> None:
-    preset, folder = preset_of("Breakout", "smoke"), tmp_path / "study"
+    preset, folder = PRESETS["smoke"], tmp_path / "study"
     command = [sys.executable, "-m", "laws", "reproduce", "smoke", "--game", "Breakout", "--out", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"XLA_FLAGS": ""})
     assert done.returncode == 0, done.stderr

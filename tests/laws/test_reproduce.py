@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from data.common.cli import UserError
+from data.games import registry
 from laws.rows.runs import read
-from laws.study.presets import preset_of
+from laws.study import nethack
 from laws.study.reproduce import claim
 
 ROOT = Path(__file__).resolve().parents[2]
-SMOKE = preset_of("nethack", "smoke")
+SMOKE = nethack.PRESETS["smoke"]
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
@@ -61,20 +62,20 @@ def test_games_that_cannot_be_had_are_refused_before_anything_is_written(store: 
         ("Breakout", store, "holds games of nethack, not Breakout"),
     ):
         with pytest.raises(UserError, match=said):
-            claim(tmp_path / "study", "smoke", game, given)
+            claim(tmp_path / "study", "smoke", registry.find(game), given)
     assert not (tmp_path / "study").exists()
 
 
 def test_a_folder_of_another_study_is_refused(tmp_path: Path) -> None:
-    claim(tmp_path / "study", "smoke", "nethack", None)
-    claim(tmp_path / "study", "smoke", "nethack", None)
+    claim(tmp_path / "study", "smoke", registry.find("nethack"), None)
+    claim(tmp_path / "study", "smoke", registry.find("nethack"), None)
     with pytest.raises(UserError, match="another preset, game or store"):
-        claim(tmp_path / "study", "quickstart", "nethack", None)
+        claim(tmp_path / "study", "quickstart", registry.find("nethack"), None)
     with pytest.raises(UserError, match="not empty"):
-        claim(tmp_path, "smoke", "nethack", None)
+        claim(tmp_path, "smoke", registry.find("nethack"), None)
 
 
 def test_a_missing_store_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no store"):
-        claim(tmp_path / "study", "smoke", "nethack", tmp_path / "nowhere")
+        claim(tmp_path / "study", "smoke", registry.find("nethack"), tmp_path / "nowhere")
     assert not (tmp_path / "study").exists()

@@ -26,7 +26,7 @@ from data.sampling.sampler import LaneSampler
 from data.sampling.stream import batches
 from data.store.reader import TrajectoryStore
 from eval.config import EvalConfig
-from laws.study.presets import Preset
+from laws.study.preset import Preset
 from train.checkpoint import budget_name, budgets, load_budget
 from train.config import Optimizer, TrainConfig, config_hash, from_json, to_json
 from train.loop import Plan, steps_within, train

@@ -1,6 +1,7 @@
 """A scripted NetHack player that sees only the terminal: explores, fights, eats, prays and goes down."""
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -90,15 +91,9 @@ class NetHackExpert:
         self._idle = 0
         """Keys pressed since game time last moved."""
 
-    def act(self, chars_24x80: np.ndarray, colors_24x80: np.ndarray, cursor_2: np.ndarray) -> int:
-        """Index into `data.KEYS` of the key to press on seeing this screen.
-
-        Args:
-            chars_24x80: Characters, uint8.
-            colors_24x80: NLE's terminal colours, any integers.
-            cursor_2: Cursor (row, column), uint8.
-        """
-        screen = read(chars_24x80, colors_24x80, cursor_2)
+    def act(self, observation: Mapping[str, np.ndarray], /) -> int:
+        """See `data.games.base.Player`: index into `data.games.keys.KEYS`, on seeing `chars`, `colors` and `cursor`."""
+        screen = read(observation["chars"], observation["colors"], observation["cursor"])
         return ACTION_OF_KEY[ord(self._key(screen))]
 
     def _key(self, screen: Screen) -> str:

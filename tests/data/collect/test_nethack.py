@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from nle._pyconverter import Converter
 
-from data.collect.nethack import PART, GameResult, collect, game_seed
+from data.collect.nethack import PART, GameResult, collect, episode_seed
 from data.common.cli import UserError
 
 FRAMES = 400
@@ -48,15 +48,15 @@ def same_games(one: Path, other: Path, episodes: int) -> None:
 
 
 def test_games_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
-    one = collect("nethack", tmp_path / "one", episodes=3, workers=1, max_steps=200)
-    two = collect("nethack", tmp_path / "two", episodes=3, workers=2, max_steps=200)
+    one = collect(tmp_path / "one", episodes=3, workers=1, max_steps=200)
+    two = collect(tmp_path / "two", episodes=3, workers=2, max_steps=200)
     assert one == two
-    assert [result.seed for result in one] == [game_seed(0, index) for index in range(3)]
+    assert [result.seed for result in one] == [episode_seed(0, index) for index in range(3)]
     same_games(tmp_path / "one", tmp_path / "two", 3)
 
 
 def test_results_agree_with_the_recordings(tmp_path: Path) -> None:
-    (result,) = collect("nethack", tmp_path / "out", episodes=1, workers=1, max_steps=150)
+    (result,) = collect(tmp_path / "out", episodes=1, workers=1, max_steps=150)
     chars, _, _, keys, scores = frames(tmp_path / "out" / "game-00000")
     assert result.steps == 150
     assert result.steps <= len(keys) <= result.steps + 20
@@ -69,14 +69,14 @@ def test_results_agree_with_the_recordings(tmp_path: Path) -> None:
 
 
 def test_going_on_keeps_finished_games_and_replays_the_rest(tmp_path: Path) -> None:
-    whole = collect("nethack", tmp_path / "whole", episodes=4, workers=1, max_steps=120)
+    whole = collect(tmp_path / "whole", episodes=4, workers=1, max_steps=120)
     out = tmp_path / "out"
-    collect("nethack", out, episodes=2, workers=1, max_steps=120)
+    collect(out, episodes=2, workers=1, max_steps=120)
     kept = {file: file.stat().st_mtime_ns for file in out.glob("game-*/*")}
     half_written = out / f"game-00002{PART}"
     half_written.mkdir()
     (half_written / "nle.1.0.ttyrec3.bz2").write_bytes(b"BZh9 and then the power went")
-    assert collect("nethack", out, episodes=4, workers=1, max_steps=120) == whole
+    assert collect(out, episodes=4, workers=1, max_steps=120) == whole
     assert kept.items() <= {file: file.stat().st_mtime_ns for file in out.glob("game-*/*")}.items()
     assert not list(out.glob("*" + PART))
     same_games(tmp_path / "whole", out, 4)
@@ -88,7 +88,7 @@ def test_an_interrupted_collection_goes_on(tmp_path: Path, blow: signal.Signals)
     code = (
         "from pathlib import Path; from data.collect.nethack import collect\n"
         "if __name__ == '__main__':\n"
-        f"    collect('nethack', Path({str(out)!r}), episodes=200, workers=2, max_steps=100)"
+        f"    collect(Path({str(out)!r}), episodes=200, workers=2, max_steps=100)"
     )
     script = tmp_path / "play.py"
     script.write_text(code)
@@ -105,20 +105,19 @@ def test_an_interrupted_collection_goes_on(tmp_path: Path, blow: signal.Signals)
     assert process.wait(timeout=60) != 0
     finished = len(list(out.glob("game-*[0-9]")))
     assert finished < 200
-    results = collect("nethack", out, episodes=finished + 2, workers=1, max_steps=100)
-    assert results == collect("nethack", tmp_path / "again", episodes=finished + 2, workers=1, max_steps=100)
+    results = collect(out, episodes=finished + 2, workers=1, max_steps=100)
+    assert results == collect(tmp_path / "again", episodes=finished + 2, workers=1, max_steps=100)
 
 
 def test_random_keys_can_be_recorded_too(tmp_path: Path) -> None:
-    (result,) = collect("nethack", tmp_path / "out", episodes=1, workers=1, max_steps=100, player="random")
+    (result,) = collect(tmp_path / "out", episodes=1, workers=1, max_steps=100, player="random")
     assert isinstance(result, GameResult)
 
 
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"game": "chess"}, "unknown game 'chess'"),
-        ({"player": "me"}, "unknown player 'me'"),
+        ({"player": "me"}, "unknown expert 'me'"),
         ({"episodes": 0}, "--episodes is 0"),
         ({"workers": 0}, "--workers is 0"),
         ({"max_steps": 0}, "--max-steps is 0"),
@@ -135,29 +134,29 @@ def test_bad_options_are_named(tmp_path: Path, options: dict, complaint: str) ->
 
 def test_a_folder_made_otherwise_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    collect("nethack", out, episodes=1, workers=1, max_steps=20)
+    collect(out, episodes=1, workers=1, max_steps=20)
     for options in ({"seed": 1}, {"character": "@"}, {"max_steps": 21}, {"player": "random"}):
         with pytest.raises(UserError, match=f"made with {next(iter(options))}"):
-            collect("nethack", out, **{"episodes": 1, "workers": 1, "max_steps": 20, **options})
+            collect(out, **{"episodes": 1, "workers": 1, "max_steps": 20, **options})
 
 
 def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(UserError, match="holds other things"):
-        collect("nethack", tmp_path, episodes=1)
+        collect(tmp_path, episodes=1)
     with pytest.raises(UserError, match="is a file"):
-        collect("nethack", tmp_path / "thesis.tex", episodes=1)
+        collect(tmp_path / "thesis.tex", episodes=1)
 
 
 def test_a_damaged_result_is_named(tmp_path: Path) -> None:
-    collect("nethack", tmp_path, episodes=1, workers=1, max_steps=20)
+    collect(tmp_path, episodes=1, workers=1, max_steps=20)
     (tmp_path / "game-00000" / "game.json").write_text('{"seed": 1}')
     with pytest.raises(UserError, match=r"game-00000/game\.json is damaged"):
-        collect("nethack", tmp_path, episodes=1, workers=1, max_steps=20)
+        collect(tmp_path, episodes=1, workers=1, max_steps=20)
 
 
 def test_the_settings_are_written_beside_the_games(tmp_path: Path) -> None:
-    collect("nethack", tmp_path / "out", episodes=1, workers=1, seed=7, max_steps=20)
+    collect(tmp_path / "out", episodes=1, workers=1, seed=7, max_steps=20)
     assert json.loads((tmp_path / "out" / "collect.json").read_text()) == {
         "game": "nethack",
         "character": "mon-hum-neu-mal",

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from data.collect.nethack import game_seed
+from data.collect.base import episode_seed
 from data.experts.nethack.path import AROUND, COMPASS, dilate, way_to, ways
 from data.experts.nethack.player import NetHackExpert
 from data.experts.nethack.screen import CLOSED, CORRIDOR, FLOOR, KINDS, MONSTER, WALL, Ask, look, read
+from data.experts.random import RandomPlayer
+from data.games.base import Player
+from data.games.challenge import SCREEN, SeededChallenge, on_terminal
 from data.games.keys import KEYS
-from data.games.nethack import SCREEN, Player, RandomPlayer, SeededChallenge
 from data.spec import COLUMNS, ROWS
 
 CELLS = ROWS * COLUMNS
@@ -30,7 +32,7 @@ def play(env: SeededChallenge, player: Player, seed: int) -> tuple[float, list[i
     score, actions, over, last = 0.0, [], False, b""
     while not over:
         last = seen["tty_chars"].tobytes()
-        action = player.act(*(seen[key] for key in SCREEN))
+        action = player.act(on_terminal(seen))
         assert 0 <= action < len(KEYS)
         seen, reward, over, _, _ = env.step(action)
         score += float(reward)
@@ -41,7 +43,7 @@ def play(env: SeededChallenge, player: Player, seed: int) -> tuple[float, list[i
 def test_the_expert_beats_random_keys(env: SeededChallenge) -> None:
     seeds = range(100, 105)
     expert = np.mean([play(env, NetHackExpert(seed), seed)[0] for seed in seeds])
-    random = np.mean([play(env, RandomPlayer(seed), seed)[0] for seed in seeds])
+    random = np.mean([play(env, RandomPlayer(seed, len(KEYS)), seed)[0] for seed in seeds])
     assert expert >= 100
     assert expert >= 5 * random
 
@@ -54,14 +56,14 @@ def test_a_game_is_a_function_of_its_seed(env: SeededChallenge) -> None:
 
 def test_the_clock_does_not_change_a_game(env: SeededChallenge) -> None:
     """Shopkeepers are named after the second at which a game began, unless it is tied to the seed."""
-    seed = game_seed(0, 5)
+    seed = episode_seed(0, 5)
     seen, _ = env.reset_to(seed)
     assert time.localtime().tm_hour == 12
     expert, top = NetHackExpert(seed), ""
     for _ in range(120):
         if top.startswith('"Hello, Agent!'):
             break
-        seen, *_ = env.step(expert.act(*(seen[key] for key in SCREEN)))
+        seen, *_ = env.step(expert.act(on_terminal(seen)))
         top = seen["tty_chars"][0].tobytes().decode("latin-1")
     assert top.startswith('"Hello, Agent!  Welcome to Ouiatchouane\'s general store!"')
 
@@ -69,7 +71,7 @@ def test_the_clock_does_not_change_a_game(env: SeededChallenge) -> None:
 def test_a_game_can_be_quit_from_inside_nested_prompts() -> None:
     """These random keys end in a question in a menu in a question; NLE warns where it fails to quit."""
     env = SeededChallenge(character="mon-hum-neu-mal", observation_keys=SCREEN, max_episode_steps=5000)
-    _, actions, last = play(env, RandomPlayer(game_seed(0, 19)), game_seed(0, 19))
+    _, actions, last = play(env, RandomPlayer(episode_seed(0, 19), len(KEYS)), episode_seed(0, 19))
     assert len(actions) == 5000
     assert last.startswith(b"Search for:")
     env.close()
@@ -77,7 +79,7 @@ def test_a_game_can_be_quit_from_inside_nested_prompts() -> None:
 
 def test_seeding_does_not_depend_on_earlier_games(env: SeededChallenge) -> None:
     fresh = SeededChallenge(character="mon-hum-neu-mal", observation_keys=(*SCREEN, "blstats"), max_episode_steps=1000)
-    play(env, RandomPlayer(1), 1)
+    play(env, RandomPlayer(1, len(KEYS)), 1)
     assert play(env, NetHackExpert(5), 5) == play(fresh, NetHackExpert(5), 5)
     fresh.close()
 
@@ -97,7 +99,7 @@ def test_nonsense_on_the_screen_never_raises(seed: int) -> None:
         chars = random.integers(0, 256, (ROWS, COLUMNS), dtype=np.uint8)
         colors = random.integers(0, 256, (ROWS, COLUMNS), dtype=np.uint8)
         cursor = np.array([random.integers(ROWS), random.integers(COLUMNS)], np.uint8)
-        assert 0 <= expert.act(chars, colors, cursor) < len(KEYS)
+        assert 0 <= expert.act({"chars": chars, "colors": colors, "cursor": cursor}) < len(KEYS)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -125,7 +127,7 @@ def test_a_damaged_game_screen_never_raises(env: SeededChallenge, seed: int) -> 
         row = int(random.integers(0, 22))
         cursor = np.array([row, min(len(top), 79) if row == 0 else random.integers(COLUMNS)], np.uint8)
         chars[23, 5] = ord("1") + step // 200  # the dungeon level changes too
-        assert 0 <= expert.act(chars, colors, cursor) < len(KEYS)
+        assert 0 <= expert.act({"chars": chars, "colors": colors, "cursor": cursor}) < len(KEYS)
 
 
 def screen_of(*lines: str, status: str = "", cursor: tuple[int, int] = (5, 5)) -> list[np.ndarray]:
@@ -174,8 +176,12 @@ def test_telling_things_apart_by_colour() -> None:
     assert KINDS[look("@", 15)] == MONSTER
 
 
+def seen(screen: list[np.ndarray]) -> dict[str, np.ndarray]:
+    return dict(zip(("chars", "colors", "cursor"), screen, strict=True))
+
+
 def key_for(expert: NetHackExpert, screen: list[np.ndarray]) -> str:
-    return chr(KEYS[expert.act(*screen)])
+    return chr(KEYS[expert.act(seen(screen))])
 
 
 def test_answers() -> None:
@@ -200,8 +206,8 @@ def test_prays_when_nearly_dead_and_not_twice() -> None:
     dying = STATUS.replace("HP:9", "HP:3").replace(" Hungry", "")
     room = screen_of("", "", "", "", "    |...", "    |@..", "    |...", status=dying)
     assert key_for(expert, room) == "i"
-    assert expert.act(*room) == KEYS.index(0xF0)
-    assert expert.act(*room) != KEYS.index(0xF0)
+    assert expert.act(seen(room)) == KEYS.index(0xF0)
+    assert expert.act(seen(room)) != KEYS.index(0xF0)
 
 
 def test_fights_next_to_it_but_not_the_floating_eye() -> None:

@@ -18,9 +18,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from data.collect.atari import ToPlay, collect_atari, play
-from data.collect.nethack import game_seed
+from data.collect.atari import collect_atari, play
+from data.collect.base import ToPlay, episode_seed
 from data.common.cli import UserError
+from data.experts.registry import Expert
 from data.experts.trained import impala, nature
 from data.experts.trained.checkpoint import Unfit, Weights
 from data.experts.trained.cleanrl import read as read_cleanrl
@@ -501,7 +502,7 @@ def test_games_of_a_policy_go_into_a_store_once(tmp_path: Path, monkeypatch: pyt
     # What was played is what the seed's player plays on what was seen.
     for row, episode in enumerate(opened.episodes):
         steps = opened.read(row, 0, episode.length)
-        player = players(policy)(game_seed(0, row))
+        player = players(policy)(episode_seed(0, row))
         assert [player.act(stack) for stack in steps.frames_Sx84x84x4] == steps.action_S.tolist()
     # Who they are of is told by the weights, wherever they lie; nobody loads them again for games that are there.
     moved = path.rename(tmp_path / "moved")
@@ -528,7 +529,7 @@ def test_games_by_the_full_action_set_are_stored_in_it(tmp_path: Path) -> None:
 def test_a_policy_that_changes_while_it_plays_is_refused(tmp_path: Path) -> None:
     path = cleanrl(tmp_path / "model", weights_of())
     with pytest.raises(UserError, match="model changed while it played: start the same command again"):
-        play(ToPlay("Breakout", "another digest", 0, "game-00000", path, 4))
+        play(ToPlay(Expert("Breakout", str(path), "another digest", "another"), 0, "game-00000"))
 
 
 def test_without_a_policy_nothing_of_jax_is_loaded() -> None:

@@ -11,7 +11,7 @@ import pytest
 from nle.dataset import Converter
 
 from data.common.cli import UserError
-from data.games.nethack import NETHACK
+from data.games import nethack
 from data.importers import ttyrec
 from data.importers.base import ABANDONED, DAMAGED, DUPLICATE, EMPTY, Skipped, Unusable, converted, import_games
 from data.importers.nld import FOREIGN, NO_KEYS, convert, find, import_nld
@@ -274,7 +274,7 @@ def fatal(recording: Any) -> Game:
 def test_a_recording_that_ends_the_process_is_skipped(tmp_path: Path) -> None:
     names = {f"nle.1.{number}.ttyrec3.bz2": ttyrec3(b"hjkl" * (number + 1)) for number in range(12)}
     folder = write(tmp_path / "games", names)
-    report = import_games(tmp_path / "store", NETHACK, folder, find, fatal, importer="test", workers=2)
+    report = import_games(tmp_path / "store", nethack.content(), folder, find, fatal, importer="test", workers=2)
     assert report.games == 11
     assert [(skip.source, skip.kind) for skip in report.skipped] == [("nle.1.3.ttyrec3.bz2", DAMAGED)]
     sources = [episode.source for episode in TrajectoryStore.open(tmp_path / "store").episodes]

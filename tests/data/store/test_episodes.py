@@ -6,7 +6,7 @@ import pytest
 
 from data.codec.screens import SCREENS
 from data.common.cli import UserError
-from data.games.nethack import NETHACK
+from data.games import nethack
 from data.store.episodes import EpisodeFilter
 from data.store.reader import TrajectoryStore
 from data.store.writer import StoreWriter, pack
@@ -19,7 +19,7 @@ PLAYED = [("mon-hum", 5.0, 10, 1), ("val-dwa", 50.0, 20, 3), ("mon-hum", 500.0, 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("games") / "store"
-    with StoreWriter(path, NETHACK, expert="test", dev_fraction=0.0) as writer:
+    with StoreWriter(path, nethack.content(), expert="test", dev_fraction=0.0) as writer:
         for role, score, length, depth in PLAYED:
             steps = random_steps(length, length)
             writer.add(pack(SCREENS, [steps], score=score, source=f"{length}", role=role, depth=depth))

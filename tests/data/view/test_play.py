@@ -17,12 +17,14 @@ from PIL import Image
 
 from data.codec.screens import SCREENS
 from data.common.cli import UserError
-from data.games.keys import KEYS, action_of_key
-from data.games.nethack import NETHACK
+from data.games import nethack
+from data.games.keys import KEYS, action_of_key, names
 from data.spec import NetHackSteps
 from data.store.reader import TrajectoryStore
 from data.store.writer import StoreWriter, pack
-from data.view.play import _LEVELS, Frame, find, glyphs, key_name, picture, play, text
+from data.view.glyphs import LEVELS, glyphs
+from data.view.nethack import picture, text
+from data.view.play import find, play
 from tests.data.codec.test_codec import screens_with_a_menu
 
 HERE = Path(__file__).resolve().parents[3]
@@ -33,10 +35,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("play") / "store"
     steps = screens_with_a_menu()
     readable = NetHackSteps(32 + steps.chars_Sx24x80 % 95, *steps[1:])
-    with StoreWriter(path, NETHACK, expert="test", dev_fraction=0.0) as writer:
+    with StoreWriter(path, nethack.content(), expert="test", dev_fraction=0.0) as writer:
         writer.add(pack(SCREENS, [readable], score=1.0, source="a"))
         writer.add(pack(SCREENS, [NetHackSteps(*(column[:30] for column in readable))], score=2.0, source="b"))
     return path
+
+
+def one(chars: np.ndarray, colors: np.ndarray, cursor: np.ndarray) -> NetHackSteps:
+    return NetHackSteps(chars, colors, cursor, np.array(0), np.array(0))
 
 
 def film(store: Path, gif: Path | None, **options: Any) -> str:
@@ -55,18 +61,18 @@ def test_a_gif_has_a_picture_for_every_step(store: Path, tmp_path: Path) -> None
 def test_a_picture_shows_each_character_in_its_place_and_colour_and_the_cursor_inverse() -> None:
     chars, colors = np.full((24, 80), 32, np.uint8), np.zeros((24, 80), np.uint8)
     chars[3, 7], colors[3, 7] = ord("@"), 9
-    cells = picture(Frame(chars, colors, np.array([3, 8]), "step 1")).reshape(25, 16, 80, 8).swapaxes(1, 2)
-    np.testing.assert_array_equal(cells[3, 7], 9 * _LEVELS + glyphs()[ord("@")])
-    assert (cells[3, 8] == _LEVELS - 1).all()
+    cells = picture(one(chars, colors, np.array([3, 8])), "step 1").reshape(25, 16, 80, 8).swapaxes(1, 2)
+    np.testing.assert_array_equal(cells[3, 7], 9 * LEVELS + glyphs()[ord("@")])
+    assert (cells[3, 8] == LEVELS - 1).all()
     assert not cells[3, 9].any()
-    assert glyphs()[ord("@")].max() == _LEVELS - 1
-    np.testing.assert_array_equal(cells[24, 0], 15 * _LEVELS + glyphs()[ord("s")])
+    assert glyphs()[ord("@")].max() == LEVELS - 1
+    np.testing.assert_array_equal(cells[24, 0], 15 * LEVELS + glyphs()[ord("s")])
 
 
 def test_lines_are_the_screen_once_colours_are_taken_away() -> None:
     steps = screens_with_a_menu()
     chars = 32 + steps.chars_Sx24x80[9] % 95
-    lines = text(Frame(chars, steps.colors_Sx24x80[9], np.array([0, 5]), "caption")).split("\r\n")
+    lines = text(one(chars, steps.colors_Sx24x80[9], np.array([0, 5])), "caption").split("\r\n")
     plain = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in lines]
     assert plain == [*(bytes(row).decode("latin-1") for row in chars), "caption"]
     assert "\x1b[7m" in lines[0]
@@ -74,9 +80,9 @@ def test_lines_are_the_screen_once_colours_are_taken_away() -> None:
 
 
 def test_keys_are_named_as_one_reads_them() -> None:
-    names = [key_name(int(action_of_key()[key])) for key in (ord("h"), 27, 32, 4, 0x80 | ord("p"))]
-    assert names == ["h (W)", "Esc (ESC)", "Space (SPACE)", "^D (KICK)", "M-p (PRAY)"]
-    assert all(key_name(action) for action in range(len(KEYS)))
+    found = [names()[int(action_of_key()[key])] for key in (ord("h"), 27, 32, 4, 0x80 | ord("p"))]
+    assert found == ["h (W)", "Esc (ESC)", "Space (SPACE)", "^D (KICK)", "M-p (PRAY)"]
+    assert len(names()) == len(KEYS)
 
 
 def test_a_game_is_found_by_number_and_by_id(store: Path) -> None:

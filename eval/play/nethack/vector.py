@@ -19,9 +19,9 @@ from typing import Any, Self
 import numpy as np
 
 from data.common.workers import SPAWN
+from data.games.nethack import CHARACTER
 from data.spec import NETHACK, Observation
-from eval.play.nethack import CHARACTER, Game
-from eval.play.records import GameRow
+from eval.play.nethack.game import Game, GameRow
 
 STARTED = -1
 """Ticket of the answer to starting games; a group's steps are answered with the group."""
@@ -65,8 +65,8 @@ class NetHackVector:
         """bool [L]: the lane plays; the others hold zeros and wait for nothing."""
         self.seed = np.zeros(lanes, np.uint32)
         """uint32 [L]: the seed of the lane's game."""
-        self.age = np.zeros(lanes, np.uint32)
-        """uint32 [L]: screens shown before this one in the lane's game."""
+        self.timestep = np.zeros(lanes, np.uint32)
+        """uint32 [L]: timestep of the lane's game: screens shown before this one."""
 
         shared = {name: ((lanes, *field.shape), field.dtype) for name, field in NETHACK.items()}
         shared["action"] = ((lanes,), "uint8")
@@ -156,7 +156,7 @@ class NetHackVector:
         for worker, _ in self._share(active):
             ended |= self._hear(worker, group)
         self.first[active] = False
-        self.age[active] += 1
+        self.timestep[active] += 1
         self._refill(sorted(ended))
         return [ended[lane] for lane in sorted(ended)]
 
@@ -165,7 +165,7 @@ class NetHackVector:
         for lane in free:
             self.active[lane] = self.first[lane] = bool(self._queue)
             self.seed[lane] = self._queue.popleft() if self._queue else 0
-            self.age[lane] = 0
+            self.timestep[lane] = 0
             for array in self.observation.values():
                 array[lane] = 0
         started = np.array([lane for lane in free if self.active[lane]], int)

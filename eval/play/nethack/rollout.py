@@ -1,4 +1,4 @@
-"""Play whole games of NetHack with a policy or a scripted player: one row per game.
+"""Play whole games of NetHack with an agent or an expert: one row per game.
 
 L lanes of a group, A actions.
 """
@@ -13,16 +13,17 @@ import numpy as np
 
 from agents.spec import Agent, Carry, Params
 from data.common.workers import SPAWN
-from eval.play.envs import NetHackVector
-from eval.play.nethack import CHARACTER, enlist, play_scripted_game
-from eval.play.players import Progress, act
-from eval.play.records import GameRow, Scripted
+from data.experts.registry import Expert
+from data.games.nethack import CHARACTER
+from eval.play.nethack.game import GameRow, enlist, play_expert_game
+from eval.play.nethack.vector import NetHackVector
+from eval.play.policy import Progress, act
 
 GROUPS = 2
 """Groups of lanes: one's games step while the policy reads the other's screens."""
 
 
-def play(
+def play_agents(
     agent: Agent,
     params: Params,
     seeds: Sequence[int],
@@ -68,7 +69,7 @@ def play(
                 observation,
                 games.first[part][:, None].copy(),
                 games.seed[part].copy(),
-                games.age[part].copy(),
+                games.timestep[part].copy(),
                 carries[group],
             )
 
@@ -90,8 +91,8 @@ def play(
     return sorted(rows, key=lambda row: row.seed)
 
 
-def play_scripted(
-    player: Scripted,
+def play_experts(
+    expert: Expert,
     seeds: Sequence[int],
     *,
     workers: int,
@@ -100,7 +101,11 @@ def play_scripted(
     progress: bool = True,
     on_game: Callable[[GameRow], None] | None = None,
 ) -> list[GameRow]:
-    """Play the games of `seeds` with a player that needs no network, seeded by each game's seed."""
+    """Play the games of `seeds` with an expert, seeded by each game's seed; rows in order of their seeds.
+
+    Raises:
+        ValueError: Two seeds are the same.
+    """
     if len(set(seeds)) != len(seeds):
         raise ValueError("seeds must be distinct")
     rows: list[GameRow] = []
@@ -109,7 +114,7 @@ def play_scripted(
         ProcessPoolExecutor(max(1, min(workers, len(seeds))), SPAWN, enlist, (halt,)) as pool,
         Progress(len(seeds), progress) as bar,
     ):
-        games = [pool.submit(play_scripted_game, player, seed, character, max_steps) for seed in seeds]
+        games = [pool.submit(play_expert_game, expert, seed, character, max_steps) for seed in seeds]
         try:
             for game in as_completed(games):
                 row = game.result()

@@ -20,7 +20,7 @@ def act(
     observation: dict[str, jax.Array],
     first_Lx1: jax.Array,
     seed_L: jax.Array,
-    age_L: jax.Array,
+    timestep_L: jax.Array,
     carry: Carry,
 ) -> tuple[jax.Array, Carry]:
     """Actions int32 [L] on seeing observations [L, 1, ...], and the carry after them."""
@@ -29,11 +29,11 @@ def act(
     if temperature == 0:
         return jnp.argmax(logits_LxA, axis=-1).astype(jnp.int32), carry
 
-    def sample(seed: jax.Array, age: jax.Array, logits_A: jax.Array) -> jax.Array:
-        mine = jax.random.fold_in(jax.random.fold_in(key, seed), age)
+    def sample(seed: jax.Array, timestep: jax.Array, logits_A: jax.Array) -> jax.Array:
+        mine = jax.random.fold_in(jax.random.fold_in(key, seed), timestep)
         return jax.random.categorical(mine, logits_A / temperature)
 
-    return jax.vmap(sample)(seed_L, age_L, logits_LxA).astype(jnp.int32), carry
+    return jax.vmap(sample)(seed_L, timestep_L, logits_LxA).astype(jnp.int32), carry
 
 
 class Progress:

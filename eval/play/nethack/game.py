@@ -2,6 +2,7 @@
 
 import warnings
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,14 @@ import numpy as np
 from nle import nethack
 
 from data.common.workers import follow_parent
-from data.experts.nethack.player import NetHackExpert
+from data.experts.registry import Expert
+from data.games.challenge import SeededChallenge
 from data.games.keys import KEYS, action_of_key
-from data.games.nethack import RandomPlayer, SeededChallenge
+from data.games.nethack import CHARACTER
 from data.spec import NO_ACTION
-from eval.play.records import GameRow, Scripted
 
 STEP_LIMIT = 1_000_000
 """NetHackChallenge-v0's own limit on the steps of a game."""
-
-CHARACTER = "mon-hum-neu-mal"
 
 
 def _recorded() -> np.ndarray:
@@ -53,6 +52,34 @@ ACTION_OF_KEY: list[int] = action_of_key().tolist()
 ESCAPE, SPACE, YES, QUIT = 27, ord(" "), ord("y"), 0x80 | ord("q")
 
 
+@dataclass(frozen=True)
+class GameRow:
+    """A finished game of NetHack."""
+
+    seed: int
+    score: int
+    """The return: final points, as NetHack's xlogfile (and so a recorded expert's episode) has them. They
+    differ from `score_shown` by what the last action and the end itself give and take, such as a tenth of the
+    gold on death."""
+    score_shown: int
+    """In-game score on the last screen that the player acted on: the sum of NLE's score rewards."""
+    steps: int
+    """Actions of the player."""
+    turns: int
+    """The game's own clock."""
+    depth: int
+    """Deepest dungeon level reached."""
+    role: str
+    """Three letters, for example `Mon`; empty where a random role left no xlogfile row."""
+    death: str
+    """The xlogfile's words, for example `killed by a jackal`; `quit` when the player or a limit ended the
+    game; `unrecorded` when the game broke down and left no xlogfile row: `score` is then `score_shown`."""
+    truncated: bool
+    """Stopped by the limit on steps."""
+    stalled: bool
+    """Stopped by NetHackChallenge because the game's clock had stood still for too long."""
+
+
 class Game:
     """A game of NetHackChallenge-v0 that is a function of its seed and of the actions.
 
@@ -81,6 +108,11 @@ class Game:
             self._show(*self._opening[0][:3])
         else:
             self._look()
+
+    @property
+    def observation(self) -> dict[str, np.ndarray]:
+        """What a player sees, good until the next step."""
+        return {"chars": self.chars_24x80, "colors": self.colors_24x80, "cursor": self.cursor_2}
 
     @property
     def opening(self) -> bool:
@@ -177,24 +209,23 @@ class Game:
 
 
 def enlist(halt: Any) -> None:
-    """Make this process one of a pool that plays scripted games until the shared `halt` is true or the parent ends."""
+    """Make this process one of a pool that plays experts' games until the shared `halt` is true or the parent ends."""
     global _halt
     _halt = halt
     follow_parent()
 
 
-def play_scripted_game(player: Scripted, seed: int, character: str, max_steps: int | None) -> GameRow:
-    """The game of this seed, played by a scripted player of the same seed."""
-    hand = RandomPlayer(seed) if player == "random" else NetHackExpert(seed)
+def play_expert_game(expert: Expert, seed: int, character: str, max_steps: int | None) -> GameRow:
+    """The game of this seed, played by an expert of the same seed."""
+    player = expert.player(seed)
     game = Game(seed, character, max_steps)
     try:
         row = None
         while row is None:
             if _halt is not None and _halt.value:
                 raise InterruptedError(f"the game of seed {seed} was called off")
-            # Scripted players join where NLE hands the game to its player.
-            action = 0 if game.opening else hand.act(game.chars_24x80, game.colors_24x80, game.cursor_2)
-            row = game.step(action)
+            # Experts join where NLE hands the game to its player.
+            row = game.step(0 if game.opening else player.act(game.observation))
         return row
     finally:
         game.close()

@@ -1,0 +1,166 @@
+"""Experts by name: who plays a game, for collecting and for evaluating alike."""
+
+import functools
+import hashlib
+import importlib
+import inspect
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from data.common.cli import UserError
+from data.experts.random import RandomPlayer
+from data.games import registry
+from data.games.base import Content, Game, Player
+
+RANDOM, EMBEDDED = "random", "embedded"
+_ALIASES = {"expert": EMBEDDED}
+CHOICES = f"{EMBEDDED}, {RANDOM}, module:function, or the path of a trained policy"
+
+Factory = Callable[[int], Player]
+"""Of an episode's seed, a player for that episode."""
+
+
+@dataclass(frozen=True)
+class Expert:
+    """Who plays a game. Small and picklable: a worker process loads the player itself."""
+
+    game: str
+    name: str
+    """As given on the command line: `embedded`, `random`, `module:function`, or a path."""
+    identity: str
+    """Changes if what it plays may change: its name, and a hash of a trained policy or of a module's source."""
+    title: str
+    """For the manifest of a store."""
+    actions: int | None = None
+    """Length of its action table; None if it is the game's usual one."""
+
+    @property
+    def content(self) -> Content:
+        """What a store of its episodes holds."""
+        return registry.find(self.game).content(self.actions)
+
+    def player(self, seed: int) -> Player:
+        """A player for the episode of this seed.
+
+        Raises:
+            UserError: The expert is not what it was when it was found.
+        """
+        return _factory(self)(seed)
+
+
+def find(game: Game, name: str) -> Expert:
+    """The expert of that name: `embedded` (or `expert`), `random`, `module:function`, or the path of a trained policy.
+
+    A function whose first parameter is called `seed` (or a class made so) gives a `Player` for each episode; any other
+    function is the policy itself, from observation to action.
+
+    Raises:
+        UserError: The game has no expert of that name, or what is named is none; the message lists the choices.
+    """
+    name = _ALIASES.get(name, name)
+    content = game.content()
+    if name == RANDOM:
+        return Expert(game.name, name, name, name)
+    if name == EMBEDDED:
+        if game.embedded is None:
+            raise UserError(f"{game.name} has no embedded expert: choose {CHOICES.removeprefix(f'{EMBEDDED}, ')}")
+        return Expert(game.name, name, name, name)
+    if Path(name).exists() and game.policies is not None:
+        policy = importlib.import_module(game.policies).load(Path(name), game.name)
+        actions = len(policy.actions)
+        usual = len(content.actions)
+        return Expert(game.name, name, policy.digest, policy.name, None if actions == usual else actions)
+    if ":" in name:
+        return Expert(game.name, name, f"{name} {_source_hash(load(name))}", name)
+    raise UserError(f"unknown expert {name!r} of {game.name}: choose {CHOICES}")
+
+
+def load(name: str) -> Any:
+    """The object that `module:name` names, imported.
+
+    Raises:
+        UserError: There is no such module, or nothing of that name in it.
+    """
+    place, _, attribute = name.partition(":")
+    try:
+        return functools.reduce(getattr, attribute.split("."), importlib.import_module(place))
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{place}.".startswith(f"{error.name}."):
+            raise
+        raise UserError(f"no module {place!r} for {name}: run where it can be imported, or mend the name") from error
+    except AttributeError as error:
+        raise UserError(f"module {place!r} has no {attribute!r}: mend {name}") from error
+
+
+@functools.lru_cache(maxsize=4)
+def _factory(expert: Expert) -> Factory:
+    """Makes the players of an expert; loaded once by a process."""
+    game = registry.find(expert.game)
+    if expert.name == RANDOM:
+        return functools.partial(RandomPlayer, actions=len(expert.content.actions))
+    if expert.name == EMBEDDED:
+        assert game.embedded is not None, "checked when the expert was found"
+        return load(game.embedded)
+    if find(game, expert.name) != expert:
+        raise UserError(f"{expert.name} changed while it played: start the same command again")
+    if Path(expert.name).exists() and game.policies is not None:
+        policies = importlib.import_module(game.policies)
+        return policies.players(policies.load(Path(expert.name), expert.game))
+    make, actions = _factory_of(load(expert.name), expert.name), len(expert.content.actions)
+    return lambda seed: _Checked(make(seed), expert.name, actions)
+
+
+def _factory_of(made: Any, name: str) -> Factory:
+    """A user's function or class as a factory of players."""
+    if not callable(made):
+        raise UserError(f"{name} is no function: name one from observation to action, or from a seed to a player")
+    try:
+        parameters = list(inspect.signature(made).parameters)
+    except ValueError:  # a builtin without a signature
+        parameters = []
+    if parameters[:1] == ["seed"]:
+        return cast(Factory, made)
+    if inspect.isclass(made):
+        raise UserError(f"{name} is a class whose first parameter is not `seed`: name one from a seed to a player")
+    return lambda _: _Policy(made)
+
+
+class _Policy:
+    """A player that is a function from observation to action."""
+
+    def __init__(self, policy: Callable[[Any], Any]) -> None:
+        self._policy = policy
+
+    def act(self, observation: Any, /) -> int:
+        return self._policy(observation)
+
+
+class _Checked:
+    """A user's player, whose actions are checked against the action table."""
+
+    def __init__(self, player: Player, name: str, actions: int) -> None:
+        if not hasattr(player, "act"):
+            raise UserError(f"{name} gives {player!r}, which has no method `act`: give a player, or name a policy")
+        self._player, self._name, self._actions = player, name, actions
+
+    def act(self, observation: Any, /) -> int:
+        action = self._player.act(observation)
+        try:
+            index = operator.index(action)
+        except TypeError:
+            index = -1
+        if not 0 <= index < self._actions:
+            raise UserError(f"{self._name} answers {action!r}: give an action from 0 to {self._actions - 1}")
+        return index
+
+
+def _source_hash(made: Any) -> str:
+    """Of the source file of a function or class; empty where it has none."""
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(made))
+    except TypeError:
+        file = None
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else ""

@@ -1,0 +1,52 @@
+"""Studies of Atari games."""
+
+from pathlib import Path
+
+from data.collect.atari import collect_atari
+from data.store.reader import TrajectoryStore
+from laws.study.preset import Preset, Stage
+
+PRESETS = {
+    "quickstart": Preset(
+        takes="about 7 minutes on 2 cores",
+        expect="a dev loss that falls as a power of compute",
+        games=60,
+        dev_fraction=0.15,
+        family="atari/cnn",
+        sizes=("3", "5", "8", "13", "23"),
+        budgets=(1e11, 2e11, 4e11, 8e11, 1.6e12),
+        episodes=16,
+        play_steps=800,
+        baseline_episodes=16,
+        lanes=16,
+        window=8,
+        order="windows",
+        lr=6e-3,
+    ),
+    "smoke": Preset(
+        takes="about a minute on 2 cores",
+        expect="every stage on real games; too little compute for laws worth reading",
+        games=8,
+        dev_fraction=0.4,
+        family="atari/cnn",
+        sizes=("1", "3"),
+        budgets=(1e9, 3e9, 9e9),
+        episodes=4,
+        play_steps=100,
+        baseline_episodes=4,
+        lanes=16,
+        window=8,
+        order="windows",
+        lr=6e-3,
+    ),
+}
+
+
+def expert_games(stage: Stage, preset: Preset, game: str, folder: Path, store: Path, workers: int) -> None:
+    """Play games straight into the store."""
+    with stage("play games with the embedded expert into a store"):
+        collect_atari(store, game=game, episodes=preset.games, dev_fraction=preset.dev_fraction, workers=workers)
+
+
+def character_of(store: TrajectoryStore) -> None:
+    """There are no characters."""

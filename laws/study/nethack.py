@@ -1,0 +1,55 @@
+"""Studies of NetHack."""
+
+from pathlib import Path
+
+from data.collect.nethack import collect
+from data.importers.nld import import_nld
+from data.store.reader import TrajectoryStore
+from laws.study.preset import Preset, Stage
+
+PRESETS = {
+    "quickstart": Preset(
+        takes="about 5 minutes on 2 cores, under 3 GiB",
+        expect="a dev loss that falls as a power of compute, and agents that outscore the random policy",
+        games=160,
+        game_steps=3000,
+        dev_fraction=0.2,
+        family="nethack/lstm",
+        sizes=("16", "32", "64", "96", "128"),
+        budgets=(2e10, 5e10, 1.25e11, 3.2e11, 8e11),
+        episodes=16,
+        play_steps=1000,
+        baseline_episodes=16,
+        lanes=16,
+        window=32,
+    ),
+    "smoke": Preset(
+        takes="about a minute on 2 cores",
+        expect="every stage on real games; too little compute for laws worth reading",
+        games=10,
+        game_steps=600,
+        dev_fraction=0.4,
+        family="nethack/lstm",
+        sizes=("16", "32"),
+        budgets=(2e9, 4e9, 8e9),
+        episodes=4,
+        play_steps=100,
+        baseline_episodes=4,
+        lanes=8,
+        window=16,
+    ),
+}
+
+
+def expert_games(stage: Stage, preset: Preset, game: str, folder: Path, store: Path, workers: int) -> None:
+    """Play and record games, then import the recordings."""
+    with stage("play games with the embedded expert"):
+        collect(folder / "games", episodes=preset.games, max_steps=preset.game_steps, workers=workers)
+    with stage("import them into a store"):
+        import_nld(folder / "games", store, expert="embedded", dev_fraction=preset.dev_fraction, workers=workers)
+
+
+def character_of(store: TrajectoryStore) -> str:
+    """What the store's games played: its one character if there is but one, else any."""
+    roles = {episode.role or "@" for episode in store.episodes}
+    return roles.pop() if len(roles) == 1 else "@"
