@@ -9,6 +9,7 @@ from agents.atari import cnn, impala
 from agents.atari.agent import AtariAgent
 from agents.cores.lstm import LSTM
 from agents.cores.transformer import Transformer
+from agents.gym.ladder import entries as gym_entries
 from agents.nethack.agent import NetHackAgent
 from agents.nethack.encoders import Deep, Thin
 from data.common.cli import UserError
@@ -73,7 +74,7 @@ MOST_ACTIONS = 18
 LadderAgent = NetHackAgent | AtariAgent
 
 
-def ladder(actions: int = MOST_ACTIONS) -> dict[str, LadderAgent]:
+def ladder(actions: int = MOST_ACTIONS, observation=None) -> dict[str, LadderAgent]:
     """Every entry by name; those of Atari choose among so many actions."""
     agents: list[LadderAgent] = []
     for size, (width, layers, *thin) in NETHACK_LSTM.items():
@@ -91,12 +92,13 @@ def ladder(actions: int = MOST_ACTIONS) -> dict[str, LadderAgent]:
         agents.append(NetHackAgent(f"nethack/paper/{size}-inv", Deep(inventory=True), core))
     agents += [AtariAgent(f"atari/cnn/{width}", cnn.CNN(width, actions)) for width in cnn.WIDTHS]
     agents += [AtariAgent(f"atari/impala/{width}", impala.IMPALA(width, actions)) for width in impala.WIDTHS]
+    agents += gym_entries(actions, observation)
     return {agent.name: agent for agent in agents}
 
 
-def find(name: str, actions: int = MOST_ACTIONS) -> LadderAgent:
+def find(name: str, actions: int = MOST_ACTIONS, observation=None) -> LadderAgent:
     """The entry of that name, which of Atari's has so many actions; `UserError` if there is none."""
-    agents = ladder(actions)
+    agents = ladder(actions, observation)
     if name not in agents:
         near = ", ".join(difflib.get_close_matches(name, agents, cutoff=0.4)) or ", ".join(list(agents)[:3])
         raise UserError(f"no agent {name!r} in the ladder; near it: {near} (`python -m agents` lists all)")

@@ -5,7 +5,7 @@ Shapes: B lanes, T steps of a window, S consecutive steps of an episode, N rows 
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -82,7 +82,18 @@ class AtariSteps(NamedTuple):
     """int32, sum of the unclipped rewards before this step; NO_SCORE where the recording holds none."""
 
 
-Steps = NetHackSteps | AtariSteps
+class Steps(Protocol):
+    """Consecutive steps of one episode, as the store keeps them: a NamedTuple of arrays with leading axis S."""
+
+    @property
+    def action_S(self) -> np.ndarray:
+        """uint8, index into the action table."""
+        ...
+
+    @property
+    def score_S(self) -> np.ndarray:
+        """int32, the score before each step; NO_SCORE where it is not known."""
+        ...
 
 
 class Rows(NamedTuple):

@@ -139,7 +139,7 @@ class Plan:
 
 def prepare_agent(config: TrainConfig, store: Store) -> LadderAgent:
     """The agent of a configuration with the actions of a store, computing in the dtype that it names."""
-    agent = find(config.agent, len(store.manifest["actions"]))
+    agent = find(config.agent, len(store.manifest["actions"]), store.codec.observation)
     missing = set(agent.inputs) - set(store.codec.inputs)
     if missing:
         game = store.manifest["game"]

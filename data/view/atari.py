@@ -1,8 +1,10 @@
 """Atari steps to look at: the newest frame, with a caption below it."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from data.spec import AtariSteps
+from data.spec import AtariSteps, Field
 from data.view.glyphs import CELL_COLUMNS, LEVELS, codes_of, glyphs, tiled
 
 TERMINAL = None
@@ -13,7 +15,7 @@ _ZOOM = 4
 """Pixels of a picture for one of a frame, each way."""
 
 
-def picture(step: AtariSteps, caption: str) -> np.ndarray:
+def picture(step: AtariSteps, caption: str, spec: Mapping[str, Field]) -> np.ndarray:
     """One step in greys, uint8 [336 + 32, 336]."""
     frame = np.kron(step.frames_Sx84x84x4[:, :, -1], np.ones((_ZOOM, _ZOOM), np.uint8))
     columns = frame.shape[1] // CELL_COLUMNS

@@ -1,12 +1,13 @@
 """NetHack steps to look at: the terminal, in text and as pixels."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from data import spec
-from data.spec import NetHackSteps
+from data.spec import COLUMNS, ROWS, Field, NetHackSteps
 from data.view.glyphs import LEVELS, codes_of, glyphs, printable, tiled
 
-TERMINAL = spec.ROWS + 1, spec.COLUMNS
+TERMINAL = ROWS + 1, COLUMNS
 """Lines and columns that `text` needs."""
 
 _COLORS = (
@@ -25,12 +26,12 @@ PALETTE = (
 """Red, green and blue of each colour number of `picture`: `LEVELS` shades of each colour."""
 
 
-def text(step: NetHackSteps, caption: str) -> str:
+def text(step: NetHackSteps, caption: str, spec: Mapping[str, Field]) -> str:
     """One step as 25 lines with terminal colours; the cursor's cell is inverse."""
     lines = []
-    for row in range(spec.ROWS):
+    for row in range(ROWS):
         line, shown = [], -1
-        for column in range(spec.COLUMNS):
+        for column in range(COLUMNS):
             color = int(step.colors_Sx24x80[row, column]) % len(_COLORS)
             char = printable(int(step.chars_Sx24x80[row, column]))
             if color != shown:
@@ -43,13 +44,13 @@ def text(step: NetHackSteps, caption: str) -> str:
     return "\r\n".join([*lines, f"{caption}\x1b[K"])
 
 
-def picture(step: NetHackSteps, caption: str) -> np.ndarray:
+def picture(step: NetHackSteps, caption: str, spec: Mapping[str, Field]) -> np.ndarray:
     """One step in colour numbers, uint8 [25 * 16, 80 * 8]: 16 shades for each of 16 colours."""
-    chars_25x80 = np.vstack([step.chars_Sx24x80, codes_of([caption], spec.COLUMNS)])
-    white = np.full(spec.COLUMNS, _WHITE, np.uint8)
+    chars_25x80 = np.vstack([step.chars_Sx24x80, codes_of([caption], COLUMNS)])
+    white = np.full(COLUMNS, _WHITE, np.uint8)
     colors_25x80 = np.vstack([step.colors_Sx24x80, white]) % len(_COLORS)
     shade = glyphs()[chars_25x80]
     row, column = (int(place) for place in step.cursor_Sx2)
-    if row < spec.ROWS and column < spec.COLUMNS:
+    if row < ROWS and column < COLUMNS:
         shade[row, column] = LEVELS - 1 - shade[row, column]
     return tiled(colors_25x80[:, :, None, None] * np.uint8(LEVELS) + shade)

@@ -43,10 +43,10 @@ def play(
     if not 0.1 <= speed <= 1000:
         raise UserError(f"--speed must be from 0.1 to 1,000 steps a second, not {speed}")
     view = registry.module("data.view", registry.find(opened.manifest["game"]).family)
-    film = frames(opened, row, start, stop)
+    film, seen = frames(opened, row, start, stop), opened.codec.observation
     told = f"{stop - start:,} steps of game {opened.episodes[row].id}"
     if gif is not None:
-        save_gif(gif, (view.picture(*frame) for frame in film), view.PALETTE, speed)
+        save_gif(gif, (view.picture(*frame, seen) for frame in film), view.PALETTE, speed)
         return f"{told} in {gif}"
     if view.TERMINAL is None:
         raise UserError(f"a game of {opened.manifest['game']} is no text: give --gif FILE")
@@ -55,7 +55,7 @@ def play(
     size, (lines, columns) = shutil.get_terminal_size(), view.TERMINAL
     if size.columns < columns or size.lines < lines:
         raise UserError(f"the terminal has {size.columns}x{size.lines} places: a game needs {columns}x{lines}")
-    show((view.text(*frame) for frame in film), speed, out)
+    show((view.text(*frame, seen) for frame in film), speed, out)
     return told
 
 

@@ -207,7 +207,7 @@ def test_an_interrupted_scripted_run_ends_its_games() -> None:
 def test_a_killed_run_leaves_no_workers(played: str) -> None:
     program = """
 import multiprocessing, sys, time
-from eval.play.envs import NetHackVector
+from eval.play.nethack.vector import NetHackVector
 from data.experts.registry import find
 from data.games.nethack import NetHackGame
 from eval.play.nethack.rollout import play_experts

@@ -133,7 +133,7 @@ def test_games_go_into_a_store_once(tmp_path: Path) -> None:
 
 def test_mistakes_are_one_line_and_leave_nothing(tmp_path: Path) -> None:
     for words, named in (
-        (["--game", "Pong"], "Pong has no embedded expert (Breakout has)"),
+        (["--game", "Pong"], "Pong has no embedded expert"),
         (["--game", "Brekout"], "did you mean Breakout"),
         (["--game", "Breakout", "--expert", "nobody"], "nobody"),
         (["--game", "Breakout", "--episodes", "0"], "--episodes 0"),

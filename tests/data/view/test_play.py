@@ -61,7 +61,11 @@ def test_a_gif_has_a_picture_for_every_step(store: Path, tmp_path: Path) -> None
 def test_a_picture_shows_each_character_in_its_place_and_colour_and_the_cursor_inverse() -> None:
     chars, colors = np.full((24, 80), 32, np.uint8), np.zeros((24, 80), np.uint8)
     chars[3, 7], colors[3, 7] = ord("@"), 9
-    cells = picture(one(chars, colors, np.array([3, 8])), "step 1").reshape(25, 16, 80, 8).swapaxes(1, 2)
+    cells = (
+        picture(one(chars, colors, np.array([3, 8])), "step 1", SCREENS.observation)
+        .reshape(25, 16, 80, 8)
+        .swapaxes(1, 2)
+    )
     np.testing.assert_array_equal(cells[3, 7], 9 * LEVELS + glyphs()[ord("@")])
     assert (cells[3, 8] == LEVELS - 1).all()
     assert not cells[3, 9].any()
@@ -72,7 +76,7 @@ def test_a_picture_shows_each_character_in_its_place_and_colour_and_the_cursor_i
 def test_lines_are_the_screen_once_colours_are_taken_away() -> None:
     steps = screens_with_a_menu()
     chars = 32 + steps.chars_Sx24x80[9] % 95
-    lines = text(one(chars, steps.colors_Sx24x80[9], np.array([0, 5])), "caption").split("\r\n")
+    lines = text(one(chars, steps.colors_Sx24x80[9], np.array([0, 5])), "caption", SCREENS.observation).split("\r\n")
     plain = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in lines]
     assert plain == [*(bytes(row).decode("latin-1") for row in chars), "caption"]
     assert "\x1b[7m" in lines[0]

@@ -1,0 +1,51 @@
+"""Studies of Gymnasium environments."""
+
+from pathlib import Path
+
+from data.collect.gym import collect_gym
+from data.store.reader import TrajectoryStore
+from laws.study.preset import Preset, Stage
+
+PRESETS = {
+    "quickstart": Preset(
+        takes="about a minute on 2 cores",
+        expect="a dev loss that falls to the share of the expert's actions that are random",
+        games=200,
+        dev_fraction=0.15,
+        family="gym/mlp",
+        sizes=("4", "8", "16", "32", "64"),
+        budgets=(3e7, 1e8, 3e8, 1e9, 3e9),
+        episodes=32,
+        play_steps=500,
+        baseline_episodes=32,
+        lanes=16,
+        window=8,
+        order="windows",
+    ),
+    "smoke": Preset(
+        takes="less than a minute on 2 cores",
+        expect="every stage on real episodes; too little compute for laws worth reading",
+        games=20,
+        dev_fraction=0.3,
+        family="gym/mlp",
+        sizes=("4", "8"),
+        budgets=(1e6, 3e6, 1e7),
+        episodes=4,
+        play_steps=100,
+        baseline_episodes=4,
+        lanes=16,
+        window=8,
+        order="windows",
+        warmup_samples=2_000,
+    ),
+}
+
+
+def expert_games(stage: Stage, preset: Preset, game: str, folder: Path, store: Path, workers: int) -> None:
+    """Play episodes straight into the store."""
+    with stage("play episodes with the embedded expert into a store"):
+        collect_gym(store, env=game, episodes=preset.games, dev_fraction=preset.dev_fraction, workers=workers)
+
+
+def character_of(store: TrajectoryStore) -> None:
+    """There are no characters."""
