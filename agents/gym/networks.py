@@ -94,8 +94,8 @@ class CNN:
 
 
 def scaling(fields: Fields) -> Part:
-    """To scale the observation: bytes are converted and divided, other numbers given their sign back."""
-    return Part(0, sum(math.prod(field.shape) * (2 if field.dtype == "uint8" else 1) for _, field in fields))
+    """To scale the observation: bytes are converted and divided, other numbers compressed by symlog."""
+    return Part(0, sum(math.prod(field.shape) * (2 if field.dtype == "uint8" else 3) for _, field in fields))
 
 
 def _taps(size: int) -> int:

@@ -45,7 +45,7 @@ def test_flops_are_xlas(spec: str, agent: GymAgent) -> None:
     analysis = lowered.cost_analysis()
     assert analysis is not None
     # Activations are left out: they count in the smallest networks alone.
-    assert agent.cost(1).forward_flops == pytest.approx(analysis["flops"] / samples, rel=0.05, abs=2 * agent.width)
+    assert agent.cost(1).forward_flops == pytest.approx(analysis["flops"] / samples, rel=0.07)
 
 
 @pytest.mark.parametrize(("spec", "agent"), CASES[:1] + CASES[-1:], ids=lambda case: getattr(case, "name", case))
