@@ -88,7 +88,7 @@ def dev_loss(agent: Agent, params: Params, batches: Iterable[Batch], lanes: int)
     sums = _Sums()
     pending: tuple[Batch, jax.Array, jax.Array] | None = None
     for batch in batches:
-        loss_BxT, rank_BxT, carry = _judge(agent, params, batch.observation, batch.action, batch.first, carry)
+        loss_BxT, rank_BxT, carry = _loss_and_rank(agent, params, batch.observation, batch.action, batch.first, carry)
         # The batch before is summed while the device works on this one.
         if pending is not None:
             sums.add(pending[0], *jax.device_get(pending[1:]))
@@ -99,7 +99,7 @@ def dev_loss(agent: Agent, params: Params, batches: Iterable[Batch], lanes: int)
 
 
 @partial(jax.jit, static_argnames="agent", donate_argnames="carry")
-def _judge(
+def _loss_and_rank(
     agent: Agent,
     params: Params,
     observation: dict[str, jax.Array],

@@ -1,13 +1,15 @@
-"""`python -m data.experts`: the embedded NetHack expert against random keys, over the same seeded games."""
+"""`python -m data.experts`: the embedded NetHack expert against random play, over the same seeded games."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
-from data.collect.nethack import GameResult, collect
 from data.common.cli import run
+from data.games import registry
 
 
 def compare(
@@ -30,7 +32,7 @@ def compare(
     for player in ("expert", "random"):
         with TemporaryDirectory() as folder:
             start = time.perf_counter()
-            results = collect(
+            results = registry.module("data.collect", "nethack").collect(
                 Path(folder),
                 episodes=games,
                 workers=workers,
@@ -43,7 +45,7 @@ def compare(
         print(row(player, results, max_steps, seconds), flush=True)
 
 
-def row(player: str, results: list[GameResult], max_steps: int, seconds: float) -> str:
+def row(player: str, results: Sequence[Any], max_steps: int, seconds: float) -> str:
     """One line of the table, with how many games ended by death, by leaving, and at the limit of steps."""
     score = np.array([result.score for result in results], np.float64)
     steps = np.array([result.steps for result in results])

@@ -1,0 +1,46 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data.common.cli import UserError
+from eval.config import ExpertConfig
+from eval.experts import evaluate_expert
+
+
+def evaluated(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "eval", "expert", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"XLA_FLAGS": ""})
+
+
+def test_an_expert_is_measured_in_the_games_of_these_seeds(tmp_path: Path) -> None:
+    out = tmp_path / "games.jsonl"
+    done = evaluated("--game", "gym/CartPole-v1", "--episodes", "5", "--seed", "3", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["seed"] for row in rows] == [3, 4, 5, 6, 7]
+    mean = sum(row["score"] for row in rows) / 5
+    assert done.stdout.startswith(f"embedded: mean return {mean:.1f} ")
+    assert "in 5 games of Gymnasium CartPole-v1, to the end, seeds from 3" in done.stdout
+
+
+@pytest.mark.parametrize(("game", "environment"), [("nethack", "NetHackChallenge-v0"), ("Breakout", "ALE Breakout")])
+def test_every_family_plays_with_experts(game: str, environment: str) -> None:
+    config = ExpertConfig(game=game, expert="random", episodes=2, max_steps=40, workers=2, lanes=2)
+    told = evaluate_expert(config, progress=False)
+    assert told.startswith("random: mean return ")
+    assert f"in 2 games of {environment}" in told
+    assert evaluate_expert(config, progress=False) == told
+
+
+def test_what_cannot_be_played_is_named() -> None:
+    with pytest.raises(UserError, match="unknown expert 'me' of Breakout"):
+        evaluate_expert(ExpertConfig(game="Breakout", expert="me"))
+    with pytest.raises(UserError, match="has no characters"):
+        evaluate_expert(ExpertConfig(game="Breakout", expert="random", character="val-dwa-law-fem"))
+    done = evaluated("--episodes", "1")
+    assert done.returncode == 2
+    assert done.stderr == "error: episodes must be 2 or more for an interval, not 1\n"
