@@ -10,9 +10,9 @@ from laws.figures import recount, settings
 from laws.figures.canvas import single
 from laws.figures.marks import Reference, draw_reference
 from laws.figures.outlook import pictures
-from laws.fit.analysis import GameFit, analyse
-from laws.fit.choices import recounted
-from laws.fit.isoflop import Profile, return_profiles
+from laws.fitting.analysis import GameFit, analyse
+from laws.fitting.choices import recounted
+from laws.fitting.isoflop import Profile, return_profiles
 from laws.predict.forecast import outlook
 from tests.laws.test_forecast import nethack, planted, profiles_of
 

@@ -17,13 +17,13 @@ from agents.atari.cnn import of_params
 from data.common.cli import UserError
 from eval.results import ResultRow, write_rows
 from laws.fit import analysis
-from laws.fit.analysis import Fit, GameFit
-from laws.fit.bootstrap import METHODS, QUANTITIES, Quantity
-from laws.fit.parametric import HOFFMANN
+from laws.fitting.analysis import Fit, GameFit
+from laws.fitting.bootstrap import METHODS, QUANTITIES, Quantity
+from laws.fitting.parametric import HOFFMANN
 from laws.report.document import document
 from laws.report.outputs import fit
 from laws.report.outputs import write_outputs as write_all
-from laws.rows import published
+from laws.fitting import published
 from laws.rows.runs import read
 from tests.laws.test_forecast import planted
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from eval.results import ResultRow, write_rows
-from laws.fit.isoflop import Profile, profiles
-from laws.fit.parametric import HOFFMANN
+from laws.fitting.isoflop import Profile, profiles
+from laws.fitting.parametric import HOFFMANN
 from laws.predict.forecast import Entry, Forecast, at_size, combine, forecast_loss, forecast_return
 from laws.predict.plan import plan
 from laws.rows.runs import read

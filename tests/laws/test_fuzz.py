@@ -12,8 +12,8 @@ from eval.results import ResultRow, write_rows
 from laws.figures import outlook
 from laws.figures import profiles as figures
 from laws.figures.marks import Reference
-from laws.fit.analysis import analyse
-from laws.fit.isoflop import profiles
+from laws.fitting.analysis import analyse
+from laws.fitting.isoflop import profiles
 from laws.predict import forecast
 from laws.predict.forecast import forecast_loss, forecast_return
 from laws.predict.plan import plan

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.results import ResultRow
-from laws.fit.bootstrap import optima
-from laws.fit.diagnose import Diagnostic
-from laws.fit.isoflop import Grid, Profile, profiles
+from laws.fitting.bootstrap import optima
+from laws.rows.diagnostic import Diagnostic
+from laws.fitting.isoflop import Grid, Profile, profiles
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 BUDGET = 6e12

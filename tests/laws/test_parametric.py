@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, special
 
-from laws.fit.parametric import DELTA, EXPONENTS, HOFFMANN, Misfit, Parametric, Price, Surface, fit_surface
+from laws.fitting.parametric import DELTA, EXPONENTS, HOFFMANN, Misfit, Parametric, Price, Surface, fit_surface
 
 Points = tuple[np.ndarray, np.ndarray, np.ndarray]
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from eval.results import ResultRow
-from laws.fit.analysis import analyse
-from laws.fit.bootstrap import interval, surface_of, surfaces
-from laws.fit.isoflop import Grid, cells_of, parabolas, price_of, profiles
-from laws.fit.parametric import HOFFMANN, Surface
-from laws.fit.power import fit_power
+from laws.fitting.analysis import analyse
+from laws.fitting.bootstrap import interval, surface_of, surfaces
+from laws.fitting.isoflop import Grid, cells_of, parabolas, price_of, profiles
+from laws.fitting.parametric import HOFFMANN, Surface
+from laws.fitting.power import fit_power
 
 STUDIES = 200
 

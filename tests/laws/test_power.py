@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from laws.fit.power import fit_power
+from laws.fitting.power import fit_power
 
 EXPONENTS = st.floats(-2, 2)
 COEFFICIENTS = st.floats(1e-6, 1e6)

@@ -14,7 +14,7 @@ from eval.results import ResultRow
 from laws.figures.axes import log_ticks, power_of_ten, short, thousands
 from laws.figures.canvas import Picture
 from laws.figures.profiles import pictures
-from laws.fit.analysis import analyse
+from laws.fitting.analysis import analyse
 from laws.predict.forecast import outlook
 from laws.report.outputs import write_outputs
 from laws.report.report import Context, Stage, Table, render

@@ -1,38 +1,33 @@
-"""Bootstrap by run: how far the laws move when other trainings had been made.
+"""Bootstrap over runs (a cluster bootstrap): how much the laws vary between sets of training runs.
 
-One training gives a cell at every budget that it passes, so cells are not independent and resampling them makes
+One run gives a cell at every budget that it passes, so cells are not independent and resampling single cells makes
 intervals too narrow (Efron and Tibshirani 1993, section 8: resample what was drawn independently). Each draw takes
-as many runs as there are, with replacement, and everything is found anew from the cells of those runs.
+as many runs as there are, with replacement, and refits everything to the cells of those runs.
 
 Shapes: B budgets, M cells of a budget, R runs, S draws.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, get_args
 
 import numpy as np
 
-from laws.fit.isoflop import Cell, Grid, parabolas
-from laws.fit.parametric import Parametric, Surface, fit_surface
-from laws.fit.power import LEVEL
-
-Quantity = Literal["loss", "params", "samples", "return"]
-Method = Literal["envelope", "isoflop"]
-QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
-METHODS: tuple[Method, ...] = get_args(Method)
+from laws.fitting.isoflop import Cell, Grid, Method, Quantity, parabolas
+from laws.fitting.parametric import Parametric, Surface, fit_surface
+from laws.fitting.power import LEVEL
 
 DRAWS = 1000
+"""Bootstrap draws by default."""
 SLOW_DRAWS = 120
-"""Draws of laws that are fitted one by one: those with an offset, and parametric ones in many windows."""
+"""Draws for laws that need an iterative fit: those with an offset, and parametric ones in many windows."""
 MIN_DRAWS = 100
-"""Draws that a quantity must be found in for an interval."""
+"""Draws with a finite value that an interval needs."""
 
 Drawn = Mapping[tuple[Method, Quantity], tuple[np.ndarray, np.ndarray]]
-"""By method and quantity: ln C and ln of the quantity, of the budgets that have one."""
+"""One draw: by method and quantity, ln C and ln of the quantity at the budgets that have one."""
 
 
 def optima(grid: Grid, count_R: np.ndarray) -> Drawn:
-    """Optima of every budget from cells whose runs count `count_R` times."""
+    """Optima of every budget, from cells weighted by how often their run was drawn, `count_R`."""
     weight = grid.weights(count_R)
     there = weight > 0
     some_B = there.any(axis=1)
@@ -61,7 +56,7 @@ def optima(grid: Grid, count_R: np.ndarray) -> Drawn:
 
 
 def vertices(grid: Grid, drawn: Sequence[Drawn]) -> dict[float, tuple[float, float] | None]:
-    """95 % interval of N at each budget's vertex, by budget in FLOPs; None where few draws have one."""
+    """95 % interval of N at each budget's vertex, by budget in FLOPs; None where too few draws have a vertex."""
     found: dict[float, list[float]] = {flops: [] for flops in grid.flops_B.tolist()}
     by_log = {float(log_flops): flops for flops, log_flops in zip(found, np.log(grid.flops_B), strict=True)}
     for draw in drawn:
@@ -77,12 +72,12 @@ def _product(grid: Grid, there: np.ndarray) -> np.ndarray:
 
 
 def counts(runs: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
-    """How often each run was drawn, int64 [S, R]: `runs` of them with replacement; no draws of a single run."""
+    """How often each run was drawn, int64 [S, R]: `runs` draws with replacement; S is 0 for a single run."""
     return np.random.default_rng(seed).multinomial(runs, np.full(runs, 1 / runs), size=draws if runs > 1 else 0)
 
 
 def resampled(grid: Grid, draws: int = DRAWS, seed: int = 0) -> list[Drawn]:
-    """`optima` of each draw; none of a single run, whose draws are all itself."""
+    """`optima` of each draw; none for a single run, whose draws would all be equal."""
     return [optima(grid, count_R) for count_R in counts(len(grid.runs), draws, seed)]
 
 
@@ -93,7 +88,7 @@ def surface_of(
     *,
     profiled: bool = False,
 ) -> Parametric | None:
-    """L(N, D) of these cells; None where there are too few, or all of one size."""
+    """L(N, D) fitted to `cells`; None where there are too few, or all of one size."""
     try:
         columns = ([getattr(cell, name) for cell in cells] for name in ("params", "samples", "loss"))
         return fit_surface(*columns, weights=weights, start=start, profiled=profiled)
@@ -102,7 +97,7 @@ def surface_of(
 
 
 def surfaces(cells: Sequence[Cell], start: Surface, draws: int, seed: int = 0) -> Iterator[Surface]:
-    """L(N, D) of each draw of runs, fitted from `start`; draws that have no fit are left out."""
+    """L(N, D) of each bootstrap draw, fitted from `start`; draws that have no fit are left out."""
     runs = sorted({cell.run for cell in cells})
     number_P = np.array([runs.index(cell.run) for cell in cells])
     for count_R in counts(len(runs), draws, seed):
@@ -114,14 +109,14 @@ def surfaces(cells: Sequence[Cell], start: Surface, draws: int, seed: int = 0) -
 
 
 def exponent(log_x: np.ndarray, log_y: np.ndarray) -> float:
-    """Slope of the least-squares line; NaN with fewer than two different x."""
+    """Slope of the least-squares line; NaN with fewer than two distinct x."""
     away = log_x - log_x.mean() if len(log_x) else log_x
     spread = float(away @ away)
     return float(away @ log_y) / spread if spread > 0 else float("nan")
 
 
 def interval(values: Sequence[float] | np.ndarray) -> tuple[float, float] | None:
-    """95 % percentile interval of the finite values; None with fewer than a hundred."""
+    """95 % percentile interval of the finite values; None with fewer than `MIN_DRAWS`."""
     finite = np.asarray(values, float)
     finite = finite[np.isfinite(finite)]
     if len(finite) < MIN_DRAWS:

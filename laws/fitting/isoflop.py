@@ -1,33 +1,39 @@
-"""IsoFLOP profiles: what the loss is against size at one budget, and where it is least.
+"""IsoFLOP profiles: loss against size at one budget, and the compute-optimal size.
 
-Two readings of the optimum, both of Hoffmann et al. (arXiv 2203.15556) and Tuyls et al. (arXiv 2307.09423):
+Two estimates of the optimum, both in Hoffmann et al. (arXiv 2203.15556) and Tuyls et al. (arXiv 2307.09423):
 the *envelope* takes the trained cell of least loss at each budget (the definition behind the paper's NetHack
-exponents); the *vertex* of a parabola through ln loss against log10 N looks between the sizes that were trained.
+exponents); the *vertex* of a parabola of ln loss in log10 N interpolates between the sizes that were trained.
 
-Shapes: B budgets, M cells of the budget that has most (others are padded), P cells in all.
+Shapes: B budgets, M the most cells of any budget (others are padded), P cells in all, R runs.
 """
 
 import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 from scipy import special
 
 from eval.results import ResultRow
-from laws.fit.diagnose import Code, Diagnostic
-from laws.fit.parametric import Price
-from laws.fit.power import LEVEL
+from laws.fitting.parametric import Price
+from laws.fitting.power import LEVEL
+from laws.rows.diagnostic import Code, Diagnostic
+
+Quantity = Literal["loss", "params", "samples", "return"]
+Method = Literal["envelope", "isoflop"]
+QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
+METHODS: tuple[Method, ...] = get_args(Method)
 
 WINDOW = 1.0
 """Sizes within this many decades of the best one enter the parabola."""
 MIN_CELLS = 5
 """Cells that a parabola needs."""
 MIN_POWER = 0.05
-"""Power of N in a sample's cost from which larger networks count as dearer."""
+"""Least exponent of N in the cost of a sample for which larger networks count as more expensive."""
 NEAR = 0.01
-"""A size is near the best where its loss is at most this share above it."""
+"""Relative excess over the least loss that bounds `Vertex.near`."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class Parabola:
     b: float
     c: float
     window: tuple[float, float]
-    """Smallest and largest N that entered."""
+    """Smallest and largest N fitted."""
 
     def loss(self, params: np.ndarray) -> np.ndarray:
         """Loss on the parabola at sizes N."""
@@ -63,47 +69,47 @@ class Parabola:
 
 @dataclass(frozen=True)
 class Vertex:
-    """The least loss of a profile as its parabola has it."""
+    """The minimum of a profile's parabola."""
 
     params: float
     params_ci: tuple[float, float]
     """95 % interval of `params`: delta method, Student's t with (cells - 3) degrees of freedom."""
     params_ci_runs: tuple[float, float] | None
-    """The same by bootstrap over runs; None where it was not asked for or few draws have a vertex."""
+    """The same by bootstrap over runs; None without a bootstrap or where too few draws have a vertex."""
     near: tuple[float, float]
-    """Sizes whose loss is at most 1 % above the least, by the parabola."""
+    """Smallest and largest N whose loss on the parabola is at most 1 % above the least."""
     samples: float
-    """D read off at `params`: log10 D, linear in log10 N between the cells' own samples."""
+    """D at `params`: log10 D interpolated linearly in log10 N between the cells."""
     loss: float
     return_mean: float | None
-    """Return at `params`, linear in log10 N between the cells that were played; None without such cells."""
+    """Return at `params`, interpolated linearly in log10 N between the cells that have one; None outside them."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """All cells of one budget with the parabola through the best of them."""
+    """All cells of one budget, and the parabola through those near the best."""
 
     flops: float
     cells: tuple[Cell, ...]
     parabola: Parabola | None
     """None with fewer than five cells."""
     vertex: Vertex | None
-    """None where the parabola has no least loss to trust; a diagnostic says why."""
+    """None where the parabola has no usable minimum; a diagnostic says why."""
 
     @property
     def best(self) -> Cell:
-        """The cell of least loss, of equal ones the smallest."""
+        """The cell of least loss; of equal ones the smallest."""
         return min(self.cells, key=lambda cell: (cell.loss, cell.params, cell.samples, cell.run))
 
     @property
     def best_return(self) -> Cell | None:
-        """The cell of greatest mean return, of equal ones the smallest; None where none was played."""
+        """The cell of greatest mean return; of equal ones the smallest. None where no cell has a return."""
         played = [cell for cell in self.cells if cell.return_mean is not None]
         return max(played, key=lambda cell: (cell.return_mean or 0.0, -cell.params), default=None)
 
 
 def profiles(game: str, rows: Sequence[ResultRow]) -> tuple[tuple[Profile, ...], list[Diagnostic]]:
-    """The profiles of `game`'s rows, one per budget, by budget, and what is wrong with them."""
+    """The profiles of `game`'s rows, one per budget in ascending order, and their diagnostics."""
     cells: dict[float, list[Cell]] = defaultdict(list)
     diagnostics: list[Diagnostic] = []
     for row in rows:
@@ -115,16 +121,17 @@ def profiles(game: str, rows: Sequence[ResultRow]) -> tuple[tuple[Profile, ...],
         cells[row.flops].append(_cell(row, row.loss))
     found: list[Profile] = []
     for flops in sorted(cells):
-        profile, said = _profile(game, tuple(cells[flops]))
+        profile, of_profile = _profile(game, tuple(cells[flops]))
         found.append(profile)
-        diagnostics.extend(said)
+        diagnostics.extend(of_profile)
     return tuple(found), diagnostics
 
 
 def return_profiles(found: Sequence[Profile]) -> tuple[Profile, ...]:
-    """The same of the returns: parabolas of ln(1 / R), whose least is the greatest return, through positive ones.
+    """IsoFLOP profiles of the return: parabolas of ln(1 / R), whose minimum is the greatest return.
 
-    `loss` of cells, parabolas and vertices is 1 / R. Budgets where nothing positive was scored are left out.
+    `loss` of their cells, parabolas and vertices is 1 / R. Cells without a positive return, and budgets without such
+    cells, are left out.
     """
     scored = [[cell for cell in profile.cells if (cell.return_mean or 0) > 0] for profile in found]
     return tuple(
@@ -140,10 +147,10 @@ def cells_of(found: Sequence[Profile]) -> list[Cell]:
 
 
 def price_of(cells: Sequence[Cell]) -> Price | None:
-    """What a sample costs by size: a line through each size's median ln(C / D) against ln N.
+    """FLOPs per sample against N: a line through each size's median ln(C / D) against ln N.
 
-    6·N for a transformer; a convolution's grows slower than its parameters. None where it does not grow with size, so
-    that no budget sets a size.
+    6·N for a transformer; a convolutional network's cost grows slower than its parameters. None where the cost does not
+    grow with N, so that a budget has no optimal size.
     """
     by_size: dict[int, list[float]] = defaultdict(list)
     for cell in cells:
@@ -170,7 +177,7 @@ def _cell(row: ResultRow, loss: float) -> Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """The cells of a game as arrays, a row for each budget, padded with an infinite loss."""
+    """The cells of a game as arrays, one row per budget, padded with infinite losses."""
 
     flops_B: np.ndarray
     log_params_BxM: np.ndarray
@@ -182,12 +189,12 @@ class Grid:
     return_BxM: np.ndarray
     """Mean return; NaN where there is none."""
     run_BxM: np.ndarray
-    """Number of the run in `runs`; 0 on padding."""
+    """Index into `runs`; 0 on padding."""
     runs: tuple[str, ...]
 
     @staticmethod
     def of(cells: Sequence[Sequence[Cell]]) -> "Grid":
-        """Of the cells of each budget."""
+        """From the cells of each budget."""
         runs = sorted({cell.run for row in cells for cell in row})
         shape = len(cells), max(map(len, cells))
         log_params, log_samples, run = np.zeros(shape), np.zeros(shape), np.zeros(shape, int)
@@ -204,32 +211,32 @@ class Grid:
         return Grid(flops, log_params, log_samples, log_loss, returns, run, tuple(runs))
 
     def weights(self, count_R: np.ndarray) -> np.ndarray:
-        """[B, M] from how often each run counts; 0 on padding."""
+        """Weight of each cell [B, M], given how often each run was drawn [R]; 0 on padding."""
         return np.where(np.isfinite(self.log_loss_BxM), count_R[self.run_BxM], 0)
 
 
 def _middle(flops: Sequence[float]) -> float:
-    """The budget of cells, or the geometric mean of what they cost."""
+    """The common budget of cells, or the geometric mean of theirs."""
     return flops[0] if min(flops) == max(flops) else math.exp(float(np.mean(np.log(flops))))
 
 
 @dataclass(frozen=True)
 class Parabolas:
-    """Parabolas through all budgets' cells at once: value = a·v² + b·v + c with v = log10 N - centre."""
+    """The parabola of every budget: value = a·v² + b·v + c with v = log10 N - centre."""
 
     centre_B: np.ndarray
     abc_Bx3: np.ndarray
     covariance_Bx3x3: np.ndarray
     """Of a, b and c; NaN without degrees of freedom."""
     cells_B: np.ndarray
-    """How many distinct cells entered."""
+    """Number of distinct cells fitted."""
     low_B: np.ndarray
-    """log10 of the smallest N that entered."""
+    """log10 of the smallest N fitted."""
     high_B: np.ndarray
 
     @property
     def vertex_B(self) -> np.ndarray:
-        """log10 N at the vertex; NaN where there is none to trust: too few cells, concave, or outside them."""
+        """log10 N at the vertex; NaN where unusable: too few cells, concave, or outside the fitted sizes."""
         a_B, b_B, _ = self.abc_Bx3.T
         with np.errstate(divide="ignore", invalid="ignore"):
             u_B = self.centre_B - b_B / (2 * a_B)
@@ -247,9 +254,9 @@ class Parabolas:
 def parabolas(grid: Grid, weight_BxM: np.ndarray, window: float = WINDOW, *, log: bool = True) -> Parabolas:
     """Weighted least squares of ln loss (or loss) on log10 N at every budget, over the cells near the best.
 
-    Near are sizes within `window` decades of that of least loss, or the nearest five where these are fewer: a
-    parabola is the start of the series of any smooth loss about its least value in log N; far sizes, whose losses
-    can be twenty times the best, would decide the fit and not the optimum.
+    These are the sizes within `window` decades of the size of least loss, or the nearest five if that is more: a
+    parabola is the second-order expansion of a smooth loss about its minimum, and distant sizes, with up to twenty
+    times the least loss, would dominate the fit.
     """
     u, value = grid.log_params_BxM, grid.log_loss_BxM if log else np.exp(grid.log_loss_BxM)
     there = weight_BxM > 0
@@ -285,11 +292,11 @@ def _profile(game: str, cells: tuple[Cell, ...]) -> tuple[Profile, list[Diagnost
     if len(sizes) < MIN_CELLS:
         message = f"Only {len(sizes)} of the {MIN_CELLS} sizes that a parabola needs: no vertex at this budget."
         return chosen, [note("few_sizes", message)]
-    said: list[Diagnostic] = []
+    diagnostics: list[Diagnostic] = []
     if chosen.best.params in (sizes[0], sizes[-1]):
         which, way = ("smallest", "smaller") if chosen.best.params == sizes[0] else ("largest", "larger")
         message = f"The least loss is at the {which} size tried: the optimum may lie beyond it; train {way} sizes."
-        said.append(note("edge_optimum", message))
+        diagnostics.append(note("edge_optimum", message))
     grid = Grid.of([cells])
     fitted = parabolas(grid, grid.weights(np.ones(len(grid.runs))))
     (a, b, c), centre = (float(x) for x in fitted.abc_Bx3[0]), float(fitted.centre_B[0])
@@ -299,11 +306,11 @@ def _profile(game: str, cells: tuple[Cell, ...]) -> tuple[Profile, list[Diagnost
     u = centre - b / (2 * a) if a else math.nan
     if a <= 0:
         message = "The parabola opens downwards: no vertex at this budget; train more sizes."
-        return profile, [*said, note("opens_downwards", message)]
+        return profile, [*diagnostics, note("opens_downwards", message)]
     if not fitted.low_B[0] <= u <= fitted.high_B[0]:
         way = "smaller" if u < fitted.low_B[0] else "larger"
         message = f"The vertex lies outside the sizes tried and is not used; train {way} sizes."
-        return profile, [*said, note("vertex_outside", message)]
+        return profile, [*diagnostics, note("vertex_outside", message)]
     vertex = _vertex(fitted, u, cells)
     low, high = vertex.params_ci
     if high > 10 * low:
@@ -311,18 +318,18 @@ def _profile(game: str, cells: tuple[Cell, ...]) -> tuple[Profile, list[Diagnost
             f"The profile is flat: its vertex lies between {low:.3g} and {high:.3g} parameters with 95 % confidence;"
             " train sizes farther apart, or measure the losses on more games."
         )
-        said.append(note("flat_profile", message))
-    return Profile(flops, cells, curve, vertex), said
+        diagnostics.append(note("flat_profile", message))
+    return Profile(flops, cells, curve, vertex), diagnostics
 
 
 def _vertex(fitted: Parabolas, u: float, cells: tuple[Cell, ...]) -> Vertex:
-    """The vertex at log10 N = `u`, with the delta method's interval."""
+    """The vertex at log10 N = `u`, with its delta-method interval."""
     a, b, _ = (float(x) for x in fitted.abc_Bx3[0])
     slope = np.array([b / (2 * a * a), -1 / (2 * a), 0.0])
     error = math.sqrt(max(float(slope @ fitted.covariance_Bx3x3[0] @ slope), 0.0))
     half = float(special.stdtrit(fitted.cells_B[0] - 3, (1 + LEVEL) / 2)) * error
     reach = math.sqrt(math.log1p(NEAR) / a)
-    log_samples = _read_off(u, [(cell.params, math.log10(cell.samples)) for cell in cells])
+    log_samples = _interpolate(u, [(cell.params, math.log10(cell.samples)) for cell in cells])
     played = [(cell.params, cell.return_mean) for cell in cells if cell.return_mean is not None]
     sizes = [math.log10(params) for params, _ in played]
     between = bool(sizes) and min(sizes) <= u <= max(sizes)
@@ -333,17 +340,17 @@ def _vertex(fitted: Parabolas, u: float, cells: tuple[Cell, ...]) -> Vertex:
         (_power(u - reach), _power(u + reach)),
         10**log_samples,
         math.exp(float(fitted.least_B[0])),
-        _read_off(u, played) if between else None,
+        _interpolate(u, played) if between else None,
     )
 
 
 def _power(u: float) -> float:
-    """10^u within double precision."""
+    """10^u, clipped to the range of double precision."""
     return 10 ** min(max(u, -300.0), 300.0)
 
 
-def _read_off(u: float, pairs: Sequence[tuple[int, float]]) -> float:
-    """Value at log10 N = `u`, linear between sizes, the mean at a size that stands twice."""
+def _interpolate(u: float, pairs: Sequence[tuple[int, float]]) -> float:
+    """Value at log10 N = `u`, interpolated linearly between sizes; the mean at a size that occurs twice."""
     by_size: dict[int, list[float]] = defaultdict(list)
     for size, value in pairs:
         by_size[size].append(value)

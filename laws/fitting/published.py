@@ -1,4 +1,4 @@
-"""The paper's own laws, for comparison.
+"""The laws of the paper's published measurements, drawn and listed for comparison.
 
 Source: the per-cell measurements that accompany Tuyls et al., *Scaling Laws for Imitation Learning in
 Single-Agent Games* (arXiv 2307.09423), in the folder `experiment_data` of the paper's public code.
@@ -13,16 +13,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from laws.fit.bootstrap import Quantity
+from laws.fitting.isoflop import Quantity
 
 PAPER = "Tuyls et al., arXiv 2307.09423"
 
 NETHACK_BUDGETS, ATARI_BUDGETS = (1e14, 1e19), (1e13, 1e18)
-"""FLOPs from which and to which the paper trained: 22 budgets for NetHack, 16 for each Atari game."""
+"""Smallest and largest budget of the paper, FLOPs: 22 budgets for NetHack, 16 for each Atari game."""
 
 
 class Line(NamedTuple):
-    """A power law over the budgets of the paper."""
+    """A power law over the paper's budgets."""
 
     exponent: float
     """To three decimals."""
@@ -88,11 +88,11 @@ LAWS: Mapping[str, Mapping[Quantity, Line]] = MappingProxyType(
         ),
     }
 )
-"""Of each quantity against compute, by game."""
+"""By game and quantity, against compute."""
 
 
 def law(game: str, y: Quantity) -> Line | None:
-    """The paper's law of `y` against compute in `game` (any case), None where it has no such game."""
+    """The paper's law of `y` against compute in `game` (in any case); None for a game that is not in the paper."""
     for name, lines in LAWS.items():
         if name.casefold() == game.casefold():
             return lines[y]

@@ -1,4 +1,4 @@
-"""What makes a fit untrustworthy, by code."""
+"""Diagnostics: why a row was left out or a fit may not be trusted, by code."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -34,13 +34,13 @@ Severity = Literal["info", "warning"]
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One reason to trust a fit less, or one thing that was left out of it."""
+    """One reason not to trust a fit, or one thing that was left out of it."""
 
     code: Code
     severity: Severity
-    """`warning`: something was left out or a law is in doubt; `info`: worth knowing."""
+    """`warning`: something was left out or a law may not be trusted; `info`: worth knowing."""
     game: str | None
     flops: float | None
-    """The budget in question, in FLOPs; None where the whole game is meant."""
+    """The budget concerned, in FLOPs; None for the whole game."""
     message: str
-    """In words, with what to do about it."""
+    """In words, with the remedy."""

@@ -1,4 +1,4 @@
-"""The exponent under every defensible choice: one number hides how much it hangs on them."""
+"""Sensitivity of the exponents: fits under every combination of method, window, weights and FLOP convention."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -7,27 +7,27 @@ import numpy as np
 
 from agents.cost import CONVENTIONS, Convention
 from eval.results import ResultRow
-from laws.fit.bootstrap import Quantity, surface_of
-from laws.fit.isoflop import WINDOW, Cell, Grid, Profile, cells_of, parabolas, price_of
-from laws.fit.parametric import Surface
-from laws.fit.power import Form, PowerLaw, fit_law
+from laws.fitting.bootstrap import surface_of
+from laws.fitting.isoflop import WINDOW, Cell, Grid, Profile, Quantity, cells_of, parabolas, price_of
+from laws.fitting.parametric import Surface
+from laws.fitting.power import Form, PowerLaw, fit_law
 
 MIN_BUDGETS = 5
-"""Budgets that a window must keep."""
+"""Fewest budgets in a window."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One way to fit an exponent against compute, and what it gives."""
+    """One way to fit an exponent against compute, and its result."""
 
     y: Quantity
     method: str
-    """`envelope`, `at the least loss`, `isoflop` with what its parabola is of, or `parametric`."""
+    """`envelope`, `at the least loss`, `isoflop, …` followed by what its parabola fits, or `parametric`."""
     form: Form
     window: tuple[float, float]
     """Smallest and largest budget, FLOPs."""
     weights: str
-    """`equal`, or `by error`: as the inverse square of the standard errors."""
+    """`equal`, or `by error`: inverse squared standard errors."""
     convention: str
     """How FLOPs were counted: `as given`, `exact` or `paper`."""
     exponent: float
@@ -39,9 +39,9 @@ class Choice:
 def choices(
     rows: Sequence[ResultRow], as_given: Sequence[Profile], surface: Surface | None = None
 ) -> tuple[Choice, ...]:
-    """Every choice for one game's rows and their profiles, those as in laws.json first.
+    """Every choice for one game's rows and profiles, those with the FLOPs as given first.
 
-    `surface` is L(N, D) of all cells, if there is one: where its fits of fewer begin.
+    `surface`, L(N, D) of all cells if there is one, is the start of the parametric fits in each window.
     """
     found = list(_of_profiles(as_given, "as given"))
     found += _of_surfaces(as_given, surface)
@@ -51,9 +51,9 @@ def choices(
 
 
 def recounted(found: Sequence[Profile], rows: Sequence[ResultRow], convention: Convention) -> tuple[Profile, ...]:
-    """The profiles with each cell's own FLOPs by a convention that all rows state and that differs from what is given.
+    """The profiles with each cell's FLOPs by `convention`; () unless all rows state it and it differs from `flops`.
 
-    The cells of a budget then cost differently: an optimum stands at its own cost, a vertex at their geometric mean.
+    The cells of one budget then differ in FLOPs: a best cell has its own, a vertex the geometric mean of its budget.
     """
     spent = {
         (row.flops, row.run, row.params, row.samples): row.flops_exact if convention == "exact" else row.flops_paper
@@ -70,7 +70,7 @@ def recounted(found: Sequence[Profile], rows: Sequence[ResultRow], convention: C
 
 
 def _of_surfaces(found: Sequence[Profile], surface: Surface | None) -> Iterator[Choice]:
-    """The frontier's exponents of the parametric law in each window; FLOPs as given."""
+    """Exponents of the parametric law's frontier in each window, with FLOPs as given."""
     for low in windows([profile.flops for profile in found]) if surface else ():
         kept = [profile for profile in found if profile.flops >= low]
         cells = cells_of(kept)
@@ -121,7 +121,7 @@ def _choice(
 def attempt(
     form: Form, points: Sequence[tuple[float, float]], errors: Sequence[float | None] | None = None
 ) -> PowerLaw | None:
-    """The law, or None where none is defined."""
+    """`fit_law`, or None where it raises ValueError."""
     try:
         return fit_law(form, points, errors)
     except ValueError:
@@ -129,7 +129,7 @@ def attempt(
 
 
 def windows(budgets: Sequence[float]) -> list[float]:
-    """Least budgets to begin a fit with: the first, and the first of each decade after it, five budgets left."""
+    """Smallest budgets of the windows: the first, then the first of each later decade, `MIN_BUDGETS` left at least."""
     ordered = sorted(budgets)
     if len(ordered) < MIN_BUDGETS:
         return ordered[:1]
@@ -144,7 +144,7 @@ Series = tuple[Quantity, str, list[tuple[float, float]], list[float | None]]
 
 
 def _points(found: Sequence[Profile]) -> Iterator[Series]:
-    """Each quantity at the optima of each reading, and the errors that it was measured with."""
+    """Each quantity at the optima of each method, with its standard errors where it has them."""
     bests = [profile.best for profile in found]
     yield "loss", "envelope", [(cell.flops, cell.loss) for cell in bests], [cell.loss_se for cell in bests]
     yield "params", "envelope", [(cell.flops, float(cell.params)) for cell in bests], []

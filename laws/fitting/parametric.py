@@ -1,10 +1,10 @@
 """The parametric law of loss, L(N, D) = E + A/N^alpha + B/D^beta, and the compute-optimal frontier that it implies.
 
-Approach 3 of Hoffmann et al. (arXiv 2203.15556, section 3.3): the least sum over points of the Huber loss of
-ln L - ln(E + A/N^alpha + B/D^beta). Optimisers are known to stop short on it. So the starts come from the linear
-problem (at given exponents, E, A and B are non-negative least squares), each descends by reweighted least squares and
-ends by Newton's method, and the fit says how many of them agree. L-BFGS-B, with which Hoffmann et al. descend, gets to
-the same places, but SciPy's calls threaded BLAS on tiny matrices: up to 60 times slower where cores are shared.
+Approach 3 of Hoffmann et al. (arXiv 2203.15556, section 3.3): minimise the sum over points of the Huber loss of
+ln L - ln(E + A/N^alpha + B/D^beta). Optimisers are known to stop early on it. So the starts come from the linear
+problem (for fixed exponents, E, A and B are non-negative least squares); from each, reweighted least squares and then
+Newton's method descend; and the fit reports how many of them agree. L-BFGS-B, which Hoffmann et al. use, reaches the
+same minima, but SciPy's calls threaded BLAS on tiny matrices: up to 60 times slower on shared cores.
 
 Shapes: P points; S starts; K = 5 scaled parameters, F of them free; X, Y exponents of N and D on a grid; 2 is (N, D).
 """
@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike
 from scipy import optimize
 
 DELTA = 1e-3
-"""Residual of ln L where the Huber loss turns from square to absolute (Hoffmann et al.)."""
+"""Residual of ln L where the Huber loss turns from quadratic to linear (Hoffmann et al.)."""
 EXPONENTS = (0.005, 4.0)
-"""Least and greatest alpha and beta."""
+"""Bounds of alpha and beta."""
 MIN_POINTS = 6
 
 _GRID, _STARTS = np.geomspace(0.02, 3.0, 32), 24
@@ -29,38 +29,38 @@ _PROFILE, _STEPS = 33, 300
 
 @dataclass(frozen=True)
 class Optimum:
-    """Where a compute budget is spent best; each like the budgets asked about."""
+    """The compute-optimal split of one or more budgets; each array has the shape of the budgets."""
 
     params: np.ndarray
     samples: np.ndarray
     loss: np.ndarray
-    """Nats."""
+    """Nats per step."""
 
 
 @dataclass(frozen=True)
 class Surface:
-    """L(N, D) = E + A/N^alpha + B/D^beta, in nats; N parameters, D samples."""
+    """L(N, D) = E + A/N^alpha + B/D^beta, in nats per step; N parameters, D samples."""
 
     E: float
-    """Loss that neither size nor data removes."""
+    """Irreducible loss."""
     A: float
     B: float
     alpha: float
     beta: float
 
     def predict(self, params: ArrayLike, samples: ArrayLike) -> np.ndarray:
-        """Loss, broadcast over both."""
+        """Loss, broadcast over `params` and `samples`."""
         of_params = self.A * np.asarray(params, float) ** -self.alpha
         return self.E + of_params + self.B * np.asarray(samples, float) ** -self.beta
 
     def exponents(self, price: "Price | None" = None) -> tuple[float, float]:
-        """Of N*(C) and D*(C): beta / (alpha + g beta) and alpha / (alpha + g beta), g the price's power."""
+        """Exponents of N*(C) and D*(C): beta / (alpha + g beta) and alpha / (alpha + g beta), with g = price.power."""
         power = (price or Price()).power
         whole = self.alpha + power * self.beta
         return self.beta / whole, self.alpha / whole
 
     def optimum(self, flops: ArrayLike, price: "Price | None" = None) -> Optimum:
-        """Least loss on C = each · N^g · D; for g = 1 equation 4 of Hoffmann et al.
+        """Minimum of the loss on C = each · N^g · D; for g = 1 equation 4 of Hoffmann et al.
 
         N* = G (C/each)^(beta/(alpha + g beta)), D* = C/each / N*^g, G = (alpha A / (g beta B))^(1/(alpha + g beta)).
         """
@@ -68,7 +68,7 @@ class Surface:
         log_ratio = math.log(self.alpha) + math.log(self.A) - math.log(price.power * self.beta) - math.log(self.B)
         pairs = np.asarray(flops, float) / price.each
         of_params, _ = self.exponents(price)
-        # Infinite or 0 where a term at its bound has no share in the loss.
+        # Infinite or 0 where a term at its bound does not contribute to the loss.
         with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
             params = np.exp(log_ratio / (self.alpha + price.power * self.beta)) * pairs**of_params
             samples = pairs / params**price.power
@@ -77,7 +77,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class Price:
-    """FLOPs of a sample by size, C = each · N^power · D: 6·N·D for a transformer, where N counts every product."""
+    """Training FLOPs per sample, each · N^power, so that C = each · N^power · D; 6·N for a transformer."""
 
     each: float = 6.0
     power: float = 1.0
@@ -88,38 +88,38 @@ class Price:
 
 
 HOFFMANN = Surface(E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28)
-"""The law of language models that Hoffmann et al. published (equation 10)."""
+"""The law of language models in Hoffmann et al. (equation 10)."""
 
 
 @dataclass(frozen=True)
 class Parametric:
-    """A fitted surface and what tells whether to trust it."""
+    """A fitted surface, and measures of how well the fit converged."""
 
     surface: Surface
     objective: float
     """Sum over points of the Huber loss of ln L."""
     starts: int
     share_reaching_best: float
-    """Of the starts, those that ended within a millionth of the best objective: a second minimum may lie beside the
-    best, worse by 1e-5 only, whose exponents differ by a tenth."""
+    """Fraction of the starts that ended within a relative 1e-6 of the best objective. That is strict because a second
+    minimum, worse by 1e-5 only, may have exponents that differ by a tenth."""
     gradient_norm: float
-    """At the end, of `Misfit` (of order 1 far from it), without what points beyond a bound."""
+    """Norm of the projected gradient of `Misfit` at the end; of order 1 far from a minimum."""
     on_bounds: tuple[str, ...]
-    """Which are at a bound: `E` is 0, `A` or `B` has no share in the loss, `alpha` or `beta` is at `EXPONENTS`."""
+    """Parameters at a bound: `E` is 0, the term of `A` or `B` vanishes, `alpha` or `beta` is at `EXPONENTS`."""
     correlation: float
-    """Pearson's, of ln N and ln D over the points; near ±1 alpha and beta can't be told apart."""
+    """Pearson's r of ln N and ln D over the points; near ±1 alpha and beta can't be separated."""
     profile_E: tuple[tuple[float, float], ...]
-    """E, and the least objective with E held there; empty for a fit that was given its start."""
+    """Profile likelihood of E: (E, least objective with E fixed); empty for a fit with a given start."""
     moved: bool
-    """Whether the best fit left its start, by more than 0.001 in a parameter of `Misfit`."""
+    """Whether the best fit moved by more than 0.001 from its start in any parameter of `Misfit`."""
 
 
 @dataclass(frozen=True)
 class Misfit:
-    """The objective per point and delta, as a function of scaled parameters theta = (s, a, b, p, q).
+    """The objective over points and delta, as a function of scaled parameters theta = (s, a, b, p, q).
 
-    L / level = s + exp(a - p x) + exp(b - q y), where x and y are ln N and ln D in standard deviations from their
-    means. s = E / level stays linear: its bound, 0, is then a place and not a flight to minus infinity.
+    L / level = s + exp(a - p x) + exp(b - q y), where x and y are the standardised ln N and ln D. s = E / level is not
+    a logarithm, so that its bound, 0, is at a finite value.
     """
 
     place_2xP: np.ndarray
@@ -138,7 +138,11 @@ class Misfit:
 
     @staticmethod
     def of(params: ArrayLike, samples: ArrayLike, loss: ArrayLike, weights: ArrayLike | None = None) -> "Misfit":
-        """Of points as measured, whose order doesn't matter; ValueError as for `fit_surface`."""
+        """From points as measured, in any order.
+
+        Raises:
+            ValueError: as `fit_surface`.
+        """
         given = [np.asarray(values, float).ravel() for values in (params, samples, loss)]
         weight_P = np.ones(len(given[0])) if weights is None else np.asarray(weights, float).ravel()
         if len({len(values) for values in (*given, weight_P)}) != 1:
@@ -163,19 +167,19 @@ class Misfit:
 
     @property
     def bounds_2xK(self) -> np.ndarray:
-        """Least and greatest theta."""
+        """Bounds of theta, (least, greatest) [2, K]."""
         (low_p, low_q), (high_p, high_q) = (exponent * self.sd_2 for exponent in EXPONENTS)
         return np.array([[0.0, -30.0, -30.0, low_p, low_q], [3.0, 30.0, 30.0, high_p, high_q]])
 
     def terms(self, theta_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Loss / level [P], and what of it hangs on N and what on D [2, P]."""
+        """Loss / level [P], and its terms in N and in D [2, P]."""
         term_2xP = np.exp(theta_K[1:3, None] - theta_K[3:, None] * self.place_2xP)
         return theta_K[0] + term_2xP[0] + term_2xP[1], term_2xP
 
     def derivatives(self, theta_K: np.ndarray, *, exact: bool = True) -> tuple[float, np.ndarray, np.ndarray]:
-        """Value, gradient [K] and Hessian [K, K], which jumps where a residual is delta.
+        """Value, gradient [K] and Hessian [K, K], which is discontinuous where a residual is delta.
 
-        Not `exact`, the Hessian is that of reweighted least squares, which is positive and bends as the bulk does.
+        If not `exact`, the Hessian is that of reweighted least squares, which is positive semi-definite.
         """
         whole_P, term_2xP = self.terms(theta_K)
         residual_P = self.log_P - np.log(whole_P)
@@ -199,13 +203,13 @@ class Misfit:
         return value, gradient_K, hessian_KxK
 
     def surface(self, theta_K: np.ndarray) -> Surface:
-        """In the units of the points."""
+        """The surface of theta, in the units of the points."""
         power_2 = theta_K[3:] / self.sd_2
         A, B = np.exp(theta_K[1:3] + self.log_level + power_2 * self.mean_2).tolist()
         return Surface(float(theta_K[0]) * math.exp(self.log_level), A, B, *power_2.tolist())
 
     def theta(self, surface: Surface) -> np.ndarray:
-        """The reverse of `surface`, within the bounds [K]."""
+        """Theta [K] of a surface, clipped to the bounds."""
         power_2 = np.array([surface.alpha, surface.beta])
         term_2 = np.log([surface.A, surface.B]) - self.log_level - power_2 * self.mean_2
         share = surface.E / math.exp(self.log_level)
@@ -220,12 +224,14 @@ def fit_surface(
     start: Surface | None = None,
     profiled: bool = True,
 ) -> Parametric:
-    """The best surface through points (N, D, L), each counting `weights` times.
+    """The best surface through points (N, D, L), each repeated `weights` times.
 
-    With `start`, as in the refits of a bootstrap, only it and two more starts near it are tried. E has a
-    profile where it is asked for and there is no start.
-    ValueError for fewer than 6 different (N, D) of positive weight, for values that aren't positive and finite, and
-    where all N or all D are equal.
+    With `start`, as in bootstrap refits, only it and two more starts near it are tried. `profile_E` is computed if
+    `profiled` and there is no `start`.
+
+    Raises:
+        ValueError: fewer than 6 distinct (N, D) of positive weight, values that aren't positive and finite, arguments
+            of different lengths, or all N or all D equal.
     """
     misfit = Misfit.of(params, samples, loss, weights)
     if start is None:
@@ -250,9 +256,9 @@ def fit_surface(
 
 
 def _seeds(misfit: Misfit, alpha_X: np.ndarray, beta_Y: np.ndarray, count: int) -> list[np.ndarray]:
-    """Starts by variable projection: at grid exponents, the E, A and B of least squared relative error, none negative.
+    """Starts by variable projection: at each pair of grid exponents, the non-negative E, A and B of least squares.
 
-    The local minima over the grid come first, then other places by their error, no two beside each other.
+    Local minima over the grid come first, then other grid points by their error; no two are neighbours.
     """
     target_P = np.sqrt(misfit.weight_P)
     root_P = target_P * np.exp(-misfit.log_P)
@@ -269,17 +275,17 @@ def _seeds(misfit: Misfit, alpha_X: np.ndarray, beta_Y: np.ndarray, count: int) 
         x, y = divmod(place, len(q_Y))
         if free_XxY[x, y] and len(found) < count:
             free_XxY[max(x - 1, 0) : x + 2, max(y - 1, 0) : y + 2] = False
-            # A term left out would have no gradient to come back by.
+            # A term of 0 would have no gradient.
             share, *terms = np.maximum(solved[x][y][0], [0, 1e-3, 1e-3])
             found.append(np.clip([share, *np.log(terms), p_X[x], q_Y[y]], *misfit.bounds_2xK))
     return found
 
 
 def _descend(misfit: Misfit, theta_K: np.ndarray, bounds_2xK: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Damped steps within the bounds: theta, value, norm of the gradient without what points out of bounds.
+    """Damped descent within the bounds: theta, value, norm of the projected gradient.
 
-    First of reweighted least squares. Once these gain little, of Newton's method: near the end the few residuals within
-    delta give nearly all the curvature. Its absolute values make saddles repel.
+    First by reweighted least squares; once these steps gain little, by Newton's method, since near the minimum the few
+    residuals within delta give nearly all the curvature. The Hessian's absolute eigenvalues make saddle points repel.
     """
     least_K, most_K = bounds_2xK
     damping, exact = 1e-3, False
@@ -307,7 +313,7 @@ def _descend(misfit: Misfit, theta_K: np.ndarray, bounds_2xK: np.ndarray) -> tup
 
 
 def _profile(misfit: Misfit, theta_K: np.ndarray) -> list[tuple[float, float]]:
-    """E from 0 to just below the least loss, and the least value with E held: from the best fit outwards, and back."""
+    """(E, least value with E fixed) for E from 0 to just below the least loss, swept outwards from the fit and back."""
     share_E = np.linspace(0, 0.999 * float(np.exp(misfit.log_P.min())), _PROFILE)
     least_E = np.full(_PROFILE, np.inf)
     places, middle = range(_PROFILE), int(np.searchsorted(share_E, theta_K[0]))

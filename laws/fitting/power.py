@@ -1,9 +1,9 @@
-"""Power laws: y = offset + coefficient · x^exponent, with intervals.
+"""Power laws y = offset + coefficient · x^exponent, with confidence intervals.
 
-All fits are least squares of ln y. With no offset that is linear regression of ln y on ln x; with one it is solved
+All fits are least squares of ln y. Without an offset that is linear regression of ln y on ln x; with one it is solved
 by `scipy.optimize.least_squares` from several starts.
 
-Shapes: P points, K fitted parameters (ln coefficient, exponent and, where fitted, the offset), G places asked about.
+Shapes: P points, K fitted parameters (ln coefficient, exponent and, where fitted, the offset), G x of a grid.
 """
 
 import math
@@ -25,9 +25,9 @@ FORMS: tuple[Form, ...] = get_args(Form)
 Points = Sequence[tuple[float, float]]
 
 _WIDEST = 300.0
-"""Half width of a band in ln y, past which it says nothing and its ends are beyond double precision."""
+"""Greatest half width of a band in ln y, so that its ends stay within double precision."""
 _STARTS = (0.0, 0.2, 0.4, 0.6, 0.75, 0.85, 0.92, 0.97)
-"""Offsets from which the fit starts, as shares of the least y."""
+"""Initial offsets of the fit, as fractions of the least y."""
 
 
 @dataclass(frozen=True)
@@ -38,30 +38,33 @@ class PowerLaw:
     """In units of y at x = 1."""
     exponent: float
     exponent_ci: tuple[float, float] | None
-    """95 % confidence interval by Student's t; None where there are no more points than parameters."""
+    """95 % confidence interval by Student's t; None without residual degrees of freedom."""
     points: tuple[tuple[float, float], ...]
-    """The (x, y) that were fitted, by x."""
+    """The fitted (x, y), by x."""
     residual_sd: float | None
-    """Standard deviation of ln y about the curve; None where there are no more points than parameters."""
+    """Residual standard deviation of ln y; None without residual degrees of freedom."""
     covariance_KxK: np.ndarray = field(compare=False)
-    """Of ln coefficient, exponent and, where it was fitted and is not at its bound of 0, offset."""
+    """Of (ln coefficient, exponent), and of the offset where it was fitted and is not at its bound, 0."""
     offset: float = 0.0
-    """What y does not fall below, in its units."""
+    """Limit of y for large x, in units of y."""
     form: Form = "power"
     weighted: bool = False
-    """Points weighed by their standard errors, not all the same."""
+    """Whether points were weighted by their standard errors."""
 
     @property
     def freedom(self) -> int:
-        """Points without parameters: degrees of freedom."""
+        """Residual degrees of freedom: points minus fitted parameters."""
         return len(self.points) - len(self.covariance_KxK)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """y on the curve at `x`."""
+        """y at `x`."""
         return self.offset + np.exp(math.log(self.coefficient) + self.exponent * np.log(x))
 
     def band(self, x: np.ndarray, *, new_point: bool = False) -> tuple[np.ndarray, np.ndarray] | None:
-        """95 % band at `x`: of the curve (of the mean of ln y), or of one more point measured there."""
+        """95 % band at `x` as (low, high): the confidence band of the curve, or the prediction band of a `new_point`.
+
+        None without residual degrees of freedom.
+        """
         if self.residual_sd is None:
             return None
         y_G = self.predict(x)
@@ -74,14 +77,16 @@ class PowerLaw:
 
 
 def fit_power(points: Points, errors: Sequence[float | None] | None = None) -> PowerLaw:
-    """Least squares in log-log over positive `points` (x, y), each weighing the same.
+    """Ordinary least squares of ln y on ln x over positive `points` (x, y).
 
-    With `errors`, standard errors of y, points weigh as the inverse square of that of ln y; the interval's scale
-    comes from the residuals all the same, since a law's misfit is more than the errors of measurement.
+    With `errors`, the standard errors of y, points are weighted by the inverse square of the standard error of ln y.
+    The interval is still scaled by the residuals, since the misfit of a law exceeds the errors of measurement.
 
-    The interval is the textbook one of linear regression: slope ± t · s / sqrt(Sxx). It takes the points to be
-    independent. ValueError where no line is defined: fewer than two different x, a value that isn't positive
-    and finite, a missing or zero error, or a coefficient beyond double precision.
+    The interval is that of linear regression, slope ± t · s / sqrt(Sxx), which assumes independent points.
+
+    Raises:
+        ValueError: fewer than two distinct x, a value that isn't positive and finite, a missing or zero error, or a
+            coefficient outside the range of double precision.
     """
     ordered, x_P, y_P, weight_P = _checked(points, errors)
     mean_x, mean_y = np.average(x_P, weights=weight_P), np.average(y_P, weights=weight_P)
@@ -107,13 +112,13 @@ def fit_power(points: Points, errors: Sequence[float | None] | None = None) -> P
 def fit_offset(
     points: Points, errors: Sequence[float | None] | None = None, starts: Sequence[float] = _STARTS
 ) -> PowerLaw:
-    """The same of a y that falls towards an offset, from 0 to the least y (an irreducible loss); best from `starts`.
+    """Power law with an offset between 0 and the least y (an irreducible loss), for a y that falls with x.
 
-    Starts are offsets as shares of the least y.
+    The best of one fit from each of `starts`, initial offsets as fractions of the least y. The interval is by the delta
+    method with P - 3 degrees of freedom; with the offset at its bound, 0, it is that of `fit_power`.
 
-    The interval is that of the fit's linearisation (delta method) with n - 3 degrees of freedom; where the offset
-    is 0, its bound, that of the law without. ValueError as for `fit_power`, for fewer than four different x, and
-    where y does not fall.
+    Raises:
+        ValueError: as `fit_power`; also for fewer than four distinct x, and where y does not fall.
     """
     ordered, x_P, y_P, weight_P = _checked(points, errors)
     if len(np.unique(x_P)) < 4:
@@ -172,7 +177,7 @@ def fit_offset(
 
 
 def refit(law: PowerLaw, log_x: np.ndarray, log_y: np.ndarray) -> PowerLaw | None:
-    """`law` fitted to other points, given in logs, its offset sought from where it is; None where it has no fit."""
+    """`law` refitted to other points, given as logarithms, starting from its offset; None where there is no fit."""
     points = list(zip(np.exp(log_x).tolist(), np.exp(log_y).tolist(), strict=True))
     try:
         if law.form == "power":
@@ -184,14 +189,18 @@ def refit(law: PowerLaw, log_x: np.ndarray, log_y: np.ndarray) -> PowerLaw | Non
 
 
 def fit_law(form: Form, points: Points, errors: Sequence[float | None] | None = None) -> PowerLaw:
-    """`fit_power` or `fit_offset`."""
+    """`fit_power` or `fit_offset`.
+
+    Raises:
+        ValueError: as these do.
+    """
     return (fit_power if form == "power" else fit_offset)(points, errors)
 
 
 def _checked(
     points: Points, errors: Sequence[float | None] | None
 ) -> tuple[tuple[tuple[float, float], ...], np.ndarray, np.ndarray, np.ndarray]:
-    """The points by x, ln x, ln y, and weights whose mean is 1."""
+    """The points sorted by x, their ln x and ln y, and weights with mean 1."""
     if errors is not None and (len(errors) != len(points) or any(not error or error <= 0 for error in errors)):
         raise ValueError("a weighted law needs a standard error of every point")
     given = [
