@@ -43,8 +43,8 @@ def draw(subject: Subject) -> Figure:
     for profile in fit.profiles:
         axes.plot(*_points(profile.cells), "o", ms=4.5, mew=0, color=colours(norm(profile.flops)), alpha=0.85)
     best = _points(fit.envelope)
-    ring = axes.plot(*best, ls="", marker="o", ms=8, mfc="none", mec=INK, mew=1.2, label=NAMES["envelope"])
-    handles = [Line2D([], [], ls="", marker="o", ms=4.5, color=GREY, label="trained cell"), *ring]
+    axes.plot(*best, ls="", marker="o", ms=8, mfc="none", mec=INK, mew=1.2, label=NAMES["envelope"])
+    handles = [Line2D([], [], ls="", marker="o", ms=4.5, color=GREY, label="trained cell")]
     if fit.correlation is not None:
         power = fit.correlation.power
         draw_law(axes, power, best[0], INK)
@@ -54,7 +54,8 @@ def draw(subject: Subject) -> Figure:
     axes.invert_xaxis()
     return_axis(axes, returns, draw_expert(axes, subject.reference))
     finish(axes, f"{LOSS_LABEL}, falling to the right", RETURN_LABEL, f"{fit.game}: return against loss")
-    axes.legend(handles=handles, frameon=False, fontsize=9, loc="upper left")
+    labelled, _ = axes.get_legend_handles_labels()
+    axes.legend(handles=[handles[0], *labelled, *handles[1:]], frameon=False, fontsize=9, loc="upper left")
     budget_bar(figure, axes, fit.profiles)
     return figure
 

@@ -65,7 +65,8 @@ def draw_return(subject: Subject) -> Figure:
     returns = [cell.return_mean for cell in cells if cell.return_mean is not None]
     return_axis(axes, returns, draw_expert(axes, subject.reference))
     finish(axes, PARAMS_LABEL, RETURN_LABEL, f"{fit.game}: isoFLOP profiles of the return")
-    axes.legend(handles=_legend(found, "R"), frameon=False, fontsize=9)
+    handles = [*_legend(found, "R"), *axes.get_legend_handles_labels()[0]]
+    axes.legend(handles=handles, frameon=False, fontsize=9)
     budget_bar(figure, axes, fit.profiles)
     return figure
 

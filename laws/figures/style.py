@@ -19,6 +19,7 @@ from matplotlib.ticker import (
     LogLocator,
     MaxNLocator,
     NullFormatter,
+    NullLocator,
     StrMethodFormatter,
 )
 
@@ -163,15 +164,19 @@ def log_axis(
     """
     low, high = np.log10(min(values)), np.log10(max(values))
     pad = margin * (high - low) if high > low else 0.15
-    name, span = axis.axis_name, high - low + 2 * pad
+    axes, span = axis.axes, high - low + 2 * pad
+    name = "x" if axis is axes.xaxis else "y"
     # Limits first: they end autoscaling, which a change of scale would run on whatever is drawn so far.
-    axis.axes.set(**{f"{name}lim": (10 ** (low - pad), 10 ** (high + pad))})
-    axis.axes.set(**{f"{name}scale": "log"})
-    if span < 0.75:
+    axes.set(**{f"{name}lim": (10 ** (low - pad), 10 ** (high + pad))})
+    axes.set(**{f"{name}scale": "log"})
+    if span < 0.61:
         # Equal steps read better than multiples of powers of ten here.
         axis.set_major_locator(MaxNLocator(max(round(0.55 / gap), 2), steps=[1, 2, 5, 10]))
+        axis.set_minor_locator(NullLocator())
     else:
-        axis.set_major_locator(LogLocator(subs=next((subs for least, subs in _SUBS if least >= gap * span), (1,))))
+        subs = next((subs for least, subs in _SUBS if least >= gap * span), (1,))
+        # Whole decades have the shortest labels, which may stand closer.
+        axis.set_major_locator(LogLocator(subs=subs, numticks=round(1 / (0.7 * gap))))
         axis.set_minor_locator(LogLocator(subs="auto"))
     axis.set_major_formatter(formatter)
     axis.set_minor_formatter(NullFormatter())
@@ -216,15 +221,10 @@ def draw_reference(
 
 
 def draw_expert(axes: Axes, reference: Reference) -> list[float]:
-    """A line at the expert's mean return; returns it, or [] where it is unknown."""
+    """A line at the expert's mean return, labelled for the legend; returns the return, or [] where it is unknown."""
     if reference.expert is None:
         return []
-    axes.axhline(reference.expert, color=GREEN, lw=1.4, ls=(0, (6, 2)), zorder=1)
-    place = axes.get_yaxis_transform()
-    label = axes.text(
-        0.01, reference.expert, "expert", transform=place, va="bottom", color=GREEN, fontsize=9, clip_on=True
-    )
-    label.set_in_layout(False)  # outside the limits it must not widen the figure
+    axes.axhline(reference.expert, color=GREEN, lw=1.4, ls=(0, (6, 2)), zorder=1, label="expert")
     return [reference.expert]
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import optimize, special
 
 LEVEL = 0.95
@@ -56,8 +57,8 @@ class PowerLaw:
         """Residual degrees of freedom: points minus fitted parameters."""
         return len(self.points) - len(self.covariance_KxK)
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """y at `x`."""
+    def predict(self, x: ArrayLike) -> np.ndarray:
+        """y at `x`, of its shape."""
         return self.offset + np.exp(math.log(self.coefficient) + self.exponent * np.log(x))
 
     def band(self, x: np.ndarray, *, new_point: bool = False) -> tuple[np.ndarray, np.ndarray] | None:

@@ -1,25 +1,23 @@
-"""Figures and report: drawn, readable by machines, safe and self-contained."""
+"""The report: readable by machines, safe and self-contained."""
 
-import io
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
-from matplotlib.image import imread
 
 from eval.results import ResultRow
-from laws.figures.axes import log_ticks, power_of_ten, short, thousands
-from laws.figures.canvas import Picture
-from laws.figures.profiles import pictures
-from laws.fitting.analysis import analyse
-from laws.predict.forecast import outlook
+from laws.figures import draw
+from laws.figures.style import Picture, Subject
+from laws.fitting.analysis import fit
+from laws.predict.forecast import extrapolate
+from laws.report.number import abbreviated
 from laws.report.outputs import write_outputs
-from laws.report.report import Context, Stage, Table, render
-from laws.rows.runs import read
-from tests.laws.test_fit import sweep
+from laws.report.report import Context, Stage, render
+from laws.report.tables import ReportTable
+from laws.rows.runs import Runs
+from tests.laws.synthetic import sweep
 
 VOID = {"meta", "img", "br"}
 
@@ -55,36 +53,18 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def page(rows: list[ResultRow], context: Context | None = None, *, draw: bool = False) -> tuple[str, Page]:
-    """The report of `rows`; its figures are stand-ins, which are quicker, unless `draw`."""
-    found = analyse(rows, draws=0)
+def page(rows: list[ResultRow], context: Context | None = None, *, drawn: bool = False) -> tuple[str, Page]:
+    """The report of `rows`; its figures are stand-ins, which are quicker, unless `drawn`."""
+    found = fit(rows, draws=0)
     stands = (Picture("profiles", "A <caption>.", b"png", b"pdf"),) * 8
-    outlooks = {each.game: outlook(each.profiles) for each in found.games if draw and each.profiles}
-    text = render(found, {each.game: pictures(each) if draw else stands for each in found.games}, context, outlooks)
+    extrapolations = {each.game: extrapolate(each.profiles) for each in found.games if drawn and each.profiles}
+    pictures = {each.game: draw(Subject(each)) if drawn else stands for each in found.games}
+    text = render(found, pictures, context, extrapolations)
     return text, Page(text)
 
 
-@pytest.fixture(scope="module")
-def drawn() -> tuple[Picture, ...]:
-    return pictures(analyse(sweep(), draws=100).games[0])
-
-
-def test_figures_that_are_not_empty(drawn: tuple[Picture, ...]) -> None:
-    names = ["profiles", "laws", "returns", "return-profiles", "loss-return"]
-    names += ["contours", "residuals", "corner", "windows"]
-    assert [picture.name for picture in drawn] == names
-    for picture in drawn:
-        assert picture.png.startswith(b"\x89PNG\r\n")
-        assert picture.pdf.startswith(b"%PDF-")
-        assert b"CreationDate" not in picture.pdf
-        assert picture.caption.endswith(".")
-        image = imread(io.BytesIO(picture.png), format="png")
-        assert min(image.shape[:2]) > 600
-        assert 0.01 < np.mean(image[..., :3].min(axis=-1) < 0.9) < 0.6
-
-
-def test_figures_of_the_paper_are_drawn(paper: Path, tmp_path: Path) -> None:
-    write_outputs(read([paper / "nethack.csv"]).rows, tmp_path, draws=0)
+def test_figures_of_the_paper_are_drawn(nethack_rows: Runs, tmp_path: Path) -> None:
+    write_outputs(nethack_rows, tmp_path, draws=0)
     assert len(list(tmp_path.glob("nethack-*.png"))) == 11
     found = Page((tmp_path / "report.html").read_text())
     assert found.tags["img"] == 11
@@ -103,8 +83,9 @@ def test_figures_of_the_paper_are_drawn(paper: Path, tmp_path: Path) -> None:
         pytest.param([replace(row, return_se=None, episodes=None) for row in sweep()], id="no errors"),
     ],
 )
+@pytest.mark.usefixtures("unrendered")
 def test_poor_rows_still_have_a_report(rows: list[ResultRow]) -> None:
-    _, found = page(rows, draw=True)
+    _, found = page(rows, drawn=True)
     assert found.tags["img"] == 9
 
 
@@ -143,18 +124,18 @@ def test_the_report_has_both_colour_schemes() -> None:
     assert "prefers-color-scheme: dark" in text
 
 
-def test_diagnostics_stand_in_words() -> None:
+def test_diagnostics_are_listed_in_words() -> None:
     _, found = page([row for row in sweep() if row.params < 50_000])
     assert "few_sizes" in found.text
     assert "Only 2 of the 5 sizes that a parabola needs" in found.text
 
 
-def test_the_context_of_a_reproduction_is_shown_and_escaped() -> None:
+def test_the_context_of_a_study_is_shown_and_escaped() -> None:
     context = Context(
         "Quick <start>",
         "From & to",
         "python -m laws reproduce <x>",
-        (Table("Baselines", ("Player", "Mean"), (("expert <1>", "514.0"), ("random", "12")), "One note."),),
+        (ReportTable("Baselines", ("Player", "Mean"), (("expert <1>", "514.0"), ("random", "12")), "One note."),),
         (Stage("collect", 12.34), Stage("train", 125.0), Stage("play", 7200.0)),
     )
     text, found = page(sweep(), context)
@@ -181,20 +162,22 @@ def test_names_from_rows_are_escaped() -> None:
     assert "<i>g" not in text
 
 
-@pytest.mark.parametrize("span", [0.01, 0.05, 0.2, 0.45, 0.6, 1.0, 1.5, 2.5, 5.0, 9.0, 30.0])
-@pytest.mark.parametrize("start", [-3.3, -0.1, 0.0, 4.71, 13.9])
-@pytest.mark.parametrize("gap", [0.09, 0.21])
-def test_labels_of_logarithmic_axes_keep_apart(span: float, start: float, gap: float) -> None:
-    major, minor = log_ticks(start, start + span, gap)
-    where = (np.log10(major) - start) / span
-    assert 2 <= len(major) <= 16
-    assert np.all(where > -1e-9)
-    assert np.all(where < 1 + 1e-9)
-    assert np.min(np.diff(where)) >= 0.7 * gap - 1e-9
-    assert all(10**start <= tick <= 10 ** (start + span) for tick in minor)
+def test_links_of_several_games_have_targets_of_their_own() -> None:
+    _, found = page([*sweep(), *sweep("chess")])
+    targets = [value for name, value in found.attributes if name == "id"]
+    links = [value for name, value in found.attributes if name == "href"]
+    assert len(targets) == len(set(targets)) == 2
+    assert links == [f"#{target}" for target in targets]
 
 
-def test_numbers_on_axes() -> None:
-    assert [short(x) for x in (188_793, 1_574_137, 3e9, 250, 2e12)] == ["188.8k", "1.574M", "3B", "250", "2T"]
-    assert [thousands(x) for x in (0.5, 20, 4500, -3000)] == ["0.5", "20", "4,500", "-3,000"]
-    assert [power_of_ten(x) for x in (1e14, 3e14)] == ["$10^{14}$", "$3\\times10^{14}$"]
+def test_columns_of_numbers_are_aligned_and_the_best_rows_bold() -> None:
+    table = ReportTable("t", ("a", "b"), (("x", "1"), ("y", "\u22122 to 3"), ("z", "\u2013")), bold=frozenset({1}))
+    assert table.numeric == (False, True)
+    text, _ = page(sweep(), Context("", tables=(table,)))
+    assert '<tr class="best"><td>y</td><td class="number">' in text
+    assert '<tr><td>x</td><td class="number">1</td></tr>' in text
+
+
+def test_numbers_of_parameters_are_abbreviated() -> None:
+    numbers = (188_793, 1_574_137, 3e9, 250, 2e12)
+    assert [abbreviated(number) for number in numbers] == ["188.8k", "1.574M", "3B", "250", "2T"]

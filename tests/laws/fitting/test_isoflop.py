@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from eval.results import ResultRow
 from laws.fitting.bootstrap import optima
-from laws.rows.diagnostic import Diagnostic
 from laws.fitting.isoflop import Grid, Profile, profiles
+from laws.rows.diagnostic import Diagnostic
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 BUDGET = 6e12
