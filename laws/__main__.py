@@ -34,7 +34,7 @@ def fit_command(
     """Fit scaling laws to result rows; write laws.json, figures and report.html.
 
     Args:
-        runs: Result files, .jsonl or .csv (runs.jsonl of `python -m eval`). Several are joined.
+        runs: Result files, .jsonl or .csv, such as runs.jsonl of a training run. Several are joined.
         out: Output folder.
         game: Fit the rows of this game only.
         beside: Result files of another study to compare with in the figures. Default: the paper's laws.
