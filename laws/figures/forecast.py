@@ -13,6 +13,7 @@ from laws.figures.style import (
     RETURN_LABEL,
     Subject,
     finish,
+    legend,
     log_axis,
     message,
     panels,
@@ -53,6 +54,6 @@ def draw(subject: Subject) -> Figure | None:
         values = [y for _, y in points] + [float(value) for test in held_out.tests for value in test.value_G]
         log_axis(axes.yaxis, values, formatter)
         finish(axes, FLOPS_LABEL, label)
-        axes.legend(frameon=False, fontsize=9)
+        legend(axes)
     figure.suptitle(f"{subject.fit.game}: backtest on the last decade of compute", fontsize=12, color=INK)
     return figure

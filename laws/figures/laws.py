@@ -12,6 +12,7 @@ from laws.figures.style import (
     draw_law,
     draw_reference,
     finish,
+    legend,
     log_axis,
     message,
     panels,
@@ -52,6 +53,6 @@ def draw(subject: Subject) -> Figure:
         log_axis(axes.xaxis, [*flops, *(x for x, _ in others)], power_of_ten(), gap=0.21)
         log_axis(axes.yaxis, [*values, *(value for _, value in others)], formatter())
         finish(axes, FLOPS_LABEL, label)
-        axes.legend(frameon=False, fontsize=9)
+        legend(axes)
     figure.suptitle(f"{fit.game}: compute-optimal loss, size and samples", fontsize=12, color=INK)
     return figure

@@ -17,6 +17,7 @@ from laws.figures.style import (
     draw_expert,
     draw_law,
     finish,
+    legend,
     log_axis,
     message,
     panels,
@@ -55,7 +56,7 @@ def draw(subject: Subject) -> Figure:
     return_axis(axes, returns, draw_expert(axes, subject.reference))
     finish(axes, f"{LOSS_LABEL}, falling to the right", RETURN_LABEL, f"{fit.game}: return against loss")
     labelled, _ = axes.get_legend_handles_labels()
-    axes.legend(handles=[handles[0], *labelled, *handles[1:]], frameon=False, fontsize=9, loc="upper left")
+    legend(axes, [handles[0], *labelled, *handles[1:]], "upper left")
     budget_bar(figure, axes, fit.profiles)
     return figure
 

@@ -19,6 +19,7 @@ from laws.figures.style import (
     budget_colours,
     draw_expert,
     finish,
+    legend,
     log_axis,
     message,
     panels,
@@ -48,7 +49,7 @@ def draw_loss(subject: Subject) -> Figure:
     log_axis(axes.xaxis, [cell.params for cell in cells], CountFormatter())
     log_axis(axes.yaxis, [cell.loss for cell in cells], plain())
     finish(axes, PARAMS_LABEL, LOSS_LABEL, f"{subject.fit.game}: isoFLOP profiles")
-    axes.legend(handles=_legend(found, "L"), frameon=False, fontsize=9)
+    legend(axes, _legend(found, "L"))
     budget_bar(figure, axes, found)
     return figure
 
@@ -66,7 +67,7 @@ def draw_return(subject: Subject) -> Figure:
     return_axis(axes, returns, draw_expert(axes, subject.reference))
     finish(axes, PARAMS_LABEL, RETURN_LABEL, f"{fit.game}: isoFLOP profiles of the return")
     handles = [*_legend(found, "R"), *axes.get_legend_handles_labels()[0]]
-    axes.legend(handles=handles, frameon=False, fontsize=9)
+    legend(axes, handles)
     budget_bar(figure, axes, fit.profiles)
     return figure
 

@@ -16,6 +16,7 @@ from laws.figures.style import (
     Subject,
     draw_law,
     finish,
+    legend,
     log_axis,
     panels,
     power_of_ten,
@@ -56,7 +57,7 @@ def draw(subject: Subject) -> Figure | None:
         log_axis(axes.xaxis, [x for points in series for x, _ in points], power_of_ten(), gap=0.21)
         log_axis(axes.yaxis, [value for points in series for _, value in points], formatter())
         finish(axes, FLOPS_LABEL, label)
-        axes.legend(frameon=False, fontsize=9)
+        legend(axes)
     figure.suptitle(f"{fit.game}: laws with FLOPs as given and by the {convention} convention", fontsize=12, color=INK)
     return figure
 

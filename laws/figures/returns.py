@@ -12,6 +12,7 @@ from laws.figures.style import (
     draw_law,
     draw_reference,
     finish,
+    legend,
     log_axis,
     message,
     panels,
@@ -52,7 +53,7 @@ def draw(subject: Subject) -> Figure:
     ends += [*draw_expert(axes, subject.reference), *(value for _, value in others)]
     return_axis(axes, [value for _, value in played], ends)
     finish(axes, FLOPS_LABEL, RETURN_LABEL, f"{fit.game}: return against compute")
-    axes.legend(frameon=False, fontsize=9)
+    legend(axes)
     return figure
 
 

@@ -12,6 +12,7 @@ from laws.figures.style import (
     SKY,
     Subject,
     finish,
+    legend,
     log_axis,
     message,
     panels,
@@ -56,6 +57,6 @@ def draw(subject: Subject) -> Figure | None:
         errors = [min(100 * (entry.score or 0), 1e3) for entry in entries]
         log_axis(axes.yaxis, errors, StrMethodFormatter("{x:.3g} %"))
         finish(axes, "Smallest budget fitted (FLOPs)", f"Error of the predicted {name}")
-        axes.legend(frameon=False, fontsize=9)
+        legend(axes)
     figure.suptitle(f"{subject.fit.game}: rolling validation", fontsize=12, color=INK)
     return figure

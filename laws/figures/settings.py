@@ -19,6 +19,7 @@ from laws.figures.style import (
     budget_bar,
     budget_colours,
     finish,
+    legend,
     log_axis,
     panels,
     plain,
@@ -84,7 +85,7 @@ def draw(subject: Subject) -> Figure | None:
         log_axis(axes.xaxis, values, setting.formatter(), gap=0.12)
         log_axis(axes.yaxis, [loss for _, points in series for _, loss in points], plain())
         finish(axes, setting.label, LOSS_LABEL)
-        axes.legend(handles=[ring], frameon=False, fontsize=9)
+        legend(axes, [ring])
     budget_bar(figure, all_axes[-1], fit.profiles)
     figure.suptitle(f"{fit.game}: loss by setting", fontsize=12, color=INK)
     return figure

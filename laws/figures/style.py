@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -144,6 +145,12 @@ def finish(axes: Axes, x: str, y: str, title: str = "") -> None:
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=9.5, colors=INK)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def legend(axes: Axes, handles: Sequence[Artist] | None = None, loc: str = "best") -> None:
+    """A legend of `handles`, or of all labels, on a translucent background."""
+    options = {} if handles is None else {"handles": handles}
+    axes.legend(loc=loc, fontsize=9, framealpha=0.75, edgecolor="none", **options)
 
 
 _SUBS = ((0.176, (1, 2, 3, 5)), (0.301, (1, 2, 5)), (0.477, (1, 3)))

@@ -3,7 +3,19 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from laws.figures.style import BLUE, GREEN, INK, ORANGE, Subject, finish, log_axis, message, panels, power_of_ten
+from laws.figures.style import (
+    BLUE,
+    GREEN,
+    INK,
+    ORANGE,
+    Subject,
+    finish,
+    legend,
+    log_axis,
+    message,
+    panels,
+    power_of_ten,
+)
 
 CAPTION = (
     "Exponent against the smallest budget fitted, with 95 % intervals. For an exact power law it would be constant;"
@@ -45,6 +57,6 @@ def draw(subject: Subject) -> Figure:
         # The interval of a fit with few degrees of freedom would compress all others.
         axes.set_ylim(max(middle - 2 * reach, axes.get_ylim()[0]), min(middle + 2 * reach, axes.get_ylim()[1]))
         finish(axes, "Smallest budget fitted (FLOPs)", f"Exponent of {symbol} against C")
-        axes.legend(frameon=False, fontsize=9)
+        legend(axes)
     figure.suptitle(f"{fit.game}: exponents by the smallest budget fitted", fontsize=12, color=INK)
     return figure
