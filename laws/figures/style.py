@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -147,10 +148,10 @@ def finish(axes: Axes, x: str, y: str, title: str = "") -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def legend(axes: Axes, handles: Sequence[Artist] | None = None, loc: str = "best") -> None:
-    """A legend of `handles`, or of all labels, on a translucent background."""
-    options = {} if handles is None else {"handles": handles}
-    axes.legend(loc=loc, fontsize=9, framealpha=0.75, edgecolor="none", **options)
+def legend(axes: Axes, handles: Sequence[Artist] | None = None, loc: Literal["best", "upper left"] = "best") -> None:
+    """A legend of `handles`, or of everything labelled, on a translucent background."""
+    shown = axes.get_legend_handles_labels()[0] if handles is None else handles
+    axes.legend(handles=shown, loc=loc, fontsize=9, framealpha=0.75, edgecolor="none")
 
 
 _SUBS = ((0.176, (1, 2, 3, 5)), (0.301, (1, 2, 5)), (0.477, (1, 3)))
