@@ -1,4 +1,4 @@
-"""`python -m laws`: fit result rows, or reproduce the paper's figures from nothing."""
+"""`python -m laws`: scaling laws, forecasts and plans from result rows, and whole studies."""
 
 import json
 import sys
@@ -10,10 +10,12 @@ import tyro
 
 from data.common.cli import UserError, exit_with, lazy_command, use_huge_pages
 from eval.results import ResultRow
-from laws.fit.bootstrap import DRAWS
-from laws.fit.isoflop import Profile, profiles
-from laws.predict import forecast, plan
-from laws.report.outputs import fit
+from laws.fitting.bootstrap import DRAWS
+from laws.fitting.choices import MIN_BUDGETS
+from laws.fitting.isoflop import Profile, profiles
+from laws.predict.forecast import forecast_at_size, forecast_loss, forecast_return
+from laws.predict.plan import plan
+from laws.predict.text import forecast_lines, forecast_record, plan_lines
 from laws.rows.official import import_official
 from laws.rows.runs import read
 
@@ -29,29 +31,31 @@ def fit_command(
     bootstraps: int = DRAWS,
     figures: bool = True,
 ) -> None:
-    """Fit scaling laws to result rows and write laws.json, figures and report.html.
+    """Fit scaling laws to result rows; write laws.json, figures and report.html.
 
     Args:
-        runs: Result files: runs.jsonl of a sweep, or .csv with the same columns. Several are joined.
-        out: Folder to write into; made if need be.
+        runs: Result files, .jsonl or .csv, such as runs.jsonl of a training run. Several are joined.
+        out: Output folder.
         game: Fit the rows of this game only.
-        beside: Result files of another study, drawn beside; without any, the paper's laws are where it has the game.
-        expert_return: The expert's mean return: a line in the figures of the return.
-        bootstraps: Draws of runs behind the wider intervals; 0 for none.
-        figures: Draw figures and forecast; without, laws.json and the report's tables alone, sooner.
+        beside: Result files of another study to compare with in the figures. Default: the paper's laws.
+        expert_return: The expert's mean return, drawn as a line in the figures of the return.
+        bootstraps: Bootstrap draws of runs for the intervals by run; 0 disables them.
+        figures: Draw figures and add forecasts; --no-figures writes only laws.json and the tables, which is faster.
     """
+    from laws.report.outputs import fit_files  # Matplotlib takes a second to import
+
     _positive(expert_return=expert_return)
     if bootstraps < 0:
         raise UserError(f"--bootstraps {bootstraps} is negative: 0 is for none")
-    found = fit(runs, out=out, game=game, beside=beside, expert=expert_return, draws=bootstraps, drawn=figures)
+    found = fit_files(runs, out=out, game=game, beside=beside, expert=expert_return, draws=bootstraps, figures=figures)
     for each in found.games:
         for law in each.laws:
             interval = law.power.exponent_ci
-            spread = "no interval" if interval is None else f"95 % {interval[0]:+.3f} to {interval[1]:+.3f}"
+            intervals = "no interval" if interval is None else f"95 % {interval[0]:+.3f} to {interval[1]:+.3f}"
             if law.runs_ci:
-                spread += f"; by run {law.runs_ci[0]:+.3f} to {law.runs_ci[1]:+.3f}"
+                intervals += f"; by run {law.runs_ci[0]:+.3f} to {law.runs_ci[1]:+.3f}"
             offset = "" if law.form == "power" else f"{law.power.offset:.4g} + "
-            print(f"{each.game}  {law.y} ~ {offset}C^{law.power.exponent:+.3f}  ({law.method}, {spread})")
+            print(f"{each.game}  {law.y} ~ {offset}C^{law.power.exponent:+.3f}  ({law.method}, {intervals})")
     warnings = sum(item.severity == "warning" for item in found.diagnostics)
     print(f"wrote {out / 'report.html'} ({warnings} warnings in it)")
 
@@ -67,36 +71,31 @@ def forecast_command(
     expert_return: float | None = None,
     json: bool = False,
 ) -> None:
-    """Foretell loss and return at a larger budget, by every form and window, each scored on the past.
+    """Forecast loss and return at a larger budget by every form and window, with their error in rolling validation.
 
     Args:
         runs: Result files, as for `fit`.
-        flops: The budget, FLOPs, as the rows count them.
-        params: With --samples: also the loss of a network of this size.
-        samples: With --params: after this many samples.
-        game: Which game, if the rows are of several.
-        expert_return: The expert's mean return: adds forms of the return that end there.
-        json: Print everything as one JSON object.
+        flops: Budget in FLOPs, counted as in the rows.
+        params: With --samples: also forecast the loss of a network of this many parameters.
+        samples: With --params: the number of training samples.
+        game: The game, if the rows are of several.
+        expert_return: The expert's mean return; adds forms of the return that are bounded by it.
+        json: Print one JSON object.
     """
     _positive(flops=flops, params=params, samples=samples, expert_return=expert_return)
     if (params is None) != (samples is None):
         raise UserError("--params and --samples belong together: give both or neither")
     _, found = _one_game(runs, game)
-    loss = forecast.forecast_loss(found, flops)
-    returns = forecast.forecast_return(found, flops, expert=expert_return)
-    sized = None if params is None or samples is None else forecast.at_size(found, params, samples)
+    loss = forecast_loss(found, flops)
+    returns = forecast_return(found, flops, expert=expert_return)
+    sized = None if params is None or samples is None else forecast_at_size(found, params, samples)
     if not loss.entries:
-        raise UserError(f"{len(found)} budgets with a loss are too few: a forecast needs {forecast.MIN_BUDGETS}")
-    print(_as_json(loss, returns, sized) if json else "\n".join(forecast.lines(loss, returns, sized)))
+        raise UserError(f"{len(found)} budgets with a loss are too few: a forecast needs {MIN_BUDGETS}")
+    print(_as_json(forecast_record(loss, returns, sized)) if json else "\n".join(forecast_lines(loss, returns, sized)))
 
 
-def _as_json(loss: forecast.Forecast, returns: forecast.Forecast, sized: forecast.Entry | None) -> str:
-    told = forecast.document(loss)
-    if sized is not None:
-        told["forms"].append(vars(sized))
-    if returns.entries:
-        told["return"] = forecast.document(returns)
-    return json.dumps(told, indent=1, allow_nan=False)
+def _as_json(record: dict[str, Any]) -> str:
+    return json.dumps(record, indent=1, allow_nan=False)
 
 
 def plan_command(
@@ -107,20 +106,20 @@ def plan_command(
     game: str | None = None,
     flops_per_second: float | None = None,
 ) -> None:
-    """Say how to spend a budget: size, samples, ladder entry, batch, time, and which further runs would tell more.
+    """Split a budget into parameters and samples, and name the runs that would narrow the prediction most.
 
     Args:
         runs: Result files, as for `fit`.
-        flops: The budget, FLOPs, as the rows count them.
-        game: Which game, if the rows are of several.
-        flops_per_second: What your machine reaches, as the rows count FLOPs: gives the time.
+        flops: Budget in FLOPs, counted as in the rows.
+        game: The game, if the rows are of several.
+        flops_per_second: Training throughput, counted as in the rows; gives the training time.
     """
     _positive(flops=flops, flops_per_second=flops_per_second)
     rows, found = _one_game(runs, game)
-    planned = plan.plan(rows, found, flops, flops_per_second)
+    planned = plan(rows, found, flops, flops_per_second)
     if not planned.splits:
         raise UserError("no law of the size against compute: train at least two budgets")
-    print("\n".join(plan.lines(planned)))
+    print("\n".join(plan_lines(planned)))
 
 
 def _one_game(runs: Sequence[Path], game: str | None) -> tuple[tuple[ResultRow, ...], tuple[Profile, ...]]:
@@ -141,11 +140,11 @@ def _positive(**numbers: float | None) -> None:
 
 
 def reproduce_command() -> None:
-    """Collect, train, evaluate and fit in one go, and write the report."""
+    """Run a whole study: collect expert games, train, evaluate, fit, and write the report."""
 
 
 def _commands(words: list[str]) -> dict[str, Callable[..., Any]]:
-    """The subcommands. Reproducing drives JAX, whose import would cost every other command seconds."""
+    """The subcommands. Only `reproduce` imports JAX, which takes seconds."""
     commands: dict[str, Callable[..., Any]] = {
         "fit": fit_command,
         "forecast": forecast_command,

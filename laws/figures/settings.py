@@ -1,23 +1,34 @@
-"""The figure of settings: what learning rate, context, and depth against width do to the loss, where rows tell."""
+"""Loss against learning rate, context, or depth over width, where trainings differ in one of these alone."""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import Formatter
 
 from eval.results import ResultRow
-from laws.figures.axes import Form, log_axis, plain, power_of_ten, short
-from laws.figures.canvas import DPI, GREY, INK, LOSS_LABEL, Picture, finish, picture
-from laws.figures.marks import budget_bar, budget_colours
-from laws.fit.analysis import GameFit
+from laws.figures.style import (
+    GREY,
+    INK,
+    LOSS_LABEL,
+    CountFormatter,
+    Subject,
+    budget_bar,
+    budget_colours,
+    finish,
+    legend,
+    log_axis,
+    panels,
+    plain,
+    power_of_ten,
+)
 
-SETTINGS = (
-    "What a setting does to the dev loss, all else the same: lines join trainings that differ in it alone (and, for the"
-    " shape, in the parameters by at most a fifth), coloured by budget; rings mark the best of each."
+CAPTION = (
+    "Dev loss against one setting, all else equal: lines join trainings that differ in it alone (for the shape of the"
+    " network, also in parameters by at most a fifth), coloured by budget; rings mark the best of each."
 )
 
 
@@ -27,8 +38,8 @@ class Setting(NamedTuple):
     label: str
     value: Callable[[ResultRow], float | None]
     rest: Callable[[ResultRow], Hashable]
-    """What must be the same for two rows to be joined."""
-    form: Form
+    """What must be equal for two rows to be joined."""
+    formatter: Callable[[], Formatter]
 
 
 _SETTINGS = (
@@ -39,10 +50,10 @@ _SETTINGS = (
         power_of_ten,
     ),
     Setting(
-        "Context (steps of a window)",
+        "Context (steps per window)",
         lambda row: row.context,
         lambda row: (row.params, row.lr, row.schedule, row.batch),
-        short,
+        CountFormatter,
     ),
     Setting(
         "Depth / width of the core",
@@ -52,15 +63,32 @@ _SETTINGS = (
     ),
 )
 
-
-def pictures(fit: GameFit) -> tuple[Picture, ...]:
-    """The figure, if trainings differ in a setting and in nothing else."""
-    found = [(setting, series) for setting in _SETTINGS if (series := _series(fit.rows, setting))]
-    return (picture("settings", SETTINGS, _figure(fit, found)),) if found else ()
-
-
 _Series = list[tuple[float, list[tuple[float, float]]]]
 """(budget, (value, loss) by value) of trainings that differ in one setting."""
+
+
+def draw(subject: Subject) -> Figure | None:
+    """One panel per setting that trainings differ in alone; None without one."""
+    fit = subject.fit
+    found = [(setting, series) for setting in _SETTINGS if (series := _series(fit.rows, setting))]
+    if not found:
+        return None
+    figure, all_axes = panels(len(found), width=7.6 if len(found) == 1 else 6.0 * len(found), height=4.8)
+    norm, colours = budget_colours(fit.profiles)
+    ring = Line2D([], [], ls="", marker="o", ms=9, mfc="none", mec=GREY, mew=1.4, label="best")
+    for axes, (setting, series) in zip(all_axes, found, strict=True):
+        for flops, points in series:
+            colour, best = colours(norm(flops)), min(points, key=lambda point: point[1])
+            axes.plot(*zip(*points, strict=True), "o-", ms=4.5, mew=0, lw=1.2, color=colour)
+            axes.plot(*best, "o", ms=9, mfc="none", mec=colour, mew=1.4)
+        values = [value for _, points in series for value, _ in points]
+        log_axis(axes.xaxis, values, setting.formatter(), gap=0.12)
+        log_axis(axes.yaxis, [loss for _, points in series for _, loss in points], plain())
+        finish(axes, setting.label, LOSS_LABEL)
+        legend(axes, [ring])
+    budget_bar(figure, all_axes[-1], fit.profiles)
+    figure.suptitle(f"{fit.game}: loss by setting", fontsize=12, color=INK)
+    return figure
 
 
 def _series(rows: Sequence[ResultRow], setting: Setting) -> _Series:
@@ -74,27 +102,3 @@ def _series(rows: Sequence[ResultRow], setting: Setting) -> _Series:
         for (flops, _), by_value in alike.items()
         if len(by_value) > 1
     ]
-
-
-def _figure(fit: GameFit, found: Sequence[tuple[Setting, _Series]]) -> Figure:
-    width = 7.6 if len(found) == 1 else 6.0 * len(found)
-    figure = Figure(figsize=(width, 4.8), dpi=DPI, layout="constrained", facecolor="white")
-    panels = np.atleast_1d(figure.subplots(1, len(found)))
-    for axes, (setting, series) in zip(panels, found, strict=True):
-        _panel(axes, fit, setting, series)
-    budget_bar(figure, panels[-1], fit.profiles)
-    figure.suptitle(f"{fit.game}: what a setting does to the loss", fontsize=12, color=INK)
-    return figure
-
-
-def _panel(axes: Axes, fit: GameFit, setting: Setting, series: _Series) -> None:
-    norm, colours = budget_colours(fit.profiles)
-    for flops, points in series:
-        colour, best = colours(norm(flops)), min(points, key=lambda point: point[1])
-        axes.plot(*zip(*points, strict=True), "o-", ms=4.5, mew=0, lw=1.2, color=colour)
-        axes.plot(*best, "o", ms=9, mfc="none", mec=colour, mew=1.4)
-    log_axis(axes, "x", [value for _, points in series for value, _ in points], setting.form, gap=0.12)
-    log_axis(axes, "y", [loss for _, points in series for _, loss in points], plain)
-    finish(axes, setting.label, LOSS_LABEL, "")
-    ring = Line2D([], [], ls="", marker="o", ms=9, mfc="none", mec=GREY, mew=1.4, label="best")
-    axes.legend(handles=[ring], frameon=False, fontsize=9)

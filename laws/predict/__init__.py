@@ -1,1 +1,1 @@
-"""Larger budgets: what they will give, and how to spend them."""
+"""Predictions for larger budgets: the loss and return to expect, and how to spend a budget."""

@@ -1,26 +1,26 @@
-"""How to spend a budget: size, samples, ladder entry, batch and time, and which further runs would say more."""
+"""How to spend a budget: size, samples, nearest trained size, time, and which runs would narrow the prediction."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from eval.results import ResultRow
-from laws.fit.bootstrap import surface_of
-from laws.fit.isoflop import Profile, cells_of, price_of
-from laws.fit.parametric import Price
-from laws.fit.power import PowerLaw, fit_power
+from laws.fitting.bootstrap import surface_of
+from laws.fitting.isoflop import Profile, cells_of, price_of
+from laws.fitting.parametric import Price
+from laws.fitting.power import PowerLaw, fit_power
 
 MOST = 3
-"""Further runs that are named."""
+"""Most runs that are proposed."""
 APART = 0.4
-"""Decades of compute between them, at least."""
+"""Least distance between their budgets, decades."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """One reading of how a budget divides."""
+    """N and D of a budget by one law."""
 
     method: str
     params: float
@@ -30,27 +30,27 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """The trained size nearest to what is wanted."""
+class TrainedSize:
+    """The trained size nearest to the optimal one."""
 
     size: str
-    """Its core and size in the ladder, or its run where the rows don't say."""
+    """Core and size in the ladder, or the run where the rows don't have these."""
     params: int
     batch: int | None
-    """Samples per optimiser step of the largest budget at which it was trained."""
+    """Samples per optimiser step at the largest budget it was trained with."""
     flops_each: float
-    """FLOPs for one sample, from its own rows."""
+    """FLOPs per sample, from its rows."""
 
 
 @dataclass(frozen=True)
-class Further:
-    """Runs that are worth making next."""
+class NextRun:
+    """A budget at which further runs would help most."""
 
     flops: float
     sizes: tuple[float, float]
     """Smallest and largest N to train at that budget."""
     gain: float
-    """By which share the standard error of ln N* at the planned budget falls."""
+    """Relative decrease of the standard error of ln N* at the planned budget."""
     why: str
 
 
@@ -60,52 +60,31 @@ class Plan:
 
     flops: float
     splits: tuple[Split, ...]
-    entry: Entry | None
+    nearest: TrainedSize | None
     samples: float | None
-    """What the budget is for the ladder entry."""
+    """Samples of the nearest trained size for the budget."""
     seconds: float | None
-    """At the rate that was given; None without one."""
-    further: tuple[Further, ...]
+    """Training time at the given rate; None without one."""
+    next_runs: tuple[NextRun, ...]
 
 
 def plan(rows: Sequence[ResultRow], profiles: Sequence[Profile], flops: float, rate: float | None = None) -> Plan:
-    """Spend `flops` by every law of N; `rate`, FLOPs per second, gives the time."""
+    """Spend `flops` by every law of N; `rate`, in FLOPs per second, gives the time."""
     laws = _laws(profiles)
     price = price_of(cells_of(profiles))
     splits: list[Split] = []
     if price is not None:
         splits = [_split(name, law, price, flops) for name, law in laws] + _parametric(profiles, price, flops)
     wanted = math.exp(float(np.mean([math.log(split.params) for split in splits]))) if splits else None
-    entry = None if wanted is None else _nearest(rows, wanted)
+    nearest = None if wanted is None else _nearest(rows, wanted)
     return Plan(
         flops,
         tuple(splits),
-        entry,
-        None if entry is None else flops / entry.flops_each,
+        nearest,
+        None if nearest is None else flops / nearest.flops_each,
         None if rate is None else flops / rate,
-        _further(profiles, flops),
+        _next_runs(profiles, flops),
     )
-
-
-def lines(planned: Plan) -> Iterator[str]:
-    """As the command prints it."""
-    yield f"{planned.flops:.3g} FLOPs"
-    yield f"  {'by':12} {'parameters N':>12}  {'95 % band':^22} {'samples D':>10}"
-    for split in planned.splits:
-        ends = "" if split.params_ci is None else f"{split.params_ci[0]:.3g} to {split.params_ci[1]:.3g}"
-        yield f"  {split.method:12} {split.params:12.4g}  {ends:^22} {split.samples:10.4g}"
-    if planned.entry is not None:
-        batch = "" if planned.entry.batch is None else f", {planned.entry.batch:,} samples a step"
-        yield f"  nearest trained size: {planned.entry.size} ({planned.entry.params:,} parameters){batch}"
-        yield f"  for which the budget is {planned.samples:.4g} samples"
-    if planned.seconds is None:
-        yield "  time: give --flops-per-second"
-    else:
-        yield f"  time: {planned.seconds / 3600:.3g} hours"
-    for each in planned.further:
-        sizes = f"{each.sizes[0]:.3g} to {each.sizes[1]:.3g} parameters"
-        gain = f"narrows N* by {each.gain:.0%}" if each.gain else "gives a first law"
-        yield f"  worth running: {each.flops:.3g} FLOPs, {sizes}: {gain} ({each.why})"
 
 
 def _laws(profiles: Sequence[Profile]) -> list[tuple[str, PowerLaw]]:
@@ -135,23 +114,23 @@ def _parametric(profiles: Sequence[Profile], price: Price, flops: float) -> list
     return [Split("parametric", params, None, samples)] if 0 < params < math.inf and 0 < samples < math.inf else []
 
 
-def _nearest(rows: Sequence[ResultRow], params: float) -> Entry:
+def _nearest(rows: Sequence[ResultRow], params: float) -> TrainedSize:
     row = min(rows, key=lambda row: (abs(math.log(row.params / params)), -row.flops))
     name = "/".join(part for part in (row.core, row.size) if part)
-    return Entry(name or row.run, row.params, row.batch, row.flops / row.samples)
+    return TrainedSize(name or row.run, row.params, row.batch, row.flops / row.samples)
 
 
-def _further(profiles: Sequence[Profile], flops: float) -> tuple[Further, ...]:
-    """Budgets whose vertex would narrow N* at `flops` most, for a tenth of its price or less each.
+def _next_runs(profiles: Sequence[Profile], flops: float) -> tuple[NextRun, ...]:
+    """The budgets, at most a tenth of `flops`, whose vertex would narrow N* at `flops` most.
 
-    The law of ln N* is a straight line in ln C: one more vertex at x lowers the variance of its value at ln `flops`,
-    1/n + (x0 - mean)² / Sxx, by how far out it lies. Budgets that have no vertex come first among equals.
+    ln N* is fitted as a line in ln C. A further vertex lowers the variance of its prediction at x0 = ln `flops`,
+    1/n + (x0 - mean)² / Sxx; the farther from the mean, the more.
     """
     vertices = [(math.log(profile.flops), profile.vertex.params) for profile in profiles if profile.vertex]
     if len(vertices) < 2:
         missing = [profile for profile in profiles if not profile.vertex]
         return tuple(
-            Further(each.flops, _around(float(each.best.params)), 0.0, "no vertex there yet")
+            NextRun(each.flops, _around(float(each.best.params)), 0.0, "no vertex there yet")
             for each in missing[-MOST:]
         )
     x_P, target = np.array([x for x, _ in vertices]), math.log(flops)
@@ -166,10 +145,10 @@ def _further(profiles: Sequence[Profile], flops: float) -> tuple[Further, ...]:
         gain = 1 - _error(np.append(x_P, math.log(budget)), target) / before
         centre = float(law.predict(np.array([budget]))[0])
         why = "trained, but without a vertex: add sizes" if budget in known else "not trained yet"
-        found.append(Further(budget, _around(centre), gain, why))
-    chosen: list[Further] = []
+        found.append(NextRun(budget, _around(centre), gain, why))
+    chosen: list[NextRun] = []
     for each in sorted(found, key=lambda each: (-each.gain, each.flops)):
-        # Two budgets close together say the same.
+        # Two budgets close together give the same information.
         if all(abs(math.log10(each.flops / other.flops)) > APART for other in chosen):
             chosen.append(each)
     return tuple(chosen[:MOST])
@@ -180,11 +159,11 @@ def _same(one: float, other: float) -> bool:
 
 
 def _around(params: float) -> tuple[float, float]:
-    """A decade of sizes about the optimum, enough for a parabola."""
+    """Smallest and largest size of a decade about the optimum, which suffices for a parabola."""
     return params / math.sqrt(10), params * math.sqrt(10)
 
 
 def _error(x_P: np.ndarray, at: float) -> float:
-    """Standard error of a line's value at `at`, in those of a point."""
+    """Standard error of a fitted line at `at`, in units of that of a point."""
     away_P = x_P - x_P.mean()
     return math.sqrt(1 / len(x_P) + (at - float(x_P.mean())) ** 2 / float(away_P @ away_P))

@@ -1,1 +1,1 @@
-"""laws.json, figures and the HTML report, written into a folder."""
+"""laws.json, report.html and the figures, written into a folder."""

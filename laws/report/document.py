@@ -1,15 +1,16 @@
-"""The fits as laws.json holds them."""
+"""laws.json."""
 
 from typing import Any
 
-from laws.fit.analysis import Fit, Fitted, GameFit
-from laws.fit.correlation import Correlation
-from laws.fit.isoflop import Profile
-from laws.fit.power import PowerLaw
+from laws.fitting.analysis import Fit, GameFit
+from laws.fitting.frontier import ParametricLaw
+from laws.fitting.isoflop import Profile
+from laws.fitting.law import Correlation
+from laws.fitting.power import PowerLaw
 
 
 def document(fit: Fit) -> dict[str, Any]:
-    """`fit` as laws.json holds it: natural units, full double precision, y = coefficient · x^exponent + offset."""
+    """The content of laws.json: natural units, full double precision, y = coefficient · x^exponent + offset."""
     return {
         "laws": [record for game in fit.games for record in _law_records(game)],
         "parametric": [
@@ -57,7 +58,7 @@ def _profile_record(game: str, profile: Profile) -> dict[str, Any]:
     }
 
 
-def _parametric_record(game: str, fitted: Fitted) -> dict[str, Any]:
+def _parametric_record(game: str, fitted: ParametricLaw) -> dict[str, Any]:
     fit = fitted.fit
     return {
         "game": game,

@@ -1,4 +1,4 @@
-"""From result files to laws.json, figures and report, written all together or not at all."""
+"""From result rows to laws.json, figures and report.html, all of them written or none."""
 
 import hashlib
 import json
@@ -10,101 +10,113 @@ from pathlib import Path
 
 from data.common.cli import UserError
 from eval.results import ResultRow
-from laws.figures import outlook
-from laws.figures import profiles as figures
-from laws.figures.canvas import Picture
-from laws.figures.marks import Reference
-from laws.fit.analysis import Fit, analyse
-from laws.fit.bootstrap import DRAWS
-from laws.fit.diagnose import Diagnostic
-from laws.predict.forecast import Outlook
-from laws.predict.forecast import outlook as foretell
-from laws.report import report
+from laws.figures import draw
+from laws.figures.style import Picture, Reference, Subject
+from laws.fitting.analysis import Fit, fit
+from laws.fitting.bootstrap import DRAWS
+from laws.predict.forecast import Extrapolation, extrapolate
 from laws.report.document import document
-from laws.rows.runs import read
+from laws.report.report import Context, render
+from laws.rows.runs import Runs, read
 
 
-def fit(
-    runs: Sequence[Path],
+def fit_files(
+    paths: Sequence[Path],
     *,
     out: Path,
     game: str | None = None,
     beside: Sequence[Path] = (),
     expert: float | None = None,
     draws: int = DRAWS,
-    drawn: bool = True,
+    figures: bool = True,
 ) -> Fit:
-    """Fit the result rows in the files `runs` (of `game` only, if given) and write everything into `out`.
+    """Fit the result rows in `paths` (of `game` only, if given) and write all outputs into `out`.
 
-    `beside` are result files of another study, whose optima are drawn beside; `expert` is the expert's mean return.
+    Args:
+        paths: Result files.
+        out: Folder of the outputs.
+        game: Fit the rows of this game only.
+        beside: Result files of another study, drawn for comparison.
+        expert: The expert's mean return.
+        draws: Bootstrap draws of runs; 0 for none.
+        figures: Also make figures and forecasts.
+
+    Raises:
+        UserError: as `read` and `write_outputs`; `expert` is given for several games, or `beside` has none of them.
     """
-    found = read(runs, game)
-    games = sorted({row.game for row in found.rows})
+    rows = read(paths, game)
+    games = sorted({row.game for row in rows.rows})
     if expert is not None and len(games) > 1:
         raise UserError(f"the rows are of {', '.join(games)}: --expert-return is of one, choose it with --game")
-    others = {each.game: each for each in analyse(read(beside).rows, draws=0).games} if beside else {}
+    others = {each.game: each for each in fit(read(beside).rows, draws=0).games} if beside else {}
     if others and not others.keys() & set(games):
         raise UserError(f"--beside holds {', '.join(others)}, not {', '.join(games)}: name a study of the same game")
     references = {name: Reference(expert, others.get(name)) for name in games}
     options = ["--out", out, *(["--beside", *beside] if beside else [])]
     options += [] if expert is None else ["--expert-return", f"{expert:g}"]
     options += [] if draws == DRAWS else ["--bootstraps", draws]
-    options += [] if drawn else ["--no-figures"]
-    context = report.Context("Scaling laws: " + ", ".join(games), configuration="\n".join(_repeat(runs, game, options)))
-    return write_outputs(
-        found.rows, out, context, diagnostics=found.diagnostics, draws=draws, references=references, drawn=drawn
-    )
+    options += [] if figures else ["--no-figures"]
+    context = Context("Scaling laws: " + ", ".join(games), configuration="\n".join(_commands(paths, game, options)))
+    return write_outputs(rows, out, context, draws=draws, references=references, figures=figures)
 
 
-def _repeat(runs: Sequence[Path], game: str | None, options: Sequence[object]) -> Iterator[str]:
-    """The commands that give the same again, and what they read."""
-    files = [*runs, *(["--game", game] if game else [])]
+def _commands(paths: Sequence[Path], game: str | None, options: Sequence[object]) -> Iterator[str]:
+    """The commands that reproduce the outputs, and the checksums of the files they read."""
+    files = [*paths, *(["--game", game] if game else [])]
     for command, words in (("fit", options), ("forecast", ("--flops", "C")), ("plan", ("--flops", "C"))):
         yield shlex.join(map(str, ("python", "-m", "laws", command, *files, *words)))
     versions = ", ".join(f"{name} {version(name)}" for name in ("isoplay", "numpy", "scipy"))
-    yield f"\n{versions}; SHA-256 of what was read:"
-    yield from (f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path}" for path in runs)
+    yield f"\n{versions}; SHA-256 of the files read:"
+    yield from (f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path}" for path in paths)
 
 
 def write_outputs(
-    rows: Sequence[ResultRow],
+    rows: Runs | Sequence[ResultRow],
     out: Path,
-    context: report.Context | None = None,
+    context: Context | None = None,
     *,
-    diagnostics: Sequence[Diagnostic] = (),
     draws: int = DRAWS,
     references: Mapping[str, Reference] | None = None,
-    drawn: bool = True,
+    figures: bool = True,
 ) -> Fit:
     """Fit `rows` and write `laws.json`, `report.html` and `<game>-<figure>.png` and `.pdf` into `out`.
 
-    `context` adds to the report what is known beside the rows; `diagnostics` are those of reading the rows;
-    `references`, by game, are drawn in its figures. Without `drawn` there are neither figures nor forecasts.
-    Everything is rendered before anything is written, and each file is replaced whole.
+    Everything is rendered before anything is written, and each file is replaced atomically.
+
+    Args:
+        rows: What `read` returns, or result rows.
+        out: Folder of the outputs, made if need be.
+        context: What the report says besides the fit.
+        draws: Bootstrap draws of runs; 0 for none.
+        references: By game, what its figures are compared with.
+        figures: Also make figures and forecasts.
+
+    Raises:
+        UserError: there are no rows, two games would share file names, or `out` can't be written.
     """
-    if not rows:
+    if not (rows.rows if isinstance(rows, Runs) else rows):
         raise UserError("no result rows to fit: evaluate the runs first")
-    found = analyse(rows, diagnostics, draws=draws)
+    found = fit(rows, draws=draws)
     stems = _stems([each.game for each in found.games])
     pictures: dict[str, tuple[Picture, ...]] = {each.game: () for each in found.games}
-    outlooks: dict[str, Outlook] = {}
-    for each in found.games if drawn else ():
-        pictures[each.game] = figures.pictures(each, (references or {}).get(each.game))
+    extrapolations: dict[str, Extrapolation] = {}
+    for each in found.games if figures else ():
         if each.profiles:
-            outlooks[each.game] = foretell(each.profiles)
-            pictures[each.game] += outlook.pictures(each.game, outlooks[each.game])
+            extrapolations[each.game] = extrapolate(each.profiles)
+        reference = (references or {}).get(each.game, Reference())
+        pictures[each.game] = draw(Subject(each, reference, extrapolations.get(each.game)))
     files = {"laws.json": (json.dumps(document(found), indent=1, allow_nan=False) + "\n").encode()}
     for name, stem in stems.items():
         for picture in pictures[name]:
             files[f"{stem}-{picture.name}.png"] = picture.png
             files[f"{stem}-{picture.name}.pdf"] = picture.pdf
-    files["report.html"] = report.render(found, pictures, context, outlooks).encode()
+    files["report.html"] = render(found, pictures, context, extrapolations).encode()
     _write(out, files)
     return found
 
 
 def _stems(games: Sequence[str]) -> dict[str, str]:
-    """What the files of each game start with: its name as file systems take it."""
+    """File name prefix of each game: its name without characters that file systems refuse."""
     stems = {game: re.sub(r"[^A-Za-z0-9_.-]+", "-", game).strip(".-") or "game" for game in games}
     for game, stem in stems.items():
         duplicates = [other for other in games if stems[other].casefold() == stem.casefold()]

@@ -1,1 +1,1 @@
-"""Result rows in: of our runs, of the paper's published files."""
+"""Result rows: read from files of `eval`, or imported from the paper's published measurements."""

@@ -1,7 +1,6 @@
-"""Reads the paper's published measurements: the `experiment_data` folder of its public code, as result rows.
+"""Converts the paper's published measurements, the `experiment_data` folder of its public code, to result rows.
 
-The folder is a stranger's: its torch-saved files are read by `data.common.torchfile`, which runs nothing that they
-name.
+The folder is untrusted: its PyTorch files are read by `data.common.torchfile`, which executes nothing in them.
 """
 
 import math
@@ -37,17 +36,17 @@ _ATARI = re.compile(r"(eval_loss|flop_params_to_samples|eval_return)_([A-Za-z0-9
 
 @dataclass(frozen=True)
 class _Source:
-    """The folder, and a line on each thing in it that was left out."""
+    """The folder, and a note on each file in it that was skipped."""
 
     root: Path
     notes: list[str] = field(default_factory=list)
 
     def skip(self, path: Path, why: str) -> None:
-        """Note that `path` isn't read."""
+        """Note that `path` is skipped."""
         self.notes.append(f"skipped {path.relative_to(self.root)}: {why}")
 
     def inside(self, folder: Path) -> list[Path]:
-        """What lies in `folder`, in a fixed order."""
+        """The entries of `folder`, sorted."""
         try:
             return sorted(folder.iterdir())
         except OSError as error:
@@ -55,7 +54,7 @@ class _Source:
             return []
 
     def read(self, path: Path, parse: Callable[[bytes], Any]) -> Any:
-        """What `path` holds; None, and noted, where that can't be had."""
+        """The parsed content of `path`; None, with a note, where it can't be read."""
         try:
             return parse(_bytes(path))
         except OSError as error:
@@ -78,7 +77,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _number(value: Any, low: float = -_LARGEST) -> float | None:
-    """`value`; None for one that is missing or, as a diverged training leaves it, not finite."""
+    """`value`; None for one that is missing or not finite, as a diverged training leaves it."""
     if value is None or (type(value) is float and not math.isfinite(value)):
         return None
     if type(value) not in (int, float) or not low <= value <= _LARGEST:
@@ -104,7 +103,7 @@ def _scores(data: bytes) -> list[float]:
 
 
 def _checkpoint(data: bytes) -> dict[str, Any]:
-    """The columns that the loss file of a NetHack checkpoint fills."""
+    """The columns of a result row from the loss file of a NetHack checkpoint."""
     found = load(data)
     if not isinstance(found, dict) or set(found) - {"eval_loss", "eval_se", "params", "samples"}:
         raise Refused("unknown content: not the loss of a checkpoint")
@@ -117,7 +116,7 @@ def _checkpoint(data: bytes) -> dict[str, Any]:
 
 
 def _table(data: bytes, check: Callable[[Any], Any]) -> dict[tuple[float, int], Any]:
-    """The checked values of an Atari file by budget and parameters."""
+    """The values of an Atari file, each checked by `check`, by budget and parameters."""
     found = load(data)
     if not isinstance(found, dict) or not all(isinstance(cells, dict) for cells in found.values()):
         raise Refused("unknown content: not a table by budget and parameters")
@@ -133,7 +132,7 @@ _CHECKS = {"eval_loss": partial(_number, low=0), "eval_return": _number, "flop_p
 
 
 def _row(game: str, run: str, flops: float, scores: list[float] | None, **known: Any) -> ResultRow:
-    """A result row; `scores`, where they are known, fill the columns of the return."""
+    """A result row; `scores` of its games, if known, give the columns of the return."""
     if scores is not None:
         known["episodes"] = len(scores)
     if scores:
@@ -144,7 +143,7 @@ def _row(game: str, run: str, flops: float, scores: list[float] | None, **known:
 
 
 def _nethack(source: _Source, folder: Path) -> Iterator[ResultRow]:
-    """The isoFLOP sweep: a folder per training, in it a loss and the games' scores for each budget it passed."""
+    """The isoFLOP sweep: a folder per training with a loss file and a file of scores for each budget."""
     for study in source.inside(folder):
         if study.name != "llama_iso_flop":
             source.skip(study, "no part of the isoFLOP sweep")
@@ -157,7 +156,7 @@ def _nethack(source: _Source, folder: Path) -> Iterator[ResultRow]:
 
 
 def _training(source: _Source, run: Path) -> Iterator[ResultRow]:
-    """A row for each budget that has a loss. Game lengths and levels reached have no column."""
+    """A row for each budget that has a loss. Episode lengths and dungeon levels have no column."""
     paths = source.inside(run)
     for path in paths:
         named = _NETHACK.fullmatch(path.name)
@@ -174,7 +173,7 @@ def _training(source: _Source, run: Path) -> Iterator[ResultRow]:
 
 
 def _atari(source: _Source, folder: Path) -> Iterator[ResultRow]:
-    """Three kinds of table for each game: losses, samples, and mean returns, of which each seed has its own."""
+    """Three kinds of table for each game: losses, samples, and mean returns (one table per seed)."""
     games: dict[str, dict[str, list[_Cells]]] = {}
     for path in [path for kind in source.inside(folder) for path in source.inside(kind)]:
         kind, named = path.parent.name, _ATARI.fullmatch(path.name)
@@ -205,12 +204,16 @@ def _game(source: _Source, game: str, tables: dict[str, list[_Cells]]) -> Iterat
 
 
 def _spent(cost: Cost, samples: int) -> dict[str, float]:
-    """Training FLOPs by both conventions: the published budgets count convolutions at their input's resolution."""
+    """Training FLOPs by both conventions; the published budgets count convolutions at their input resolution."""
     return {f"flops_{name}": float(cost.train_flops(name) * samples) for name in CONVENTIONS}
 
 
 def read_official(folder: Path) -> tuple[list[ResultRow], list[str]]:
-    """The measurements in `folder` as rows in a fixed order, and a line on each thing that was left out."""
+    """The measurements in `folder` as sorted rows, and a note on each file or cell that was left out.
+
+    Raises:
+        UserError: `folder` has neither an `atari` nor a `nethack` folder.
+    """
     parts = {"atari": _atari, "nethack": _nethack}
     root = folder / "experiment_data" if os.path.isdir(folder / "experiment_data") else folder
     if not any(os.path.isdir(root / part) for part in parts):
@@ -226,11 +229,16 @@ def read_official(folder: Path) -> tuple[list[ResultRow], list[str]]:
 
 
 def import_official(folder: tyro.conf.Positional[Path], *, out: Path = Path("official.jsonl")) -> None:
-    """Read the measurements that the paper's authors published into result rows, which `fit` takes.
+    """Convert the measurements published with the paper to result rows, for `python -m laws fit`.
+
+    Files that are skipped are listed on stderr.
 
     Args:
-        folder: The folder experiment_data of a clone of github.com/princeton-nlp/il-scaling-in-games.
-        out: File to write (.jsonl); the same rows as .csv are written beside it.
+        folder: experiment_data in a clone of github.com/princeton-nlp/il-scaling-in-games, or the clone.
+        out: File to write (.jsonl); the same rows are also written as .csv.
+
+    Raises:
+        UserError: `out` is not a .jsonl file, or nothing in `folder` can be read.
     """
     if out.suffix != ".jsonl":
         raise UserError(f"{out}: give --out a name that ends in .jsonl; a .csv is written beside it")

@@ -1,10 +1,11 @@
-"""Reads result rows: jsonl or csv in, rows in a fixed order and what was left out of them."""
+"""Reads result rows from jsonl or csv files, in a fixed order, with diagnostics for rows that were left out."""
 
 import csv
 import dataclasses
 import io
 import json
 import math
+import os
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,37 +14,41 @@ from typing import Any
 
 from data.common.cli import UserError
 from eval.results import NAMES, ResultRow
-from laws.fit.diagnose import Diagnostic
+from laws.rows.diagnostic import Diagnostic
 
 REQUIRED = tuple(field.name for field in dataclasses.fields(ResultRow) if field.default is dataclasses.MISSING)
 _KINDS = typing.get_type_hints(ResultRow)
 MOST_ROWS = 100_000
-"""Rows that are read: one per checkpoint evaluated is hundreds, so more are steps of training or a mistake."""
+"""Most rows that are read. One per evaluated checkpoint is hundreds; more are probably training steps."""
 LARGEST = 1e60
-"""Values are at most this, and not nearer to 0 than its inverse: their squares and products stay finite."""
+"""Greatest absolute value; the least is its inverse. Squares and products then stay finite."""
 _SIZES = ("flops", "params", "samples")
 _SIGNED = ("return_mean", "seed")
 
 
 @dataclass(frozen=True)
 class Runs:
-    """Result rows, sorted, and what was noticed while reading them."""
+    """Result rows, sorted, and the diagnostics of reading them."""
 
     rows: tuple[ResultRow, ...]
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
-def read(paths: Sequence[Path], game: str | None = None) -> Runs:
+def read(paths: Sequence[str | os.PathLike[str]], game: str | None = None) -> Runs:
     """Read and join result files (`.jsonl` or `.csv`), keeping the rows of `game` (None: of every game).
 
-    The same cell (game, run, flops, params) twice with the same values counts once; with different values it
-    is an error. A row without flops, params or samples has no place in a fit: it is left out and named.
+    A cell (game, run, flops, params) that occurs twice with equal values is counted once (`duplicate_row`). A row
+    without flops, params or samples can't be fitted: it is left out (`incomplete_row`).
+
+    Raises:
+        UserError: no path is given, a file can't be read or has a bad row (the message names file and line), two rows
+            of one cell have different values, or no usable row of `game` is left.
     """
     if not paths:
         raise UserError("no result file given: name at least one runs.jsonl or .csv file")
     rows: dict[tuple[str, str, float, int], tuple[ResultRow, str]] = {}
     diagnostics: list[Diagnostic] = []
-    for path in paths:
+    for path in map(Path, paths):
         for place, record in _records(path):
             if len(rows) > MOST_ROWS:
                 raise UserError(
@@ -65,12 +70,12 @@ def read(paths: Sequence[Path], game: str | None = None) -> Runs:
     if not rows:
         raise UserError(f"{paths[0]}: no row has flops, params and samples: evaluate the runs again")
     kept = [row for row, _ in rows.values() if game in (None, row.game)]
-    said = [diagnostic for diagnostic in diagnostics if game in (None, diagnostic.game)]
-    return Runs(tuple(ordered(kept)), tuple(sorted(said, key=lambda item: (item.code, item.message))))
+    of_game = [diagnostic for diagnostic in diagnostics if game in (None, diagnostic.game)]
+    return Runs(tuple(ordered(kept)), tuple(sorted(of_game, key=lambda item: (item.code, item.message))))
 
 
 def ordered(rows: Sequence[ResultRow]) -> list[ResultRow]:
-    """`rows` by game, budget, size and run, so that no result hangs on the order of a file."""
+    """`rows` sorted by game, budget, size and run, so that results don't depend on the order of a file."""
     return sorted(rows, key=lambda row: (row.game, row.flops, row.params, row.run, row.samples))
 
 
@@ -92,7 +97,7 @@ def _duplicate(known: tuple[ResultRow, str], row: ResultRow, place: str) -> Diag
 
 
 def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each row of one file as (where it stands, checked values by column name)."""
+    """Each row of one file as (file and line, checked values by column name)."""
     read_format = {".jsonl": _jsonl, ".csv": _csv}.get(path.suffix)
     if read_format is None:
         raise UserError(f"{path}: not a .jsonl or .csv file; name the result file of a run, such as runs.jsonl")
@@ -208,7 +213,7 @@ def _number(place: str, name: str, value: Any) -> int | float:
 
 
 def _parsed(name: str, field: str) -> Any:
-    """A CSV field as JSON would hold it; what doesn't read as a number stays text, to be refused by name."""
+    """A CSV field as a JSON value; a field that is no number stays text, for `_value` to refuse by name."""
     if field == "":
         return None
     if name not in NAMES or _kind(name) is str or "_" in field:

@@ -31,9 +31,9 @@ from eval.play.options import PlayOptions, play_of
 from eval.play.records import read_games, write_games
 from eval.results import ResultRow, write_rows
 from eval.statistics import Interval, mean_interval
-from laws.figures.marks import Reference
+from laws.figures.style import Reference
 from laws.report.outputs import write_outputs
-from laws.report.report import Context, Stage, Table
+from laws.report.report import Context, ReportTable, Stage
 from laws.study.preset import Preset, Study
 from train.config import Optimizer, TrainConfig
 from train.loop import train
@@ -204,7 +204,7 @@ def describe(
     if "expert" in scores:
         same = "embedded expert, same seeds and limit"
         players.insert(2, _player(same, scores["expert"], preset.baseline_episodes))
-    table = Table(
+    table = ReportTable(
         title="Mean return of who played",
         header=("player", "mean return", "95 % interval", "games"),
         rows=tuple(players),

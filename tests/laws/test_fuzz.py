@@ -1,4 +1,4 @@
-"""Tables that nobody checked: a clear line or a fit with its doubts, never a traceback, never nonsense."""
+"""Arbitrary rows and damaged files: a fit with diagnostics or a one-line error, never a traceback, never NaN."""
 
 import json
 import math
@@ -9,13 +9,10 @@ import pytest
 
 from data.common.cli import UserError
 from eval.results import ResultRow, write_rows
-from laws.figures import outlook
-from laws.figures import profiles as figures
-from laws.figures.marks import Reference
-from laws.fit.analysis import analyse
-from laws.fit.isoflop import profiles
-from laws.predict import forecast
-from laws.predict.forecast import forecast_loss, forecast_return
+from laws.figures import draw
+from laws.figures.style import Reference, Subject
+from laws.fitting.analysis import fit
+from laws.predict.forecast import extrapolate, forecast_loss, forecast_return
 from laws.predict.plan import plan
 from laws.report.document import document
 from laws.rows.runs import read
@@ -48,28 +45,29 @@ def table(random: np.random.Generator) -> list[ResultRow]:
 def test_any_rows_have_a_fit_without_nonsense() -> None:
     for seed in range(25):
         rows = table(np.random.default_rng(seed))
-        told = document(analyse(rows, draws=0))
-        json.dumps(told, allow_nan=False)
-        for law in told["laws"]:
+        fitted = fit(rows, draws=0)
+        record = document(fitted)
+        json.dumps(record, allow_nan=False)
+        for law in record["laws"]:
             assert math.isfinite(law["exponent"]), seed
             assert law["coefficient"] > 0, seed
-        for game in {row.game for row in rows}:
-            found, _ = profiles(game, [row for row in rows if row.game == game])
-            for told_of in (forecast_loss(found, 1e20, draws=0), forecast_return(found, 1e20, draws=0, expert=50.0)):
-                for entry in told_of.entries:
+        for game in fitted.games:
+            found = game.profiles
+            for forecast in (forecast_loss(found, 1e20, draws=0), forecast_return(found, 1e20, draws=0, expert=50.0)):
+                for entry in forecast.entries:
                     assert not math.isnan(entry.value), seed
             if found:
                 plan(rows, found, 1e20)
 
 
 @pytest.mark.parametrize("seed", [3, 7, 14, 22])
+@pytest.mark.usefixtures("unrendered")
 @pytest.mark.filterwarnings("error")
 def test_any_rows_can_be_drawn(seed: int) -> None:
-    """Seeds by which figures had failed: no window to fit in, and returns from 1 to 1e50."""
-    for game in analyse(table(np.random.default_rng(seed)), draws=0).games:
-        names = [each.name for each in figures.pictures(game, Reference(expert=50.0, other=game))]
-        if game.profiles:
-            names += [each.name for each in outlook.pictures(game.game, forecast.outlook(game.profiles))]
+    """Seeds that figures had failed with: no window to fit, and returns from 1 to 1e50."""
+    for game in fit(table(np.random.default_rng(seed)), draws=0).games:
+        extrapolation = extrapolate(game.profiles) if game.profiles else None
+        names = [each.name for each in draw(Subject(game, Reference(expert=50.0, other=game), extrapolation))]
         assert len(set(names)) == len(names) >= 9
 
 

@@ -1,0 +1,58 @@
+"""Loss, parameters and samples at the optimum of each budget against compute, with their laws."""
+
+from matplotlib.figure import Figure
+
+from laws.figures.style import (
+    COLOURS,
+    FLOPS_LABEL,
+    INK,
+    LAW_PANELS,
+    NAMES,
+    Subject,
+    draw_law,
+    draw_reference,
+    finish,
+    legend,
+    log_axis,
+    message,
+    panels,
+    power_of_ten,
+    relation,
+)
+from laws.fitting.isoflop import METHODS
+
+CAPTION = (
+    "Loss, parameters and samples at the optimum against compute, with fitted power laws and their 95 % bands:"
+    " confidence band of the line, and around it the prediction band of a further budget."
+)
+
+
+def draw(subject: Subject) -> Figure:
+    """One panel per quantity."""
+    fit = subject.fit
+    if not fit.profiles:
+        return message("No losses to show.")
+    figure, all_axes = panels(len(LAW_PANELS), width=13.2, height=4.4)
+    flops = [profile.flops for profile in fit.profiles]
+    for axes, (y, symbol, label, formatter) in zip(all_axes, LAW_PANELS, strict=True):
+        values: list[float] = []
+        for method in METHODS:
+            law, colour = fit.law(y, method), COLOURS[method]
+            draw_law(axes, law, flops, colour)
+            optima = [(p.flops, p.best if method == "envelope" else p.vertex) for p in fit.profiles]
+            points = [(c, float(getattr(optimum, y))) for c, optimum in optima if optimum is not None]
+            values += [value for _, value in points]
+            if law is not None:
+                values += law.predict(flops[:: max(len(flops) - 1, 1)]).tolist()
+            if points:
+                text = NAMES[method] + ("" if law is None else f":  {relation(symbol, 'C', law.exponent)}")
+                mark, face = ("o", colour) if method == "envelope" else ("D", "white")
+                style = {"ms": 5.5, "mew": 1.4, "mec": colour, "mfc": face, "zorder": 4}
+                axes.plot(*zip(*points, strict=True), mark, label=text, **style)
+        others = draw_reference(axes, fit.game, y, symbol, flops, subject.reference)
+        log_axis(axes.xaxis, [*flops, *(x for x, _ in others)], power_of_ten(), gap=0.21)
+        log_axis(axes.yaxis, [*values, *(value for _, value in others)], formatter())
+        finish(axes, FLOPS_LABEL, label)
+        legend(axes)
+    figure.suptitle(f"{fit.game}: compute-optimal loss, size and samples", fontsize=12, color=INK)
+    return figure

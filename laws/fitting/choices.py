@@ -1,0 +1,178 @@
+"""Sensitivity of the exponents: fits under every combination of method, window, weights and FLOP convention."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from agents.cost import CONVENTIONS, Convention
+from eval.results import ResultRow
+from laws.fitting.bootstrap import surface_of
+from laws.fitting.isoflop import WINDOW, Cell, Grid, Profile, Quantity, cells_of, parabolas, price_of
+from laws.fitting.parametric import Surface
+from laws.fitting.power import Form, PowerLaw, fit_law
+
+MIN_BUDGETS = 5
+"""Fewest budgets in a window."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to fit an exponent against compute, and its result."""
+
+    y: Quantity
+    method: str
+    """`envelope`, `at the least loss`, `isoflop, …` followed by what its parabola fits, or `parametric`."""
+    form: Form
+    window: tuple[float, float]
+    """Smallest and largest budget, FLOPs."""
+    weights: str
+    """`equal`, or `by error`: inverse squared standard errors."""
+    convention: str
+    """How FLOPs were counted: `as given`, `exact` or `paper`."""
+    exponent: float
+    exponent_ci: tuple[float, float] | None
+    """95 %, by Student's t."""
+    budgets: int
+
+
+def choices(
+    rows: Sequence[ResultRow], as_given: Sequence[Profile], surface: Surface | None = None
+) -> tuple[Choice, ...]:
+    """Every choice for one game's rows and profiles, those with the FLOPs as given first.
+
+    `surface`, L(N, D) of all cells if there is one, is the start of the parametric fits in each window.
+    """
+    found = list(_of_profiles(as_given, "as given"))
+    found += _of_surfaces(as_given, surface)
+    for convention in CONVENTIONS:
+        found += _of_profiles(recounted(as_given, rows, convention), convention)
+    return tuple(found)
+
+
+def recounted(found: Sequence[Profile], rows: Sequence[ResultRow], convention: Convention) -> tuple[Profile, ...]:
+    """The profiles with each cell's FLOPs by `convention`; () unless all rows state it and it differs from `flops`.
+
+    The cells of one budget then differ in FLOPs: a best cell has its own, a vertex the geometric mean of its budget.
+    """
+    spent = {
+        (row.flops, row.run, row.params, row.samples): row.flops_exact if convention == "exact" else row.flops_paper
+        for row in rows
+    }
+    stated = [flops for flops in spent.values() if flops]
+    if len(stated) < len(spent) or np.allclose([key[0] for key in spent], stated, rtol=0.02):
+        return ()
+
+    def counted(cell: Cell) -> Cell:
+        return replace(cell, flops=spent[cell.flops, cell.run, cell.params, cell.samples] or cell.flops)
+
+    return tuple(replace(profile, cells=tuple(map(counted, profile.cells))) for profile in found)
+
+
+def _of_surfaces(found: Sequence[Profile], surface: Surface | None) -> Iterator[Choice]:
+    """Exponents of the parametric law's frontier in each window, with FLOPs as given."""
+    for low in windows([profile.flops for profile in found]) if surface else ():
+        kept = [profile for profile in found if profile.flops >= low]
+        cells = cells_of(kept)
+        fitted, price = surface_of(cells, surface), price_of(cells)
+        if fitted is None or price is None:
+            continue
+        params, samples = fitted.surface.exponents(price)
+        window, budgets = (kept[0].flops, kept[-1].flops), len(kept)
+        exponents: dict[Quantity, float] = {
+            "loss": -fitted.surface.beta * samples,
+            "params": params,
+            "samples": samples,
+        }
+        for y, value in exponents.items():
+            form: Form = "offset" if y == "loss" else "power"
+            yield Choice(y, "parametric", form, window, "equal", "as given", value, None, budgets)
+
+
+def _of_profiles(found: Sequence[Profile], convention: str) -> Iterator[Choice]:
+    if not found:
+        return
+    for y, method, points, errors in _points(found):
+        for low in windows([x for x, _ in points]):
+            kept = [place for place, (x, _) in enumerate(points) if x >= low]
+            inside = [points[place] for place in kept]
+            forms: tuple[Form, ...] = ("power", "offset") if y == "loss" else ("power",)
+            for form in forms:
+                yield from _choice(y, method, form, inside, None, convention)
+            given = [errors[place] for place in kept] if errors else []
+            if given and all(given):
+                yield from _choice(y, method, "power", inside, given, convention)
+
+
+def _choice(
+    y: Quantity,
+    method: str,
+    form: Form,
+    points: Sequence[tuple[float, float]],
+    errors: Sequence[float | None] | None,
+    convention: str,
+) -> Iterator[Choice]:
+    law = attempt(form, points, errors)
+    if law is not None:
+        window, weights = (points[0][0], points[-1][0]), "by error" if errors else "equal"
+        yield Choice(y, method, form, window, weights, convention, law.exponent, law.exponent_ci, len(points))
+
+
+def attempt(
+    form: Form, points: Sequence[tuple[float, float]], errors: Sequence[float | None] | None = None
+) -> PowerLaw | None:
+    """`fit_law`, or None where it raises ValueError."""
+    try:
+        return fit_law(form, points, errors)
+    except ValueError:
+        return None
+
+
+def windows(budgets: Sequence[float]) -> list[float]:
+    """Smallest budgets of the windows: the first, then the first of each later decade, `MIN_BUDGETS` left at least."""
+    ordered = sorted(budgets)
+    if len(ordered) < MIN_BUDGETS:
+        return ordered[:1]
+    starts, last = [], ordered[-MIN_BUDGETS]
+    for budget in ordered:
+        if budget <= last and (not starts or budget >= starts[-1] * 10 * (1 - 1e-9)):
+            starts.append(budget)
+    return starts
+
+
+Series = tuple[Quantity, str, list[tuple[float, float]], list[float | None]]
+
+
+def _points(found: Sequence[Profile]) -> Iterator[Series]:
+    """Each quantity at the optima of each method, with its standard errors where it has them."""
+    bests = [profile.best for profile in found]
+    yield "loss", "envelope", [(cell.flops, cell.loss) for cell in bests], [cell.loss_se for cell in bests]
+    yield "params", "envelope", [(cell.flops, float(cell.params)) for cell in bests], []
+    yield "samples", "envelope", [(cell.flops, float(cell.samples)) for cell in bests], []
+    played = [cell for cell in (profile.best_return for profile in found) if cell and (cell.return_mean or 0) > 0]
+    yield (
+        "return",
+        "envelope",
+        [(cell.flops, cell.return_mean or 0.0) for cell in played],
+        [cell.return_se for cell in played],
+    )
+    at_best = [cell for cell in bests if (cell.return_mean or 0) > 0]
+    yield (
+        "return",
+        "at the least loss",
+        [(cell.flops, cell.return_mean or 0.0) for cell in at_best],
+        [cell.return_se for cell in at_best],
+    )
+    grid = Grid.of([profile.cells for profile in found])
+    weight = grid.weights(np.ones(len(grid.runs)))
+    for name, window, log in (
+        ("isoflop, ln loss", WINDOW, True),
+        ("isoflop, loss", WINDOW, False),
+        ("isoflop, ln loss of all sizes", np.inf, True),
+    ):
+        fitted = parabolas(grid, weight, window, log=log)
+        good = np.flatnonzero(np.isfinite(fitted.vertex_B))
+        params = 10 ** fitted.vertex_B[good]
+        least = np.exp(fitted.least_B[good]) if log else fitted.least_B[good]
+        yield "params", name, list(zip(grid.flops_B[good].tolist(), params.tolist(), strict=True)), []
+        yield "loss", name, list(zip(grid.flops_B[good].tolist(), least.tolist(), strict=True)), []

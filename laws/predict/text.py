@@ -1,0 +1,66 @@
+"""Forecasts and plans as the commands print them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from laws.predict.forecast import Forecast, ForecastEntry
+from laws.predict.plan import Plan
+
+
+def forecast_record(loss: Forecast, returns: Forecast, sized: ForecastEntry | None = None) -> dict[str, Any]:
+    """As `python -m laws forecast --json` prints it."""
+    record = _record(loss)
+    if sized is not None:
+        record["forms"].append(vars(sized))
+    if returns.entries:
+        record["return"] = _record(returns)
+    return record
+
+
+def _record(forecast: Forecast) -> dict[str, Any]:
+    found = forecast.combined
+    return {
+        "forms": [vars(entry) for entry in forecast.entries],
+        "combined": None if found is None else {"value": found[0], "interval": found[1]},
+    }
+
+
+def forecast_lines(loss: Forecast, returns: Forecast, sized: ForecastEntry | None = None) -> Iterator[str]:
+    """As `python -m laws forecast` prints it."""
+    for forecast, name in ((loss, "dev loss, nats per step"), (returns, "greatest mean return")):
+        if not forecast.entries:
+            continue
+        yield f"{name} at {forecast.flops:.3g} FLOPs"
+        head = f"{'value':>10}  {'95 % interval':^23} {'past error':>10} {'coverage':>8}"
+        yield f"  {'form':22} {'fitted from':>11} {head}"
+        for entry in (*forecast.entries, *([sized] if sized and forecast is loss else [])):
+            score = "" if entry.score is None else f"{entry.score:.1%}"
+            coverage = "" if entry.coverage is None else f"{entry.coverage:.0%}"
+            ends = f"{entry.interval[0]:.4g} to {entry.interval[1]:.4g}"
+            yield f"  {entry.form:22} {entry.window[0]:11.3g} {entry.value:10.4g}  {ends:^23} {score:>10} {coverage:>8}"
+        values = [entry.value for entry in forecast.entries]
+        yield f"  by form and window it ranges from {min(values):.4g} to {max(values):.4g}"
+        if forecast.combined:
+            value, (low, high) = forecast.combined
+            yield f"  combined: {value:.4g} ({low:.4g} to {high:.4g})"
+
+
+def plan_lines(plan: Plan) -> Iterator[str]:
+    """As `python -m laws plan` prints it."""
+    yield f"{plan.flops:.3g} FLOPs"
+    yield f"  {'law':12} {'parameters N':>12}  {'95 % band':^22} {'samples D':>10}"
+    for split in plan.splits:
+        ends = "" if split.params_ci is None else f"{split.params_ci[0]:.3g} to {split.params_ci[1]:.3g}"
+        yield f"  {split.method:12} {split.params:12.4g}  {ends:^22} {split.samples:10.4g}"
+    if plan.nearest is not None:
+        batch = "" if plan.nearest.batch is None else f", {plan.nearest.batch:,} samples per optimiser step"
+        yield f"  nearest trained size: {plan.nearest.size} ({plan.nearest.params:,} parameters){batch}"
+        yield f"  samples of that size for the budget: {plan.samples:.4g}"
+    if plan.seconds is None:
+        yield "  time: give --flops-per-second"
+    else:
+        yield f"  time: {plan.seconds / 3600:.3g} hours"
+    for each in plan.next_runs:
+        sizes = f"{each.sizes[0]:.3g} to {each.sizes[1]:.3g} parameters"
+        gain = f"narrows N* by {each.gain:.0%}" if each.gain else "gives a first law"
+        yield f"  worth running: {each.flops:.3g} FLOPs, {sizes}: {gain} ({each.why})"

@@ -1,0 +1,41 @@
+"""Numbers as the report writes them."""
+
+MISSING = "\u2013"
+"""The cell of a missing value: an en dash."""
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """Fixed point, with a true minus sign."""
+    return f"{value:.{digits}f}".replace("-", "\u2212")
+
+
+def span(ends: tuple[float, float]) -> str:
+    """An interval of exponents."""
+    return f"{signed(ends[0])} to {signed(ends[1])}"
+
+
+def significant(value: float) -> str:
+    """Four significant digits, with a true minus sign."""
+    return f"{value:.4g}".replace("-", "\u2212")
+
+
+def abbreviated(value: float) -> str:
+    """250, 12k, 5.6M, 3B, 2T."""
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.4g}{letter}"
+    return f"{value:.4g}"
+
+
+def count(number: int, noun: str) -> str:
+    """12 cells, 1 cell."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """12.3 s, 2 min 05 s, 1 h 30 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

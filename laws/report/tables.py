@@ -1,0 +1,208 @@
+"""The tables of the report, from fits and forecasts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from laws.fitting import published
+from laws.fitting.analysis import GameFit
+from laws.fitting.isoflop import METHODS, QUANTITIES, Cell, Method, Quantity
+from laws.fitting.law import Law
+from laws.fitting.power import Form
+from laws.predict.forecast import Extrapolation
+from laws.report.number import MISSING, abbreviated, signed, significant, span
+
+QUANTITY_NAMES: dict[Quantity, str] = {
+    "loss": "Dev loss L",
+    "params": "Parameters N",
+    "samples": "Samples D",
+    "return": "Mean return R",
+}
+METHOD_NAMES: dict[Method, str] = {"envelope": "envelope", "isoflop": "isoFLOP"}
+
+
+@dataclass(frozen=True)
+class ReportTable:
+    """A table of the report, its cells already formatted."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    """A sentence below the table."""
+    bold: frozenset[int] = frozenset()
+    """Indices of rows in bold type."""
+    sortable: bool = False
+
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Which columns hold numbers only; they are aligned to the right."""
+        return tuple(all(_is_number(row[place]) for row in self.rows) for place in range(len(self.header)))
+
+
+def _is_number(cell: str) -> bool:
+    return cell == MISSING or cell[:1].isdigit() or (cell[:1] in "-\u2212[" and cell[1:2].isdigit())
+
+
+def find_law(fit: GameFit, y: Quantity, method: Method, form: Form = "power") -> Law | None:
+    """The law of `y` with its interval by run."""
+    return next((law for law in fit.laws if (law.y, law.method, law.form) == (y, method, form)), None)
+
+
+def laws(fit: GameFit) -> ReportTable:
+    """The laws against compute beside the paper's."""
+    header = ("Quantity", "Method", "Exponent", "95 % interval", "95 % by run", "Paper", "Coefficient", "Budgets")
+    rows = []
+    for y in QUANTITIES:
+        for method in METHODS:
+            line = published.law(fit.game, y) if method == "envelope" else None
+            paper = None if line is None else line.exponent
+            rows.append((QUANTITY_NAMES[y], METHOD_NAMES[method], *_law_cells(find_law(fit, y, method), paper)))
+            offset = find_law(fit, y, method, "offset")
+            if offset is not None:
+                name = f"{METHOD_NAMES[method]}, offset {offset.power.offset:.3g}"
+                rows.append((QUANTITY_NAMES[y], name, *_law_cells(offset, None)))
+    note = ""
+    if published.law(fit.game, "loss") is not None:
+        note = (
+            f"Paper: the same fit to the measurements of {published.PAPER}. Its budgets, networks and expert data"
+            " differ, so the exponents need not agree."
+        )
+    return ReportTable("Laws against training compute", header, tuple(rows), note)
+
+
+def _law_cells(law: Law | None, paper: float | None) -> tuple[str, ...]:
+    reference = MISSING if paper is None else signed(paper)
+    if law is None:
+        return "no law", MISSING, MISSING, reference, MISSING, MISSING
+    power = law.power
+    by_run = MISSING if law.runs_ci is None else span(law.runs_ci)
+    interval = "none (two budgets)" if power.exponent_ci is None else span(power.exponent_ci)
+    return signed(power.exponent), interval, by_run, reference, f"{power.coefficient:.4g}", str(len(power.points))
+
+
+def parametric(fit: GameFit) -> ReportTable | None:
+    """The parameters of L(N, D); None without a parametric law."""
+    if fit.parametric is None:
+        return None
+    names = {
+        "E": "irreducible loss E",
+        "A": "A",
+        "B": "B",
+        "alpha": "exponent of 1/N",
+        "beta": "exponent of 1/D",
+        "params": "N* against C",
+        "samples": "D* against C",
+        "loss": "L* \u2212 E against C",
+    }
+    values, intervals, found = fit.parametric.values, fit.parametric.intervals, fit.parametric.fit
+    rows = tuple((words, significant(values[name]), _interval(intervals[name])) for name, words in names.items())
+    note = (
+        f"Fitted with the Huber loss of ln L; {found.share_reaching_best:.0%} of {found.starts} starts reach the"
+        f" minimum. Pearson's r of ln N and ln D over the cells is {signed(found.correlation, 2)}."
+    )
+    title, header = "Parametric law L = E + A/N^a + B/D^b, all cells", ("Parameter", "Value", "95 % by run")
+    return ReportTable(title, header, rows, note)
+
+
+def forecasts(found: Extrapolation) -> ReportTable:
+    """Every forecast at ten times the largest budget."""
+    header = ("Quantity", "Form", "Fitted from (FLOPs)", "Value", "95 % interval", "Past error", "Coverage")
+    rows = [
+        (
+            QUANTITY_NAMES[forecast.y],
+            entry.form,
+            f"{entry.window[0]:.3g}",
+            significant(entry.value),
+            _interval(entry.interval),
+            MISSING if entry.score is None else f"{entry.score:.1%}",
+            MISSING if entry.coverage is None else f"{entry.coverage:.0%}",
+        )
+        for forecast in (found.loss, found.returns)
+        for entry in forecast.entries
+    ]
+    note = (
+        "Past error: root mean squared error in rolling validation, where the form is fitted to the first budgets and"
+        " predicts the later ones, over every cut. Coverage: fraction of these that lay in its 95 % interval."
+        " Intervals are those of the fits; python -m laws forecast adds the bootstrap over runs."
+    )
+    return ReportTable("Forecasts", header, tuple(rows), note, sortable=True)
+
+
+def choices(fit: GameFit) -> ReportTable:
+    """The exponents under every choice of method, form, window, weights and FLOP convention."""
+    header = ("Quantity", "Method", "Form", "From (FLOPs)", "Weights", "FLOPs", "Exponent", "95 % interval", "Budgets")
+    rows = [
+        (
+            QUANTITY_NAMES[choice.y],
+            choice.method,
+            choice.form,
+            f"{choice.window[0]:.3g}",
+            choice.weights,
+            choice.convention,
+            signed(choice.exponent),
+            MISSING if choice.exponent_ci is None else span(choice.exponent_ci),
+            str(choice.budgets),
+        )
+        for choice in fit.choices
+    ]
+    return ReportTable("Choices", header, tuple(rows), sortable=True)
+
+
+def optima(fit: GameFit) -> ReportTable:
+    """The best cell and the vertex of each budget."""
+    header = ("Budget (FLOPs)", "Least-loss N", "D", "Loss", "Return", "Vertex N", "95 %", "by run", "D", "Loss")
+    rows = []
+    for profile in fit.profiles:
+        best, vertex = profile.best, profile.vertex
+        at_vertex = (MISSING,) * 5
+        if vertex is not None:
+            intervals = [
+                MISSING if each is None else f"{abbreviated(each[0])} to {abbreviated(each[1])}"
+                for each in (vertex.params_ci, vertex.params_ci_runs)
+            ]
+            at_vertex = f"{vertex.params:,.0f}", *intervals, f"{vertex.samples:,.0f}", f"{vertex.loss:.4f}"
+        at_best = f"{best.params:,}", f"{best.samples:,}", f"{best.loss:.4f}", _return(best)
+        rows.append((f"{profile.flops:.3g}", *at_best, *at_vertex))
+    note = "Intervals of the vertex: from the residuals of the parabola, and by bootstrap over runs."
+    return ReportTable("Optimum of each budget", header, tuple(rows), note)
+
+
+def cells(fit: GameFit) -> ReportTable:
+    """Every trained cell, the best of each budget in bold."""
+    header = ("Budget (FLOPs)", "Run", "N", "D", "Loss", "Return", "Games")
+    every = [(cell, cell is profile.best) for profile in fit.profiles for cell in profile.cells]
+    rows = [
+        (
+            f"{cell.flops:.3g}",
+            cell.run,
+            f"{cell.params:,}",
+            f"{cell.samples:,}",
+            f"{cell.loss:.4f}",
+            _return(cell),
+            MISSING if cell.episodes is None else f"{cell.episodes:,}",
+        )
+        for cell, _ in every
+    ]
+    bold = frozenset(place for place, (_, best) in enumerate(every) if best)
+    note = "Bold: the least loss of its budget. Click a column header to sort."
+    return ReportTable("Cells", header, tuple(rows), note, bold, sortable=True)
+
+
+def spread(fit: GameFit) -> Sequence[str]:
+    """The range of each quantity's exponent over all choices."""
+    return [
+        f"{QUANTITY_NAMES[y]} {signed(min(found))} to {signed(max(found))}"
+        for y in QUANTITIES
+        if (found := [choice.exponent for choice in fit.choices if choice.y == y])
+    ]
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+    return MISSING if ends is None else f"{significant(ends[0])} to {significant(ends[1])}"
+
+
+def _return(cell: Cell) -> str:
+    if cell.return_mean is None:
+        return MISSING
+    error = "" if cell.return_se is None else f" ± {cell.return_se:.3g}"
+    return f"{signed(cell.return_mean, 2)}{error}"
