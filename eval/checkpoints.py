@@ -6,8 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from agents.atari.agent import AtariAgent
-from agents.ladder import LadderAgent
-from agents.spec import Params
+from agents.spec import Agent, Params
 from data.common.cli import UserError
 from data.common.files import replace_text
 from data.sampling.stream import Store, dev_batches
@@ -23,7 +22,7 @@ from eval.statistics import Interval, mean_interval
 from train.checkpoint import Budget, budget_name, budgets, load_budget
 from train.config import TrainConfig, config_hash, from_json
 from train.folder import read_run
-from train.loop import prepare_agent
+from train.plan import prepare_agent
 
 LANES, WINDOW = 16, 128
 """Shape of a batch of dev steps; the loss does not depend on it."""
@@ -87,7 +86,7 @@ def returns(games: list[GameRow | AtariRow]) -> Interval:
     return mean_interval([game.score for game in games])
 
 
-def _loss(path: Path, agent: LadderAgent, params: Params, store: Store, budget: Budget) -> LossRow:
+def _loss(path: Path, agent: Agent, params: Params, store: Store, budget: Budget) -> LossRow:
     if path.exists():
         kept = json.loads(path.read_text())
         if kept["digest"] == budget.digest:
@@ -100,7 +99,7 @@ def _loss(path: Path, agent: LadderAgent, params: Params, store: Store, budget: 
 
 
 def _games(
-    path: Path, agent: LadderAgent, params: Params, game: str, config: EvalConfig, budget: Budget, *, progress: bool
+    path: Path, agent: Agent, params: Params, game: str, config: EvalConfig, budget: Budget, *, progress: bool
 ) -> list[GameRow | AtariRow]:
     """The games of a checkpoint; those of the same parameters and protocol are not played again."""
     mark = path.with_suffix(".json")
@@ -147,7 +146,7 @@ def _games(
 
 def _row(
     config: EvalConfig,
-    agent: LadderAgent,
+    agent: Agent,
     game: str,
     trained: TrainConfig,
     described: dict,

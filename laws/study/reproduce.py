@@ -18,6 +18,7 @@ from typing import Literal
 from tqdm import tqdm
 from tyro.conf import Positional
 
+from agents.cpu.devices import spread_over_cores
 from data.collect.atari import EXPERTS, collect_atari
 from data.collect.nethack import collect
 from data.common.cli import UserError
@@ -39,7 +40,6 @@ from laws.report.report import Context, Stage, Table
 from laws.study.presets import Preset, preset_of
 from train.config import Optimizer, TrainConfig
 from train.loop import train
-from train.mesh import spread_over_cores
 
 WORKERS = os.cpu_count() or 1
 
