@@ -51,7 +51,7 @@ def read(folder: Path) -> Checkpoint:
     elif (folder / ORBAX_POLICY).is_dir():
         arrays = _orbax_arrays(folder / ORBAX_POLICY, expected, of)
     else:
-        raise Unfit(f"it has no {POLICY} yet: let `python -m train rl` come to its end")
+        raise Unfit("it has no policy yet: let `python -m train rl` come to its end")
     check(arrays, expected, of)
     return Checkpoint("IsoPlay PPO", "nature", weights(arrays, names), game, actions)
 
