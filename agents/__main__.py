@@ -1,4 +1,4 @@
-"""`python -m agents`: the ladder, with parameters and FLOPs of every size by group."""
+"""`python -m agents`: the ladder, with parameters and training FLOPs per sample of every agent."""
 
 from collections.abc import Iterable
 from itertools import groupby
@@ -9,14 +9,14 @@ from data.common.cli import UserError, run
 
 
 def show(filter: str = "", window: int = 32, actions: int = MOST_ACTIONS) -> None:
-    """Print every agent of the ladder: parameters, and training FLOPs per sample, in total and by group.
+    """Print parameters and training FLOPs per sample of every agent, in total and by group.
 
-    `N` is the parameters that count, `exact` and `paper` the FLOPs by either convention.
+    `all` are all parameters and `N` the counted ones; `exact` and `paper` are the two conventions of counting FLOPs.
 
     Args:
-        filter: Show only names that contain this.
-        window: Steps per training window; matters to attention alone.
-        actions: Actions of the Atari game: 4 in Breakout, 18 in BankHeist.
+        filter: Show only agents whose name contains this.
+        window: Steps per training window; changes the cost of attention only.
+        actions: Number of actions of the Atari game, for example 4 in Breakout and 18 in BankHeist.
     """
     if window < 1 or actions < 1:
         raise UserError(f"--window {window} and --actions {actions}: give at least 1")
@@ -33,7 +33,7 @@ def show(filter: str = "", window: int = 32, actions: int = MOST_ACTIONS) -> Non
 
 
 def merged(lists: Iterable[list[str]]) -> list[str]:
-    """All names of several lists, each once; a new one stands before those that follow it in its list."""
+    """The union of several lists; a new name is put after its predecessor in its own list."""
     names: list[str] = []
     for one in lists:
         place = 0

@@ -1,5 +1,6 @@
-"""What a policy network is: pure functions of its parameters. `agents.ladder.LadderAgent` tells more about itself."""
+"""The interface of a policy network: pure functions of its parameters."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -7,29 +8,74 @@ import jax
 from agents.cost import Cost
 
 Params = Any
-"""Pytree of float32 arrays."""
+"""Pytree of float32 arrays; the top level of the tree are the groups of `Agent.cost`."""
 Carry = Any
-"""Pytree of arrays with leading axis B: what the core remembers; empty tuple where it remembers nothing."""
+"""Pytree of arrays with leading axis B: the recurrent state; an empty tuple if there is none."""
 
 
 class Dropout(NamedTuple):
-    """Noise for training: `rate` of the features is dropped before and after the core."""
+    """Dropout for training: `rate` of the features is dropped before and after the core."""
 
     rate: float
     key: jax.Array
 
 
 class Agent(Protocol):
-    """A policy network as pure functions of its parameters. Hashable and equal by configuration."""
+    """A policy network. Hashable, and equal to another of the same configuration, so that it can be a static argument.
+
+    B lanes (rows of a batch), T steps of a window.
+    """
 
     @property
     def name(self) -> str:
-        """Ladder name, for example `nethack/lstm/64`."""
+        """Name in the ladder, for example `nethack/lstm/64`."""
         ...
 
     @property
     def core(self) -> str:
-        """Name of the sequence core, for example `lstm`."""
+        """Kind of the network, for example `lstm`."""
+        ...
+
+    @property
+    def actions(self) -> int:
+        """Number of actions."""
+        ...
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the observation's arrays that `apply` reads."""
+        ...
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether it has a carry."""
+        ...
+
+    @property
+    def microbatch(self) -> int | None:
+        """Samples per microbatch of a training step; None to compute the whole batch at once."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """Dtype of the computation; parameters and logits are float32 whatever it is."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Features of the core."""
+        ...
+
+    @property
+    def depth(self) -> int:
+        """Layers of the core."""
+        ...
+
+    def for_backend(self, dtype: str = "auto") -> "Agent":
+        """The same agent as JAX's default backend computes it best, in `dtype`; the parameters are the same.
+
+        "auto" is float32 on a CPU and bfloat16 on accelerators.
+        """
         ...
 
     def init(self, key: jax.Array) -> Params:
@@ -37,21 +83,21 @@ class Agent(Protocol):
         ...
 
     def initial_carry(self, lanes: int) -> Carry:
-        """The carry before anything was seen, leading axis `lanes`."""
+        """The carry at the start of an episode, leading axis `lanes`."""
         ...
 
     def apply(
         self,
         params: Params,
-        observation: dict[str, jax.Array],
+        observation: Mapping[str, jax.Array],
         first: jax.Array,
         carry: Carry,
         dropout: Dropout | None = None,
     ) -> tuple[jax.Array, Carry]:
         """Logits float32 [B, T, actions] for a window, and the carry after it.
 
-        `observation` has leading axes [B, T], `first` is bool [B, T]: where true, the core forgets what came
-        before. T may be 1: one step of play gives the same logits as the same step inside a window.
+        `observation` has leading axes [B, T]; `first`, bool [B, T], is true on the first step of an episode, where the
+        carry is reset. T may be 1: a step gives the same logits on its own as inside a window.
         """
         ...
 

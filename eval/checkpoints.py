@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from agents.ladder import LadderAgent
 from agents.spec import Agent, Params
 from data.common.cli import UserError
 from data.common.files import replace_text
@@ -21,7 +20,7 @@ from eval.statistics import Interval, mean_interval
 from train.checkpoint import Budget, budget_name, budgets, load_budget
 from train.config import TrainConfig, config_hash, from_json
 from train.folder import read_run
-from train.loop import prepare_agent
+from train.plan import prepare_agent
 
 LANES, WINDOW = 16, 128
 """Shape of a batch of dev steps; the loss does not depend on it."""
@@ -81,7 +80,7 @@ def returns(games: Sequence[Row]) -> Interval:
     return mean_interval([game.score for game in games])
 
 
-def _loss(path: Path, agent: LadderAgent, params: Params, store: Store, budget: Budget) -> LossRow:
+def _loss(path: Path, agent: Agent, params: Params, store: Store, budget: Budget) -> LossRow:
     if path.exists():
         kept = json.loads(path.read_text())
         if kept["digest"] == budget.digest:
@@ -115,7 +114,7 @@ def _games(
 
 def _row(
     config: EvalConfig,
-    agent: LadderAgent,
+    agent: Agent,
     game: str,
     trained: TrainConfig,
     described: dict,

@@ -1,1 +1,1 @@
-"""Behavioural cloning: one configuration, one loop, one jitted step over a device mesh."""
+"""Training: behavioural cloning of expert games, and reinforcement learning of experts (`train.rl`)."""

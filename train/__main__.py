@@ -1,4 +1,4 @@
-"""`python -m train`: train agents on a store of expert games."""
+"""`python -m train`: train agents on expert games, or experts by reinforcement learning."""
 
 import os
 import sys
@@ -19,13 +19,13 @@ app = tyro.extras.SubcommandApp()
 @app.command
 @lazy_command
 def bc(config: tyro.conf.OmitArgPrefixes[TrainConfig]) -> None:
-    """Behavioural cloning: learn what the expert does on each screen. The same command again goes on.
+    """Behavioural cloning of the games in a store. Started again, the same command resumes.
 
-    `--preset NAME` first fills in known settings (`python -m train presets` lists them).
+    `--preset NAME` stands for a set of options (`python -m train presets` lists them).
     """
+    from agents.cpu.devices import spread_over_cores
     from agents.ladder import find
     from train.loop import train
-    from train.mesh import spread_over_cores
 
     if not find(config.agent).recurrent:
         spread_over_cores(config.lanes)
@@ -35,11 +35,11 @@ def bc(config: tyro.conf.OmitArgPrefixes[TrainConfig]) -> None:
 @app.command
 @lazy_command
 def rl(config: tyro.conf.OmitArgPrefixes[RlConfig]) -> None:
-    """Reinforcement learning: an expert for an Atari game, by PPO. The same command again goes on."""
-    from train.mesh import spread_over_cores
-    from train.rl.loop import parts, train_expert
+    """Reinforcement learning of an expert for an Atari game, by PPO. Started again, the same command resumes."""
+    from agents.cpu.devices import spread_over_cores
+    from train.rl.loop import minibatch_parts, train_expert
 
-    spread_over_cores(parts(config))
+    spread_over_cores(minibatch_parts(config))
     train_expert(config)
 
 
@@ -53,19 +53,19 @@ def bench(
     rounds: int = 3,
     store: Path | None = None,
 ) -> None:
-    """Measure how fast the paper's Atari networks train, beside a plain PyTorch loop; print the ratios.
+    """Compare the training speed of the paper's Atari networks with a plain PyTorch loop.
 
     Args:
-        game: The Atari game.
-        widths: Which of the networks, by w.
+        game: Name of the Atari game.
+        widths: Widths w of the networks.
         batch: Samples per optimiser step.
-        seconds: How long each loop runs at a time.
-        rounds: How often each loop runs; medians count.
-        store: Learn from this store; default a few games of random play.
+        seconds: Seconds of each measurement.
+        rounds: Number of measurements, of which the median is printed.
+        store: Store to learn from; by default a few games of random play.
     """
+    from agents.cpu.devices import spread_over_cores
     from data.common.comparison import HEADER
     from train.bench import WINDOW, bench
-    from train.mesh import spread_over_cores
 
     if not seconds > 0 or rounds < 1 or batch < 1 or not widths or min(widths) < 1:
         raise UserError("--seconds, --rounds, --batch and --widths: give more than 0 of each")
@@ -77,7 +77,7 @@ def bench(
 @app.command
 @lazy_command
 def presets() -> None:
-    """Show the known settings: what they are for, and the options that each stands for."""
+    """Print the presets: their purpose, and the options that each stands for."""
     for name, preset in PRESETS.items():
         print(f"{name}: {preset.about}\n  python -m train bc --store STORE --run RUN {preset.options}")
 

@@ -1,7 +1,7 @@
-"""How fast the paper's Atari networks train, beside a plain PyTorch loop: `python -m train bench`.
+"""Training speed of the paper's Atari networks against a plain PyTorch loop: `python -m train bench`.
 
-Ours is all of it, from the store to the updated parameters. The other trains the same network by the same optimiser on
-batches of the same size that lie in memory already, as stacks of bytes; scaling them is its own work.
+Ours is measured from the store to the updated parameters. PyTorch trains the same network by Adam on batches of the
+same size that are in memory already, as stacks of uint8 frames, which it scales.
 """
 
 import itertools
@@ -18,7 +18,7 @@ import numpy as np
 
 from agents.atari.agent import AtariAgent
 from agents.atari.cnn import CNN, LAYERS
-from agents.ladder import computing
+from agents.cpu.devices import on_cpu
 from data.collect.atari import collect_atari
 from data.common.cli import UserError
 from data.common.comparison import Line
@@ -29,23 +29,25 @@ from data.spec import FRAME_COLUMNS, FRAME_ROWS, STACK
 from data.store.reader import TrajectoryStore
 from train.config import Optimizer
 from train.mesh import lanes_of_host, make_mesh, over_lanes, put, replicated
-from train.optimizer import make_optimizer
+from train.optimizer import bc_optimizer
 from train.state import TrainState, init_state
 from train.step import make_train_step
 
 WINDOW = 8
-"""Steps that a lane reads one after the other."""
+"""Steps per lane and batch."""
 _STEPS = 1_000_000
-"""Of the schedule, which doesn't end here."""
+"""Length of the schedule, longer than any measurement."""
 _GAMES = 20
 
 
 def bench(
     game: str, widths: Sequence[int], batch: int, seconds: float, rounds: int, store: Path | None
 ) -> Iterator[Line]:
-    """Train each width in turn with the other for `seconds`, `rounds` times; medians are compared.
+    """For each width, measure both loops in turn for `seconds`, `rounds` times, and compare the medians.
 
     Learns from `store`, or from random play of the game.
+
+    Raises: UserError: an argument is out of range, PyTorch is not installed, or the store is of another game.
     """
     if batch % WINDOW:
         raise UserError(f"--batch {batch}: give a multiple of {WINDOW}")
@@ -67,12 +69,12 @@ def bench(
             for _, (name, loop) in itertools.product(range(rounds), loops.items()):
                 speeds[name].append(_samples_per_second(loop, seconds))
             ours, theirs = (statistics.median(speeds[name]) for name in ("ours", "theirs"))
-            goal = ">= 1" if jax.default_backend() == "cpu" else ">= 3"
+            goal = ">= 1" if on_cpu() else ">= 3"
             yield Line(f"{game}, w = {width}, {network.cost().params:,} parameters", ours, theirs, "samples/s", goal)
 
 
 def _samples_per_second(loop: Callable[[int], int], seconds: float) -> float:
-    """How fast a loop is, after steps that don't count; `loop(n)` makes n, waits for them and tells their samples."""
+    """Speed of a loop after a few warm-up steps; `loop(n)` makes n steps, waits for them and returns their samples."""
     loop(2)
     begin = time.perf_counter()
     loop(3)
@@ -82,30 +84,30 @@ def _samples_per_second(loop: Callable[[int], int], seconds: float) -> float:
 
 
 def _ours(network: CNN, store: TrajectoryStore, batch: int) -> Callable[[int], int]:
-    """The loop of `train.loop`, without its log and checkpoints."""
-    agent = computing(AtariAgent("atari/cnn", network), "auto")
+    """The loop of `train.loop` without log and checkpoints."""
+    agent = AtariAgent("atari/cnn", network).for_backend()
     config, mesh = Optimizer(schedule="constant"), make_mesh()
-    optimizer = make_optimizer(config, batch, _STEPS)
+    optimizer = bc_optimizer(config, batch, _STEPS)
     step = make_train_step(agent, optimizer, average=config.average, dropout=0.0, seed=0, mesh=mesh)
     lanes = batch // WINDOW
     stream = batches(store, "train", lanes, WINDOW, 0, threads=1, order="windows")
-    fresh = init_state(agent, optimizer, jax.random.key(0), lanes, averaged=True)
-    held: list[TrainState] = [jax.device_put(fresh, replicated(mesh))]
+    fresh = init_state(agent.init(jax.random.key(0)), optimizer, averaged=True)
+    state: list[TrainState] = [jax.device_put(fresh, replicated(mesh))]
 
     def loop(count: int) -> int:
         samples = 0
         for _ in range(count):
             read = next(stream)
             samples += int(read.mask.sum())
-            held[0], _ = step(held[0], put(read, over_lanes(mesh)))
-        jax.block_until_ready(held[0])
+            state[0], _ = step(state[0], put(read, over_lanes(mesh)))
+        jax.block_until_ready(state[0])
         return samples
 
     return loop
 
 
 def _theirs(network: CNN, batch: int) -> Callable[[int], int]:
-    """What most would write."""
+    """A plain PyTorch loop."""
     import torch  # pyright: ignore[reportMissingImports]  # an extra
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

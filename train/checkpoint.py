@@ -1,9 +1,10 @@
-"""Checkpoints by Orbax: the whole state for resuming, and the parameters at each budget."""
+"""Checkpoints: the whole state for resuming, and the parameters at each budget."""
 
 import dataclasses
 import hashlib
 import json
-import shutil
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,18 @@ from absl import logging
 from agents.spec import Agent, Params
 from data.common.cli import UserError
 from data.common.files import replace_text
+from train.state import TrainState
 
 KEEP = 2
-"""Checkpoints kept for resuming: the newest, and the one before it should the newest be damaged."""
+"""Number of checkpoints kept: the newest, and the one before in case the newest is damaged."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Parameters kept as a run passed a FLOP budget."""
+    """The checkpoint of a FLOP budget: `budget.json`."""
 
     flops: float
-    """The budget, by the run's convention."""
+    """The budget, in FLOPs of the run's convention."""
     step: int
     samples: int
     flops_exact: float
@@ -36,44 +38,69 @@ class Budget:
 
 
 class Checkpoints:
-    """The checkpoints of a run, written in the background, each seen whole or not at all."""
+    """The checkpoints of a run in `checkpoints/STEP`, written atomically and in the background."""
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, seconds: float, names: Mapping[str, str] | None = None) -> None:
+        """Open a run's checkpoints, of which one is due every `seconds` seconds.
+
+        `names` are the fields of the state to save and the names that they are saved by; by default all, by their own.
+        """
         training = ocp.v1.training
         policies: dict[str, Any] = {
             "preservation_policy": training.preservation_policies.LatestN(KEEP),
             "save_decision_policy": training.save_decision_policies.FixedIntervalPolicy(1),
         }
-        # Orbax logs, with tracebacks, every error that it also raises.
+        # Orbax logs every error that it also raises, with its traceback.
         logging.set_verbosity(logging.FATAL)
-        self._folder = run / "checkpoints"
+        self._folder, self._seconds = run / "checkpoints", seconds
+        self._names = names or {name: name for name in TrainState._fields}
         self._checkpointer = training.Checkpointer(
             str(self._folder.resolve()), cleanup_tmp_directories=True, **policies
         )
+        self._saved = time.monotonic()
 
-    def save(self, step: int, state: Any) -> None:
-        """Start to save; returns once the state is copied."""
+    @property
+    def due(self) -> bool:
+        """Whether the last checkpoint is older than `seconds`."""
+        return time.monotonic() - self._saved > self._seconds
+
+    def save(self, step: int, state: TrainState) -> None:
+        """Start to save; returns once the state is copied.
+
+        Raises: UserError: the disk is full.
+        """
         with _disk(self._folder):
-            self._checkpointer.save_async(step, state._asdict(), overwrite=True)
+            self._checkpointer.save_async(step, self._tree(state), overwrite=True)
+        self._saved = time.monotonic()
 
-    def restore(self, like: Any) -> Any | None:
-        """The newest state that can be read, placed like `like`; None if there is no checkpoint at all."""
+    def restore(self, like: TrainState) -> TrainState | None:
+        """The newest state that can be read, sharded like `like`; None if there is no checkpoint.
+
+        Raises: UserError: there are checkpoints, but all are damaged.
+        """
         steps = sorted((c.step for c in self._checkpointer.checkpoints), reverse=True)
         for step in steps:
             try:
-                values = self._checkpointer.load(step, like._asdict())
+                saved = self._checkpointer.load(step, self._tree(like))
             except (OSError, ValueError, KeyError) as error:
                 print(f"checkpoint {self._folder / str(step)} is damaged and left out: {error}")
                 continue
-            return type(like)(**values)
+            self._saved = time.monotonic()
+            return like._replace(**{field: saved[name] for field, name in self._names.items()})
         if steps:
             raise UserError(f"no checkpoint in {self._folder} can be read: remove the folder to start again")
         return None
 
     def close(self) -> None:
-        """Wait for what is being saved."""
+        """Wait until everything is saved.
+
+        Raises: UserError: the disk is full.
+        """
         with _disk(self._folder):
             self._checkpointer.close()
+
+    def _tree(self, state: TrainState) -> dict[str, Any]:
+        return {name: getattr(state, field) for field, name in self._names.items()}
 
 
 def budget_name(flops: float) -> str:
@@ -83,7 +110,10 @@ def budget_name(flops: float) -> str:
 
 
 def save_budget(run: Path, params: Params, facts: dict[str, Any]) -> Budget:
-    """Write the parameters and what they cost; `budget.json`, written last, marks them as whole."""
+    """Write the parameters, then `budget.json` with `facts` and a digest, which marks them as complete.
+
+    Raises: UserError: the disk is full.
+    """
     budget = Budget(digest=digest(params), **facts)
     folder = run / "budgets" / budget_name(budget.flops)
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,29 +123,17 @@ def save_budget(run: Path, params: Params, facts: dict[str, Any]) -> Budget:
     return budget
 
 
-def save_policy(run: Path, params: Params) -> None:
-    """Write a network into `policy` in the place of an older one: whoever reads finds one whole, or for a moment none.
-
-    Orbax by itself would remove the older one before it begins to write.
-    """
-    policy, new, old = run / "policy", run / ".policy.new", run / ".policy.old"
-    with _disk(policy):
-        ocp.v1.save(str(new.resolve()), params, overwrite=True)
-        shutil.rmtree(old, ignore_errors=True)
-        if policy.exists():
-            policy.rename(old)
-        new.rename(policy)
-        shutil.rmtree(old, ignore_errors=True)
-
-
 def budgets(run: Path) -> list[Budget]:
-    """The budgets a run has passed, smallest first."""
+    """The budgets that a run has spent, smallest first."""
     found = [Budget(**json.loads(path.read_text())) for path in (run / "budgets").glob("*/budget.json")]
     return sorted(found, key=lambda budget: budget.flops)
 
 
 def load_budget(run: Path, budget: Budget, agent: Agent) -> Params:
-    """The parameters kept at a budget; `UserError` if they are not those that were saved."""
+    """The parameters of a budget's checkpoint, on the first local device.
+
+    Raises: UserError: they can't be read, or have another digest than `budget`.
+    """
     folder = run / "budgets" / budget_name(budget.flops)
     like = jax.eval_shape(agent.init, jax.random.key(0))
     one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -131,7 +149,7 @@ def load_budget(run: Path, budget: Budget, agent: Agent) -> Params:
 
 
 def digest(tree: Any) -> str:
-    """SHA-256 over the names and bytes of all arrays."""
+    """SHA-256 of the names and bytes of all arrays."""
     sha = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         sha.update(jax.tree_util.keystr(path).encode())
@@ -140,7 +158,7 @@ def digest(tree: Any) -> str:
 
 
 class _disk:
-    """Turns a full disk into a line that names the folder."""
+    """Turns the error of a full disk into a `UserError` that names the folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

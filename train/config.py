@@ -1,4 +1,4 @@
-"""What a training run is: frozen dataclasses, one line of help per field."""
+"""Configuration of behavioural cloning."""
 
 import dataclasses
 import hashlib
@@ -14,73 +14,76 @@ from data.store.episodes import EpisodeFilter
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Adam with gradient clipping, warmup and a schedule."""
+    """AdamW with gradient clipping and a learning-rate schedule."""
 
     lr: float = 3e-3
     """Peak learning rate."""
     schedule: Literal["constant", "cosine"] = "cosine"
-    """What follows the warmup: constant, or a cosine down to `final_lr` at the largest budget."""
+    """Learning rate after the warmup: constant, or cosine decay to `final_lr` at the largest budget."""
     final_lr: float = 1e-4
-    """Learning rate at the end of the cosine."""
+    """Learning rate at the end of the cosine decay."""
     warmup_samples: int = 200_000
-    """Samples over which the learning rate rises from 0; at most a tenth of the run."""
+    """Samples of linear warmup; at most a tenth of the run."""
     clip: float = 1.0
-    """Largest global norm of a gradient."""
+    """Gradient clipping: maximum global norm."""
     b1: float = 0.9
-    """Adam's decay of the mean."""
+    """Adam's decay rate of the first moment."""
     b2: float = 0.98
-    """Adam's decay of the square."""
+    """Adam's decay rate of the second moment."""
     eps: float = 1e-8
     """Adam's epsilon."""
     weight_decay: float = 0.0
-    """Decoupled weight decay of matrices, per step and unit of learning rate (AdamW)."""
+    """Weight decay of AdamW; biases and scales are not decayed."""
     average: float = 0.1
-    """Fraction of the run so far that the kept average of the parameters spans; 0 keeps the parameters."""
+    """Parameter averaging: fraction of the steps so far that the average spans. 0 evaluates the last parameters."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One behavioural cloning run. The run is a function of it."""
+    """One run of behavioural cloning, which is a function of this configuration."""
 
     store: Path
-    """TrajectoryStore to learn from."""
+    """Folder of the store to learn from."""
     run: Path
-    """Folder of the run: checkpoints, metrics and results. An interrupted run in it is continued."""
+    """Folder of the run, for checkpoints, metrics and results. An interrupted run in it is resumed."""
     agent: str
-    """Name in the ladder, for example nethack/lstm/64 (`python -m agents` lists them)."""
+    """Name of the agent, for example nethack/lstm/64 (`python -m agents` lists them)."""
     flops: tuple[float, ...]
-    """Training budgets in FLOPs: the parameters are saved as each is passed; training ends at the largest."""
+    """Compute budgets in FLOPs: parameters are saved at each, training ends at the largest."""
     convention: Convention = "exact"
-    """How FLOPs are counted."""
+    """How FLOPs are counted: every operation at its true size, or as the paper does."""
     lanes: int = 64
-    """Rows of the batch over all devices; each reads its own stretch of the data in order."""
+    """Batch size in lanes, over all devices. A lane reads its part of the data in order."""
     window: int = 32
-    """Steps per lane and batch, through which gradients flow."""
+    """Steps per lane and batch (truncated backpropagation through time)."""
     seed: int = 0
-    """Seed of the parameters and of the order of the data."""
+    """Seed of the parameters, the order of the data and the dropout."""
     order: Literal["lanes", "windows"] = "lanes"
-    """How batches follow each other: lanes that read on and on, or shuffled windows, each without a past."""
+    """Order of the data: lanes that read episodes in order and keep the carry, or shuffled windows without one."""
     games: EpisodeFilter = field(default_factory=EpisodeFilter)
-    """Which of the store's games to learn from, and to measure the loss on."""
+    """Which of the store's games to train and evaluate on."""
     mix: tuple[Path, ...] = ()
-    """Further stores to learn from: each lane reads one store."""
+    """Further stores to learn from. A lane reads one store."""
     weights: tuple[float, ...] = ()
-    """Share of the lanes of each store, the first one and those mixed in; default equal shares."""
+    """Fraction of the lanes for each store, in the order of --store and --mix; by default equal."""
     optimizer: Optimizer = field(default_factory=Optimizer)
     """The optimiser."""
     dropout: float = 0.0
-    """Fraction of the features dropped before and after the core in training."""
+    """Dropout rate before and after the core."""
     compute: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Dtype of the computation: auto is bfloat16 on accelerators and float32 on a CPU."""
+    """Dtype of the computation: "auto" is bfloat16 on accelerators and float32 on a CPU."""
     checkpoint_seconds: float = 60.0
-    """Least time between checkpoints for resuming."""
+    """Seconds between checkpoints for resuming."""
     log_every: int = 50
     """Optimiser steps per row of metrics."""
     threads: int = 1
-    """Threads that read the store."""
+    """Number of threads that read the store."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained; every message names the field."""
+        """Check the values.
+
+        Raises: UserError: a value is out of range; the message names the field.
+        """
         optimizer = self.optimizer
         positive = {
             "lanes": self.lanes,
@@ -121,7 +124,7 @@ class TrainConfig:
 
     @property
     def stores(self) -> tuple[Path, ...]:
-        """All that is learned from."""
+        """All stores to learn from."""
         return self.store, *self.mix
 
     @property
@@ -130,13 +133,16 @@ class TrainConfig:
         return self.lanes * self.window
 
 
-def to_json(config: TrainConfig) -> dict[str, Any]:
-    """The configuration as JSON values."""
+def to_json(config: Any) -> dict[str, Any]:
+    """A configuration, a dataclass, as JSON values."""
     return json.loads(json.dumps(dataclasses.asdict(config), default=str))
 
 
 def from_json(values: dict[str, Any]) -> TrainConfig:
-    """The configuration that `to_json` wrote."""
+    """The configuration that `to_json` wrote.
+
+    Raises: UserError: it is of another version, with other fields.
+    """
     known = {f.name for f in dataclasses.fields(TrainConfig)}
     if set(values) != known:
         raise UserError(f"configuration of another version: it differs in {sorted(set(values) ^ known)}")
@@ -152,7 +158,7 @@ def from_json(values: dict[str, Any]) -> TrainConfig:
 
 
 def result_fields(config: TrainConfig) -> dict[str, Any]:
-    """The part of the configuration that decides the parameters: not where things lie or how often they log."""
+    """The fields that determine the parameters: without paths, intervals and threads."""
     values = to_json(config)
     for name in ("run", "store", "mix", "checkpoint_seconds", "log_every", "threads"):
         del values[name]
@@ -160,5 +166,5 @@ def result_fields(config: TrainConfig) -> dict[str, Any]:
 
 
 def config_hash(config: TrainConfig) -> str:
-    """Twelve hex digits that stand for `result_fields`."""
+    """First twelve hex digits of the SHA-256 of `result_fields`."""
     return hashlib.sha256(json.dumps(result_fields(config), sort_keys=True).encode()).hexdigest()[:12]

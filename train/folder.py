@@ -1,4 +1,4 @@
-"""A run's folder: whose it is, by its `config.json`."""
+"""The folder of a run, identified by its `config.json`."""
 
 import json
 from collections.abc import Mapping
@@ -15,9 +15,11 @@ _CONFIG = "config.json"
 
 
 def claim(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any]) -> None:
-    """Make the folder and write into it what the run is, or refuse a folder that holds anything else.
+    """Make the folder and write `config.json`, unless the folder holds the same run already.
 
-    A run is the same if its kind is, the content of its store, and of its configuration the fields `decisive`.
+    Runs are the same if their kind, the checksum of their store and the fields `decisive` of their configuration are.
+
+    Raises: UserError: the folder holds anything else.
     """
     path = run / _CONFIG
     if path.exists():
@@ -38,7 +40,10 @@ def claim(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any]) -> 
 
 
 def read_run(run: Path) -> dict[str, Any]:
-    """The `config.json` of a run of cloning; `UserError` if there is none."""
+    """The `config.json` of a run of behavioural cloning.
+
+    Raises: UserError: the folder holds no such run.
+    """
     path = run / _CONFIG
     if not path.is_file():
         raise UserError(f"{run} is no run: it has no {_CONFIG} (`python -m train bc --run {run} …` makes one)")

@@ -1,6 +1,7 @@
-"""Devices to a mesh with one axis, `data`: lanes are spread over it, parameters stand on every device."""
+"""The device mesh, of one axis `data`: lanes are sharded over it, parameters are replicated."""
 
 import os
+import time
 
 import jax
 import numpy as np
@@ -17,45 +18,41 @@ PEAK_FLOPS = {
     "TPU v5p": 459e12,
     "TPU v6 lite": 918e12,
 }
-"""Dense bfloat16 FLOP/s of a chip, by the start of JAX's `device_kind`; from the makers' data sheets."""
+"""Peak dense bfloat16 FLOP/s of a chip, by the beginning of JAX's `device_kind`; from the vendors' data sheets."""
 
 
 def start_hosts() -> None:
-    """Join the other hosts of a cluster that JAX can find, or that JAX_COORDINATOR_ADDRESS names."""
+    """Initialise `jax.distributed` on a TPU pod, or where JAX_COORDINATOR_ADDRESS is set."""
     if "JAX_COORDINATOR_ADDRESS" in os.environ or len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1:
         jax.distributed.initialize()
 
 
-def spread_over_cores(lanes: int) -> None:
-    """Let JAX take a CPU's cores for devices, as many as divide the lanes; to be called before JAX is used.
-
-    For networks of small products, which do not fill several cores each: 1.3 to 1.5 times as fast on 2 of them. What
-    the environment says of the number of devices stands, and so does a cluster's.
-    """
-    flags = os.environ.get("XLA_FLAGS", "")
-    told = {"JAX_NUM_CPU_DEVICES", "JAX_COORDINATOR_ADDRESS"} & os.environ.keys()
-    if "xla_force_host_platform_device_count" not in flags and not told:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        jax.config.update("jax_num_cpu_devices", max(n for n in range(1, cores + 1) if lanes % n == 0))
-
-
-def make_mesh() -> Mesh:
-    """All devices of all hosts along `data`."""
-    return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+def make_mesh(parts: int | None = None) -> Mesh:
+    """A mesh of all devices of all hosts; given `parts`, of the most local devices whose number divides it."""
+    if parts is None:
+        count, devices = jax.device_count(), None
+    else:
+        local = jax.local_devices()
+        count = max(n for n in range(1, len(local) + 1) if parts % n == 0)
+        devices = local[:count]
+    return jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The same on every device."""
+    """Sharding of an array that every device holds whole."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def over_lanes(mesh: Mesh) -> NamedSharding:
-    """The leading axis, lanes, spread over the devices."""
+    """Sharding of an array's leading axis, lanes, over the devices."""
     return NamedSharding(mesh, PartitionSpec("data"))
 
 
 def lanes_of_host(lanes: int) -> range:
-    """The block of the batch's lanes that this host reads."""
+    """The lanes of the batch that this host reads.
+
+    Raises: UserError: the number of devices does not divide `lanes`.
+    """
     devices = jax.device_count()
     if lanes % devices:
         raise UserError(f"{lanes} lanes cannot be spread over {devices} devices: choose a multiple")
@@ -64,12 +61,12 @@ def lanes_of_host(lanes: int) -> range:
 
 
 def put(tree, sharding: NamedSharding):
-    """Arrays of this host's lanes to global arrays on the devices."""
+    """Global arrays on the devices from this host's shards."""
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree)
 
 
 def peak_flops(dtype: str) -> float:
-    """FLOP/s that all devices together can reach: from the data sheet, else what a large product reaches here."""
+    """Peak FLOP/s of all devices together: from the data sheet, else as measured with a large matrix product."""
     device = jax.devices()[0]
     for kind, peak in PEAK_FLOPS.items():
         if device.device_kind.startswith(kind):
@@ -78,9 +75,7 @@ def peak_flops(dtype: str) -> float:
 
 
 def _measured_peak(dtype: str, side: int = 1536, repeats: int = 5) -> float:
-    """FLOP/s of square matrix products on one device's compute, the best of several."""
-    import time
-
+    """FLOP/s of the fastest of several square matrix products."""
     x = jax.numpy.ones((side, side), dtype)
     product = jax.jit(lambda a: a @ a)
     product(x).block_until_ready()

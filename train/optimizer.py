@@ -1,4 +1,4 @@
-"""The optimiser: AdamW behind gradient clipping, with warmup and a schedule counted in steps."""
+"""Optimisers and learning-rate schedules."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +9,40 @@ import optax
 from train.config import Optimizer
 
 
+def make_optimizer(
+    lr: Callable[[Any], Any],
+    *,
+    clip: float,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float | None = None,
+) -> optax.GradientTransformation:
+    """Clipping by global norm, then Adam; AdamW unless `weight_decay` is None, without decay of biases and scales.
+
+    `lr` maps the optimiser step to the learning rate.
+    """
+    if weight_decay is None:
+        adam = optax.adam(lr, b1=b1, b2=b2, eps=eps)
+    else:
+        adam = optax.adamw(lr, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=_matrices)
+    return optax.chain(optax.clip_by_global_norm(clip), adam)
+
+
+def bc_optimizer(config: Optimizer, batch: int, steps: int) -> optax.GradientTransformation:
+    """The optimiser of behavioural cloning, for a run of `steps` steps of `batch` samples."""
+    return make_optimizer(
+        learning_rate(config, batch, steps),
+        clip=config.clip,
+        b1=config.b1,
+        b2=config.b2,
+        eps=config.eps,
+        weight_decay=config.weight_decay,
+    )
+
+
 def learning_rate(config: Optimizer, batch: int, steps: int) -> Callable[[Any], Any]:
-    """Step to learning rate for a run of `steps` steps of `batch` samples."""
+    """The learning-rate schedule of behavioural cloning: from the optimiser step to the learning rate."""
     warmup = max(1, min(config.warmup_samples // batch, steps // 10))
     if config.schedule == "cosine":
         after = optax.cosine_decay_schedule(config.lr, max(1, steps - warmup), alpha=config.final_lr / config.lr)
@@ -18,21 +50,6 @@ def learning_rate(config: Optimizer, batch: int, steps: int) -> Callable[[Any], 
         after = optax.constant_schedule(config.lr)
     rise = optax.linear_schedule(config.lr / warmup, config.lr, warmup)
     return optax.join_schedules([rise, after], [warmup])
-
-
-def make_optimizer(config: Optimizer, batch: int, steps: int) -> optax.GradientTransformation:
-    """Clipping by global norm, then AdamW whose decay spares vectors (biases, scales)."""
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip),
-        optax.adamw(
-            learning_rate(config, batch, steps),
-            b1=config.b1,
-            b2=config.b2,
-            eps=config.eps,
-            weight_decay=config.weight_decay,
-            mask=_matrices,
-        ),
-    )
 
 
 def _matrices(params: optax.Params) -> optax.Params:

@@ -1,4 +1,4 @@
-"""Known settings of `python -m train bc`, by name: options that stand in for `--preset NAME`."""
+"""Presets of `python -m train bc`: sets of options that `--preset NAME` stands for."""
 
 from dataclasses import dataclass
 
@@ -7,32 +7,35 @@ from data.common.cli import UserError
 
 @dataclass(frozen=True)
 class Preset:
-    """Options, and what they are good for. Options that follow on the command line win."""
+    """Options and their purpose. Options on the command line override them."""
 
     options: str
     about: str
-    """What it trains, how long it takes, and what to expect."""
+    """What it trains, how long that takes, and what to expect."""
 
 
 PRESETS = {
     "cpu": Preset(
         "--agent nethack/lstm/256 --dropout 0.15 --flops 1e13 2e13 4e13 6e13 9e13 1.2e14 1.8e14",
-        "The best of 20 minutes on 2 cores, on millions of steps: about 23 million samples.",
+        "The best agent after 20 minutes on 2 cores: about 23 million samples of a store of millions.",
     ),
     "atari": Preset(
         "--order windows --window 8 --lanes 16 --lr 6e-3",
-        "Atari's networks on a CPU: batches of 128 shuffled samples; name --agent atari/cnn/... and --flops.",
+        "Atari networks on a CPU: batches of 128 shuffled samples. Add --agent atari/cnn/... and --flops.",
     ),
     "paper": Preset(
         "--convention paper --lanes 8192 --window 32 --schedule constant --average 0",
-        "The paper's batch of 262,144 samples, FLOPs as 6 N per sample; name --agent nethack/paper/... and --flops."
-        " Small budgets are a few hundred steps; for accelerators.",
+        "The paper's batch of 262,144 samples, FLOPs as 6 N per sample; for accelerators. Add --agent nethack/paper/..."
+        " and --flops. Small budgets are a few hundred steps.",
     ),
 }
 
 
 def expand(words: list[str]) -> list[str]:
-    """Replace `--preset NAME` by its options, put before all others so that those win."""
+    """Replace `--preset NAME` by its options, put before all others so that those override them.
+
+    Raises: UserError: there is no such preset.
+    """
     if "--preset" not in words:
         return words
     place = words.index("--preset")

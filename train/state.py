@@ -1,4 +1,4 @@
-"""All that a training step changes."""
+"""The state of a training run."""
 
 from typing import NamedTuple
 
@@ -6,32 +6,31 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from agents.spec import Agent, Carry, Params
+from agents.spec import Carry, Params
 
 
 class TrainState(NamedTuple):
-    """State before step `step`; with the configuration, it decides everything that follows."""
+    """State before step `step`; together with the configuration it determines the rest of the run."""
 
     step: jax.Array
-    """int32 scalar: optimiser steps done, which is also the position in the data."""
+    """int32 scalar: steps done; also the position in the data."""
     params: Params
     average: Params
-    """Running average of the parameters, what evaluation uses; empty tuple where none is kept."""
+    """Moving average of the parameters, which evaluation uses; an empty tuple if none is kept."""
     opt_state: optax.OptState
     carry: Carry
-    """What the core remembers in each lane, leading axis the lanes."""
+    """The carry of every lane; an empty tuple if there is none."""
 
 
 def init_state(
-    agent: Agent, optimizer: optax.GradientTransformation, key: jax.Array, lanes: int, *, averaged: bool
+    params: Params, optimizer: optax.GradientTransformation, *, averaged: bool = False, carry: Carry = ()
 ) -> TrainState:
-    """Fresh state for `lanes` lanes."""
-    params = agent.init(key)
-    # A copy, since both are donated to the step and one buffer cannot be donated twice.
+    """The state before the first step."""
+    # A copy: the state is donated to the training step, and a buffer can't be donated twice.
     average = jax.tree.map(jnp.copy, params) if averaged else ()
-    return TrainState(jnp.int32(0), params, average, optimizer.init(params), agent.initial_carry(lanes))
+    return TrainState(jnp.int32(0), params, average, optimizer.init(params), carry)
 
 
 def kept_params(state: TrainState) -> Params:
-    """The parameters that evaluation uses: the average where one is kept."""
+    """The parameters that evaluation uses: the moving average if one is kept."""
     return state.average if state.average != () else state.params

@@ -1,5 +1,7 @@
-"""The Atari agent: a network without memory over the last four frames."""
+"""The Atari agent: a feed-forward network of the last four frames."""
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,14 +10,15 @@ import jax
 import jax.numpy as jnp
 
 from agents.atari.cnn import CNN
-from agents.atari.convolutions import Plain, Residual
 from agents.atari.impala import IMPALA
+from agents.atari.modules import Plain, Residual
 from agents.cost import Cost
+from agents.cpu.devices import on_cpu, resolve_dtype
 from agents.spec import Dropout
 from data.spec import FRAME_COLUMNS, FRAME_ROWS, STACK
 
 MICROBATCH = 8
-"""Samples at once on a CPU, or one lane's window if that is more: of 8, 16, 32 and 256 the fastest for the paper's."""
+"""Samples per microbatch on a CPU: of 8, 16, 32 and 256 the fastest for the paper's networks."""
 
 
 @dataclass(frozen=True)
@@ -25,28 +28,25 @@ class AtariAgent:
     name: str
     network: CNN | IMPALA
     dtype: str = "float32"
-    """Dtype of the computation; parameters and logits are float32."""
     im2col: bool = False
-    """Whether convolutions are matrix products, which is faster on a CPU."""
+    """Compute for a CPU: convolutions as matrix products, gradients in microbatches."""
 
     inputs = ("frames", "oldest")
-    """Names of the observation's arrays that it reads."""
     recurrent = False
-    """Whether it remembers anything but what it is shown."""
 
     @property
     def microbatch(self) -> int | None:
-        """Samples whose gradient is best computed at once: so few that a core's cache holds them."""
+        """`MICROBATCH` on a CPU, else None; see `agents.spec.Agent`."""
         return MICROBATCH if self.im2col else None
 
     @property
     def core(self) -> str:
-        """Kind of the network: `cnn` or `impala`."""
+        """Architecture: `cnn` or `impala`."""
         return self.name.split("/")[1]
 
     @property
     def actions(self) -> int:
-        """Actions it chooses among."""
+        """Number of actions."""
         return self.network.actions
 
     @property
@@ -56,34 +56,41 @@ class AtariAgent:
 
     @property
     def depth(self) -> int:
-        """Convolutions."""
+        """Number of convolutions."""
         return self.network.depth
+
+    def for_backend(self, dtype: str = "auto") -> "AtariAgent":
+        """The same agent as JAX's default backend computes it best; see `agents.spec.Agent`."""
+        return dataclasses.replace(self, dtype=resolve_dtype(dtype), im2col=on_cpu())
 
     def init(self, key: jax.Array) -> Any:
         """Fresh parameters, float32, by group."""
         frames = jnp.zeros((1, STACK, FRAME_ROWS, FRAME_COLUMNS), jnp.uint8)
         return self._module().init(key, frames, jnp.zeros((1, 1), jnp.int32))["params"]
 
-    def initial_carry(self, lanes: int) -> Any:
-        """Nothing: what it remembers are the frames."""
+    def initial_carry(self, lanes: int) -> tuple[()]:
+        """Empty: the network has no memory."""
         return ()
 
     def apply(
         self,
         params: Any,
-        observation: dict[str, jax.Array],
+        observation: Mapping[str, jax.Array],
         first: jax.Array,
         carry: Any,
         dropout: Dropout | None = None,
     ) -> tuple[jax.Array, Any]:
-        """Logits float32 [B, T, actions], and the carry as it was."""
+        """Logits float32 [B, T, actions], and the carry unchanged.
+
+        Raises: ValueError: `dropout` is not None.
+        """
         if dropout is not None:
             raise ValueError("this network has no dropout")
         logits: Any = self._module().apply({"params": params}, observation["frames"], observation["oldest"])
         return logits.astype(jnp.float32).reshape(*first.shape, self.actions), carry
 
     def cost(self, window: int) -> Cost:
-        """Parameters and FLOPs per sample, whatever the window."""
+        """Parameters and FLOPs per sample, the same for every window."""
         return self.network.cost()
 
     def _module(self) -> nn.Module:

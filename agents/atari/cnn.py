@@ -1,8 +1,8 @@
 """The paper's Atari network: three convolutions and one linear layer over four stacked frames.
 
-Channels of w, 2w and 2w, kernels of 8, 4 and 3, strides of 4, 2 and 1, without padding (Mnih et al. 2015, less its
-hidden linear layer). The sizes are those whose parameters Tuyls et al. (arXiv 2307.09423) published.
-`agents.atari.convolutions` is the network itself; this is what can be counted without JAX.
+Channels w, 2w and 2w, kernels 8, 4 and 3, strides 4, 2 and 1, no padding (Mnih et al. 2015, without its hidden linear
+layer). The widths are those whose parameters Tuyls et al. (arXiv 2307.09423) published. This module needs no JAX; the
+Flax module is in `agents.atari.modules`.
 """
 
 from dataclasses import dataclass
@@ -12,26 +12,26 @@ from agents.cost import Cost, Group, conv, dense
 from data.spec import FRAME_ROWS, STACK
 
 WIDTHS = (1, 3, 5, 8, 13, 23, 34, 50, 81, 117, 167, 266)
-"""The paper's twelve w."""
+"""The paper's twelve values of w."""
 
 LAYERS = ((1, 8, 4), (2, 4, 2), (2, 3, 1))
-"""Of each convolution: channels over w, kernel, stride."""
+"""Channels over w, kernel size and stride of each convolution."""
 
 
 @dataclass(frozen=True)
 class CNN:
-    """A policy for an Atari game."""
+    """Configuration of a network."""
 
     width: int
     """w, the channels of the first convolution."""
     actions: int
 
     depth = len(LAYERS)
-    """Convolutions."""
+    """Number of convolutions."""
 
     @property
     def sides(self) -> tuple[int, ...]:
-        """Rows (and columns) of the frames and of what each convolution gives: 84, 20, 9, 7."""
+        """Rows (and columns) of the frames and of each convolution's output: 84, 20, 9, 7."""
         found = [FRAME_ROWS]
         for _, kernel, stride in LAYERS:
             found.append((found[-1] - kernel) // stride + 1)
@@ -39,13 +39,14 @@ class CNN:
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Of the frames and of what each convolution gives."""
+        """Channels of the frames and of each convolution's output."""
         return STACK, *(times * self.width for times, _, _ in LAYERS)
 
     def cost(self) -> Cost:
-        """Parameters and FLOPs per sample. By `paper` a convolution is counted at each place of its input, not output.
+        """Parameters and FLOPs per sample.
 
-        That is up to 17 times what it does: a stride of 4 leaves 20 x 20 of 84 x 84 places. Biases are left out.
+        `paper` counts a convolution at every position of its input instead of its output, up to 17 times too many (a
+        stride of 4 leaves 20x20 of 84x84 positions), and no biases.
         """
         groups, overcount = [], 0
         channels, sides = self.channels, self.sides
@@ -61,6 +62,6 @@ class CNN:
 
 @cache
 def of_params(params: int, most_actions: int = 18) -> CNN | None:
-    """The paper's network with so many parameters; None where no width and number of actions has them."""
+    """The paper's network with so many parameters; None if no width and number of actions gives that many."""
     networks = (CNN(width, actions) for width in WIDTHS for actions in range(2, most_actions + 1))
     return next((network for network in networks if network.cost().params == params), None)

@@ -1,100 +1,48 @@
-"""The networks of `agents.atari.cnn` and `agents.atari.impala`, as Flax modules.
+"""Convolutions of Atari networks, each either by XLA or, for a CPU, as matrix products (`agents.cpu.im2col`).
 
-`im2col` says whether convolutions are matrix products (`agents.atari.im2col`), which is for a CPU, or XLA's own.
-N samples, C channels in, D out.
+N samples, P = 21 x 21 blocks of a frame, K the kernel's size, C channels in, D features out.
 """
 
 import functools
-from itertools import pairwise
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from agents.atari.cnn import CNN, LAYERS
-from agents.atari.im2col import blocks_of, convolve, first_layer, layer, over_patches, shifted, stacks_of
-from agents.atari.impala import BLOCKS, IMPALA
+from agents.atari.blocks import SIDE, kernel_of_blocks
+from agents.cpu.im2col import over_blocks, over_patches, shifted
 
 
-class Weights(nn.Module):
-    """Kernel and bias of a convolution, float32."""
-
-    shape: tuple[int, int, int, int]
-
-    @nn.compact
-    def __call__(self, dtype: jnp.dtype) -> tuple[jax.Array, jax.Array]:
-        """The kernel [rows, columns, C, D] and the bias [1, 1, 1, D], cast."""
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), self.shape)
-        bias = self.param("bias", nn.initializers.zeros_init(), self.shape[-1:])
-        return kernel.astype(dtype), bias[None, None, None].astype(dtype)
+def first_convolution(blocks_NxPx64: jax.Array, kernel_8x8x4xD: jax.Array, *, im2col: bool) -> jax.Array:
+    """The 8x8 convolution of stride 4 of pixels scaled to [0, 1], [N, 20, 20, D] in the kernel's dtype."""
+    # The kernel is scaled instead of the pixels, which are more.
+    kernel_64x4D = kernel_of_blocks(kernel_8x8x4xD / 255)
+    if im2col:
+        return over_blocks(blocks_NxPx64, kernel_64x4D)
+    image = blocks_NxPx64.reshape(-1, SIDE, SIDE, len(kernel_64x4D)).astype(kernel_64x4D.dtype)
+    return _by_xla(image, kernel_64x4D.reshape(len(kernel_64x4D), 2, 2, -1).transpose(1, 2, 0, 3), 1, "VALID")
 
 
-class Plain(nn.Module):
-    """The paper's network."""
-
-    config: CNN
-    dtype: jnp.dtype
-    im2col: bool
-
-    @nn.compact
-    def __call__(self, frames_BxFx84x84: jax.Array, oldest_BxT: jax.Array) -> jax.Array:
-        """Logits [N, actions]."""
-        x = blocks_of(frames_BxFx84x84, oldest_BxT)
-        for number, ((_, side, stride), (inputs, outputs)) in enumerate(
-            zip(LAYERS, pairwise(self.config.channels), strict=True)
-        ):
-            kernel, bias = Weights((side, side, inputs, outputs), name=f"conv{number}")(self.dtype)
-            x = layer(x, kernel, stride, im2col=self.im2col) if number else first_layer(x, kernel, im2col=self.im2col)
-            x = nn.relu(x + bias)
-        return nn.Dense(self.config.actions, dtype=self.dtype, name="head")(x.reshape(len(x), -1))
+def convolution(x_NxHxWxC: jax.Array, kernel_KxKxCxD: jax.Array, stride: int, *, im2col: bool) -> jax.Array:
+    """A convolution without padding, [N, H', W', D]."""
+    if im2col:
+        return over_patches(x_NxHxWxC, kernel_KxKxCxD, stride)
+    return _by_xla(x_NxHxWxC, kernel_KxKxCxD, stride, "VALID")
 
 
-class Residual(nn.Module):
-    """IMPALA's network."""
-
-    config: IMPALA
-    dtype: jnp.dtype
-    im2col: bool
-
-    @nn.compact
-    def __call__(self, frames_BxFx84x84: jax.Array, oldest_BxT: jax.Array) -> jax.Array:
-        """Logits [N, actions]."""
-        x = stacks_of(frames_BxFx84x84, oldest_BxT).astype(self.dtype)
-        for number, channels in enumerate(self.config.channels[1:]):
-            scale = 1.0 if number else 1 / 255
-            x = Section(channels, scale, self.dtype, self.im2col, name=f"section{number}")(x)
-        return nn.Dense(self.config.actions, dtype=self.dtype, name="head")(nn.relu(x).reshape(len(x), -1))
+def same_convolution(x_NxHxWxC: jax.Array, kernel_3x3xCxD: jax.Array, *, im2col: bool) -> jax.Array:
+    """A 3x3 convolution of stride 1 that keeps the size, [N, H, W, D]."""
+    if im2col:
+        return over_patches(jnp.pad(x_NxHxWxC, ((0, 0), (1, 1), (1, 1), (0, 0))), kernel_3x3xCxD, 1)
+    return _by_xla(x_NxHxWxC, kernel_3x3xCxD, 1, "SAME")
 
 
-class Section(nn.Module):
-    """Convolution, maximum, residual blocks."""
-
-    channels: int
-    scale: float
-    """What x is multiplied by: in the weights, which are fewer."""
-    dtype: jnp.dtype
-    im2col: bool
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[N, rows / 2, columns / 2, channels], halves rounded up."""
-        x = halved(self._convolve(x, "conv", self.scale))
-        for block in range(BLOCKS):
-            inner = self._convolve(nn.relu(x), f"block{block}_conv0")
-            x = x + self._convolve(nn.relu(inner), f"block{block}_conv1")
-        return x
-
-    def _convolve(self, x: jax.Array, name: str, scale: float = 1.0) -> jax.Array:
-        """3 x 3, the size kept."""
-        kernel, bias = Weights((3, 3, x.shape[-1], self.channels), name=name)(self.dtype)
-        kernel = kernel * scale
-        if self.im2col:
-            return over_patches(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), kernel, 1) + bias
-        return convolve(x, kernel, 1, "SAME") + bias
+def max_pool(x_NxHxWxC: jax.Array) -> jax.Array:
+    """3x3 max-pool of stride 2, padded by one on every side: [N, H / 2, W / 2, C], halves rounded up."""
+    low = jnp.array(-jnp.inf, x_NxHxWxC.dtype)
+    padded = jnp.pad(x_NxHxWxC, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=low)
+    return functools.reduce(jnp.maximum, shifted(padded, 3, 2))
 
 
-def halved(x: jax.Array) -> jax.Array:
-    """The maximum of 3 x 3 places around every second."""
-    low = jnp.array(-jnp.inf, x.dtype)
-    wider = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=low)
-    return functools.reduce(jnp.maximum, shifted(wider, 3, 2))
+def _by_xla(x_NxHxWxC: jax.Array, kernel_KxKxCxD: jax.Array, stride: int, padding: str) -> jax.Array:
+    layout = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x_NxHxWxC, kernel_KxKxCxD, (stride, stride), padding, dimension_numbers=layout)

@@ -1,8 +1,8 @@
-"""A residual network for Atari, to set beside the paper's: IMPALA's (Espeholt et al., arXiv 1802.01561, figure 3).
+"""A residual network for Atari, IMPALA's (Espeholt et al., arXiv 1802.01561, figure 3) without its hidden layer.
 
-Three sections of w, 2w and 2w channels: a convolution, a maximum over 3 x 3 places at every second, two residual blocks
-of two convolutions; all of them 3 x 3 and of stride 1. Then one linear layer, as in the paper's network: no hidden one.
-`agents.atari.convolutions` is the network itself; this is what can be counted without JAX.
+Three sections of w, 2w and 2w channels, each a convolution, a 3x3 max-pool of stride 2 and two residual blocks of two
+convolutions, all 3x3 and of stride 1; then one linear layer. This module needs no JAX; the Flax module is in
+`agents.atari.modules`.
 """
 
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ from data.spec import FRAME_ROWS, STACK
 WIDTHS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 
 SECTIONS = (1, 2, 2)
-"""Channels over w."""
+"""Channels of each section over w."""
 BLOCKS = 2
-"""Residual blocks of a section, of two convolutions each."""
+"""Residual blocks per section, of two convolutions each."""
 
 
 @dataclass(frozen=True)
 class IMPALA:
-    """A policy for an Atari game."""
+    """Configuration of a network."""
 
     width: int
     """w, the channels of the first section."""
     actions: int
 
     depth = len(SECTIONS) * (1 + 2 * BLOCKS)
-    """Convolutions."""
+    """Number of convolutions."""
 
     @property
     def sides(self) -> tuple[int, ...]:
-        """Rows (and columns) of the frames and of what each section gives: 84, 42, 21, 11."""
+        """Rows (and columns) of the frames and of each section's output: 84, 42, 21, 11."""
         found = [FRAME_ROWS]
         for _ in SECTIONS:
             found.append(-(-found[-1] // 2))
@@ -39,18 +39,18 @@ class IMPALA:
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Of the frames and of what each section gives."""
+        """Channels of the frames and of each section's output."""
         return STACK, *(times * self.width for times in SECTIONS)
 
     def cost(self) -> Cost:
-        """Parameters and FLOPs per sample; `paper` counts the borders of convolutions too, and no biases."""
+        """Parameters and FLOPs per sample; `paper` also counts kernel positions on the padding, and no biases."""
         groups, overcount = [], 0
         for number in range(len(SECTIONS)):
             inputs, outputs = self.channels[number : number + 2]
             before, after = self.sides[number : number + 2]
             section = conv3x3(inputs, outputs, before, before)
             blocks = sum((conv3x3(outputs, outputs, after, after) for _ in range(2 * BLOCKS)), NOTHING)
-            # Eight comparisons for a maximum, and the sum that ends each residual block.
+            # Eight comparisons for a maximum, and the sum at the end of each residual block.
             rest = Part(0, (8 + BLOCKS) * outputs * after**2)
             groups.append(Group(f"section{number}", section + blocks + rest, True))
             overcount += 2 * 9 * outputs * (inputs * before**2 + 2 * BLOCKS * outputs * after**2)

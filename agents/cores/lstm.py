@@ -1,4 +1,4 @@
-"""LSTM core (Hochreiter & Schmidhuber 1997, with forget gates): constant memory, reads lanes in order."""
+"""LSTM core (Hochreiter & Schmidhuber 1997, with forget gates)."""
 
 from dataclasses import dataclass
 
@@ -23,13 +23,13 @@ class LSTM:
         return jnp.zeros((lanes, self.layers, 2, self.width), dtype)
 
     def cost(self, window: int) -> Part:
-        """One product of the input and one of the hidden state per layer; the window does not matter."""
-        # The gates and states: 4 sums of products, 2 resets, 4 products and sums, and the non-linearities.
+        """Per sample, the same for every window: a product of the input and one of the hidden state for each layer."""
+        # Gates and states: 4 sums of products, 2 resets, 4 products and sums, and the activations.
         gates = Part(0, 20 * self.width)
         return (dense(2 * self.width, 4 * self.width) + gates) * self.layers
 
     def module(self, dtype: jnp.dtype) -> nn.Module:
-        """The Flax module: (x_BxTxD, first_BxT, carry) to (y_BxTxD, carry)."""
+        """The Flax module, from (x_BxTxD, first_BxT, carry) to (y_BxTxD, carry)."""
         return LSTMStack(self, dtype, name="core")
 
 
@@ -51,7 +51,7 @@ class LSTMStack(nn.Module):
 
 
 class LSTMLayer(nn.Module):
-    """One layer. The input's product is taken for the whole window at once; only the hidden state's is scanned."""
+    """One layer. The input's product is computed for the whole window; only the hidden state's is in the scan."""
 
     width: int
     dtype: jnp.dtype
@@ -67,7 +67,7 @@ class LSTMLayer(nn.Module):
             gates_Bx4D, first_B = inputs
             cell_BxD, hidden_BxD = (jnp.where(first_B[:, None], jnp.zeros_like(s), s) for s in state)
             i, f, g, o = jnp.split(gates_Bx4D + hidden_BxD @ kernel, 4, axis=-1)
-            # The constant 1 keeps the memory open at the start of training (Jozefowicz et al. 2015).
+            # A forget bias of 1 (Jozefowicz et al. 2015).
             cell_BxD = nn.sigmoid(f + jnp.ones((), f.dtype)) * cell_BxD + nn.sigmoid(i) * jnp.tanh(g)
             hidden_BxD = nn.sigmoid(o) * jnp.tanh(cell_BxD)
             return (cell_BxD, hidden_BxD), hidden_BxD

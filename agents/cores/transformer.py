@@ -1,7 +1,7 @@
 """Llama-style transformer core: RMSNorm, rotary positions, SwiGLU, causal sliding-window attention.
 
-Each step attends to itself and to the `context` steps before it in the same episode, whether they lie in the
-same window or in the carry, so a window and one step at a time see exactly the same keys.
+Each step attends to itself and to the `context` steps before it in the same episode, in the window or in the carry (a
+key-value cache), so that a step on its own sees the same keys as inside a window.
 """
 
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ ROPE_BASE = 10_000.0
 
 @dataclass(frozen=True)
 class Transformer:
-    """`layers` blocks of `width`, heads of `head` units, feed-forward of `4 * width`."""
+    """`layers` blocks of `width` features, attention heads of `head` features, a feed-forward layer of `4 * width`."""
 
     width: int
     layers: int
     head: int = 64
     context: int = 64
-    """Steps before the present one that a step attends to."""
+    """Number of earlier steps that a step attends to."""
     spare_row: bool = False
-    """One embedding row that is never read: the paper's parameter count holds it."""
+    """Whether to have an embedding of one row that is never read: the paper counts it in N."""
 
     kind = "transformer"
 
@@ -40,17 +40,17 @@ class Transformer:
         }
 
     def cost(self, window: int) -> Part:
-        """Per sample; attention counts every key that is compared: `context` and the whole window."""
+        """Per sample; attention counts every score that is computed: `context` and the whole window."""
         d, keys = self.width, self.context + window
-        # Products with keys and with values; rotation of the queries and, once a window, of every key (3 a
-        # unit); scaling, masking and softmax (5 a score).
+        # Products with keys and with values; rotation of the query and, once a window, of every key (3 per
+        # feature); scaling, masking and softmax (5 per score).
         scores = 4 * d * keys + 3 * d * (1 + keys // window) + 5 * (d // self.head) * keys
         attention = dense(d, d, bias=False) * 4 + Part(0, scores)
         block = attention + dense(d, 4 * d, bias=False) * 3 + norm(d, bias=False) * 2
         return block * self.layers + norm(d, bias=False) + (table(1, d) if self.spare_row else NOTHING)
 
     def module(self, dtype: jnp.dtype) -> nn.Module:
-        """The Flax module: (x_BxTxD, first_BxT, carry) to (y_BxTxD, carry)."""
+        """The Flax module, from (x_BxTxD, first_BxT, carry) to (y_BxTxD, carry)."""
         return TransformerStack(self, dtype, name="core")
 
 
@@ -80,14 +80,14 @@ class TransformerStack(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention over the cache and the window, then the gated feed-forward, each with a residual."""
+    """Attention over cache and window, then a gated feed-forward layer, each with a residual connection."""
 
     config: Transformer
     dtype: jnp.dtype
 
     @nn.compact
     def __call__(self, x_BxTxD: jax.Array, mask_BxTxK: jax.Array, past_k_BxCxHxE: jax.Array, past_v_BxCxHxE: jax.Array):
-        """Outputs [B, T, D] and the last C keys (not yet rotated) and values."""
+        """Outputs [B, T, D], the last C keys (before rotation) and the last C values."""
         config = self.config
         heads = (config.width // config.head, config.head)
 
@@ -98,8 +98,8 @@ class Block(nn.Module):
         q, k, v = (project(n, x, config.width).reshape(*x.shape[:2], *heads) for n in ("q", "k", "v"))
         k_BxKxHxE = jnp.concatenate([past_k_BxCxHxE, k], 1)
         v_BxKxHxE = jnp.concatenate([past_v_BxCxHxE, v], 1)
-        place_K = jnp.arange(k_BxKxHxE.shape[1])
-        rotated_k, rotated_q = _rotate(k_BxKxHxE, place_K), _rotate(q, place_K[config.context :])
+        position_K = jnp.arange(k_BxKxHxE.shape[1])
+        rotated_k, rotated_q = _rotate(k_BxKxHxE, position_K), _rotate(q, position_K[config.context :])
         scores_BxHxTxK = jnp.einsum("bthe,bkhe->bhtk", rotated_q, rotated_k).astype(jnp.float32)
         scores_BxHxTxK = scores_BxHxTxK / jnp.float32(config.head**0.5)
         weights = jax.nn.softmax(jnp.where(mask_BxTxK[:, None], scores_BxHxTxK, -jnp.inf)).astype(self.dtype)
@@ -118,17 +118,17 @@ def _visible(first_BxT: jax.Array, valid_BxC: jax.Array) -> tuple[jax.Array, jax
     episode_BxT = jnp.cumsum(first_BxT, axis=1, dtype=jnp.int32)
     past_BxC = jnp.where(valid_BxC, jnp.int32(0), jnp.int32(-1))
     episode_BxK = jnp.concatenate([past_BxC, episode_BxT], axis=1)
-    age_TxK = (context + jnp.arange(window))[:, None] - jnp.arange(context + window)[None, :]
-    near_TxK = (age_TxK >= 0) & (age_TxK <= context)
+    distance_TxK = (context + jnp.arange(window))[:, None] - jnp.arange(context + window)[None, :]
+    near_TxK = (distance_TxK >= 0) & (distance_TxK <= context)
     same_BxTxK = episode_BxT[:, :, None] == episode_BxK[:, None, :]
     return same_BxTxK & near_TxK[None], episode_BxK[:, -context:] == episode_BxT[:, -1:]
 
 
-def _rotate(x_BxKxHxE: jax.Array, place_K: jax.Array) -> jax.Array:
-    """Rotary position embedding of x at the given places, in float32 and cast back."""
+def _rotate(x_BxKxHxE: jax.Array, position_K: jax.Array) -> jax.Array:
+    """Rotary embedding of x at the given positions, computed in float32."""
     half = x_BxKxHxE.shape[-1] // 2
     wavelength_F = jnp.power(jnp.float32(ROPE_BASE), -jnp.arange(half, dtype=jnp.float32) / jnp.float32(half))
-    angle_KxF = place_K.astype(jnp.float32)[:, None] * wavelength_F[None]
+    angle_KxF = position_K.astype(jnp.float32)[:, None] * wavelength_F[None]
     cos, sin = jnp.cos(angle_KxF)[None, :, None], jnp.sin(angle_KxF)[None, :, None]
     a, b = jnp.split(x_BxKxHxE.astype(jnp.float32), 2, axis=-1)
     return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x_BxKxHxE.dtype)

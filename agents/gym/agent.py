@@ -1,5 +1,7 @@
 """The agent for a Gymnasium environment: a network without memory over the observation of one timestep."""
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from agents.cost import Cost
+from agents.cpu.devices import resolve_dtype
 from agents.gym.networks import CHANNELS, CNN, HIDDEN, KERNEL, MLP, STRIDE
 from agents.spec import Dropout
 
@@ -49,6 +52,10 @@ class GymAgent:
         """Hidden layers, or convolutions."""
         return self.network.depth
 
+    def for_backend(self, dtype: str = "auto") -> "GymAgent":
+        """The same agent as JAX's default backend computes it best; see `agents.spec.Agent`."""
+        return dataclasses.replace(self, dtype=resolve_dtype(dtype))
+
     def init(self, key: jax.Array) -> Any:
         """Fresh parameters, float32, by group."""
         observation = {
@@ -57,14 +64,14 @@ class GymAgent:
         }
         return self._module().init(key, observation)["params"]
 
-    def initial_carry(self, lanes: int) -> Any:
-        """Nothing: it has no memory."""
+    def initial_carry(self, lanes: int) -> tuple[()]:
+        """Empty: the network has no memory."""
         return ()
 
     def apply(
         self,
         params: Any,
-        observation: dict[str, jax.Array],
+        observation: Mapping[str, jax.Array],
         first: jax.Array,
         carry: Any,
         dropout: Dropout | None = None,
@@ -91,7 +98,7 @@ class Perceptron(nn.Module):
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, observation_BxT: dict[str, jax.Array]) -> jax.Array:
+    def __call__(self, observation_BxT: Mapping[str, jax.Array]) -> jax.Array:
         """Logits [B T, actions]."""
         x = flat(observation_BxT, self.dtype)
         for number in range(HIDDEN):
@@ -106,7 +113,7 @@ class Convolutional(nn.Module):
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, observation_BxT: dict[str, jax.Array]) -> jax.Array:
+    def __call__(self, observation_BxT: Mapping[str, jax.Array]) -> jax.Array:
         """Logits [B T, actions]."""
         config = self.config
         others = {name: x for name, x in observation_BxT.items() if name != config.image}
@@ -124,7 +131,7 @@ class Convolutional(nn.Module):
         return nn.Dense(config.actions, dtype=self.dtype, name="head")(x)
 
 
-def flat(observation_BxT: dict[str, jax.Array], dtype: jnp.dtype) -> jax.Array:
+def flat(observation_BxT: Mapping[str, jax.Array], dtype: jnp.dtype) -> jax.Array:
     """All fields [B, T, ...] side by side, [B T, numbers], scaled in float32 and cast to `dtype`."""
     columns = [scaled(x).reshape(x.shape[0] * x.shape[1], -1) for _, x in sorted(observation_BxT.items())]
     return jnp.concatenate(columns, axis=-1).astype(dtype)

@@ -1,5 +1,7 @@
-"""The NetHack agent: encoders, mixer, core, head over the action table."""
+"""The NetHack agent: encoders, mixer, recurrent core, head over NLE's actions."""
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +12,11 @@ import jax.numpy as jnp
 from agents.cores.lstm import LSTM
 from agents.cores.transformer import Transformer
 from agents.cost import Cost, Group, dense, norm
-from agents.nethack.encoders import Deep, Thin
+from agents.cpu.devices import resolve_dtype
+from agents.nethack.encoders import SLOTS, Deep, Thin
 from agents.nethack.prompt import ACTIONS, PromptHead, no_prompts, prompt_cost
 from agents.spec import Dropout
+from data.spec import NETHACK, Field
 
 
 @dataclass(frozen=True)
@@ -23,19 +27,17 @@ class NetHackAgent:
     encoders: Thin | Deep
     core_config: LSTM | Transformer
     prompts: bool = False
-    """Also point at the keys that a prompt offers (`agents.nethack.prompt`)."""
+    """Add a head that scores the letters that a prompt offers (`agents.nethack.prompt`)."""
     dtype: str = "float32"
-    """Dtype of the computation; parameters and logits are float32."""
+
+    recurrent = True
+    microbatch = None
+    actions = ACTIONS
 
     @property
     def core(self) -> str:
         """Kind of the core: `lstm` or `transformer`."""
         return self.core_config.kind
-
-    recurrent = True
-    """Whether it remembers anything but what it is shown."""
-    microbatch = None
-    """Samples whose gradient is best computed at once; None where all are."""
 
     @property
     def width(self) -> int:
@@ -50,43 +52,38 @@ class NetHackAgent:
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the observation's arrays that it reads."""
-        inventory = isinstance(self.encoders, Deep) and self.encoders.inventory
-        return ("chars", "colors", "cursor", "prev_action", *(["inventory"] if inventory else []))
+        return tuple(self._fields())
+
+    def for_backend(self, dtype: str = "auto") -> "NetHackAgent":
+        """The same agent in the dtype that suits JAX's default backend; see `agents.spec.Agent`."""
+        return dataclasses.replace(self, dtype=resolve_dtype(dtype))
 
     def init(self, key: jax.Array) -> Any:
-        """Fresh parameters, float32, by group."""
-        samples = {
-            "chars": jnp.zeros((1, 1, 24, 80), jnp.uint8),
-            "colors": jnp.zeros((1, 1, 24, 80), jnp.uint8),
-            "cursor": jnp.zeros((1, 1, 2), jnp.uint8),
-            "prev_action": jnp.zeros((1, 1), jnp.uint8),
-        }
-        if "inventory" in self.inputs:
-            samples["inventory"] = jnp.zeros((1, 1, 55), jnp.int16)
+        """Fresh parameters, float32: a flat dict of the groups."""
+        observation = {name: jnp.zeros((1, 1, *field.shape), field.dtype) for name, field in self._fields().items()}
         first = jnp.zeros((1, 1), bool)
-        tree: Any = self._module().init(key, samples, first, self.initial_carry(1))["params"]
+        # Flax derives a parameter's key from its path, in which the encoders are a module of their own.
+        network = Network(self, flat=False)
+        tree: Any = network.init(key, observation, first, self.initial_carry(1))["params"]
         return {**tree.pop("encoders"), **tree}
 
     def initial_carry(self, lanes: int) -> Any:
-        """The core's carry and the memory of prompts before anything was seen, leading axis `lanes`."""
+        """The core's initial carry and an empty memory of prompts, leading axis `lanes`."""
         core = self.core_config.initial_carry(lanes, jnp.dtype(self.dtype))
         return core, no_prompts(lanes) if self.prompts else ()
 
     def apply(
         self,
         params: Any,
-        observation: dict[str, jax.Array],
+        observation: Mapping[str, jax.Array],
         first: jax.Array,
         carry: Any,
         dropout: Dropout | None = None,
     ) -> tuple[jax.Array, Any]:
         """Logits float32 [B, T, 121] and the carry after the window."""
-        encoders = {name: params[name] for name in self.encoders.parts()}
-        rest = {name: params[name] for name in ("mixer", "core", "head", *(["prompt"] if self.prompts else []))}
-        tree = {"params": {"encoders": encoders, **rest}}
         rngs = None if dropout is None else {"dropout": dropout.key}
         rate = 0.0 if dropout is None else dropout.rate
-        logits, carry = self._module().apply(tree, observation, first, carry, rate, rngs=rngs)  # pyright: ignore
+        logits, carry = Network(self).apply({"params": params}, observation, first, carry, rate, rngs=rngs)  # pyright: ignore
         return logits, carry
 
     def cost(self, window: int) -> Cost:
@@ -106,25 +103,33 @@ class NetHackAgent:
             groups.append(Group("prompt", prompt_cost(width), True))
         return Cost(tuple(groups))
 
-    def _module(self) -> "Network":
-        return Network(self)
+    def _fields(self) -> dict[str, Field]:
+        inventory = isinstance(self.encoders, Deep) and self.encoders.inventory
+        return NETHACK | ({"inventory": Field((SLOTS,), "int16")} if inventory else {})
 
 
 class Network(nn.Module):
     """B lanes, T steps, A actions, D the core's width."""
 
     config: NetHackAgent
+    flat: bool = True
+    """Whether the encoders' parameters lie beside the others, as in checkpoints, or in a subtree `encoders`."""
 
     @nn.compact
-    def __call__(self, observation: dict[str, jax.Array], first_BxT: jax.Array, carry: Any, dropout: float = 0.0):
+    def __call__(
+        self, observation: Mapping[str, jax.Array], first_BxT: jax.Array, carry: Any, dropout: float = 0.0
+    ) -> tuple[jax.Array, Any]:
         """Logits [B, T, A] and the carry; `dropout` is the rate."""
         config = self.config
         dtype = jnp.dtype(config.dtype)
         lanes, steps = first_BxT.shape
-        flat = {name: x.reshape(lanes * steps, *x.shape[2:]) for name, x in observation.items()}
-        features = config.encoders.module(dtype).copy(name="encoders")(flat)
+        samples = {name: x.reshape(lanes * steps, *x.shape[2:]) for name, x in observation.items()}
+        encoders = config.encoders.module(dtype).copy(name="encoders")
+        if self.flat:
+            nn.share_scope(self, encoders)
+        features = encoders(samples)
         noisy = nn.Dropout(dropout, deterministic=dropout == 0)
-        action = jax.nn.one_hot(flat["prev_action"], ACTIONS, dtype=dtype)
+        action = jax.nn.one_hot(samples["prev_action"], ACTIONS, dtype=dtype)
         x = Mixer(config.core_config.width, 2 if isinstance(config.encoders, Deep) else 1, dtype, name="mixer")(
             jnp.concatenate([noisy(features), action], axis=-1)
         )
@@ -142,7 +147,7 @@ class Network(nn.Module):
 
 
 class Mixer(nn.Module):
-    """All features to the core's width."""
+    """Linear layers from all features to the core's width."""
 
     width: int
     layers: int

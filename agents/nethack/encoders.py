@@ -1,8 +1,8 @@
-"""NetHack encoders: from screens to one feature vector per step.
+"""NetHack encoders: screens to one feature vector per step.
 
-`Thin` ones are dense layers over a crop and the text lines, for a CPU; `Deep` ones are the paper's (Tuyls et
-al., arXiv 2307.09423). The paper's batch norms are layer norms over channels here: a policy is a pure function
-of its parameters, and one step of play must give what a window gives.
+`Thin` encoders are dense layers over a crop and the text lines, for a CPU; `Deep` ones are the paper's (Tuyls et al.,
+arXiv 2307.09423), with layer norms over channels in place of its batch norms: a policy is a pure function of its
+parameters, and a step must give the same logits on its own as inside a window.
 
 Shapes: S samples (lanes x steps), 24x80 the terminal, F features.
 """
@@ -31,14 +31,14 @@ BLOCK, BLOCK_ROWS, BLOCK_COLUMNS = 3, 9, 27
 """The wide view: blocks of 3x3 cells around the cursor, 9 rows and 27 columns of them."""
 
 KINDS = (".", "#", "|-", "+", "<>", ')[="/!?*$%(`0,', "{}_^\\", None)
-"""What the wide view counts, by character: floor, corridor, wall, door, stairs, object, feature, and (None)
-letters: monsters and people. A wall's character in a colour other than grey is an open door."""
+"""Kinds that the wide view counts, by character: floor, corridor, wall, door, stairs, object, dungeon feature and, as
+None, letters: monsters and people. A wall's character in a colour other than grey is an open door."""
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ@&':;~"
 WALL, DOOR, GREY = 3, 4, 7
 
 
 def _kinds() -> np.ndarray:
-    """Table uint8 [256] from character to 1 + its place in `KINDS`; 0 is none of them."""
+    """Table uint8 [256] from character to 1 + its index in `KINDS`; 0 for other characters."""
     table = np.zeros(CHARS, np.uint8)
     for place, characters in enumerate(KINDS):
         table[[ord(character) for character in (characters or LETTERS)]] = 1 + place
@@ -53,17 +53,17 @@ class Thin:
     """Encoders of one dense layer each."""
 
     width: int
-    """Features from each of crop, message and status."""
+    """Features of each encoder."""
     cell: int = 4
-    """Width of the embedding of a map cell."""
+    """Width of a map cell's embedding."""
     text: int = 4
-    """Width of the embedding of a character of the text lines."""
+    """Width of the embedding of a character in the text lines."""
     crop: int = 9
     """Side of the crop around the cursor, in cells."""
     view: bool = False
-    """Also the wide view: how many cells of each kind lie in the blocks around the cursor."""
+    """Whether to add the wide view: counts of each kind of cell in blocks around the cursor."""
     screen: int = 0
-    """Channels of the screen ResNet; 0 leaves it out."""
+    """Channels of the screen ResNet's first stage; 0 for no screen ResNet."""
 
     counted = True
 
@@ -78,7 +78,7 @@ class Thin:
         }
         if self.view:
             blocks = BLOCK_ROWS * BLOCK_COLUMNS * len(KINDS)
-            # Besides the product: one comparison and one sum for every cell and kind.
+            # Besides the product, one comparison and one addition for every cell and kind.
             parts["view"] = dense(blocks, self.width) + Part(0, 2 * BLOCK**2 * blocks)
         if self.screen:
             parts["screen"] = resnet_cost(self.cell, (self.screen, 2 * self.screen), (self.width,))
@@ -98,7 +98,7 @@ class Deep:
     """The paper's encoders, the same at every size."""
 
     inventory: bool = False
-    """Also read the inventory's 55 glyphs, which an ordinary recording does not hold."""
+    """Whether to read the inventory's 55 glyphs, which ordinary recordings do not hold."""
 
     counted = False
     cell = 16
@@ -142,7 +142,7 @@ class ThinEncoders(nn.Module):
         """Features [S, F]."""
         config = self.config
         cells = Cells(config.cell, self.dtype, name="cells")
-        text = Table(CHARS, config.text, self.dtype, name="text")
+        text = Embedding(CHARS, config.text, self.dtype, name="text")
 
         def line(name: str, x_SxCxE: jax.Array) -> jax.Array:
             flat = x_SxCxE.reshape(x_SxCxE.shape[0], -1)
@@ -189,24 +189,24 @@ class DeepEncoders(nn.Module):
         return jnp.concatenate(features, axis=-1)
 
 
-class Table(nn.Module):
-    """Embedding table whose indices are known to lie inside it."""
+class Embedding(nn.Module):
+    """Embedding table. Indices must be in range; they are not checked."""
 
     rows: int
     width: int
     dtype: jnp.dtype
     scale: float = 1.0
-    """Standard deviation of a looked-up vector's components at initialisation."""
+    """Standard deviation of the table's entries at initialisation."""
 
     @nn.compact
     def __call__(self, index: jax.Array) -> jax.Array:
-        """Rows of the table, one axis more than `index`."""
+        """The embedded `index`, one axis more."""
         rows = self.param("rows", nn.initializers.normal(self.scale), (self.rows, self.width))
         return rows.astype(self.dtype).at[index].get(mode="promise_in_bounds")
 
 
 class Cells(nn.Module):
-    """Characters and colours, each embedded, added."""
+    """The sum of a character's and a colour's embedding."""
 
     width: int
     dtype: jnp.dtype
@@ -214,8 +214,8 @@ class Cells(nn.Module):
     @nn.compact
     def __call__(self, chars: jax.Array, colors: jax.Array) -> jax.Array:
         """Embedded cells, one axis more than `chars`."""
-        char = Table(CHARS, self.width, self.dtype, name="char")(chars)
-        return char + Table(COLORS, self.width, self.dtype, name="color")(jnp.minimum(colors, COLORS - 1))
+        char = Embedding(CHARS, self.width, self.dtype, name="char")(chars)
+        return char + Embedding(COLORS, self.width, self.dtype, name="color")(jnp.minimum(colors, COLORS - 1))
 
 
 class Crop(nn.Module):
@@ -233,7 +233,7 @@ class Crop(nn.Module):
 
 
 class Message(nn.Module):
-    """The top line through two linear layers; the first, of one-hot characters, is a sum of table rows."""
+    """Two linear layers over the top line; the first, over one-hot characters, is computed as a sum of embeddings."""
 
     dtype: jnp.dtype
 
@@ -242,7 +242,7 @@ class Message(nn.Module):
         """Features [S, 64]."""
         place = jnp.arange(COLUMNS, dtype=jnp.int32) * jnp.int32(CHARS)
         rows_SxC = line_SxC.astype(jnp.int32) + place[None]
-        one_hot = Table(COLUMNS * CHARS, 64, self.dtype, COLUMNS**-0.5, name="linear0")
+        one_hot = Embedding(COLUMNS * CHARS, 64, self.dtype, COLUMNS**-0.5, name="linear0")
         bias = self.param("bias0", nn.initializers.zeros, (64,)).astype(self.dtype)
         x = one_hot(rows_SxC).sum(axis=1) + bias[None]
         x = nn.elu(nn.LayerNorm(dtype=self.dtype, name="norm0")(x))
@@ -251,7 +251,7 @@ class Message(nn.Module):
 
 
 class Status(nn.Module):
-    """The bottom lines as two channels: the scaled character, and the scaled digit where it is one."""
+    """Convolutions over the bottom lines as two channels: scaled characters, and scaled digits (0 elsewhere)."""
 
     dtype: jnp.dtype
 
@@ -272,20 +272,20 @@ class Status(nn.Module):
 
 
 class Inventory(nn.Module):
-    """The inventory's glyphs, embedded."""
+    """A linear layer over the embedded glyphs of the inventory."""
 
     dtype: jnp.dtype
 
     @nn.compact
     def __call__(self, glyphs_SxI: jax.Array) -> jax.Array:
         """Features [S, 256]."""
-        x = Table(GLYPHS, 32, self.dtype, name="glyph")(glyphs_SxI)
+        x = Embedding(GLYPHS, 32, self.dtype, name="glyph")(glyphs_SxI)
         x = nn.Dense(256, dtype=self.dtype, name="linear")(x.reshape(x.shape[0], -1))
         return nn.elu(nn.LayerNorm(dtype=self.dtype, name="norm")(x))
 
 
 class ResNet(nn.Module):
-    """Per entry of `channels`: 3x3 convolution, 3x3 max-pool of stride 2, two residual blocks; then linear layers."""
+    """Stages of a 3x3 convolution, a 3x3 max-pool of stride 2 and two residual blocks; then linear layers."""
 
     channels: tuple[int, ...]
     linear: tuple[int, ...]
@@ -314,7 +314,7 @@ class ResNet(nn.Module):
 
 
 def cells_cost(width: int, cells: int) -> Part:
-    """Tables of characters and colours for `cells` cells: 8 operations to find and read each, then the sum."""
+    """Embedding `cells` cells: 8 operations for the two look-ups of a cell, then the sum."""
     return table(CHARS, width) + table(COLORS, width) + Part(0, cells * (8 + width))
 
 
@@ -333,11 +333,11 @@ def resnet_cost(inputs: int, channels: tuple[int, ...], linear: tuple[int, ...])
 
 
 def wide_view(chars_Sx24x80: jax.Array, colors_Sx24x80: jax.Array, cursor_Sx2: jax.Array) -> jax.Array:
-    """How full each block around the cursor is of each kind: float32 [S, 9, 27 * kinds], 1 for three cells."""
+    """A third of the number of cells of each kind in each 3x3 block around the cursor, float32 [S, 9, 27 * kinds]."""
     kind = jnp.asarray(KIND_OF_CHAR).at[chars_Sx24x80].get(mode="promise_in_bounds")
     door = (kind == WALL) & (colors_Sx24x80 != GREY)
     kind = jnp.where(door, jnp.uint8(DOOR), kind)
-    near_SxRxC = pick(kind, cursor_Sx2, _by_place_in_block(BLOCK_ROWS), _by_place_in_block(BLOCK_COLUMNS))
+    near_SxRxC = pick(kind, cursor_Sx2, _by_index_in_block(BLOCK_ROWS), _by_index_in_block(BLOCK_COLUMNS))
 
     def sums(kind: int) -> jax.Array:
         x = (near_SxRxC == jnp.uint8(kind)).astype(jnp.uint8)
@@ -348,10 +348,10 @@ def wide_view(chars_Sx24x80: jax.Array, colors_Sx24x80: jax.Array, cursor_Sx2: j
     return jnp.concatenate(counts, axis=-1).astype(jnp.float32) / jnp.float32(BLOCK)
 
 
-def _by_place_in_block(blocks: int) -> np.ndarray:
-    """Offsets of the cells of `blocks` blocks: the first cell of every block, then the second, then the third.
+def _by_index_in_block(blocks: int) -> np.ndarray:
+    """Offsets from the cursor: of the first cell of every block, then of the second cells, then of the third.
 
-    In this order a block's sum adds whole slices, which a CPU does 1.6 times as fast as neighbours.
+    In this order a block's sum adds whole slices, 1.6 times as fast on a CPU as adding neighbours.
     """
     return np.arange(BLOCK * blocks).reshape(blocks, BLOCK).T.ravel() - BLOCK * blocks // 2
 

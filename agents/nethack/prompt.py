@@ -1,8 +1,8 @@
-"""Prompts: the keys that the message line offers, and a head that points at them.
+"""Prompts: the keys that the message line offers, and a head that scores them.
 
-NetHack asks `What do you want to throw? [$a-cf or ?*]`, and an item's letter is the luck of one game: weights
-for every letter learn the letters of the games they saw, and are sure of a wrong one in others. To point at
-what is offered, and at what answered such a prompt before, holds for any letter.
+NetHack asks `What do you want to throw? [$a-cf or ?*]`, and which letter an item has differs from game to game. A
+linear head learns the letters of its training games and is sure of a wrong one in others. This head is the same for
+every letter: it scores what is offered, and what answered such prompts before.
 
 Shapes: B lanes, T steps, S samples, C columns, A actions, D the core's width.
 """
@@ -24,15 +24,15 @@ _KEYS = np.array(KEYS, np.uint32)
 _IS_LETTER = np.array([chr(key).isalpha() and key < 128 for key in KEYS])
 
 RATE = 0.5
-"""Weight of the newest prompt in how often a key answered when it was offered."""
+"""Decay rate of the moving average `answers`: the weight of the newest prompt."""
 
 Memory = dict[str, jax.Array]
-"""`offered`, bool [B, A]: the last screen offered this key. `answers`, float32 [B, A], 0 to 1: how often, of
-late, the key was the answer when it was offered."""
+"""`offered`, bool [B, A]: whether the last screen offered the key. `answers`, float32 [B, A]: moving average, over the
+prompts that offered the key, of whether it was the answer."""
 
 
 class PromptHead(nn.Module):
-    """What to add to the logits of offered keys: one score for all of them, one by how often each answered."""
+    """Adds to the logits of offered keys one score that they share, and another times the key's `answers`."""
 
     @nn.compact
     def __call__(
@@ -53,19 +53,19 @@ class PromptHead(nn.Module):
 
 
 def prompt_cost(width: int) -> Part:
-    """Two scores of the core's output; besides, every column is read and every action's memory kept."""
+    """A linear layer with two outputs; besides, operations for every column of the line and every action's memory."""
     return dense(width, 2) + Part(0, 43 * COLUMNS + 19 * ACTIONS)
 
 
 def no_prompts(lanes: int) -> Memory:
-    """The memory before any prompt."""
+    """The memory at the start of an episode."""
     return {"offered": jnp.zeros((lanes, ACTIONS), bool), "answers": jnp.zeros((lanes, ACTIONS), jnp.float32)}
 
 
 def remember(
     offered_BxTxA: jax.Array, prev_action_BxT: jax.Array, first_BxT: jax.Array, memory: Memory
 ) -> tuple[jax.Array, Memory]:
-    """How often each key answered, as known at each step, float32 [B, T, A]; and the memory after the window."""
+    """`answers` at each step, float32 [B, T, A], and the memory after the window."""
     first_BxTx1 = first_BxT[:, :, None]
     before_BxTxA = jnp.concatenate([memory["offered"][:, None], offered_BxTxA[:, :-1]], axis=1) & ~first_BxTx1
     chosen_BxTxA = prev_action_BxT[:, :, None] == jnp.arange(ACTIONS, dtype=prev_action_BxT.dtype)[None, None]
@@ -83,9 +83,9 @@ def remember(
 
 
 def offered_keys(message_SxC: jax.Array) -> jax.Array:
-    """The actions [S, A], bool, whose letters the last brackets of a message line, uint8 [S, 80], offer.
+    """Which actions [S, A], bool, are letters that the last brackets of a message line, uint8 [S, 80], offer.
 
-    `[$a-cf or ?*]` offers a, b, c and f: "or ?*" is help, and keys that are no letters mean the same in all games.
+    `[$a-cf or ?*]` offers a, b, c and f. Keys that aren't letters mean the same in all games and are left out.
     """
     line = message_SxC.astype(jnp.uint32)
     column = jnp.arange(COLUMNS, dtype=jnp.int32)[None]
@@ -98,11 +98,11 @@ def offered_keys(message_SxC: jax.Array) -> jax.Array:
     ends = (column > start) & ((line == ord("]")) | help_begins)
     stop = jnp.where(ends, column, jnp.int32(COLUMNS)).min(axis=1, keepdims=True)
     inside = (start >= 0) & (column > start) & (column < stop)
-    # A dash between two letters stands for all from one to the other.
+    # A dash between two letters is a range.
     before, after = at(-1), at(1)
     spans = (line == ord("-")) & (before >> 5 == after >> 5) & (before < after)
     low, high = jnp.where(spans, before, line), jnp.where(spans, after, line)
-    # One bit for each place in the alphabet: that is what the lowest five bits of a letter count.
+    # One bit per letter: the lowest five bits of a letter are its index in the alphabet.
     bits_SxC = (jnp.uint32(2) << (high & 31)) - (jnp.uint32(1) << (low & 31))
 
     def found(case: int) -> jax.Array:

@@ -8,6 +8,9 @@ from threading import Thread
 SPAWN = multiprocessing.get_context("spawn")
 """Forking a process that runs threads, JAX's, can hang it."""
 
+# One worker per core: BLAS, which reads this as NumPy is loaded, must not start a thread per core in each of them.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 
 def follow_parent() -> None:
     """In a worker: leave Ctrl-C, which reaches the whole process group, to the parent, and die when it dies."""

@@ -18,6 +18,7 @@ from typing import Literal
 from tqdm import tqdm
 from tyro.conf import Positional
 
+from agents.cpu.devices import spread_over_cores
 from agents.ladder import find
 from data.common.cli import UserError
 from data.common.files import replace_text
@@ -37,7 +38,6 @@ from laws.report.report import Context, ReportTable, Stage
 from laws.study.preset import Preset, Study
 from train.config import Optimizer, TrainConfig
 from train.loop import train
-from train.mesh import spread_over_cores
 
 DEFAULT_GAME = "nethack"
 WORKERS = os.cpu_count() or 1

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import pytest
 
 from agents.cost import Cost, Group, Part
-from agents.ladder import NETHACK_PAPER, ladder
+from agents.ladder import ladder
+from agents.nethack.ladder import PAPER_SIZES
 
 LADDER = ladder()
 LANES = 8
@@ -48,11 +49,11 @@ def test_flops_are_within_five_percent_of_the_compiler_count(name: str) -> None:
     assert agent.cost(window=1).forward_flops == pytest.approx(analysis["flops"] / LANES - casts, rel=0.05)
 
 
-@pytest.mark.parametrize(("size", "params"), list(zip(NETHACK_PAPER, PAPER_N, strict=True)))
+@pytest.mark.parametrize(("size", "params"), list(zip(PAPER_SIZES, PAPER_N, strict=True)))
 def test_the_papers_agents_count_to_the_last_parameter(size: str, params: int) -> None:
     with_inventory = LADDER[f"nethack/paper/{size}-inv"].cost(32)
     without = LADDER[f"nethack/paper/{size}"].cost(32)
-    width, _ = NETHACK_PAPER[size]
+    width, _ = PAPER_SIZES[size]
     assert with_inventory.counted_params == params
     assert without.counted_params == params - 256 * width
     assert with_inventory.train_flops("paper") == 6 * params

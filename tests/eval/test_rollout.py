@@ -4,7 +4,7 @@ import multiprocessing
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -39,12 +39,22 @@ class Walker:
 
     name: str = "test/walker"
     core: str = "counter"
-    actions: tuple[int, ...] = CALM
+    inputs: tuple[str, ...] = ()
+    recurrent: bool = True
+    microbatch: int | None = None
+    dtype: str = "float32"
+    width: int = 1
+    depth: int = 1
+    actions: int = len(KEYS)
+    calm: tuple[int, ...] = CALM
+
+    def for_backend(self, dtype: str = "auto") -> "Walker":
+        return self
 
     def init(self, key: jax.Array) -> dict[str, jax.Array]:
         table, screen = jax.random.split(key)
         bias = np.full(len(KEYS), -1e9, np.float32)
-        bias[list(self.actions)] = 0
+        bias[list(self.calm)] = 0
         return {
             "table": 3 * jax.random.normal(table, (NO_ACTION + 1, len(KEYS))),
             "screen": 3 * jax.random.normal(screen, (2, len(KEYS))),
@@ -58,7 +68,7 @@ class Walker:
     def apply(
         self,
         params: dict[str, jax.Array],
-        observation: dict[str, jax.Array],
+        observation: Mapping[str, jax.Array],
         first: jax.Array,
         carry: tuple[jax.Array, jax.Array],
         dropout: Dropout | None = None,

@@ -1,6 +1,5 @@
-"""Breakout from the expert to the result row: trained in parts, on one device as on eight, evaluated in real games."""
+"""Breakout from the expert to the result row, evaluated in real games."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -10,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
 
 from agents.atari.agent import AtariAgent
 from agents.atari.cnn import CNN
@@ -19,8 +17,6 @@ from data.common.cli import UserError
 from data.experts.registry import find
 from data.games.arcade import Arcade
 from data.games.atari import AtariGame
-from data.sampling.stream import batches
-from data.store.reader import TrajectoryStore
 from eval.checkpoints import evaluate, games_of
 from eval.config import EvalConfig
 from eval.play.atari import play_agent, play_expert
@@ -28,12 +24,8 @@ from eval.play.options import PlayOptions
 from eval.play.records import EpisodeRow, read_games
 from laws.rows.runs import read
 from laws.study.atari import PRESETS
-from train.config import Optimizer, TrainConfig
+from train.config import TrainConfig
 from train.loop import train
-from train.mesh import over_lanes, put
-from train.optimizer import make_optimizer
-from train.state import TrainState, init_state
-from train.step import make_train_step
 
 LANES, WINDOW = 8, 6
 
@@ -50,36 +42,6 @@ def atari_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("breakout") / "store"
     collect_atari(path, game="Breakout", expert="random", episodes=6, workers=2, dev_fraction=0.4)
     return path
-
-
-def steps_of(agent: AtariAgent, devices: int, store: Path) -> tuple[list[float], TrainState]:
-    """The losses of four steps on a mesh of so many devices, and the state after them."""
-    mesh = jax.make_mesh((devices,), ("data",), (AxisType.Auto,), devices=jax.devices()[:devices])
-    optimizer = make_optimizer(Optimizer(lr=0.01, warmup_samples=0), LANES * WINDOW, 100)
-    step = make_train_step(agent, optimizer, average=0.1, dropout=0.0, seed=0, mesh=mesh)
-    state = init_state(agent, optimizer, jax.random.key(0), LANES, averaged=True)
-    opened = TrajectoryStore.open(store)
-    # The last two steps of an epoch, of which the second is padded, and the first two of the next.
-    longest = -(-int(opened.lengths[opened.rows("train")].sum()) // LANES)
-    stream = batches(opened, "train", LANES, WINDOW, seed=0, start=-(-longest // WINDOW) - 2)
-    losses, padded = [], False
-    for _ in range(4):
-        batch = next(stream)
-        padded |= not batch.mask.all()
-        state, metrics = step(state, put(batch, over_lanes(mesh)))
-        losses.append(float(metrics.loss))
-    assert padded
-    return losses, state
-
-
-def test_parts_and_devices_change_no_gradient(atari_store: Path) -> None:
-    whole = steps_of(AtariAgent("atari/cnn/2", CNN(2, 4)), 1, atari_store)
-    in_parts = AtariAgent("atari/cnn/2", CNN(2, 4), im2col=True)
-    for devices in (1, 8):
-        losses, state = steps_of(in_parts, devices, atari_store)
-        np.testing.assert_allclose(losses, whole[0], rtol=1e-4)
-        for one, other in zip(jax.tree.leaves(state.average), jax.tree.leaves(whole[1].average), strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-4)
 
 
 RANDOM = find(AtariGame("Breakout"), "random")
@@ -159,36 +121,6 @@ def test_what_does_not_fit_is_one_line(atari_store: Path, store: Path, tmp_path:
         train(config(atari_store, tmp_path / "rl"), progress=False)
     with pytest.raises(UserError, match="of another kind"):
         evaluate(EvalConfig(tmp_path / "rl", episodes=0), progress=False)
-
-
-def bench(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "train", "bench", "--rounds", "1", "--seconds", "0.05", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"XLA_FLAGS": ""})
-
-
-def test_training_is_measured_beside_pytorch(atari_store: Path) -> None:
-    pytest.importorskip("torch")
-    done = bench("--widths", "1", "--batch", "16", "--store", str(atari_store))
-    assert done.returncode == 0, done.stderr
-    _, *lines = done.stdout.splitlines()
-    assert [line.split(",")[1].strip() for line in lines] == ["w = 1"]
-    for line in lines:
-        *_, ours, theirs, _, ratio, _, goal = line.replace(",", "").split()
-        assert float(ratio) == pytest.approx(float(ours) / float(theirs), rel=0.02)
-        assert goal == "1"
-
-
-def test_what_cannot_be_measured_is_one_line(atari_store: Path) -> None:
-    found = importlib.util.find_spec("torch") is not None
-    for words, said in (
-        (("--batch", "12"), "multiple of 8"),
-        (("--game", "Pong", "--store", str(atari_store)), "holds games of Breakout" if found else "pip install"),
-        (("--game", "nethack"), "unknown Atari game" if found else "pip install"),
-    ):
-        done = bench(*words)
-        assert done.returncode == 2, done.stderr
-        assert said in done.stderr
-        assert done.stderr.count("\n") == 1
 
 
 def test_the_whole_study_in_one_command(tmp_path: Path) -> None:

@@ -1,68 +1,70 @@
-"""What a reinforcement learning run is: frozen dataclasses, one line of help per field."""
+"""Configuration of reinforcement learning."""
 
-import dataclasses
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from data.common.cli import UserError
+from train.config import to_json
 
 
 @dataclass(frozen=True)
 class Ppo:
-    """How PPO learns; the defaults are those for Atari of Schulman et al. (2017), see `train.rl.ppo`."""
+    """PPO, by default with the settings of Schulman et al. (2017) for Atari; see `train.rl.ppo`."""
 
     horizon: int = 128
-    """Steps that each lane plays between two updates."""
+    """Steps per lane and rollout."""
     epochs: int = 4
-    """How often an update goes through what was played."""
+    """Epochs over a rollout per update."""
     minibatches: int = 4
-    """Parts of what was played, each an optimiser step, in every epoch."""
+    """Minibatches per epoch."""
     lr: float = 2.5e-4
-    """Learning rate at the start; it falls to 0 along a line."""
+    """Initial learning rate, which decays linearly to 0."""
     gamma: float = 0.99
-    """Discount of future rewards, per step."""
+    """Discount factor."""
     gae_lambda: float = 0.95
-    """Decay of the generalised advantage estimate: 0 trusts the critic, 1 the rewards."""
+    """Lambda of generalised advantage estimation (GAE)."""
     clip: float = 0.1
-    """How far an update is rewarded for moving an action's probability, as a share of what it was."""
+    """PPO clip range (epsilon)."""
     entropy: float = 0.01
-    """Weight of the policy's entropy, which keeps it trying."""
+    """Coefficient of the entropy bonus."""
     value: float = 0.5
-    """Weight of the critic's error."""
+    """Coefficient of the value loss."""
     max_grad_norm: float = 0.5
-    """Largest global norm of a gradient."""
+    """Gradient clipping: maximum global norm."""
 
 
 @dataclass(frozen=True)
 class RlConfig:
-    """One run of PPO on an Atari game. An uninterrupted run is a function of it."""
+    """One run of PPO on an Atari game. An uninterrupted run is a function of this configuration."""
 
     game: str
-    """Name of the game, as in result rows: Breakout, BankHeist."""
+    """Name of the Atari game, for example Breakout or BankHeist."""
     run: Path
-    """Folder of the run: checkpoints, metrics and the policy. An interrupted run in it is continued."""
+    """Folder of the run, for checkpoints, metrics and the policy. An interrupted run in it is resumed."""
     steps: int = 10_000_000
-    """Steps to play on all lanes together, each of four frames; rounded up to whole updates."""
+    """Environment steps of all lanes together, each of four frames; rounded up to whole updates."""
     lanes: int = 8
-    """Games played at once."""
+    """Number of environments played in parallel."""
     ppo: Ppo = field(default_factory=Ppo)
-    """The algorithm."""
+    """PPO."""
     life_loss: bool = True
-    """Whether the critic looks no further than a lost life; the game itself goes on."""
+    """Treat a lost life as terminal for bootstrapping; the game goes on."""
     seed: int = 0
     """Seed of the parameters, the games, the actions and the minibatches."""
     threads: int | None = None
-    """Threads that play the games; default one per core. Changes nothing about them."""
+    """Number of threads that step the games; by default one per core. Results don't depend on it."""
     checkpoint_seconds: float = 60.0
-    """Least time between checkpoints for resuming; the policy is written with each."""
+    """Seconds between checkpoints for resuming; the policy is written with each."""
     log_every: int = 10
     """Updates per row of metrics."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained; every message names the field."""
+        """Check the values.
+
+        Raises: UserError: a value is out of range; the message names the field.
+        """
         ppo = self.ppo
         positive = {
             "steps": self.steps,
@@ -99,22 +101,17 @@ class RlConfig:
 
     @property
     def batch(self) -> int:
-        """Steps played between two updates."""
+        """Environment steps per update."""
         return self.lanes * self.ppo.horizon
 
     @property
     def updates(self) -> int:
-        """Updates of the whole run."""
+        """Number of updates of the whole run."""
         return math.ceil(self.steps / self.batch)
 
 
-def to_json(config: RlConfig) -> dict[str, Any]:
-    """The configuration as JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(config), default=str))
-
-
 def result_fields(config: RlConfig) -> dict[str, Any]:
-    """The part of the configuration that decides the parameters: not where things lie or how often they are kept."""
+    """The fields that determine the parameters: without the path, intervals and threads."""
     values = to_json(config)
     for name in ("run", "threads", "checkpoint_seconds", "log_every"):
         del values[name]

@@ -1,1 +1,1 @@
-"""Players with a trained network, from the files of several trainers."""
+"""Trained policies as players: files of several trainers to NumPy weights."""

@@ -1,4 +1,4 @@
-"""A trained network as a file holds it, before anybody asked whether it fits a game."""
+"""The network that a file of a trained policy holds, before it is matched with a game."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,32 +6,34 @@ from typing import Any
 
 import numpy as np
 
-Weights = dict[str, dict[str, np.ndarray]]
-"""Parameters by layer as `data.experts.trained.nature` has them, float32."""
+Layer = dict[str, np.ndarray]
+"""`kernel`, [rows, columns, in, out] of a convolution or [in, out] of a linear layer, and `bias` [out], float32."""
+Weights = dict[str, Layer]
+"""Parameters by layer: `conv0`, `conv1` and so on, `hidden`, `actor` and `critic`."""
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Unfit(Exception):
-    """A file gives no policy; the message says why, and what to do."""
+    """A file holds no usable policy; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds."""
+    """Contents of a file."""
 
     maker: str
-    """Whose file it is."""
+    """The library that saved it."""
     network: str
-    """`nature` or `impala`."""
+    """Name in `data.experts.trained.networks.NETWORKS`."""
     weights: Weights
     game: str | None = None
-    """The game it was trained on; None where the file doesn't say."""
+    """The game that it was trained on; None where the file doesn't say."""
     actions: tuple[str, ...] | None = None
-    """Its action set by names; None where the file doesn't say."""
+    """Names of its actions; None where the file doesn't say."""
 
 
 def flat(tree: Any, path: str = "") -> dict[str, Any]:
-    """The leaves of nested dicts by their path, `actor/bias`."""
+    """The leaves of nested dicts by path, for example `actor/bias`."""
     if not isinstance(tree, dict):
         return {path: tree}
     leaves: dict[str, Any] = {}
@@ -41,13 +43,13 @@ def flat(tree: Any, path: str = "") -> dict[str, Any]:
 
 
 def paths(shapes: Shapes, names: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
-    """The shapes of `NAME/kernel` and `NAME/bias`, from the kernels' shapes and a name for each layer."""
+    """The shapes of `NAME/kernel` and `NAME/bias`, given the kernels' shapes and the file's name of each layer."""
     kernels = {f"{names[layer]}/kernel": shape for layer, shape in shapes.items()}
     return kernels | {f"{names[layer]}/bias": shape[-1:] for layer, shape in shapes.items()}
 
 
 def weights(arrays: Mapping[str, np.ndarray], names: Mapping[str, str]) -> Weights:
-    """The checked arrays of such paths, by layer."""
+    """Arrays that passed `check`, by layer instead of by path."""
     return {
         layer: {part: np.array(arrays[f"{name}/{part}"], np.float32) for part in ("kernel", "bias")}
         for layer, name in names.items()
@@ -55,7 +57,10 @@ def weights(arrays: Mapping[str, np.ndarray], names: Mapping[str, str]) -> Weigh
 
 
 def check(found: Mapping[str, Any], expected: Shapes, of: str) -> None:
-    """Refuse what has other names or shapes than the network `of`, or is not of float32, or not finite."""
+    """Compare names, shapes and dtypes with those of the network `of`, and look for numbers that aren't finite.
+
+    Raises: Unfit: something differs.
+    """
     if strange := sorted(found.keys() ^ expected.keys()):
         verb = "without" if strange[0] in expected else "with"
         raise Unfit(f"another network than {of} ({verb} {strange[0]}): give a policy of that network")
@@ -72,6 +77,6 @@ def check(found: Mapping[str, Any], expected: Shapes, of: str) -> None:
 
 
 def actions_of(found: Mapping[str, Any], bias: str) -> int:
-    """How many actions the actor has whose bias is named so; 0 if there is no such bias."""
+    """The number of actions, from the actor's bias of that name; 0 if there is no such bias."""
     shape = getattr(found.get(bias), "shape", ())
     return shape[0] if len(shape) == 1 else 0

@@ -1,26 +1,23 @@
 """Policies that CleanRL's JAX scripts saved, `*.cleanrl_model`.
 
 `flax.serialization.to_bytes([vars(args), [network, actor, critic]])` of `cleanba_ppo_envpool_machado_atari_wrapper`,
-`ppo_atari_envpool_async_jax_scan_impalanet_machado`, `ppo_atari_envpool_xla_jax_scan` and their kin, in
-github.com/vwxyzjn/cleanrl and github.com/vwxyzjn/cleanba: MessagePack, in which lists are maps from "0", "1" and so
-on, and an array is an extension of type 1 that holds, packed again, its shape, the name of its type and its bytes.
+`ppo_atari_envpool_async_jax_scan_impalanet_machado`, `ppo_atari_envpool_xla_jax_scan` and the like, in
+github.com/vwxyzjn/cleanrl and github.com/vwxyzjn/cleanba. Flax saves lists as maps with the keys "0", "1" and so on.
 
 The scripts named after Machado have 18 outputs, ALE's full action set, in every game.
 """
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
-import msgpack
-import numpy as np
-
 from data.experts.trained.checkpoint import Checkpoint, Unfit, actions_of, check, flat, paths, weights
+from data.experts.trained.networks import NETWORKS
 
 _PARTS = ("network", "actor", "critic")
-_ARRAY = 1
-_LIMITS: Any = {"max_array_len": 1 << 10, "max_map_len": 1 << 10}
-"""For an array of any length, memory is taken before its items are seen."""
+_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, AssertionError, SyntaxError, MemoryError)
+"""What `msgpack_restore` raises on bytes that Flax did not save, and what looking into its result raises."""
 _GAME = re.compile(r"(?:ALE/)?([A-Za-z0-9]+?)(?:NoFrameskip|Deterministic)?-v[0-9]+")
 
 _IN_SEQUENCE = ("Conv_0", *(f"ResidualBlock_{block}/Conv_{number}" for block in range(2) for number in range(2)))
@@ -36,34 +33,29 @@ _NAMES = {
 
 
 def read(path: Path) -> Checkpoint:
-    """The network in a file; raises `Unfit`."""
-    from data.experts.trained import impala, nature
+    """The network in a file. Imports Flax, and JAX with it.
 
-    told, arrays = _unpacked(path.read_bytes())
-    residual = any("ConvSequence" in name for name in arrays)
-    network, shapes_of = ("impala", impala.shapes) if residual else ("nature", nature.shapes)
+    Raises: Unfit: the file is damaged, or another network's.
+    """
+    env_id, arrays = _unpacked(path.read_bytes())
+    network = "impala" if any("ConvSequence" in name for name in arrays) else "nature"
     names = _NAMES[network]
-    check(arrays, paths(shapes_of(actions_of(arrays, f"{names['actor']}/bias")), names), f"CleanRL's {network}")
-    game = _GAME.fullmatch(told) if isinstance(told, str) else None
+    shapes = NETWORKS[network].shapes(actions_of(arrays, f"{names['actor']}/bias"))
+    check(arrays, paths(shapes, names), f"CleanRL's {network}")
+    game = _GAME.fullmatch(env_id) if isinstance(env_id, str) else None
     return Checkpoint("CleanRL", network, weights(arrays, names), game[1] if game else None)
 
 
 def _unpacked(data: bytes) -> tuple[Any, dict[str, Any]]:
-    """The environment's name, None if it isn't told, and the arrays by their path."""
+    """The environment's id, None if the file has none, and the arrays by path."""
+    from flax.serialization import msgpack_restore
+
     try:
-        saved = msgpack.unpackb(data, ext_hook=_array, **_LIMITS)
-        told = saved["0"].get("env_id")
+        with warnings.catch_warnings(action="ignore"):  # NumPy warns of some strange names of dtypes
+            saved: Any = msgpack_restore(data)
+        env_id = saved["0"].get("env_id")
         arrays = flat({part: saved["1"][str(number)]["params"] for number, part in enumerate(_PARTS)})
-    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError, msgpack.UnpackException) as error:
+    except _DAMAGE as error:
         why = str(error)[:100] or type(error).__name__
         raise Unfit(f"damaged, or not saved by CleanRL's PPO in JAX ({why}): copy it again, or give another") from error
-    return told, arrays
-
-
-def _array(kind: int, data: bytes) -> Any:
-    """An array of float32; anything else stays packed."""
-    if kind == _ARRAY:
-        shape, dtype, raw = msgpack.unpackb(data, raw=True, **_LIMITS)
-        if dtype == b"float32":
-            return np.frombuffer(raw, "<f4").reshape(shape)
-    return msgpack.ExtType(kind, data)
+    return env_id, arrays

@@ -1,4 +1,7 @@
-"""Trained policies as experts: whatever trained them, a network of known parameters and keys drawn from its logits."""
+"""Trained policies as experts: weights from the files of several trainers, actions sampled from the logits.
+
+A policy plays by NumPy alone; reading a CleanRL file or an Orbax folder imports JAX, nothing else does.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -10,10 +13,11 @@ import numpy as np
 
 from data.common.cli import UserError
 from data.experts.trained.checkpoint import Checkpoint, Unfit, Weights
+from data.experts.trained.networks import NETWORKS
 from data.games import atari
 
 LARGEST = 1 << 28
-"""Bytes of a file; those of the zoos have up to 30 million."""
+"""Bytes of a file; the largest in public model zoos have 30 million."""
 _FORMATS = "a folder of `python -m train rl`, a CleanRL *.cleanrl_model saved by JAX, or a zip by Stable-Baselines3"
 
 
@@ -22,23 +26,26 @@ class Policy:
     """A network that was trained on a game."""
 
     maker: str
-    """Whose file it was."""
+    """The library that saved it."""
     network: str
-    """`nature` or `impala`."""
+    """Name in `data.experts.trained.networks.NETWORKS`."""
     actions: tuple[str, ...]
-    """What its logits stand for, by name."""
+    """Names of the actions, in the order of the logits."""
     weights: Weights
     digest: str
     """SHA-256 of network and weights."""
 
     @property
     def name(self) -> str:
-        """Kind and short digest."""
+        """Maker, network and the first digits of the digest."""
         return f"{self.maker} {self.network} {self.digest[:12]}"
 
 
 def load(path: Path, game: str) -> Policy:
-    """The policy in a file or folder; `UserError` if it is none, or none of this game."""
+    """The policy in a file or folder.
+
+    Raises: UserError: `path` holds no policy, or one of another game.
+    """
     atari.content(game)
     try:
         found = _read(path)
@@ -50,7 +57,7 @@ def load(path: Path, game: str) -> Policy:
 
 
 def digest(found: Checkpoint) -> str:
-    """SHA-256 over the network's name and the names and bytes of its arrays, which have a shape by their name."""
+    """SHA-256 of the network's name, and of the names and bytes of its arrays (whose shapes follow from the names)."""
     sha = hashlib.sha256(found.network.encode())
     for layer, arrays in sorted(found.weights.items()):
         for part, array in sorted(arrays.items()):
@@ -60,32 +67,27 @@ def digest(found: Checkpoint) -> str:
 
 
 def players(policy: Policy) -> Callable[[int], "SampledPlayer"]:
-    """Makes a player of a game's seed; all of them share the network, compiled once, on JAX's first device."""
-    import jax
-
-    from data.experts.trained import impala, nature
-
-    params = jax.device_put(policy.weights)
-    apply = jax.jit({"nature": nature.apply, "impala": impala.apply}[policy.network])
-    return partial(SampledPlayer, lambda stacks: np.asarray(apply(params, stacks)[0]))
+    """A function that makes the player of a game's seed; the players share the network."""
+    apply = NETWORKS[policy.network].apply
+    return partial(SampledPlayer, lambda stacks: apply(policy.weights, stacks)[0])
 
 
 class SampledPlayer:
-    """Plays one game by keys drawn from the softmax of the logits; a function of `seed` and of what it sees."""
+    """Plays one game by actions sampled from the softmax of the logits; a function of `seed` and of the frames."""
 
     def __init__(self, logits: Callable[[np.ndarray], np.ndarray], seed: int) -> None:
-        """`logits`: of stacks uint8 [N, 84, 84, 4], float32 [N, actions]."""
+        """`logits` maps stacks uint8 [N, 84, 84, 4] to float32 [N, actions]."""
         self._logits, self._random = logits, np.random.default_rng(seed)
 
     def act(self, stack_84x84x4: np.ndarray) -> int:
-        """The key to press on seeing the last four frames, uint8, the newest last."""
+        """The action for the last four frames, uint8, newest last."""
         [logits] = self._logits(stack_84x84x4[None])
-        # The largest of logits with Gumbel noise is distributed as their softmax.
+        # The Gumbel-max trick: the argmax of logits plus Gumbel noise is distributed as their softmax.
         return int(np.argmax(logits + self._random.gumbel(size=len(logits))))
 
 
 def _read(path: Path) -> Checkpoint:
-    """What a path holds, read by the format that its beginning tells."""
+    """Read a path; its first bytes tell the format."""
     if path.is_dir():
         from data.experts.trained import ppo
 
@@ -108,7 +110,7 @@ def _read(path: Path) -> Checkpoint:
 
 
 def _actions(found: Checkpoint, game: str) -> tuple[str, ...]:
-    """The action set of a checkpoint, which is the game's, or ALE's full one."""
+    """The actions of a checkpoint: the game's minimal action set, or ALE's full one."""
     if found.game not in (None, game):
         raise Unfit(f"it was trained on {found.game}, not {game}: give --game {found.game} or another policy")
     count = len(found.weights["actor"]["bias"])

@@ -1,9 +1,9 @@
 """Policies that Stable-Baselines3 saved, as in its zoo: PPO and A2C with `CnnPolicy`.
 
-A zip archive (stable-baselines3.readthedocs.io, "On saving and loading") of which `policy.pth` is read: a torch-saved
-state dict of NatureCNN and of a linear layer each for actor and critic. Convolutions are [out, in, rows, columns],
-linear layers [out, in]; the first linear layer's inputs are channels, then rows, then columns. Since version 1.7 the
-extractor is there three times.
+A zip archive (stable-baselines3.readthedocs.io, "On saving and loading"), of which only `policy.pth` is read: the
+state dict, saved by torch, of a NatureCNN and of one linear layer each for actor and critic. Convolutions are [out,
+in, rows, columns], linear layers [out, in]; the inputs of the first linear layer are channels, then rows, then columns.
+Since version 1.7 the state dict holds the feature extractor three times.
 """
 
 import zipfile
@@ -15,6 +15,7 @@ import numpy as np
 
 from data.common.torchfile import DAMAGE, Refused, load_tensors
 from data.experts.trained.checkpoint import Checkpoint, Unfit, actions_of, check
+from data.experts.trained.networks import NATURE_SIDE, nature_shapes
 
 _POLICY = "policy.pth"
 _LARGEST = 1 << 26
@@ -32,11 +33,12 @@ _PREFIX = len("pi_")
 
 
 def read(path: Path) -> Checkpoint:
-    """The network in an archive; raises `Unfit`."""
-    from data.experts.trained import nature
+    """The network in an archive.
 
+    Raises: Unfit: the archive is damaged, or holds another network.
+    """
     state = _without_copies(_state(path))
-    shapes = nature.shapes(actions_of(state, f"{_LAYERS['actor']}.bias"))
+    shapes = nature_shapes(actions_of(state, f"{_LAYERS['actor']}.bias"))
     expected: dict[str, tuple[int, ...]] = {}
     for layer, name in _LAYERS.items():
         *window, inputs, outputs = shapes[layer]
@@ -44,7 +46,7 @@ def read(path: Path) -> Checkpoint:
     check(state, expected, "Stable-Baselines3's CnnPolicy")
     weights = {
         layer: {
-            "kernel": _kernel(state[f"{name}.weight"], nature.SIDE if layer == "hidden" else 1).reshape(shapes[layer]),
+            "kernel": _kernel(state[f"{name}.weight"], NATURE_SIDE if layer == "hidden" else 1).reshape(shapes[layer]),
             "bias": state[f"{name}.bias"].astype(np.float32),
         }
         for layer, name in _LAYERS.items()
@@ -74,7 +76,7 @@ def _state(path: Path) -> dict[str, Any]:
 
 
 def _without_copies(state: dict[str, Any]) -> dict[str, Any]:
-    """The state without the copies of the extractor; refused if they are others."""
+    """The state without the copies of the feature extractor; refused if a copy differs."""
     copies = {name for name in state if str(name).startswith(_COPIES)}
     for name in copies:
         if not np.array_equal(state[name], state.get(name[_PREFIX:], ())):
@@ -83,9 +85,9 @@ def _without_copies(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kernel(weight: np.ndarray, side: int) -> np.ndarray:
-    """A weight [out, in] or [out, in, rows, columns] with its inputs in front, rows and columns first.
+    """A torch weight [out, in] or [out, in, rows, columns] as [rows, columns, in, out].
 
-    A linear layer's inputs are those of a window of so many rows and columns.
+    The inputs of a linear layer are taken for a window of `side` x `side` positions.
     """
     if weight.ndim == 2:
         weight = weight.reshape(len(weight), -1, side, side)

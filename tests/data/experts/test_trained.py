@@ -1,8 +1,7 @@
-"""Trained policies as experts: read from three kinds of files, checked, and recorded."""
+"""Trained policies as experts: read from several kinds of files, checked, and recorded."""
 
 import json
 import random
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -22,16 +21,16 @@ from data.collect.atari import collect_atari, play
 from data.collect.base import ToPlay, episode_seed
 from data.common.cli import UserError
 from data.experts.registry import Expert
-from data.experts.trained import impala, nature
+from data.experts.trained import ppo
 from data.experts.trained.checkpoint import Unfit, Weights
 from data.experts.trained.cleanrl import read as read_cleanrl
+from data.experts.trained.networks import NETWORKS
 from data.experts.trained.policies import LARGEST, SampledPlayer, load, players
 from data.experts.trained.sb3 import read as read_sb3
 from data.games import atari
 from data.store.reader import TrajectoryStore
 from tests.data.common.torchfiles import altered, archive, mapping, number, sizes, tensor, text, zipped
 
-NETWORKS = {"nature": nature, "impala": impala}
 STACKS = np.random.default_rng(0).integers(0, 256, (3, 84, 84, 4)).astype(np.uint8)
 TORCH = {
     "conv0": "features_extractor.cnn.0",
@@ -111,16 +110,23 @@ def sb3(path: Path, state: Mapping[str, np.ndarray]) -> Path:
 
 def own(path: Path, weights: Any, **config: Any) -> Path:
     path.mkdir()
-    told = {"kind": "ppo", "game": "Breakout", "actions": ["NOOP", "FIRE", "RIGHT", "LEFT"], "seed": 0}
-    (path / "config.json").write_text(json.dumps(told | config))
+    defaults = {"kind": "ppo", "game": "Breakout", "actions": ["NOOP", "FIRE", "RIGHT", "LEFT"], "seed": 0}
+    (path / "config.json").write_text(json.dumps(defaults | config))
+    ppo.write(path, weights)
+    return path
+
+
+def older(path: Path, weights: Any, **config: Any) -> Path:
+    """A run whose policy Orbax saved."""
+    own(path, weights_of(), **config)
+    (path / "policy.npz").unlink()
     ocp.v1.save(str((path / "policy").resolve()), jax.tree.map(jnp.asarray, weights))
     return path
 
 
 def applied(weights: Weights, network: str = "nature", stacks: np.ndarray = STACKS) -> tuple[np.ndarray, np.ndarray]:
     """Logits and values."""
-    logits, values = NETWORKS[network].apply(jax.tree.map(jnp.asarray, weights), jnp.asarray(stacks))
-    return np.asarray(logits), np.asarray(values)
+    return NETWORKS[network].apply(weights, stacks)
 
 
 def assert_same(found: Weights, expected: Weights) -> None:
@@ -128,18 +134,6 @@ def assert_same(found: Weights, expected: Weights) -> None:
     for layer, arrays in expected.items():
         for part, array in arrays.items():
             np.testing.assert_array_equal(found[layer][part], array, strict=True)
-
-
-def test_a_new_network_is_orthogonal() -> None:
-    params = nature.init(jax.random.key(0), 6)
-    assert {layer: arrays["kernel"].shape for layer, arrays in params.items()} == nature.shapes(6)
-    scales = dict.fromkeys(("conv0", "conv1", "conv2", "hidden"), 2.0) | {"actor": 0.01**2, "critic": 1.0}
-    for layer, arrays in params.items():
-        kernel = np.asarray(arrays["kernel"], np.float64).reshape(-1, arrays["kernel"].shape[-1])
-        np.testing.assert_allclose(kernel.T @ kernel, scales[layer] * np.eye(kernel.shape[1]), atol=1e-5)
-        assert not arrays["bias"].any()
-    found, values = jax.jit(nature.apply)(params, jnp.asarray(STACKS))
-    assert (found.shape, values.shape, found.dtype, values.dtype) == ((3, 6), (3,), np.float32, np.float32)
 
 
 class ResidualBlock(nn.Module):
@@ -265,6 +259,7 @@ def test_the_same_weights_are_the_same_policy_whoever_saved_them(tmp_path: Path)
     state = by_torch(body) | {f"{prefix}_{name}": array for prefix in ("pi", "vf") for name, array in copies.items()}
     paths = (
         own(tmp_path / "run", body),
+        older(tmp_path / "older", body),
         cleanrl(tmp_path / "model", body),
         sb3(tmp_path / "old.zip", by_torch(body)),
         sb3(tmp_path / "new.zip", state),
@@ -338,8 +333,23 @@ def unshared(path: Path) -> None:
     sb3(path, state | {f"pi_{name}": state[name], f"vf_{name}": state[name] + 1})
 
 
-def damaged_policy(path: Path) -> None:
+def cut_policy(path: Path) -> None:
     own(path, weights_of())
+    cut(lambda file: None, 0.5)(path / "policy.npz")
+
+
+def compressed_policy(path: Path) -> None:
+    own(path, weights_of())
+    np.savez_compressed(path / "policy.npz", kernel=np.zeros(1 << 20, np.float32))
+
+
+def pickled_policy(path: Path) -> None:
+    own(path, weights_of())
+    np.savez(path / "policy.npz", kernel=np.array([{}], object))
+
+
+def damaged_orbax_policy(path: Path) -> None:
+    older(path, weights_of())
     for file in (path / "policy" / "state").rglob("*"):
         if file.is_file():
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
@@ -347,7 +357,7 @@ def damaged_policy(path: Path) -> None:
 
 def without_policy(path: Path) -> None:
     own(path, weights_of())
-    shutil.rmtree(path / "policy")
+    (path / "policy.npz").unlink()
 
 
 def cleaned(path: Path, **changes: Any) -> None:
@@ -410,21 +420,32 @@ MISTAKES: dict[str, tuple[_Made, str]] = {
     "a config that is cut": (with_config('{"kind": "pp'), "its config.json is damaged"),
     "a run of another kind": (with_config('{"kind": "bc", "game": "Breakout"}'), "tells of no trained policy"),
     "a run without an end": (without_policy, "it has no policy yet"),
-    "a policy that is cut": (damaged_policy, "its policy is damaged"),
+    "a policy that is cut": (cut_policy, "its policy.npz is damaged"),
+    "a policy that is compressed": (compressed_policy, "its policy.npz is damaged"),
+    "a policy that is pickled": (pickled_policy, "its policy.npz is damaged"),
+    "an older policy that is cut": (damaged_orbax_policy, "its policy is damaged"),
     "a run of another game": (lambda path: own(path, weights_of(), game="Pong"), "trained on Pong, not Breakout"),
     "other actions": (
         lambda path: own(path, weights_of(), actions=["NOOP", "FIRE", "UP", "DOWN"]),
         r"its actions are not those of Breakout \(NOOP, FIRE, RIGHT, LEFT\)",
     ),
-    "fewer actions than told": (
+    "fewer actions than its config has": (
         lambda path: own(path, weights_of(actions=3)),
         r"actor/kernel is \[512, 3\], not \[512, 4\]",
     ),
     "another precision": (
-        lambda path: own(path, jax.tree.map(lambda array: array.astype(jnp.bfloat16), weights_of())),
+        lambda path: own(path, jax.tree.map(lambda array: array.astype(np.float16), weights_of())),
+        "isn't an array of float32",
+    ),
+    "another precision by Orbax": (
+        lambda path: older(path, jax.tree.map(lambda array: array.astype(jnp.bfloat16), weights_of())),
         "isn't an array of float32",
     ),
     "a layer more": (lambda path: own(path, weights_of() | {"x": weights_of()["actor"]}), r"\(with x/bias\)"),
+    "a layer more by Orbax": (
+        lambda path: older(path, weights_of() | {"x": weights_of()["actor"]}),
+        r"\(with x/bias\)",
+    ),
     "a network that diverged": (lambda path: own(path, changed(critic=NOT_A_NUMBER)), "critic/kernel has numbers"),
 }
 
@@ -447,8 +468,9 @@ def test_damage_gives_a_reason_and_no_other_error(tmp_path: Path) -> None:
     whole = {
         "model": cleanrl(tmp_path / "model", tiny).read_bytes(),
         "archive": sb3(tmp_path / "archive", {f"{name}.bias": np.zeros(2) for name in TORCH.values()}).read_bytes(),
+        "run/policy.npz": (own(tmp_path / "run", tiny) / "policy.npz").read_bytes(),
     }
-    reads = {"model": read_cleanrl, "archive": read_sb3}
+    reads = {"model": read_cleanrl, "archive": read_sb3, "run/policy.npz": lambda path: ppo.read(path.parent)}
     for name, content in whole.items():
         for _ in range(1000):
             (tmp_path / name).write_bytes(altered(content, chance))
@@ -456,7 +478,7 @@ def test_damage_gives_a_reason_and_no_other_error(tmp_path: Path) -> None:
                 reads[name](tmp_path / name)
 
 
-def test_keys_are_drawn_from_the_softmax_by_the_seed() -> None:
+def test_actions_are_sampled_from_the_softmax_by_the_seed() -> None:
     scores = np.log(np.array([0.5, 0.3, 0.15, 0.05], np.float32)) + 7
     seen: list[np.ndarray] = []
 
@@ -464,25 +486,25 @@ def test_keys_are_drawn_from_the_softmax_by_the_seed() -> None:
         seen.append(stacks)
         return scores[None]
 
-    def keys(seed: int, count: int) -> list[int]:
+    def actions(seed: int, count: int) -> list[int]:
         player = SampledPlayer(logits_of, seed)
         return [player.act(STACKS[0]) for _ in range(count)]
 
-    shares = np.bincount(keys(0, 20_000), minlength=4) / 20_000
+    shares = np.bincount(actions(0, 20_000), minlength=4) / 20_000
     np.testing.assert_allclose(shares, [0.5, 0.3, 0.15, 0.05], atol=0.015)
-    assert keys(1, 50) == keys(1, 50) != keys(2, 50)
+    assert actions(1, 50) == actions(1, 50) != actions(2, 50)
     np.testing.assert_array_equal(seen[0], STACKS[:1])
 
 
 def test_players_share_a_network(tmp_path: Path) -> None:
-    """Their keys are those drawn from its logits, one stack at a time."""
+    """Their actions are those sampled from its logits, one stack at a time."""
     body = weights_of()
     make = players(load(cleanrl(tmp_path / "model", body), "Breakout"))
     first, duplicate, other = make(1), make(1), make(2)
-    keys = [[player.act(stack) for stack in STACKS.repeat(5, 0)] for player in (first, duplicate, other)]
-    assert keys[0] == keys[1] != keys[2]
-    drawn = SampledPlayer(lambda stacks: applied(body, stacks=stacks)[0], 1)
-    assert keys[0] == [drawn.act(stack) for stack in STACKS.repeat(5, 0)]
+    actions = [[player.act(stack) for stack in STACKS.repeat(5, 0)] for player in (first, duplicate, other)]
+    assert actions[0] == actions[1] != actions[2]
+    sampled = SampledPlayer(lambda stacks: applied(body, stacks=stacks)[0], 1)
+    assert actions[0] == [sampled.act(stack) for stack in STACKS.repeat(5, 0)]
 
 
 def ids(store: Path) -> list[str]:
@@ -501,10 +523,10 @@ def test_games_of_a_policy_go_into_a_store_once(tmp_path: Path, monkeypatch: pyt
     assert opened.manifest["actions"] == ["NOOP", "FIRE", "RIGHT", "LEFT"]
     # What was played is what the seed's player plays on what was seen.
     for row, episode in enumerate(opened.episodes):
-        steps = opened.read(row, 0, episode.length)
+        steps = opened.read(row, 0, min(episode.length, 100))
         player = players(policy)(episode_seed(0, row))
         assert [player.act(stack) for stack in steps.frames_Sx84x84x4] == steps.action_S.tolist()
-    # Who they are of is told by the weights, wherever they lie; nobody loads them again for games that are there.
+    # The weights identify the expert, wherever they are; games that are there aren't played again.
     moved = path.rename(tmp_path / "moved")
     again = collect_atari(store, game="Breakout", expert=str(moved), episodes=2, workers=1)
     assert (again.games, again.known) == (0, 2)
@@ -532,7 +554,15 @@ def test_a_policy_that_changes_while_it_plays_is_refused(tmp_path: Path) -> None
         play(ToPlay(Expert("Breakout", str(path), "another digest", "another"), 0, "game-00000"))
 
 
-def test_without_a_policy_nothing_of_jax_is_loaded() -> None:
-    code = "import sys, data.__main__, data.collect.atari;"
-    code += " sys.exit(bool({'jax', 'flax', 'orbax', 'msgpack'} & {*sys.modules}))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def test_players_need_no_jax(tmp_path: Path) -> None:
+    """Nor does reading the files of `train rl` and of Stable-Baselines3."""
+    code = (
+        "import sys, data.__main__, data.collect.atari, numpy\n"
+        "from pathlib import Path\n"
+        "from data.experts.trained.policies import load, players\n"
+        "for path in sys.argv[1:]:\n"
+        "    players(load(Path(path), 'Breakout'))(0).act(numpy.zeros((84, 84, 4), numpy.uint8))\n"
+        "sys.exit(bool({'jax', 'flax', 'orbax', 'msgpack'} & {*sys.modules}))\n"
+    )
+    paths = own(tmp_path / "run", weights_of()), sb3(tmp_path / "policy.zip", by_torch(weights_of()))
+    assert subprocess.run([sys.executable, "-c", code, *map(str, paths)], check=False).returncode == 0

@@ -20,7 +20,8 @@ from tests.data.sampling.test_stream import assert_equal
 from tests.data.store.test_store import write
 from train.config import TrainConfig
 from train.folder import read_run
-from train.loop import Plan, train
+from train.loop import train
+from train.plan import Plan
 
 ONE, TWO = (300, 5, 700, 40, 513), (90, 256, 33, 800, 120, 64, 20, 444)
 

@@ -1,4 +1,4 @@
-"""Every agent: the past only, forgetting at episode starts, and one step equal to a window."""
+"""NetHack agents are causal, reset at episode starts, and give the same logits step by step as in a window."""
 
 import dataclasses
 
@@ -7,15 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agents.__main__ import merged
 from agents.cores.lstm import LSTM
 from agents.cores.transformer import Transformer
-from agents.ladder import find, ladder
 from agents.nethack.agent import ACTIONS, NetHackAgent
-from agents.nethack.encoders import BLOCK, KINDS, Deep, Thin, around, wide_view
+from agents.nethack.encoders import Deep, Thin
 from agents.spec import Dropout
 from data import spec
-from data.common.cli import UserError
 from data.games.keys import KEYS
 
 THIN = Thin(width=8, cell=2, text=2, view=True)
@@ -105,11 +102,11 @@ def test_an_episode_start_forgets_and_the_past_is_remembered_without_one(agent, 
     changed = {name: x.at[:, :6].set(other[name][:, :6]) for name, x in observation.items()}
     apply = jax.jit(agent.apply)
     results = {}
-    for name, first in (("cut", starts((0, 6), (1, 6))), ("whole", starts())):
+    for name, first in (("two episodes", starts((0, 6), (1, 6))), ("one", starts())):
         a, _ = apply(params, observation, first, agent.initial_carry(LANES))
         b, _ = apply(params, changed, first, agent.initial_carry(LANES))
         results[name] = np.allclose(a[:, 6:], b[:, 6:], rtol=2e-4, atol=2e-5)
-    assert results == {"cut": True, "whole": False}
+    assert results == {"two episodes": True, "one": False}
 
 
 def test_lanes_do_not_see_each_other(agent, params) -> None:
@@ -149,51 +146,10 @@ def test_bfloat16_computes_nearly_the_same() -> None:
     assert 0 < float(jnp.abs(a - b).max()) < 0.1
 
 
-def test_crop_is_the_neighbourhood_of_the_cursor() -> None:
-    cells = np.random.default_rng(0).integers(1, 255, (3, 24, 80), np.uint8)
-    cursors = np.array([[0, 0], [23, 79], [12, 40]], np.uint8)
-    padded = np.pad(cells, ((0, 0), (4, 4), (4, 4)))
-    expected = [padded[i, r : r + 9, c : c + 9] for i, (r, c) in enumerate(cursors)]
-    np.testing.assert_array_equal(around(jnp.asarray(cells), jnp.asarray(cursors), 9), expected)
-
-
-def test_the_wide_view_counts_kinds_in_blocks() -> None:
-    chars, colors = np.full((1, 24, 80), ord(" "), np.uint8), np.full((1, 24, 80), 7, np.uint8)
-    chars[0, 12, 40] = ord("@")
-    chars[0, 13, 41] = ord(".")
-    chars[0, 11:14, 43] = ord("|")
-    colors[0, 12, 43] = 3
-    chars[0, 0, 0] = ord("<")
-    view = wide_view(jnp.asarray(chars), jnp.asarray(colors), jnp.asarray([[12, 40]], jnp.uint8))
-    counts = np.asarray(view).reshape(9, len(KINDS), 27) * BLOCK
-    wanted = {(4, 13): {None: 1, ".": 1}, (4, 14): {"|-": 2, "+": 1}, (0, 0): {"<>": 1}}
-    for (row, column), kinds in wanted.items():
-        for place, kind in enumerate(KINDS):
-            assert counts[row, place, column] == pytest.approx(kinds.get(kind, 0)), (row, column, kind)
-    assert counts.sum() == pytest.approx(6)
+def test_parameters_are_a_flat_dict_of_the_groups_of_the_cost(agent, params) -> None:
+    """Checkpoints hold this tree, and a digest over its leaves in their order."""
+    assert list(params) == [group.name for group in agent.cost(1).groups]
 
 
 def test_the_head_matches_the_action_table() -> None:
     assert len(KEYS) == ACTIONS == spec.NO_ACTION
-
-
-def test_an_unknown_agent_is_named_with_its_neighbours() -> None:
-    with pytest.raises(UserError, match=r"nethack/lstm/63.*nethack/lstm/64"):
-        find("nethack/lstm/63")
-
-
-def test_names_in_the_ladder_are_unique_and_say_the_core() -> None:
-    for name, agent in ladder().items():
-        assert agent.name == name
-        assert name.count("/") == 2
-        family = name.split("/")[1]
-        assert agent.core == ("transformer" if family == "paper" else family)
-
-
-def test_the_table_of_the_ladder_has_every_group_once() -> None:
-    shown = merged([group.name for group in agent.cost(32).groups] for agent in ladder().values())
-    assert len(set(shown)) == len(shown)
-    assert set(shown) == {group.name for agent in ladder().values() for group in agent.cost(32).groups}
-    nethack = [name for name in shown if not name.startswith(("conv", "section"))]
-    assert nethack[0] == "cells"
-    assert nethack[-4:] == ["mixer", "core", "head", "prompt"]

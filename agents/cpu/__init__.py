@@ -1,0 +1,1 @@
+"""What makes small networks fast on a CPU: im2col convolutions, microbatches, one device per core."""

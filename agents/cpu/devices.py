@@ -1,0 +1,30 @@
+"""Whether we compute on a CPU, and how many devices a CPU is."""
+
+import os
+
+import jax
+
+
+def on_cpu() -> bool:
+    """Whether JAX's default backend is the CPU: the one switch of everything in `agents.cpu`. Initialises JAX."""
+    return jax.default_backend() == "cpu"
+
+
+def resolve_dtype(dtype: str) -> str:
+    """The name of a dtype, where "auto" is float32 on a CPU and bfloat16 on an accelerator."""
+    if dtype == "auto":
+        return "float32" if on_cpu() else "bfloat16"
+    return dtype
+
+
+def spread_over_cores(lanes: int) -> None:
+    """Make each core of a CPU one JAX device, as many as divide `lanes` evenly; call before JAX is initialised.
+
+    For networks of small matrix products, which do not keep several cores busy: 1.3 to 1.5 times as fast on 2 cores.
+    Leaves alone a number of devices that the environment sets (XLA_FLAGS, JAX_NUM_CPU_DEVICES), and clusters.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    chosen = {"JAX_NUM_CPU_DEVICES", "JAX_COORDINATOR_ADDRESS"} & os.environ.keys()
+    if "xla_force_host_platform_device_count" not in flags and not chosen:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        jax.config.update("jax_num_cpu_devices", max(n for n in range(1, cores + 1) if lanes % n == 0))

@@ -1,0 +1,31 @@
+"""What NetHack encoders see around the cursor."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from agents.nethack.encoders import BLOCK, KINDS, around, wide_view
+
+
+def test_crop_is_the_neighbourhood_of_the_cursor() -> None:
+    cells = np.random.default_rng(0).integers(1, 255, (3, 24, 80), np.uint8)
+    cursors = np.array([[0, 0], [23, 79], [12, 40]], np.uint8)
+    padded = np.pad(cells, ((0, 0), (4, 4), (4, 4)))
+    expected = [padded[i, r : r + 9, c : c + 9] for i, (r, c) in enumerate(cursors)]
+    np.testing.assert_array_equal(around(jnp.asarray(cells), jnp.asarray(cursors), 9), expected)
+
+
+def test_the_wide_view_counts_kinds_in_blocks() -> None:
+    chars, colors = np.full((1, 24, 80), ord(" "), np.uint8), np.full((1, 24, 80), 7, np.uint8)
+    chars[0, 12, 40] = ord("@")
+    chars[0, 13, 41] = ord(".")
+    chars[0, 11:14, 43] = ord("|")
+    colors[0, 12, 43] = 3
+    chars[0, 0, 0] = ord("<")
+    view = wide_view(jnp.asarray(chars), jnp.asarray(colors), jnp.asarray([[12, 40]], jnp.uint8))
+    counts = np.asarray(view).reshape(9, len(KINDS), 27) * BLOCK
+    wanted = {(4, 13): {None: 1, ".": 1}, (4, 14): {"|-": 2, "+": 1}, (0, 0): {"<>": 1}}
+    for (row, column), kinds in wanted.items():
+        for place, kind in enumerate(KINDS):
+            assert counts[row, place, column] == pytest.approx(kinds.get(kind, 0)), (row, column, kind)
+    assert counts.sum() == pytest.approx(6)

@@ -1,0 +1,67 @@
+"""Configurations and presets."""
+
+import ast
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import tyro
+
+from data.common.cli import UserError
+from eval.config import EvalConfig
+from laws.study.preset import Preset
+from tests.train.runs import AGENT, config
+from train.config import Optimizer, TrainConfig, config_hash, from_json, to_json
+from train.presets import PRESETS, expand
+from train.rl.config import Ppo, RlConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"flops": ()}, "no budget"),
+        ({"flops": (1e12, 1e12)}, "twice"),
+        ({"flops": (-1.0,)}, "flops"),
+        ({"lanes": 0}, "lanes"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"optimizer": Optimizer(lr=0.0)}, "optimizer.lr"),
+    ],
+)
+def test_impossible_values_are_named(store: Path, tmp_path: Path, changes: dict, named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        dataclasses.replace(config(store, tmp_path / "run"), **changes)
+
+
+def test_config_survives_json_and_the_hash_ignores_where_things_lie(store: Path, tmp_path: Path) -> None:
+    here = config(store, tmp_path / "a", dropout=0.1)
+    assert from_json(json.loads(json.dumps(to_json(here)))) == here
+    there = dataclasses.replace(here, run=tmp_path / "b", log_every=7)
+    assert config_hash(there) == config_hash(here)
+    assert config_hash(dataclasses.replace(here, seed=1)) != config_hash(here)
+
+
+@pytest.mark.parametrize("kind", [TrainConfig, Optimizer, EvalConfig, Preset, RlConfig, Ppo])
+def test_every_field_of_a_configuration_is_read(kind: type) -> None:
+    folders = ["train/rl"] if kind in (RlConfig, Ppo) else ["train", "eval", "laws"]
+    read = set()
+    for path in [path for folder in folders for path in (ROOT / folder).rglob("*.py")]:
+        read |= {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+    assert {field.name for field in dataclasses.fields(kind)} <= read
+
+
+def test_a_preset_is_a_set_of_options_that_others_override() -> None:
+    assert expand(["bc", "--seed", "1"]) == ["bc", "--seed", "1"]
+    for name, preset in PRESETS.items():
+        assert expand(["bc", "--seed", "1", "--preset", name]) == ["bc", *preset.options.split(), "--seed", "1"]
+    with pytest.raises(UserError, match="no preset 'none'"):
+        expand(["bc", "--preset", "none"])
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_a_valid_configuration(name: str) -> None:
+    required = ["--store", "s", "--run", "r", "--agent", AGENT, "--flops", "1e15"]
+    parsed = tyro.cli(tyro.conf.OmitArgPrefixes[TrainConfig], args=[*PRESETS[name].options.split(), *required])
+    assert (parsed.agent, parsed.flops) == (AGENT, (1e15,))

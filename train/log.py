@@ -1,0 +1,105 @@
+"""The log of a run: metrics of steps to rows of `metrics.jsonl`, and a progress bar."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import jax
+from tqdm import tqdm
+
+from train.metrics import MetricsWriter, Row
+
+T = TypeVar("T")
+
+
+class Stopwatch:
+    """Adds up the seconds spent inside its `with` blocks."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __enter__(self) -> None:
+        self._begin = time.perf_counter()
+
+    def __exit__(self, *error: object) -> None:
+        self.seconds += time.perf_counter() - self._begin
+
+
+@dataclass(frozen=True)
+class Window(Generic[T]):
+    """The steps that a row of metrics covers."""
+
+    after: int
+    """The last step of the row before."""
+    step: int
+    """The last step of this row."""
+    records: list[T]
+    """What was logged of each step."""
+    seconds: float
+    """Wall time."""
+    timed: float
+    """Seconds of it on the stopwatch."""
+
+
+class Log(Generic[T]):
+    """Collects a record per step, and writes a row of metrics whenever `every` divides the step."""
+
+    def __init__(
+        self,
+        run: Path,
+        steps: range,
+        every: int,
+        watch: Stopwatch,
+        row_of: Callable[[Window[T]], Row],
+        *,
+        name: str,
+        progress: bool,
+    ) -> None:
+        """Continue the run's log at step `steps.start`; `name` labels the bar, which is shown if `progress`."""
+        self._writer = MetricsWriter(run, steps.start) if jax.process_index() == 0 else None
+        self._every, self._watch, self._row_of = every, watch, row_of
+        self._bar = tqdm(
+            total=steps.stop,
+            initial=steps.start,
+            desc=name,
+            unit="step",
+            unit_scale=True,
+            disable=not progress,
+            file=sys.stderr,
+            dynamic_ncols=True,
+        )
+        self._records: list[T] = []
+        self._step = self._row_step = steps.start
+        self._row_time, self._row_timed = time.perf_counter(), watch.seconds
+
+    def add(self, step: int, record: T) -> None:
+        """Keep the record of `step`."""
+        self._step = step
+        self._records.append(record)
+
+    def write_due(self) -> None:
+        """Write a row if one is due at the last step added. Waits for that step's metrics to be computed."""
+        if self._records and self._step % self._every == 0:
+            self._write()
+
+    def _write(self) -> None:
+        now, timed = time.perf_counter(), self._watch.seconds
+        row = self._row_of(
+            Window(self._row_step, self._step, self._records, now - self._row_time, timed - self._row_timed)
+        )
+        if self._writer:
+            self._writer.write(row)
+        self._bar.set_postfix_str(row.summary, refresh=False)
+        self._bar.update(self._step - self._bar.n)
+        self._records, self._row_step, self._row_time, self._row_timed = [], self._step, now, timed
+
+    def close(self) -> None:
+        """Write a row of what is left, and close the files."""
+        if self._records:
+            self._write()
+        self._bar.close()
+        if self._writer:
+            self._writer.close()
