@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import tyro
 from tyro.conf import Positional
@@ -258,5 +258,10 @@ def bench(folder: Positional[Path | None] = None, seconds: float = 4.0, rounds: 
     print(memory())
 
 
+def main(prog: str = "python -m data") -> NoReturn:
+    """Parse the command line, run the command and exit; `prog` is the program's name in help and errors."""
+    exit_with(lambda: app.cli(prog=prog, description=__doc__))
+
+
 if __name__ == "__main__":
-    exit_with(lambda: app.cli(prog="python -m data", description=__doc__))
+    main()

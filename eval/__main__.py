@@ -1,6 +1,7 @@
 """`python -m eval RUN`: dev loss and returns of a run's checkpoints."""
 
 import os
+from typing import NoReturn
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -10,7 +11,7 @@ from data.common.cli import run, use_huge_pages
 from eval.config import EvalConfig
 
 
-def main(config: tyro.conf.OmitArgPrefixes[EvalConfig]) -> None:
+def evaluate_run(config: tyro.conf.OmitArgPrefixes[EvalConfig]) -> None:
     """Measure the dev loss of a run's checkpoints and play games with them; writes RUN/runs.jsonl."""
     from eval.checkpoints import evaluate
     from eval.table import print_rows
@@ -18,6 +19,11 @@ def main(config: tyro.conf.OmitArgPrefixes[EvalConfig]) -> None:
     print_rows(evaluate(config))
 
 
-if __name__ == "__main__":
+def main(prog: str = "python -m eval") -> NoReturn:
+    """Parse the command line, run the command and exit; `prog` is the program's name in help and errors."""
     use_huge_pages()
-    run(main, prog="python -m eval")
+    run(evaluate_run, prog)
+
+
+if __name__ == "__main__":
+    main()
