@@ -53,7 +53,7 @@ SMALL = {
     "data import nld": "--workers 1",
     "data info": "",
     "data verify": "",
-    "data play": "--steps 2 --speed 1000",
+    "data play": "--steps 2 --gif play.gif",
     "train bc": "--agent nethack/lstm/16 --flops 1e7 2e7 --lanes 8 --window 8",
     "train presets": "",
     "eval": "--episodes 2 --max-steps 20 --lanes 2 --workers 1",
@@ -272,8 +272,6 @@ def test_command_runs(command: Command, inputs: Path) -> None:
         if command.text.startswith(prefix):
             for name in names:
                 (inputs / name).rename(inputs / f"{name}-elsewhere")
-    if command.kind == "data import nld":
-        (inputs / "DIR").unlink(missing_ok=True)
     words = [{"RUNS": "runs.jsonl", "OTHER": "other.jsonl"}.get(word, word) for word in command.ours or ()]
     if words[0] == "laws" and "--game" in words:
         for path in inputs.glob("*.jsonl"):
