@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import groupby
+from typing import NoReturn
 
 from agents.cost import TRAIN_FACTOR, Cost
 from agents.ladder import MOST_ACTIONS, ladder
@@ -68,5 +69,10 @@ def short(count: float) -> str:
     raise AssertionError("unreachable")
 
 
+def main(prog: str = "python -m agents") -> NoReturn:
+    """Parse the command line, run the command and exit; `prog` is the program's name in help and errors."""
+    run(show, prog)
+
+
 if __name__ == "__main__":
-    run(show, prog="python -m agents")
+    main()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import tyro
 from tyro.conf import Positional
@@ -197,6 +197,11 @@ def _add_collectors() -> None:
     app.command(collectors, name="collect", help="Let experts play.")
 
 
-if __name__ == "__main__":
+def main(prog: str = "python -m data") -> NoReturn:
+    """Parse the command line, run the command and exit; `prog` is the program's name in help and errors."""
     _add_collectors()
-    exit_with(lambda: app.cli(prog="python -m data", description=__doc__))
+    exit_with(lambda: app.cli(prog=prog, description=__doc__))
+
+
+if __name__ == "__main__":
+    main()

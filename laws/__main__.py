@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import tyro
 
@@ -160,13 +160,9 @@ def _commands(words: list[str]) -> dict[str, Callable[..., Any]]:
     return {name: lazy_command(command) for name, command in commands.items()}
 
 
-def main() -> None:
-    """Parse the command line and call one function."""
-    exit_with(
-        lambda: tyro.extras.subcommand_cli_from_dict(
-            _commands(sys.argv[1:]), prog="python -m laws", description=__doc__
-        )
-    )
+def main(prog: str = "python -m laws") -> NoReturn:
+    """Parse the command line, run the command and exit; `prog` is the program's name in help and errors."""
+    exit_with(lambda: tyro.extras.subcommand_cli_from_dict(_commands(sys.argv[1:]), prog=prog, description=__doc__))
 
 
 if __name__ == "__main__":

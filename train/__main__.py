@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -82,6 +83,11 @@ def presets() -> None:
         print(f"{name}: {preset.about}\n  python -m train bc --store STORE --run RUN {preset.options}")
 
 
-if __name__ == "__main__":
+def main(prog: str = "python -m train") -> NoReturn:
+    """Parse the command line, run the command and exit; `prog` is the program's name in help and errors."""
     use_huge_pages()
-    exit_with(lambda: app.cli(prog="python -m train", args=expand(sys.argv[1:])))
+    exit_with(lambda: app.cli(prog=prog, args=expand(sys.argv[1:])))
+
+
+if __name__ == "__main__":
+    main()
