@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import jax
@@ -20,6 +20,17 @@ class Counter:
 
     name: str = "test/counter"
     core: str = "counter"
+    dtype: str = "float32"
+    width: int = 1
+    depth: int = 1
+    actions: int = ACTIONS
+
+    inputs = ("prev_action", "cursor")
+    recurrent = True
+    microbatch = None
+
+    def for_backend(self, dtype: str = "auto") -> "Counter":
+        return self
 
     def init(self, key: jax.Array) -> dict[str, jax.Array]:
         a, b, c = jax.random.split(key, 3)
@@ -34,7 +45,7 @@ class Counter:
     def apply(
         self,
         params: dict[str, jax.Array],
-        observation: dict[str, jax.Array],
+        observation: Mapping[str, jax.Array],
         first: jax.Array,
         carry: jax.Array,
         dropout: Dropout | None = None,
