@@ -11,6 +11,7 @@ import tyro
 from data.common.cli import exit_with, lazy_command, run, use_huge_pages
 from eval.config import EvalConfig, ExpertConfig
 
+
 def evaluate_run(config: tyro.conf.OmitArgPrefixes[EvalConfig]) -> None:
     """Measure the dev loss of a run's checkpoints and play games with them; writes RUN/runs.jsonl.
 

@@ -20,13 +20,14 @@ class Counter:
 
     name: str = "test/counter"
     core: str = "counter"
-    inputs: tuple[str, ...] = ()
-    recurrent: bool = True
-    microbatch: int | None = None
     dtype: str = "float32"
     width: int = 1
     depth: int = 1
     actions: int = ACTIONS
+
+    inputs = ("prev_action", "cursor")
+    recurrent = True
+    microbatch = None
 
     def for_backend(self, dtype: str = "auto") -> "Counter":
         return self

@@ -21,8 +21,8 @@ def _optax_promotes() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def trained(store: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
-    """A run of behavioural cloning that came to its end."""
-    done = config(store, tmp_path_factory.mktemp("runs") / "run")
+    """A whole run of behavioural cloning, with dropout."""
+    done = config(store, tmp_path_factory.mktemp("runs") / "run", dropout=0.1)
     with jax.numpy_dtype_promotion("standard"):
         train(done, progress=False)
     return done

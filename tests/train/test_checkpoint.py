@@ -15,8 +15,8 @@ from train.loop import train
 
 
 def test_checkpoints_hold_the_names_that_older_runs_hold(trained: TrainConfig) -> None:
-    with ocp.v1.training.Checkpointer(str(trained.run / "checkpoints")) as checkpointer:
-        saved = checkpointer.load(12)
+    saved = ocp.v1.metadata(str(trained.run / "checkpoints" / "12")).metadata
+    assert isinstance(saved, dict)
     assert set(saved) == {"step", "params", "average", "opt_state", "carry"}
     assert list(saved["params"]) == sorted(group.name for group in find(AGENT).cost(1).groups)
 

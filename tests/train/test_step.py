@@ -1,5 +1,6 @@
 """The training step gives the same result on any number of devices, in microbatches or not."""
 
+import functools
 from pathlib import Path
 
 import jax
@@ -23,6 +24,7 @@ from train.step import make_train_step
 LANES, WINDOW = 8, 6
 
 
+@functools.cache
 def steps_on(
     devices: int, store: Path, agent: Agent, *, lr: float, start: int = 0, dropout: float = 0.0
 ) -> tuple[list[float], bool, TrainState]:
