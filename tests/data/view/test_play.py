@@ -20,8 +20,9 @@ from data.common.cli import UserError
 from data.games import nethack
 from data.games.keys import KEYS, action_of_key, names
 from data.spec import NetHackSteps
+from data.store.pack import pack
 from data.store.reader import TrajectoryStore
-from data.store.writer import StoreWriter, pack
+from data.store.writer import StoreWriter
 from data.view.glyphs import LEVELS, glyphs
 from data.view.nethack import picture, text
 from data.view.play import find, play
