@@ -145,7 +145,7 @@ def test_a_game_whose_stacks_jump_is_not_imported(tmp_path: Path) -> None:
     assert report.games == 2
     assert [skip.source for skip in report.skipped] == ["9", "12"]
     for skip, dropped in zip(report.skipped, (7, 256), strict=True):
-        assert skip.reason == f"at step {dropped} its stacks do not move on by a frame"
+        assert skip.reason == f"at step {dropped} its stacks do not advance by one frame"
 
 
 def rewrite(path: Path, change: Callable[[pyarrow.Table], pyarrow.Table]) -> None:
@@ -259,7 +259,7 @@ def test_parquet_on_the_command_line(tmp_path: Path) -> None:
         film.seek(4)
         shown = np.asarray(film.convert("L"))[:336:4, ::4]
     np.testing.assert_array_equal(shown, PLAYED[0][0][4][..., -1])
-    assert run("play", path) == (2, "", "error: a game of Breakout is no text: give --gif FILE\n")
+    assert run("play", path) == (2, "", "error: Breakout cannot be shown as text: give --gif FILE\n")
 
 
 @pytest.fixture(scope="module")
