@@ -34,6 +34,7 @@ from data.spec import NO_SCORE
 from data.store.pack import PackedEpisode
 from data.store.reader import TrajectoryStore
 from data.store.verify import verify
+from tests.data.store.test_store import write as write_store
 from tests.data.test_command import run
 
 
@@ -236,8 +237,8 @@ def test_names_of_games_are_those_of_the_paper() -> None:
     assert len(atari.content("Boxing").actions) == 18
 
 
-def test_atari_and_nethack_do_not_share_a_store(tmp_path: Path, store: Path) -> None:
-    folder = write(tmp_path / "parquet", count=1)
+def test_atari_and_nethack_do_not_share_a_store(tmp_path: Path) -> None:
+    folder, store = write(tmp_path / "parquet", count=1), write_store(tmp_path / "store", (30,))
     with pytest.raises(UserError, match="game 'nethack', not 'Breakout'"):
         import_parquet(folder, store, game="Breakout")
 
