@@ -1,4 +1,4 @@
-"""`python -m data`: play, import, look at and check expert games."""
+"""`python -m data`: collect, import, view and check games of experts."""
 
 import sys
 from collections.abc import Callable
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 app = tyro.extras.SubcommandApp()
 importers = tyro.extras.SubcommandApp()
-app.command(importers, name="import", help="Turn recorded games into a store.")
+app.command(importers, name="import", help="Import recorded games into a store.")
 
 
 @dataclass(frozen=True)
 class Importing:
-    """What every importer has."""
+    """Options of every importer."""
 
     expert: str | None = None
-    """Who played, for the manifest of a new store; default unknown."""
+    """Who played, for the manifest of a new store. Default unknown."""
     dev_fraction: float | None = None
-    """Share of the episodes of a new store that is held out for measuring loss; default 0.1."""
+    """Fraction of the episodes of a new store that is held out in the dev split. Default 0.1."""
     workers: int | None = None
-    """Processes that convert; default one per core."""
+    """Number of worker processes. Default one per core."""
     strict: bool = False
-    """Exit with 1 if a recording of a game was damaged or could not be used."""
+    """Exit with code 1 if a recording of a game was damaged or could not be used."""
 
     def run(self, importer: "Callable[..., Report]") -> int:
-        """Import, print the report, return the exit code."""
+        """Import, print the report, and return the exit code."""
         report = importer(expert=self.expert, dev_fraction=self.dev_fraction, workers=self.workers)
         print(report)
         return int(self.strict and report.harmed > 0)
@@ -55,15 +55,15 @@ def import_nld(
 ) -> int:
     """Import NetHack recordings of NLE (ttyrec2, ttyrec3) with their xlogfiles, as in NLD-AA.
 
-    Recordings that hold no finished game, or are damaged, are skipped, named and counted. Started again, whether
-    after an interruption or with more recordings in the folder, it adds what the store does not hold yet.
+    Recordings that are damaged or hold no finished game are skipped and listed. Run again, after an interruption or
+    with more recordings in the folder, the command adds what the store does not hold yet.
 
     Args:
         folder: Folder with *.ttyrec*.bz2 files and xlogfiles beside them, at any depth.
-        store: The store to write, or to add to.
-        options: What every importer has.
-        allow_no_actions: Import NLD-NAO instead, recordings of alt.org (ttyrec version 1) that hold screens but no
-            keys: a store to look at, with nothing to imitate.
+        store: Folder of the store, new or existing.
+        options: Options of every importer.
+        allow_no_actions: Import NLD-NAO instead: recordings of alt.org (ttyrec version 1), which have screens but no
+            key presses. The store can be viewed, but not used for training.
     """
     if allow_no_actions:
         from data.importers.nao import import_nao
@@ -77,16 +77,16 @@ def import_nld(
 @importers.command(name="parquet")
 @lazy_command
 def import_parquet(folder: Positional[Path], store: Positional[Path], game: str, options: Options = Importing()) -> int:
-    """Import Atari episodes in Parquet, as the paper's code writes them: a folder each, with states and actions.
+    """Import Atari episodes in Parquet, in the format of the code of Tuyls et al. (arXiv 2307.09423).
 
-    Each folder holds rollout.parquet (states: flattened stacks of four 84×84 frames; actions) and metadata.parquet
-    (score, steps). Episodes that are damaged are skipped, named and counted. Started again, it adds what is new.
+    Each episode is a folder with rollout.parquet (states: flattened stacks of four 84x84 frames; actions) and
+    metadata.parquet (score, steps). Damaged episodes are skipped and listed. Run again, the command adds new episodes.
 
     Args:
         folder: Folder with a folder for each episode, at any depth.
-        store: The store to write, or to add to.
-        game: The Atari game, for example Breakout or BankHeist.
-        options: What every importer has.
+        store: Folder of the store, new or existing.
+        game: Atari game, for example Breakout or BankHeist.
+        options: Options of every importer.
     """
     from data.importers.parquet import import_parquet
 
@@ -96,13 +96,13 @@ def import_parquet(folder: Positional[Path], store: Positional[Path], game: str,
 @importers.command(name="minari")
 @lazy_command
 def import_minari(folder: Positional[Path], store: Positional[Path], game: str, options: Options = Importing()) -> int:
-    """Import the Atari episodes of a Minari dataset: stacked or single frames of 84×84, or whole screens.
+    """Import the Atari episodes of a Minari dataset: stacked or single 84x84 frames, or full screens.
 
     Args:
-        folder: Folder of the dataset, as Minari keeps it.
-        store: The store to write, or to add to.
-        game: The Atari game, for example Breakout or BankHeist.
-        options: What every importer has.
+        folder: Folder of the dataset, as Minari stores it.
+        store: Folder of the store, new or existing.
+        game: Atari game, for example Breakout or BankHeist.
+        options: Options of every importer.
     """
     from data.importers.minari import import_minari
 
@@ -112,11 +112,11 @@ def import_minari(folder: Positional[Path], store: Positional[Path], game: str, 
 @app.command
 @lazy_command
 def info(store: Positional[Path], png: Path | None = None) -> None:
-    """Show what a store holds: games, split, scores, actions, size, provenance.
+    """Summarise a store: episodes, splits, scores, actions, size, provenance.
 
     Args:
         store: Folder of the store.
-        png: Also draw the distribution of scores into this file.
+        png: Also draw the distribution of scores to this PNG file.
     """
     from data.view.info import draw_scores, info
 
@@ -128,7 +128,7 @@ def info(store: Positional[Path], png: Path | None = None) -> None:
 @app.command
 @lazy_command
 def verify(store: Positional[Path]) -> int:
-    """Check every byte of a store; exit with 1 and name what is damaged.
+    """Check every byte of a store. Lists all damage and exits with code 1 if there is any.
 
     Args:
         store: Folder of the store.
@@ -150,15 +150,15 @@ def play(
     speed: float = 10.0,
     gif: Path | None = None,
 ) -> None:
-    """Show a recorded game in the terminal, with the expert's keys; Ctrl-C ends it.
+    """Play back a game in the terminal, with the expert's actions. Ctrl-C ends it.
 
     Args:
         store: Folder of the store.
-        episode: Number of the game in the store, or the beginning of its id.
+        episode: Number of the episode in the store, or a prefix of its id.
         start: First step to show.
-        steps: How many steps to show; default all.
+        steps: Number of steps to show. Default all.
         speed: Steps per second.
-        gif: Write a GIF there instead.
+        gif: Write a GIF to this file instead.
     """
     from data.view.play import play
 
@@ -168,13 +168,13 @@ def play(
 @app.command
 @lazy_command
 def bench(folder: Positional[Path | None] = None, seconds: float = 4.0, rounds: int = 3) -> None:
-    """Measure the data layer beside Parquet and NLE's own loader and converter; print the ratios.
+    """Benchmark reading and importing against Parquet and NLE's loader and converter; print the ratios.
 
     Args:
-        folder: Recordings in NLE's layout, *.ttyrec*.bz2 and xlogfiles one folder down; default Atari alone, which
-            is played for the purpose.
-        seconds: How long each loader runs at a time.
-        rounds: How often each loader runs; medians count.
+        folder: NetHack recordings in NLE's layout: *.ttyrec*.bz2 and xlogfiles in subfolders. Default: measure Atari
+            only, on random play of Breakout.
+        seconds: Duration of each measurement.
+        rounds: Number of measurements of each loader. Medians are reported.
     """
     from data.bench import bench_atari, bench_nethack, memory
     from data.common.comparison import HEADER
@@ -189,12 +189,12 @@ def bench(folder: Positional[Path | None] = None, seconds: float = 4.0, rounds: 
 
 
 def _add_collectors() -> None:
-    """A subcommand of `collect` for each family of games."""
+    """Add a subcommand of `collect` for each family of games."""
     collectors = tyro.extras.SubcommandApp()
-    # What plays the games takes seconds to import, so that other commands only hear of the name.
+    # Imported only for this command: environments take seconds to import.
     for family in FAMILIES if sys.argv[1:2] == ["collect"] else ():
         collectors.command(name=family)(lazy_command(module("data.collect", family).command))
-    app.command(collectors, name="collect", help="Let experts play.")
+    app.command(collectors, name="collect", help="Play games with an expert.")
 
 
 def main(prog: str = "python -m data") -> NoReturn:

@@ -1,7 +1,7 @@
-"""How fast the data layer is, beside what everybody uses: `python -m data bench`.
+"""Benchmarks of the data package against common alternatives: `python -m data bench`.
 
-Every figure is of this machine in this run; what counts is the ratio in a row. Speed per core is steps per second
-of processor time, in all threads.
+All numbers are measured on this machine in this run; compare the ratios. Speed per core is steps per second of CPU
+time, summed over all threads.
 """
 
 import contextlib
@@ -24,22 +24,26 @@ from data.games import atari, nethack
 from data.importers import nld, parquet, ttyrec
 from data.sampling.stream import Order, batches
 from data.spec import COLUMNS, ROWS
-from data.store.reader import CHUNK_STEPS, TrajectoryStore
-from data.store.writer import StoreWriter, pack
+from data.store.pack import CHUNK_STEPS, pack
+from data.store.reader import TrajectoryStore
+from data.store.writer import StoreWriter
 
 LANES, WINDOW = 64, 128
 _MANY = 10_000
-"""Episodes of the store whose opening is timed."""
+"""Number of episodes in the store whose opening is timed."""
 _FRAMES = 20_000
-"""Steps of Breakout that are played."""
+"""Number of steps of Breakout to play."""
 _FAR = 1_000_000
-"""Step at which resuming is timed."""
+"""Number of the batch at which resuming is timed."""
 
 
 def bench_nethack(folder: Path, seconds: float, rounds: int) -> Iterator[Line]:
-    """Measure with the games of a folder as NLE writes them: `folder/*/nle.*.ttyrec*.bz2` with their xlogfiles.
+    """Benchmark on NetHack recordings of NLE: `folder/*/nle.*.ttyrec*.bz2` with their xlogfiles.
 
-    Each loader runs for `seconds`, `rounds` times, one after the other in turn; medians are compared.
+    The loaders run in turn, each for `seconds`, `rounds` times; medians are compared.
+
+    Raises:
+        UserError: The folder has too few games, or cannot be imported.
     """
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "store"
@@ -49,7 +53,7 @@ def bench_nethack(folder: Path, seconds: float, rounds: int) -> Iterator[Line]:
         imported = report.steps / (time.perf_counter() - start) / cores
         store = TrajectoryStore.open(path)
         if len(store.episodes) < LANES:
-            raise UserError(f"{folder} holds {len(store.episodes)} games: TtyrecDataset needs {LANES}, one a lane")
+            raise UserError(f"{folder} holds {len(store.episodes)} games: TtyrecDataset needs {LANES}, one per lane")
         played = [folder / episode.source for episode in store.episodes]
         yield Line("import, steps/s per core (NLE's converter)", imported, _converter(played), "steps/s", ">= 0.9")
         recorded = sum(file.stat().st_size for file in played)
@@ -76,11 +80,15 @@ def bench_nethack(folder: Path, seconds: float, rounds: int) -> Iterator[Line]:
             yield Line(f"{name}, {cores} threads (one)", together, alone, "steps/s", f">= {0.9 * cores:g}")
         many = _many_episodes(store, Path(scratch) / "many")
         for name, begin in ((f"first batch of {_MANY:,} episodes", 0), (f"first batch from step {_FAR:,}", _FAR)):
-            yield Line(f"{name} (a second)", _first(many, begin), 1.0, "s", "< 1")
+            yield Line(f"{name} (1 second)", _first(many, begin), 1.0, "s", "< 1")
 
 
 def bench_atari(seconds: float, rounds: int) -> Iterator[Line]:
-    """Measure with random play of Breakout, beside the same steps in Parquet, a flattened stack a step."""
+    """Benchmark on random play of Breakout, against the same steps in Parquet, one flattened stack per row.
+
+    Raises:
+        UserError: There are too few steps for `seconds`.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         folder, path = Path(scratch) / "parquet", Path(scratch) / "store"
         _play_breakout(folder, _FRAMES)
@@ -103,21 +111,21 @@ def bench_atari(seconds: float, rounds: int) -> Iterator[Line]:
 
 
 def _play_breakout(folder: Path, steps: int) -> None:
-    """Episodes of random keys, at least so many steps, in Parquet as `data.importers.parquet` reads it."""
+    """Write episodes of random actions, at least this many steps, in the format of `data.importers.parquet`."""
     import pyarrow
     from ale_py.vector_env import AtariVectorEnv
     from pyarrow.parquet import write_table
 
     env = AtariVectorEnv("breakout", num_envs=1, repeat_action_probability=0.25)
-    random, played, keys = np.random.default_rng(0), 0, len(atari.content("Breakout").actions)
+    random, played, choices = np.random.default_rng(0), 0, len(atari.content("Breakout").actions)
     seen, _ = env.reset(seed=0)
     while played < steps:
-        states, actions, over = [], [], False
-        while not over:
+        states, actions, done = [], [], False
+        while not done:
             states.append(np.moveaxis(seen[0], 0, -1).reshape(-1).astype(np.int16))
-            actions.append(random.integers(keys))
-            seen, _, ended, cut, _ = env.step(np.array(actions[-1:]))
-            over = ended[0] or cut[0]
+            actions.append(random.integers(choices))
+            seen, _, terminated, truncated, _ = env.step(np.array(actions[-1:]))
+            done = terminated[0] or truncated[0]
         seen, _ = env.reset()
         place = folder / str(played)
         place.mkdir(parents=True)
@@ -132,7 +140,7 @@ def _play_breakout(folder: Path, steps: int) -> None:
 
 
 def _read_parquet(folder: Path) -> Iterator[np.ndarray]:
-    """Actions of one episode after the other, for ever, read as arrays together with the states."""
+    """Endlessly yield the first pixel of every step of an episode, which reads all states and actions."""
     from pyarrow.parquet import read_table
 
     for path in itertools.cycle(sorted(folder.glob("*/rollout.parquet"))):
@@ -143,7 +151,7 @@ def _read_parquet(folder: Path) -> Iterator[np.ndarray]:
 
 
 def _speed(loader: Iterable[Any], seconds: float) -> tuple[float, float]:
-    """Steps per second of wall time and of processor time, after a first tenth that doesn't count."""
+    """Steps per second of wall time and of CPU time, after a warm-up of a tenth of `seconds`."""
     steps, begun = 0, None
     start = time.perf_counter()
     for count in map(_steps_of, loader):
@@ -179,7 +187,7 @@ def _ttyrec_dataset(folder: Path, file: Path) -> TtyrecDataset:
 
 
 def _converter(recordings: list[Path]) -> float:
-    """Steps per second that NLE's converter reads from recordings on one core, one after the other."""
+    """Steps per second of CPU time that NLE's converter reads, without writing them."""
     buffers, steps = ttyrec.converter_buffers(), 0
     start = time.process_time()
     for recording in recordings[:20]:
@@ -193,7 +201,7 @@ def _converter(recordings: list[Path]) -> float:
 
 
 def _many_episodes(store: TrajectoryStore, path: Path) -> Path:
-    """A store of many short episodes, cut from real ones."""
+    """Write a store of many short episodes, slices of real ones."""
     each = max(1, min(256, int(store.lengths.sum()) // _MANY))
     with StoreWriter(path, nethack.content(), expert="bench", dev_fraction=0.1) as writer:
         for row, length in enumerate(store.lengths):
@@ -212,6 +220,6 @@ def _first(path: Path, begin: int) -> float:
 
 
 def memory() -> str:
-    """The most memory that this process held, in words."""
+    """The peak memory of this process, as text."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    return f"at most {peak:,.0f} MiB of memory, libraries and games being cut included"
+    return f"peak memory {peak:,.0f} MiB, libraries and preparation included"

@@ -1,6 +1,6 @@
-"""What a step, an episode and a batch are: observations, action tables, containers.
+"""The types of a step, an episode and a batch, and the observation specs of NetHack and Atari.
 
-Shapes: B lanes, T steps of a window, S consecutive steps of an episode, N rows of a batch (B · T),
+Shapes: B lanes, T steps of a window, S consecutive steps of an episode, N rows of a batch (B * T),
 24x80 the NetHack terminal, 84x84 an Atari frame.
 """
 
@@ -13,21 +13,21 @@ ROWS, COLUMNS = 24, 80
 """Size of the NetHack terminal."""
 
 FRAME_ROWS, FRAME_COLUMNS, STACK = 84, 84, 4
-"""Size of an Atari frame, and frames in an observation."""
+"""Size of an Atari frame, and number of frames in an observation."""
 
 NETHACK_ACTIONS = 121
-"""Length of NLE's full action list, `data.games.keys.KEYS`."""
+"""Number of actions in NLE's full action list, `data.games.keys.KEYS`."""
 
 NO_ACTION = NETHACK_ACTIONS
-"""NetHack: `prev_action` on the first step of an episode, and `action` where the recording holds none."""
+"""NetHack: `prev_action` on the first step of an episode, and `action` if the recording has no actions."""
 
 NO_SCORE = -(2**31)
-"""A step's score where the recording does not hold it (ttyrec version 2, Atari Parquet)."""
+"""The score of a step if the recording has no scores (ttyrec version 2, Atari in Parquet)."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """One array of an observation: its shape for a single step and its dtype."""
+    """One array of an observation: its shape, for a single step, and its dtype."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -42,22 +42,21 @@ NETHACK = {
 """The NetHack observation: characters and NLE's tty colours, cursor (row, column), previous action index."""
 
 ATARI = {"frames": Field((FRAME_ROWS, FRAME_COLUMNS, STACK), "uint8")}
-"""The Atari observation: the last four grey frames, the newest last.
+"""The Atari observation: the last four greyscale frames, the newest last.
 
-A batch holds each frame once: `frames` uint8 [B, F, 84, 84], those of a lane one after the other, and `oldest` int32
-[B, T]: the four frames of step t are `oldest[b, t]` and the three that follow. F is the same for all batches of a
-stream; what no step shows is zero.
+A batch holds each frame once: `frames`, uint8 [B, F, 84, 84], and `oldest`, int32 [B, T]. The stack of step t in lane b
+is `frames[b, oldest[b, t] : oldest[b, t] + 4]`. F is the same for all batches of a stream; unused frames are zero.
 """
 
 Array = Any
-"""A NumPy array on the host, a JAX array once it is on the devices."""
+"""A NumPy array on the host, or a JAX array on devices."""
 
 Observation = dict[str, Array]
-"""Arrays named as in the spec, with leading axes [B, T] in a batch."""
+"""Arrays by name, as in the observation spec; in a batch with leading axes [B, T]."""
 
 
 class NetHackSteps(NamedTuple):
-    """Consecutive steps of one NetHack game, as the store keeps them."""
+    """Consecutive steps of one NetHack game, as read from a store."""
 
     chars_Sx24x80: np.ndarray
     """uint8, character codes."""
@@ -66,20 +65,20 @@ class NetHackSteps(NamedTuple):
     cursor_Sx2: np.ndarray
     """uint8, row and column."""
     action_S: np.ndarray
-    """uint8, index into the action table: what the expert did on seeing this step's screen."""
+    """uint8, index into the action table: the expert's action on seeing this screen."""
     score_S: np.ndarray
-    """int32, in-game score at this step's screen, in points; NO_SCORE where the recording holds none."""
+    """int32, in-game score when this screen was shown, in points; NO_SCORE if not recorded."""
 
 
 class AtariSteps(NamedTuple):
-    """Consecutive steps of one Atari episode, as the store keeps them."""
+    """Consecutive steps of one Atari episode, as read from a store."""
 
     frames_Sx84x84x4: np.ndarray
     """uint8, the last four frames, the newest last."""
     action_S: np.ndarray
-    """uint8, index into the action table: what the expert did on seeing these frames."""
+    """uint8, index into the action table: the expert's action on seeing these frames."""
     score_S: np.ndarray
-    """int32, sum of the unclipped rewards before this step; NO_SCORE where the recording holds none."""
+    """int32, sum of the unclipped rewards before this step; NO_SCORE if not recorded."""
 
 
 class Steps(Protocol):
@@ -97,10 +96,10 @@ class Steps(Protocol):
 
 
 class Rows(NamedTuple):
-    """Rows of a batch, its first two axes in one."""
+    """A batch with its lane and step axes merged into one axis of N rows."""
 
     observation: dict[str, np.ndarray]
-    """Arrays [N, ...] by the observation spec."""
+    """Arrays [N, ...], as in the observation spec."""
     action_N: np.ndarray
     """int32."""
     episode_N: np.ndarray
@@ -110,14 +109,14 @@ class Rows(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """B lanes of T steps each. Where `mask` is false the other arrays are zero (padding)."""
+    """B lanes of T steps each. Where `mask` is false (padding), the other arrays are zero."""
 
     observation: Observation
-    """Arrays [B, T, ...] by the observation spec."""
+    """Arrays [B, T, ...], as in the observation spec (Atari: see `ATARI`)."""
     action: Array
     """int32 [B, T], the expert's action on seeing `observation[:, t]`."""
     first: Array
-    """bool [B, T], true where nothing before this step may be remembered: an episode's start or a lane's."""
+    """bool [B, T], true where a recurrent state must be reset: at the start of an episode or of a lane."""
     mask: Array
     """bool [B, T], false on padding."""
     episode: Array

@@ -1,1 +1,1 @@
-"""Steps of a game to compressed records and back: the hot kernels."""
+"""Steps of an episode to compressed records and back: one codec for each kind of observation."""

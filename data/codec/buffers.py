@@ -1,4 +1,4 @@
-"""Large arrays used again once nobody holds them: fresh memory costs a page fault for every 4 KiB."""
+"""A pool of large arrays whose memory is reused: freshly mapped memory costs a page fault for every 4 KiB."""
 
 import math
 import sys
@@ -10,23 +10,26 @@ from data.codec.memory import ALIGNMENT, aligned
 
 
 class BufferPool:
-    """Hands out uint8 arrays, aligned, whose content is arbitrary. Any number of threads may take."""
+    """Allocates aligned, uninitialised uint8 arrays and reuses their memory once they are garbage collected.
+
+    Thread-safe.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._rooms: list[np.ndarray] = []
+        self._buffers: list[np.ndarray] = []
 
     def take(self, shape: tuple[int, ...]) -> np.ndarray:
-        """An array that nobody else holds: a view of memory that is taken back once no view of it is left."""
+        """An array whose memory no other live array shares. Its memory is reused once no view of it is left."""
         size = math.prod(shape) + ALIGNMENT
         with self._lock:
-            for place in range(len(self._rooms)):
-                # The list and the call's own argument hold it: more than two means that somebody reads it still.
-                if sys.getrefcount(self._rooms[place]) == 2:
-                    if len(self._rooms[place]) == size:
-                        return aligned(self._rooms[place], shape)
-                    del self._rooms[place]
+            for index in range(len(self._buffers)):
+                # Two references: the list's and this call's argument. More than that: a view is alive.
+                if sys.getrefcount(self._buffers[index]) == 2:
+                    if len(self._buffers[index]) == size:
+                        return aligned(self._buffers[index], shape)
+                    del self._buffers[index]
                     break
-            room = np.empty(size, np.uint8)
-            self._rooms.append(room)
-            return aligned(room, shape)
+            buffer = np.empty(size, np.uint8)
+            self._buffers.append(buffer)
+            return aligned(buffer, shape)

@@ -51,18 +51,18 @@ class GenericCodec(Codec):
     def __hash__(self) -> int:
         return hash(tuple(self.observation))
 
-    def split(self, steps: GenericSteps) -> tuple[np.ndarray, ...]:
+    def encode_columns(self, steps: GenericSteps) -> tuple[np.ndarray, ...]:
         """See the class."""
         changed_SxW = steps.bytes_SxW.copy()
         changed_SxW[1:] ^= steps.bytes_SxW[:-1]
         return (np.ascontiguousarray(changed_SxW.T),)
 
-    def check(self, painted: np.ndarray, steps: int, sizes: list[int]) -> tuple[np.ndarray, ...]:
+    def check(self, content: np.ndarray, steps: int, sizes: list[int]) -> tuple[np.ndarray, ...]:
         """The rows of bytes, uint8 [S, W]. There is nothing that could contradict."""
-        changed_WxS = painted[: sizes[0]].reshape(self.width, steps)
+        changed_WxS = content[: sizes[0]].reshape(self.width, steps)
         return (np.ascontiguousarray(np.bitwise_xor.accumulate(changed_WxS, axis=1).T),)
 
-    def draw(self, parts_PxK: np.ndarray, rows: Rows) -> None:
+    def decode_rows(self, parts_PxK: np.ndarray, rows: Rows) -> None:
         """Copy the fields out of the rows of bytes."""
         count, offset = len(rows.action_N), 0
         for name, field in self.observation.items():
@@ -71,19 +71,19 @@ class GenericCodec(Codec):
             offset += size_of(field)
         _copy_actions(parts_PxK, rows.action_N, rows.episode_N, rows.mask_N)
 
-    def arrays(self, lanes: int, window: int, pieces: int, room: BufferPool) -> Observation:
-        """See `Codec.arrays`; large fields lie in recycled memory whatever their dtype."""
+    def empty_observation(self, lanes: int, window: int, pieces: int, buffers: BufferPool) -> Observation:
+        """See `Codec.empty_observation`; large fields lie in recycled memory whatever their dtype."""
         found = {}
         for name, field in self.observation.items():
             if size_of(field) >= 512 and field.shape:
                 *outer, last = field.shape
                 itemsize = np.dtype(field.dtype).itemsize
-                found[name] = room.take((lanes, window, *outer, last * itemsize)).view(field.dtype)
+                found[name] = buffers.take((lanes, window, *outer, last * itemsize)).view(field.dtype)
             else:
                 found[name] = np.zeros((lanes, window, *field.shape), field.dtype)
         return found
 
-    def steps(self, observation: dict[str, np.ndarray], action_S: np.ndarray, score_S: np.ndarray) -> GenericSteps:
+    def make_steps(self, observation: dict[str, np.ndarray], action_S: np.ndarray, score_S: np.ndarray) -> GenericSteps:
         """The fields as rows of bytes."""
         return GenericSteps(packed(self.observation, observation), action_S, score_S)
 

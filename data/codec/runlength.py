@@ -1,23 +1,26 @@
-"""Runs of changed cells: how many to skip since the last run, how many there are; a byte each."""
+"""Run-length coding of changed cells: each run is two bytes, cells to skip since the last run and cells in the run."""
 
 import numpy as np
 from numba import njit
 
 LONGEST = 255
-"""Most cells that one run skips or has."""
+"""Maximum number of cells that one run skips or holds."""
 
 GAP = 3
-"""Unchanged cells that a run rather takes along: a new run costs two bytes."""
+"""Up to this many unchanged cells are included in a run, since a new run costs two bytes."""
 
 
 def most_runs(cells: int) -> int:
-    """How many runs a screen of so many cells can have."""
+    """Maximum number of runs of a screen with this many cells."""
     return cells // (GAP + 1) + cells // LONGEST * 2 + 2
 
 
 @njit(nogil=True, cache=True)
 def add_run(run_Rx2, runs, done, start, stop):
-    """Write the run [start, stop) of cells behind `runs` others, of which the last ended at `done`; how many then."""
+    """Append the cells [start, stop) as runs and return the new number of runs.
+
+    `runs` is the number of runs before, and `done` the cell after the last of them.
+    """
     while done + LONGEST < start:
         run_Rx2[runs, 0], run_Rx2[runs, 1] = LONGEST, 0
         runs, done = runs + 1, done + LONGEST
@@ -32,7 +35,7 @@ def add_run(run_Rx2, runs, done, start, stop):
 
 @njit(nogil=True, cache=True)
 def reach(run_Rx2, run, stop):
-    """How many cells the runs [run, stop) have, and the cell before which the last of them ends."""
+    """Total number of cells in the runs [run, stop), and the cell after the last of them."""
     cells = place = 0
     while run < stop:
         size = np.int64(run_Rx2[run, 1])

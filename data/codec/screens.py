@@ -1,37 +1,39 @@
-"""NetHack screens to changed cells and back: the hot loops, compiled by Numba, outside Python's lock.
+"""The codec of NetHack screens, which stores the cells that changed. Its Numba kernels release the GIL.
 
-A step's screen is kept as the cells that differ from a base: the screen before, an earlier screen that was put
-aside (a menu opens, and closes again), or a blank one. The changed cells of a step are runs in reading order:
-how many cells to skip since the last run, how many cells it has, and the character and colour of each. Every
-`SEGMENT` steps the base is blank, so that reading can begin there.
+A step's screen is stored as the cells that differ from a base screen: the previous screen, an earlier screen that was
+saved (a menu opens, and closes again), or a blank screen. Changed cells are stored as runs in reading order: cells to
+skip since the last run, cells in the run, and the character and colour of each. Every `SEGMENT` steps the base is
+blank, so that decoding can start there.
 
-Pairs lie side by side: apart, 1,024 steps take 2.5 bytes a step more of 18 after zstd. Indices are unsigned and
-whole screens move as words of eight cells: with signed indices and bytes, painting takes five times as long.
+The character and colour of a cell are stored side by side: in separate columns they take 2.5 bytes per step more, of
+18. Indices are unsigned and whole screens are copied as words of eight cells: with signed indices and bytes, decoding
+takes five times as long.
 
-Shapes: S steps of a chunk, R runs, C changed cells, 1920 cells of a screen (24 rows of 80).
+Shapes: S steps of a chunk, R runs, C changed cells, W words of eight cells, 1920 cells of a screen (24 rows of 80).
 """
 
 import numpy as np
 from numba import carray, njit  # pyright: ignore[reportPrivateImportUsage]
 
 from data import spec
-from data.codec.base import Codec, Column, CorruptChunk
-from data.codec.memory import ALIGNMENT, finish_stores, pointer, split_past_cache
+from data.codec.base import Codec, Column
+from data.codec.chunk import CorruptChunk
+from data.codec.memory import ALIGNMENT, finish_stores, pointer, split_streaming
 from data.codec.runlength import GAP, add_run, most_runs, reach
 from data.spec import NetHackSteps, Rows
 
 CELLS = spec.ROWS * spec.COLUMNS
 WORDS = CELLS // 8
 SEGMENT = 64
-"""Steps from one screen that is kept whole to the next."""
+"""Steps from one screen with a blank base to the next."""
 
-BEFORE, BLANK, RETURN, ASIDE = range(4)
-"""Base of a step: the screen before; a blank one; the one put aside; the one before, which is then put aside."""
+BEFORE, BLANK, RESTORE, SAVE = range(4)
+"""Base of a step: the previous screen; a blank screen; the saved screen; the previous screen, which is then saved."""
 
 _SPACE = 32
 _MOST_RUNS = most_runs(CELLS)
 _POPUP = 12
-"""Words of eight cells that must change for the screen before to be put aside."""
+"""The previous screen is saved when at least this many words of eight cells change."""
 
 
 @njit(nogil=True, cache=True)
@@ -44,10 +46,11 @@ def _words_changed(a_W, b_W):
 
 @njit(nogil=True, cache=True)
 def changed_cells(chars_SxW, colors_SxW):
-    """Screens, as words uint64 [S, 240] of eight cells, to columns.
+    """Encode screens, given as words of eight cells, uint64 [S, 240].
 
-    Base of each step uint8 [S], its number of runs uint16 [S], runs (skip, size) uint8 [R, 2], cells (character,
-    colour) uint8 [C, 2].
+    Returns:
+        The base of each step, uint8 [S]; its number of runs, uint16 [S]; runs (skip, size), uint8 [R, 2]; and cells
+        (character, colour), uint8 [C, 2].
     """
     steps = len(chars_SxW)
     chars_Sx1920, colors_Sx1920 = chars_SxW.view(np.uint8), colors_SxW.view(np.uint8)
@@ -55,22 +58,22 @@ def changed_cells(chars_SxW, colors_SxW):
     run_Rx2, cell_Cx2 = np.empty((steps * _MOST_RUNS, 2), np.uint8), np.empty((steps * CELLS, 2), np.uint8)
     blank_chars = np.full(CELLS, _SPACE, np.uint8).view(np.uint64)
     blank_colors = np.zeros(CELLS, np.uint8).view(np.uint64)
-    aside = -1
+    saved = -1
     runs = cells = 0
     for step in range(steps):
         chars_W, colors_W = chars_SxW[step], colors_SxW[step]
         old_chars_W, old_colors_W = blank_chars, blank_colors
         if step % SEGMENT == 0:
             base_S[step] = BLANK
-            aside = -1
+            saved = -1
         else:
             base_S[step] = BEFORE
             old = step - 1
             changed = _words_changed(chars_W, chars_SxW[old])
-            if changed > 1 and aside >= 0 and _words_changed(chars_W, chars_SxW[aside]) < changed:
-                base_S[step], old, aside = RETURN, aside, -1
-            elif changed >= _POPUP and aside < 0:
-                base_S[step], aside = ASIDE, old
+            if changed > 1 and saved >= 0 and _words_changed(chars_W, chars_SxW[saved]) < changed:
+                base_S[step], old, saved = RESTORE, saved, -1
+            elif changed >= _POPUP and saved < 0:
+                base_S[step], saved = SAVE, old
             old_chars_W, old_colors_W = chars_SxW[old], colors_SxW[old]
         chars, colors = chars_Sx1920[step], colors_Sx1920[step]
         old_chars, old_colors = old_chars_W.view(np.uint8), old_colors_W.view(np.uint8)
@@ -87,7 +90,7 @@ def changed_cells(chars_SxW, colors_SxW):
                     if stop > start and cell - stop <= GAP:
                         stop = cell + 1
                         continue
-                # The run [start, stop) is over.
+                # The run [start, stop) ends here.
                 runs = add_run(run_Rx2, runs, done, start, stop)
                 for place in range(start, stop):
                     cell_Cx2[cells, 0], cell_Cx2[cells, 1] = chars[place], colors[place]
@@ -100,23 +103,23 @@ def changed_cells(chars_SxW, colors_SxW):
 
 @njit(nogil=True, cache=True)
 def segments(base_S, runs_S, run_Rx2, cells):
-    """Where the runs and cells of each segment begin, and of all end: int64 [segments + 1, 2].
+    """Index of the first run and cell of each segment, followed by their total: int64 [segments + 1, 2].
 
-    Empty if the columns contradict each other: what passes is painted without leaving any array.
+    Returns an empty array if the columns are inconsistent. Otherwise decoding them stays within all arrays.
     """
     steps = len(base_S)
     begin = np.zeros((-(-steps // SEGMENT) + 1, 2), np.int64)
     wrong = np.zeros((0, 2), np.int64)
     run = cell = 0
-    aside = False
+    saved = False
     for step in range(steps):
         base = base_S[step]
         if step % SEGMENT == 0:
             begin[step // SEGMENT, 0], begin[step // SEGMENT, 1] = run, cell
-            aside = False
-        if (base == BLANK) != (step % SEGMENT == 0) or base > ASIDE or (base == RETURN and not aside):
+            saved = False
+        if (base == BLANK) != (step % SEGMENT == 0) or base > SAVE or (base == RESTORE and not saved):
             return wrong
-        aside = base == ASIDE or (aside and base != RETURN)
+        saved = base == SAVE or (saved and base != RESTORE)
         stop = run + np.int64(runs_S[step])
         if stop > len(run_Rx2):
             return wrong
@@ -131,37 +134,39 @@ def segments(base_S, runs_S, run_Rx2, cells):
 
 
 @njit(nogil=True, cache=True)
-def checked(painted, steps, cells, runs):
-    """`segments` of columns end to end, and the cursors that the moves lead to, uint8 [S, 2].
+def checked(content, steps, cells, runs):
+    """`segments` of the concatenated columns, and the cursor positions (cumulative sum of the moves), uint8 [S, 2].
 
-    In one call, since each waits for Python's lock.
+    A single call, because each call acquires the GIL when it returns.
     """
     run = cells + 2 * steps
     move = run + runs
     base = move + 2 * steps
-    runs_S, run_Rx2 = painted[cells:run].view(np.uint16), painted[run:move].reshape(-1, 2)
-    begin = segments(painted[base : base + steps], runs_S, run_Rx2, cells // 2)
+    runs_S, run_Rx2 = content[cells:run].view(np.uint16), content[run:move].reshape(-1, 2)
+    begin = segments(content[base : base + steps], runs_S, run_Rx2, cells // 2)
     cursor_Sx2 = np.empty((steps, 2), np.uint8)
     row = column = np.uint8(0)
     for step in range(steps):
-        row, column = np.uint8(row + painted[move + 2 * step]), np.uint8(column + painted[move + 2 * step + 1])
+        row, column = np.uint8(row + content[move + 2 * step]), np.uint8(column + content[move + 2 * step + 1])
         cursor_Sx2[step, 0], cursor_Sx2[step, 1] = row, column
     return begin, cursor_Sx2
 
 
 @njit(nogil=True, cache=True)
-def paint(parts_Px14, chars_Nx1920, colors_Nx1920, cursor_Nx2, prev_action_N, action_N, episode_N, mask_N):
-    """Fill rows of a batch: of each part the steps [start, stop) of a chunk go to the rows from `row` on.
+def decode_screens(parts_Px14, chars_Nx1920, colors_Nx1920, cursor_Nx2, prev_action_N, action_N, episode_N, mask_N):
+    """Decode steps into rows of a batch. Nothing is checked here: see `data.codec.chunk.parts_of` and `segments`.
 
-    `parts_Px14`, uint64: the addresses of a chunk's arrays (cell_Cx2, runs_S, run_Rx2, moves, base_S, action_S,
-    begin, cursor_Sx2), the action before it, its steps, start, stop, row, and what to write into `episode_N`. The
-    caller answers for them: columns that `segments` has checked, and steps and rows that exist.
+    Args:
+        parts_Px14: uint64. Each part: addresses of a chunk's arrays (cell_Cx2, runs_S, run_Rx2, moves, base_S,
+            action_S, begin, cursor_Sx2), the action before the chunk, its number of steps, and a `Span`: its steps
+            [start, stop) are written to the rows from `row` on.
+        chars_Nx1920, colors_Nx1920, cursor_Nx2, prev_action_N, action_N, episode_N, mask_N: Arrays of the rows.
     """
     one = np.uint64(1)
-    # A cell's character in the low byte, its colour in the high one: half the stores of two planes.
-    screen, aside = np.empty(CELLS, np.uint16), np.empty(CELLS, np.uint16)
+    # Each cell has its character in the low byte and its colour in the high byte, which halves the stores.
+    screen, saved = np.empty(CELLS, np.uint16), np.empty(CELLS, np.uint16)
     chars, colors = np.uint64(chars_Nx1920.ctypes.data), np.uint64(colors_Nx1920.ctypes.data)
-    past_cache = (chars | colors) % np.uint64(ALIGNMENT) == 0
+    streaming = (chars | colors) % np.uint64(ALIGNMENT) == 0
     for part in range(len(parts_Px14)):
         start, stop, row = parts_Px14[part, 10], parts_Px14[part, 11], parts_Px14[part, 12]
         segment = start // np.uint64(SEGMENT)
@@ -169,7 +174,7 @@ def paint(parts_Px14, chars_Nx1920, colors_Nx1920, cursor_Nx2, prev_action_N, ac
         run, cell = np.uint64(begin[segment, 0]), np.uint64(begin[segment, 1])
         base_S = carray(pointer(parts_Px14[part, 4]), (stop,), np.uint8)
         runs_S = carray(pointer(parts_Px14[part, 1]), (stop,), np.uint16)
-        # Lengths that nothing looks at.
+        # The lengths of these two are placeholders: bounds are not checked.
         run_Rx2 = carray(pointer(parts_Px14[part, 2]), (one, 2), np.uint8)
         cell_C = carray(pointer(parts_Px14[part, 0]), (one,), np.uint16)
         cursor_Sx2 = carray(pointer(parts_Px14[part, 7]), (stop, 2), np.uint8)
@@ -179,10 +184,10 @@ def paint(parts_Px14, chars_Nx1920, colors_Nx1920, cursor_Nx2, prev_action_N, ac
             base = base_S[step]
             if base == BLANK:
                 screen[:] = _SPACE
-            elif base == RETURN:
-                screen[:] = aside
-            elif base == ASIDE:
-                aside[:] = screen
+            elif base == RESTORE:
+                screen[:] = saved
+            elif base == SAVE:
+                saved[:] = screen
             place = np.uint64(0)
             for _ in range(runs_S[step]):
                 place += np.uint64(run_Rx2[run, 0])
@@ -193,9 +198,9 @@ def paint(parts_Px14, chars_Nx1920, colors_Nx1920, cursor_Nx2, prev_action_N, ac
                 place += size
                 cell += size
             if step >= start:
-                if past_cache:
+                if streaming:
                     shift = row * np.uint64(CELLS)
-                    split_past_cache(np.uint64(screen.ctypes.data), chars + shift, colors + shift, np.uint64(CELLS))
+                    split_streaming(np.uint64(screen.ctypes.data), chars + shift, colors + shift, np.uint64(CELLS))
                 else:
                     for at in range(CELLS):
                         chars_Nx1920[row, at] = screen[at] & 255
@@ -212,7 +217,7 @@ def paint(parts_Px14, chars_Nx1920, colors_Nx1920, cursor_Nx2, prev_action_N, ac
 
 
 class ScreenCodec(Codec):
-    """NetHack: cells (character, colour), each step's number of runs, runs (skip, size), cursor moves, bases."""
+    """NetHack screens. Columns: cells (character, colour), runs per step, runs (skip, size), cursor moves, bases."""
 
     name = "cells-zstd-2"
     magic = b"ISO3"
@@ -226,8 +231,8 @@ class ScreenCodec(Codec):
     )
     no_action = spec.NO_ACTION
 
-    def split(self, steps: NetHackSteps) -> tuple[np.ndarray, ...]:
-        """See the class."""
+    def encode_columns(self, steps: NetHackSteps) -> tuple[np.ndarray, ...]:
+        """See `Codec.encode_columns`."""
         words = (
             np.ascontiguousarray(screen).reshape(-1, CELLS).view(np.uint64)
             for screen in (steps.chars_Sx24x80, steps.colors_Sx24x80)
@@ -236,28 +241,29 @@ class ScreenCodec(Codec):
         base_S, runs_S, run_Rx2, cell_Cx2 = changed_cells(*words)
         return cell_Cx2, runs_S, run_Rx2, moved_Sx2, base_S
 
-    def check(self, painted: np.ndarray, steps: int, sizes: list[int]) -> tuple[np.ndarray, ...]:
-        """begin of the segments, cursor_Sx2."""
+    def check(self, content: np.ndarray, steps: int, sizes: list[int]) -> tuple[np.ndarray, ...]:
+        """See `Codec.check`. Returns `segments` and cursor_Sx2."""
         cells, _, runs, _, _ = sizes
         if cells % 2 or runs % 2:
             raise CorruptChunk("half a run or half a cell")
-        begin, cursor_Sx2 = checked(painted, steps, cells, runs)
+        begin, cursor_Sx2 = checked(content, steps, cells, runs)
         if not len(begin):
             raise CorruptChunk("its changed cells leave the screen")
         return begin, cursor_Sx2
 
-    def draw(self, parts_PxK: np.ndarray, rows: Rows) -> None:
-        """See `paint`."""
-        see = rows.observation
-        chars, colors = see["chars"].reshape(-1, CELLS), see["colors"].reshape(-1, CELLS)
-        paint(parts_PxK, chars, colors, see["cursor"], see["prev_action"], rows.action_N, rows.episode_N, rows.mask_N)
+    def decode_rows(self, parts_PxK: np.ndarray, rows: Rows) -> None:
+        """See `decode_screens`."""
+        arrays = rows.observation
+        chars, colors = arrays["chars"].reshape(-1, CELLS), arrays["colors"].reshape(-1, CELLS)
+        others = arrays["cursor"], arrays["prev_action"], rows.action_N, rows.episode_N, rows.mask_N
+        decode_screens(parts_PxK, chars, colors, *others)
 
-    def steps(self, observation: dict[str, np.ndarray], action_S: np.ndarray, score_S: np.ndarray) -> NetHackSteps:
-        """The previous actions are left out: they are the actions."""
+    def make_steps(self, observation: dict[str, np.ndarray], action_S: np.ndarray, score_S: np.ndarray) -> NetHackSteps:
+        """See `Codec.make_steps`. `prev_action` is left out: it repeats the actions."""
         return NetHackSteps(observation["chars"], observation["colors"], observation["cursor"], action_S, score_S)
 
     def identity(self, steps: NetHackSteps) -> tuple[np.ndarray, ...]:
-        """Actions, cursors and scores; of a recording without actions and scores, the cursors are enough."""
+        """Actions, cursors and scores. In a recording without actions and scores the cursors suffice."""
         return steps.action_S, steps.cursor_Sx2, steps.score_S.astype("<i4")
 
 

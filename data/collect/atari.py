@@ -16,8 +16,7 @@ from data.games.atari import AtariGame
 from data.games.base import Player
 from data.importers.base import Report
 from data.spec import AtariSteps
-from data.store.reader import CHUNK_STEPS
-from data.store.writer import Game, pack
+from data.store.pack import CHUNK_STEPS, PackedEpisode, pack
 
 
 def command(
@@ -58,7 +57,7 @@ def collect_atari(
     return collect(store, AtariGame(game), play, **options)
 
 
-def play(recording: ToPlay) -> Game:
+def play(recording: ToPlay) -> PackedEpisode:
     """Play one game to its end."""
     expert = recording.expert
     arcade, player = _arcade(expert.game, expert.actions), expert.player(recording.seed)

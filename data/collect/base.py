@@ -17,7 +17,7 @@ from data.experts import registry as experts
 from data.experts.registry import Expert
 from data.games.base import Game
 from data.importers.base import Report, import_games
-from data.store.writer import Game as Episode
+from data.store.pack import PackedEpisode
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def episode_seed(seed: int, number: int) -> int:
 def collect(
     store: Path,
     game: Game,
-    play: Callable[[ToPlay], Episode],
+    play: Callable[[ToPlay], PackedEpisode],
     *,
     expert: str,
     episodes: int,

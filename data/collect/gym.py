@@ -17,8 +17,8 @@ from data.games.base import Content, Player
 from data.games.gym import PREFIX, GymGame, by_field, make
 from data.importers.base import Report
 from data.spec import NO_SCORE
-from data.store.reader import CHUNK_STEPS
-from data.store.writer import Game, pack
+from data.store.manifest import CHUNK_STEPS
+from data.store.pack import PackedEpisode, pack
 
 
 def command(
@@ -60,7 +60,7 @@ def collect_gym(
     return collect(store, GymGame(PREFIX + env.removeprefix(PREFIX)), play, **options)
 
 
-def play(recording: ToPlay) -> Game:
+def play(recording: ToPlay) -> PackedEpisode:
     """Play one episode to its end."""
     expert = recording.expert
     total: list[float] = []

@@ -1,1 +1,1 @@
-"""What all packages share: command lines, files written whole, worker processes, torch files read safely."""
+"""Shared by all packages: command lines, atomic files, worker processes, safe reading of torch files."""

@@ -1,13 +1,13 @@
-"""A line of a benchmark: ours beside somebody else's."""
+"""A line of a benchmark that compares this program with another."""
 
 from dataclasses import dataclass
 
-HEADER = f"{'what (beside what)':44} {'ours':>12} {'theirs':>12} {'unit':14} {'ratio':>8} goal"
+HEADER = f"{'what (compared with)':44} {'ours':>12} {'theirs':>12} {'unit':14} {'ratio':>8} goal"
 
 
 @dataclass(frozen=True)
 class Line:
-    """One comparison: what it is, what we and the other reach in `unit`, and the ratio wanted."""
+    """One comparison: what is measured, our value and theirs in `unit`, and the ratio to reach."""
 
     name: str
     ours: float

@@ -1,4 +1,4 @@
-"""Files that are seen whole or not at all."""
+"""Atomic replacement of files."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,11 @@ from data.common.cli import UserError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file beside `path` to write, which then gets its name: whoever reads finds the old or the new, never a part."""
+    """A context manager for replacing `path` atomically: yields a temporary path to write, which is then renamed.
+
+    Raises:
+        UserError: The folder of `path` does not exist or is not writable, or `path` is a folder.
+    """
     if not path.parent.is_dir():
         raise UserError(f"no folder {path.parent} to write {path.name} in: make it, or name another file")
     if path.is_dir() or not path.name:
@@ -26,13 +30,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file atomically.
+
+    Raises:
+        UserError: See `replacing`.
+    """
     with replacing(path) as scratch:
         scratch.write_text(text)
 
 
 def sync(path: Path) -> None:
-    """Wait until a file's bytes, or a folder's names, are on the disk."""
+    """Flush a file, or the entries of a folder, to disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,8 +1,8 @@
-"""Numbers and tensors out of torch-saved files, without torch and without trusting them.
+"""Reads numbers and tensors from files of `torch.save`, without torch, safely for untrusted files.
 
-Such a file is a zip archive of a pickle and of raw storages (pytorch.org/docs/stable/notes/serialization.html). Its
-pickle is read by the few opcodes that numbers and tensors in dicts need; nothing that a file names is called or
-imported.
+Such a file is a zip archive of a pickle and of raw storages (pytorch.org/docs/stable/notes/serialization.html). Only
+the pickle opcodes that dicts of numbers and tensors need are interpreted; nothing that a file names is imported or
+called.
 """
 
 import io
@@ -21,11 +21,11 @@ _STORAGES = {"torch FloatStorage": "f4", "torch DoubleStorage": "f8", "torch Lon
 _MOST_AXES = 8
 _OTHERS = {"torch._utils _rebuild_tensor_v2", "collections OrderedDict", "collections defaultdict", "__builtin__ dict"}
 DAMAGE = (zipfile.BadZipFile, struct.error, EOFError, OSError, RuntimeError, ValueError, LookupError, ArithmeticError)
-"""What zipfile and genops raise on damaged bytes, and an opcode that finds nothing to work on."""
+"""What zipfile and genops raise on damaged files, and what an opcode raises on an empty stack."""
 
 
 class Refused(Exception):
-    """A file isn't read; the message says why."""
+    """A file cannot be read safely; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,21 @@ class _Global:
 
 
 def load(data: bytes) -> Any:
-    """What a torch-saved file holds: dicts of text and numbers; a tensor without dimensions is its number."""
+    """Read a file of dicts of strings and numbers; a tensor of shape () becomes a number.
+
+    Raises:
+        Refused: The file is damaged, or holds anything else.
+    """
     return _read(data, whole=False)
 
 
 def load_tensors(data: bytes) -> Any:
-    """What a torch-saved file holds, a module's state for instance: dicts of text, numbers and tensors of any shape.
+    """Read a file of dicts of strings, numbers and tensors of any shape, such as the state dict of a module.
 
-    Tensors are arrays of float32, float64 or int64 in the file's byte order; they can't be written to.
+    Tensors become read-only arrays of float32, float64 or int64, in the file's byte order.
+
+    Raises:
+        Refused: The file is damaged, or holds anything else.
     """
     return _read(data, whole=True)
 
@@ -55,7 +62,7 @@ def _read(data: bytes, whole: bool) -> Any:
 
 
 def _entries(data: bytes) -> dict[str, bytes]:
-    """The archive's entries by name, without the one folder in which torch puts them all."""
+    """The entries of the archive by name, without the name of the folder that holds them all."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         infos = archive.infolist()
         if sum(info.file_size for info in infos) > len(data):
@@ -72,9 +79,9 @@ def _entries(data: bytes) -> dict[str, bytes]:
 
 
 def _unpickled(entries: dict[str, bytes], whole: bool) -> Any:
-    """The object that data.pkl describes, by a pickle machine without what could call or import.
+    """Interpret data.pkl with a pickle machine that cannot import or call anything.
 
-    `whole`: with tensors of any shape, and with what a module says of itself beside its state, which is left out.
+    `whole`: accept tensors of any shape, and the `_metadata` of a state dict, which is dropped.
     """
     items: list[Any] = []
     below: list[list[Any]] = []
@@ -131,7 +138,7 @@ def _unpickled(entries: dict[str, bytes], whole: bool) -> Any:
 
 
 def _set(holder: Any, items: list[Any]) -> None:
-    # Other keys have no place here, and to hash a tuple of tuples of one tuple can take forever.
+    # Other keys are refused: hashing a deeply nested tuple could take forever.
     if type(holder) is not dict or any(type(key) not in (str, int) for key in items[::2]):
         raise ValueError("an item that no table holds")
     holder.update(zip(items[::2], items[1::2], strict=True))
@@ -162,11 +169,11 @@ def _built(function: Any, arguments: Any, whole: bool) -> Any:
 
 
 def _lies_in_order(shape: Any, strides: Any) -> bool:
-    """Whether a tensor's numbers follow one another in its storage, the last axis fastest."""
+    """Whether a tensor is contiguous in row-major order."""
     if type(shape) is not tuple or type(strides) is not tuple or not len(shape) == len(strides) <= _MOST_AXES:
         return False
     if any(type(number) is not int or number < 0 for number in shape + strides):
         return False
-    # The stride of an axis of one number says nothing.
+    # The stride of an axis of size 1 has no meaning.
     steps = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
     return all(size == 1 or stride == step for size, stride, step in zip(shape, strides, steps, strict=True))

@@ -1,4 +1,4 @@
-"""Worker processes: started afresh, deaf to Ctrl-C, gone with their parent."""
+"""Worker processes: spawned, ignoring Ctrl-C, and ending with their parent."""
 
 import multiprocessing
 import os
@@ -6,14 +6,14 @@ import signal
 from threading import Thread
 
 SPAWN = multiprocessing.get_context("spawn")
-"""Forking a process that runs threads, JAX's, can hang it."""
+"""Processes are spawned: forking a process that has threads, such as those of JAX, can deadlock."""
 
 # One worker per core: BLAS, which reads this as NumPy is loaded, must not start a thread per core in each of them.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def follow_parent() -> None:
-    """In a worker: leave Ctrl-C, which reaches the whole process group, to the parent, and die when it dies."""
+    """In a worker process: ignore SIGINT, which the parent handles, and exit when the parent dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_parent, daemon=True).start()
 

@@ -1,1 +1,1 @@
-"""Recorded games to a store, one module a source."""
+"""Importers: recorded games to a store; one module per source."""

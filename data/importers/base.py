@@ -1,7 +1,6 @@
-"""Recordings to a store: what every importer shares. Workers convert, one process writes, in order.
+"""What all importers share. Worker processes convert recordings to episodes, and one process writes them in order.
 
-A recording that the store holds already is told by the hash of its bytes and left alone, so that running an import
-again adds only what is new.
+A recording whose hash is in the store is not converted again, so that repeating an import adds only new recordings.
 """
 
 import hashlib
@@ -25,32 +24,38 @@ from data.common.cli import UserError, printable
 from data.common.workers import SPAWN, follow_parent
 from data.games.base import Content
 from data.spec import Steps
-from data.store.writer import Game, StoreWriter, pack
+from data.store.pack import PackedEpisode, pack
+from data.store.writer import StoreWriter
 
 _AHEAD = 4
-"""Recordings under way or waiting for their turn, for each process."""
+"""Maximum number of recordings submitted but not written, per process."""
 
 ABANDONED, EMPTY, DAMAGED, DUPLICATE = "abandoned", "empty", "damaged", "a game twice"
 HARMLESS = frozenset({ABANDONED, EMPTY, DUPLICATE})
-"""Kinds of skipped recordings that happen in any healthy folder: nothing of a finished game is lost."""
+"""Kinds of skipped recordings that do not lose a finished game."""
 
 
 class Recording(Protocol):
-    """A game to import. Goes to another process and back."""
+    """A game to import. Picklable: it is sent to a worker process."""
 
     @property
     def source(self) -> str:
-        """Its name: the path of the (first) file inside the imported folder."""
+        """Its name: the path of its (first) file inside the imported folder."""
         ...
 
     def fingerprint(self) -> str:
-        """What tells its content from all others, without converting it: 32 hex digits."""
+        """A hash of its content, 32 hex digits, computed without converting it.
+
+        Raises:
+            OSError: A file cannot be read.
+            Unusable: The recording is damaged.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A recording that was not imported, and why."""
+    """A recording that was not imported: its name, the kind of problem, and the reason."""
 
     source: str
     kind: str
@@ -59,13 +64,13 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Known:
-    """A recording that the store held before."""
+    """A recording that was in the store already."""
 
     source: str
 
 
 class Unusable(Exception):
-    """A recording can't become an episode: its kind and the reason."""
+    """A recording cannot become an episode. `kind` is the kind of problem; the message is the reason."""
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)
@@ -74,18 +79,19 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class Report:
-    """What an import did."""
+    """The result of an import."""
 
     games: int
-    """Added."""
+    """Number of episodes added."""
     steps: int
+    """Number of steps added."""
     known: int
-    """Games that were in the store before."""
+    """Number of recordings that were in the store already."""
     skipped: tuple[Skipped, ...]
 
     @property
     def harmed(self) -> int:
-        """Skipped recordings that hold a game, or held one."""
+        """Number of skipped recordings that hold a finished game, or once held one."""
         return sum(skip.kind not in HARMLESS for skip in self.skipped)
 
     def __str__(self) -> str:
@@ -94,19 +100,19 @@ class Report:
             kinds = Counter(skip.kind for skip in self.skipped)
             listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
             lines.insert(0, f"skipped {len(self.skipped)} recordings ({listed}):")
-        before = f"; {self.known} were in the store" if self.known else ""
-        return "\n".join([*lines, f"imported {self.games} games, {self.steps:,} steps{before}"])
+        known = f"; {self.known} were in the store" if self.known else ""
+        return "\n".join([*lines, f"imported {self.games} games, {self.steps:,} steps{known}"])
 
 
 class Options(TypedDict, total=False):
-    """What one can choose of any import."""
+    """Options of every importer."""
 
     expert: str | None
-    """Who played, for the manifest of a new store; default unknown."""
+    """Who played, for the manifest of a new store. Default unknown."""
     dev_fraction: float | None
-    """Share of the episodes of a new store that is held out; default 0.1."""
+    """Fraction of the episodes of a new store that is held out in the dev split. Default 0.1."""
     workers: int | None
-    """Processes that convert; default one per core."""
+    """Number of worker processes. Default one per core."""
 
 
 def import_games(
@@ -114,21 +120,32 @@ def import_games(
     content: Content,
     folder: Path,
     find: Callable[[Path], list[Any]],
-    convert: Callable[[Any], Game],
+    convert: Callable[[Any], PackedEpisode],
     *,
     importer: str,
     **options: Unpack[Options],
 ) -> Report:
-    """Convert the recordings that `find` finds in a folder and add them to a store, new or not.
+    """Convert the recordings in a folder and add them to a store, which is created if necessary.
 
-    Processes convert; what is added is a function of the recordings alone, however many there are. `convert` raises
-    `Unusable` for a recording to skip; it is called by name in another process. Nothing is left at `store` if there
-    is no game.
+    The result is a function of the recordings alone, independent of the number of workers.
+
+    Args:
+        store: Folder of the store. Not created if there is no episode to import.
+        content: Game, codec and action table of the store.
+        folder: Folder of the recordings.
+        find: Lists the recordings in the folder, each a `Recording`.
+        convert: Converts one of them; raises `Unusable` to skip it. Pickled by name for the worker processes.
+        importer: Name of the importer, for the manifest.
+        **options: See `Options`.
+
+    Raises:
+        UserError: An option is out of range, `find` fails, no recording can be imported, or the store cannot be
+            written or holds something else.
     """
     workers = options.get("workers")
     processes = len(os.sched_getaffinity(0)) if workers is None else workers
     if processes < 1:
-        raise UserError(f"{processes} workers can't convert: give at least 1")
+        raise UserError(f"{processes} workers cannot convert anything: give at least 1")
     writer = StoreWriter(store, content, expert=options.get("expert"), dev_fraction=options.get("dev_fraction"))
     steps, known, skipped, recordings = 0, 0, [], find(folder)
     with writer:
@@ -154,13 +171,17 @@ def import_games(
 
 
 def _summary(skipped: Iterable[Skipped]) -> str:
-    """One line for many: the reasons with their counts."""
+    """The most frequent reasons with their counts, in one line."""
     reasons = Counter(f"{skip.kind} ({skip.reason})" for skip in skipped)
     return "; ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
 
 
 def folders(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """A folder and all below it, links included, each once, with the names of its files."""
+    """Walk a folder and its subfolders, following links, each real folder once, with the sorted names of their files.
+
+    Raises:
+        UserError: There is no such folder, or one cannot be read.
+    """
     if not folder.is_dir():
         raise UserError(f"no folder {folder}: give the folder that holds the recordings")
     seen = set()
@@ -172,7 +193,7 @@ def folders(folder: Path) -> Iterator[tuple[Path, list[str]]]:
                 continue
             seen.add(real)
             below.sort()
-            # A named pipe would be waited for, and a folder can have any name.
+            # Only regular files: opening a named pipe would block.
             yield Path(parent), sorted(name for name in names if os.path.isfile(os.path.join(parent, name)))
     except OSError as error:
         raise UserError(f"can't read {error.filename}: {error.strerror}") from error
@@ -182,8 +203,8 @@ def _raise(error: OSError) -> NoReturn:
     raise error
 
 
-def converted(convert: Callable[[Any], Game], recording: Recording) -> Game | Known | Skipped:
-    """A recording as a game for the store, or why it is none."""
+def converted(convert: Callable[[Any], PackedEpisode], recording: Recording) -> PackedEpisode | Known | Skipped:
+    """Convert a recording in a worker process: the episode, or why there is none."""
     stop_if_asked()
     try:
         hash_ = recording.fingerprint()
@@ -196,17 +217,21 @@ def converted(convert: Callable[[Any], Game], recording: Recording) -> Game | Kn
         return Skipped(recording.source, DAMAGED, f"can't be read: {error.strerror or error}")
 
 
-def packed(codec: Codec, pieces: Iterable[Steps], what: str, **facts: Any) -> Game:
-    """A game, see `data.store.writer.pack`; raises `Unusable` if there is no piece, saying `what` is not there."""
-    some = iter(pieces)
-    first = next(some, None)
+def packed(codec: Codec, pieces: Iterable[Steps], what: str, **facts: Any) -> PackedEpisode:
+    """`data.store.pack.pack`, for recordings that may be empty.
+
+    Raises:
+        Unusable: There are no pieces; the reason is "no" and `what`.
+    """
+    remaining = iter(pieces)
+    first = next(remaining, None)
     if first is None:
         raise Unusable(EMPTY, f"no {what}")
-    return pack(codec, chain([first], some), **facts)
+    return pack(codec, chain([first], remaining), **facts)
 
 
 def fingerprint_of(files: Iterable[Path]) -> str:
-    """32 hex digits that tell the bytes of files apart."""
+    """A hash of the content of files, 32 hex digits."""
     digest = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:
@@ -215,14 +240,14 @@ def fingerprint_of(files: Iterable[Path]) -> str:
 
 
 def stop_if_asked() -> None:
-    """In a worker: leave the game at hand if the import is over."""
+    """In a worker process: abandon the current recording if the import is ending."""
     if _Worker.stop is not None and _Worker.stop.is_set():
         raise _Stopped
 
 
 @contextmanager
 def _pool(workers: int, known: frozenset[str]) -> Iterator[ProcessPoolExecutor]:
-    """Processes that convert; on leaving, early or not, they are asked to stop and waited for."""
+    """A pool of worker processes; on leaving the block they are asked to stop, and joined."""
     stop = SPAWN.Event()
     pool = ProcessPoolExecutor(workers, SPAWN, _start_worker, (stop, known))
     try:
@@ -233,20 +258,20 @@ def _pool(workers: int, known: frozenset[str]) -> Iterator[ProcessPoolExecutor]:
 
 
 def _in_order(
-    convert: Callable[[Any], Game], recordings: list[Any], workers: int, known: frozenset[str]
-) -> Iterator[Game | Known | Skipped]:
-    """Results in the order of the recordings, few ahead: what is done early waits in memory for its turn.
+    convert: Callable[[Any], PackedEpisode], recordings: list[Any], workers: int, known: frozenset[str]
+) -> Iterator[PackedEpisode | Known | Skipped]:
+    """Convert recordings in parallel and yield the results in their order.
 
-    Where a process dies, the recordings that were under way are tried again, each in a process of its own.
+    If a process dies, the recordings that were submitted are tried again, each in a process of its own.
     """
     left = deque(recordings)
     while left:
-        waiting: deque[tuple[Any, Future[Game | Known | Skipped]]] = deque()
+        waiting: deque[tuple[Any, Future[PackedEpisode | Known | Skipped]]] = deque()
         with _pool(workers, known) as pool:
             try:
                 while left or waiting:
                     while left and len(waiting) < _AHEAD * workers:
-                        with _deaf_to_interrupts():
+                        with _sigint_blocked():
                             waiting.append((left[0], pool.submit(converted, convert, left[0])))
                         left.popleft()
                     result = waiting[0][1].result()
@@ -260,20 +285,22 @@ def _in_order(
             yield _alone(convert, recording, known)
 
 
-def _alone(convert: Callable[[Any], Game], recording: Recording, known: frozenset[str]) -> Game | Known | Skipped:
-    """What becomes of a recording in a process of its own, which may die of it."""
+def _alone(
+    convert: Callable[[Any], PackedEpisode], recording: Recording, known: frozenset[str]
+) -> PackedEpisode | Known | Skipped:
+    """Convert a recording in a process of its own, which it may crash."""
     with _pool(1, known) as pool:
         try:
-            with _deaf_to_interrupts():
+            with _sigint_blocked():
                 result = pool.submit(converted, convert, recording)
             return result.result()
         except BrokenProcessPool:
-            return Skipped(recording.source, DAMAGED, "its conversion ended the process: out of memory?")
+            return Skipped(recording.source, DAMAGED, "converting it crashed the process: out of memory?")
 
 
 @contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Processes started in here never see Ctrl-C: it is the parent's."""
+def _sigint_blocked() -> Iterator[None]:
+    """Processes started in this block inherit a blocked SIGINT: Ctrl-C is handled by the parent."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -282,17 +309,17 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 class _Stopped(Exception):
-    """The process that asked for this game is leaving."""
+    """The parent process is ending the import."""
 
 
 class _Worker:
-    """What a converting process was given at its start."""
+    """State of a worker process, set when it starts."""
 
     stop: Event | None = None
     known: frozenset[str] = frozenset()
 
 
 def _start_worker(stop: Event, known: frozenset[str]) -> None:
-    """Know when to stop, and end with the parent even if it is killed."""
+    """Initialise a worker process. It ends with its parent, even if that is killed."""
     _Worker.stop, _Worker.known = stop, known
     follow_parent()

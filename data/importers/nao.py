@@ -1,8 +1,8 @@
-"""Games of people on alt.org (NLD-NAO) to a store of screens: nobody recorded the keys.
+"""Imports NLD-NAO, games of people on alt.org. Key presses were not recorded: the store has screens without actions.
 
-The folder is as NLD-NAO is published: one folder a player with `DATE.TIME.ttyrec.bz2`, and `xlogfile.*` and
-`blacklist.txt` beside these folders. A game may be in several recordings: each belongs to the player's first game
-that had not ended when the recording began, if that game had begun by then or did within five minutes.
+The folder is as NLD-NAO is published: one folder per player with files `DATE.TIME.ttyrec.bz2`, and beside these folders
+`xlogfile.*` and `blacklist.txt`. A game may span several recordings: each belongs to the player's first game that had
+not ended when the recording began, provided that the game began at most five minutes after it.
 """
 
 import fnmatch
@@ -32,26 +32,28 @@ from data.importers.base import (
 )
 from data.importers.nld import Row, facts_of, read_log, read_text
 from data.spec import NO_ACTION, NetHackSteps
-from data.store.writer import Game
+from data.store.pack import PackedEpisode
 
 LISTED, BRIEF = "blacklisted", "left at once"
-"""Further kinds of recordings that are skipped."""
+"""Kinds of skipped recordings that only this importer has."""
 
 _EARLY = 5 * 60
-"""Seconds by which a recording may begin before its game, as NLE allows."""
+"""Seconds that a recording may begin before its game, as in NLE."""
 _BRIEF_TURNS = 10
 
 
 @dataclass(frozen=True)
-class Recording:
-    """A game to import, or a recording that belongs to none."""
+class NaoGame:
+    """A game with its recordings, or a recording that belongs to no game: a `data.importers.base.Recording`."""
 
     source: str
-    """The path of its first file inside the imported folder."""
+    """Path of its first file inside the imported folder."""
     paths: tuple[Path, ...]
+    """Its recordings, in order."""
     row: Row | None
+    """Its line of the xlogfile; None if the recording belongs to no game."""
     listed: bool = False
-    """Whether the data set's own black list names it."""
+    """Whether `blacklist.txt` lists it."""
 
     def fingerprint(self) -> str:
         """See `data.importers.base.Recording`."""
@@ -59,12 +61,25 @@ class Recording:
 
 
 def import_nao(folder: str | Path, store: str | Path, **options: Unpack[Options]) -> Report:
-    """Import every game under `folder` into a store of screens; see `data.importers.base.import_games`."""
+    """Import every game under `folder` into a store of screens without actions.
+
+    Args:
+        folder: Folder of NLD-NAO.
+        store: Folder of the store.
+        **options: See `data.importers.base.Options`.
+
+    Raises:
+        UserError: There is no recording, or see `data.importers.base.import_games`.
+    """
     return import_games(store, SCREENS_ALONE, Path(folder), find, convert, importer="nao", **options)
 
 
-def find(folder: Path) -> list[Recording]:
-    """Every game with its recordings, and every recording without a game, by name of the first file."""
+def find(folder: Path) -> list[NaoGame]:
+    """All games with their recordings, and all recordings without a game, sorted by the name of the first file.
+
+    Raises:
+        UserError: There is no recording, or a folder or xlogfile cannot be read.
+    """
     files: dict[str, list[Path]] = defaultdict(list)
     games: dict[str, list[Row]] = defaultdict(list)
     listed: set[Path] = set()
@@ -84,14 +99,14 @@ def find(folder: Path) -> list[Recording]:
     for player, paths in files.items():
         good = [path for path in paths if path not in listed]
         for path in set(paths) & listed:
-            found.append(Recording(path.relative_to(folder).as_posix(), (path,), None, listed=True))
+            found.append(NaoGame(path.relative_to(folder).as_posix(), (path,), None, listed=True))
         for parts, row in _games(good, games[player]):
-            found.append(Recording(parts[0].relative_to(folder).as_posix(), parts, row))
+            found.append(NaoGame(parts[0].relative_to(folder).as_posix(), parts, row))
     return sorted(found, key=lambda recording: recording.source)
 
 
 def _games(paths: list[Path], rows: list[Row]) -> Iterator[tuple[tuple[Path, ...], Row | None]]:
-    """A player's recordings by game, each game once; recordings without one by themselves."""
+    """A player's recordings grouped by game; a recording without a game forms a group of its own."""
     begun = sorted((_begun(path), path) for path in paths)
     played = sorted((_second(row, "starttime"), _second(row, "endtime"), number) for number, row in enumerate(rows))
     parts: dict[int, list[Path]] = defaultdict(list)
@@ -107,7 +122,7 @@ def _games(paths: list[Path], rows: list[Row]) -> Iterator[tuple[tuple[Path, ...
 
 
 def _begun(path: Path) -> int:
-    """Second at which a recording began, by its name; -1 if that tells none."""
+    """Unix time at which a recording began, from its file name; -1 if the name is invalid."""
     text = path.name.removesuffix(".ttyrec.bz2").replace("_", ":")
     try:
         return int(datetime.strptime(text, "%Y-%m-%d.%H:%M:%S").replace(tzinfo=UTC).timestamp())
@@ -120,13 +135,17 @@ def _second(row: Row, name: str) -> int:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else -1
 
 
-def convert(recording: Recording) -> Game:
-    """A game for the store; raises `Unusable` if it can't be one."""
+def convert(recording: NaoGame) -> PackedEpisode:
+    """Convert a game.
+
+    Raises:
+        Unusable: It is blacklisted, abandoned, very short, empty or damaged.
+    """
     row = recording.row
     if recording.listed:
-        raise Unusable(LISTED, "blacklist.txt names it")
+        raise Unusable(LISTED, "blacklist.txt lists it")
     if row is None:
-        raise Unusable(ABANDONED, "no game of its player was played then")
+        raise Unusable(ABANDONED, "its player played no game at that time")
     facts = facts_of(row)
     if facts["turns"] <= 0 or (facts["turns"] <= _BRIEF_TURNS and row["death"] in ("escaped", "quit")):
         raise Unusable(BRIEF, f"{row['death']} after {facts['turns']} turns")

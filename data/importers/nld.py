@@ -1,8 +1,8 @@
-"""NetHack recordings to a store: ttyrec files of NLE's recorder, with the xlogfile beside them.
+"""Imports ttyrec recordings of NLE (ttyrec2, ttyrec3) with the xlogfiles beside them, as in NLD-AA.
 
-A step is a screen and the key press that followed it, exactly as NLE's own converter reads them. A screen
-that no key followed, such as the last of a game, is not a step. Keys that NLE itself pressed while it reset
-the game (a space or two past the opening messages) can't be told from the player's and are kept.
+A step is a screen and the key press that followed it, exactly as NLE's converter reads them. A screen without a key
+press after it, such as the last of a game, is not a step. Key presses that NLE itself sent while it reset the game (a
+space or two to dismiss the opening messages) cannot be distinguished from the player's, and are kept.
 """
 
 import fnmatch
@@ -32,24 +32,24 @@ from data.importers.base import (
     packed,
 )
 from data.spec import NetHackSteps
-from data.store.writer import Game
+from data.store.pack import PackedEpisode
 
 NO_KEYS, FOREIGN = "without key presses", "with a key outside the action table"
-"""Further kinds of recordings that are skipped."""
+"""Kinds of skipped recordings that only this importer has."""
 
 Row = dict[str, str]
-"""One line of an xlogfile, as text."""
+"""One line of an xlogfile: text by field name."""
 
 
 @dataclass(frozen=True)
-class Recording:
-    """A file to import."""
+class TtyrecFile:
+    """A ttyrec file: a `data.importers.base.Recording`."""
 
     path: Path
     source: str
-    """The path inside the imported folder."""
+    """Path inside the imported folder."""
     rows: tuple[Row, ...]
-    """Lines of the xlogfiles beside it that name it."""
+    """Lines that name it, of the xlogfiles beside it."""
 
     def fingerprint(self) -> str:
         """See `data.importers.base.Recording`."""
@@ -61,7 +61,16 @@ def import_nld(
     store: str | Path,
     **options: Unpack[Options],
 ) -> Report:
-    """Import every finished game under `folder` into a store, new or not; see `data.importers.base.import_games`."""
+    """Import every finished game under `folder`.
+
+    Args:
+        folder: Folder with recordings and xlogfiles, at any depth.
+        store: Folder of the store.
+        **options: See `data.importers.base.Options`.
+
+    Raises:
+        UserError: There is no recording, or see `data.importers.base.import_games`.
+    """
     return import_games(
         store,
         nethack.content(),
@@ -73,21 +82,25 @@ def import_nld(
     )
 
 
-def find(folder: Path) -> list[Recording]:
-    """Every `*.ttyrec*.bz2` under `folder`, by name, with its lines of the xlogfiles in the same folder."""
+def find(folder: Path) -> list[TtyrecFile]:
+    """All files `*.ttyrec*.bz2` under `folder`, sorted by name, with their lines of the xlogfiles beside them.
+
+    Raises:
+        UserError: There is none, or a folder or xlogfile cannot be read.
+    """
     found = []
     for parent, names in folders(folder):
         rows = _read_logs(parent, names)
         for name in fnmatch.filter(names, "*.ttyrec*.bz2"):
             path = parent / name
-            found.append(Recording(path, path.relative_to(folder).as_posix(), rows.get(name, ())))
+            found.append(TtyrecFile(path, path.relative_to(folder).as_posix(), rows.get(name, ())))
     if not found:
         raise UserError(f"no recording (*.ttyrec*.bz2) under {folder}")
     return sorted(found, key=lambda recording: recording.source)
 
 
 def _read_logs(folder: Path, names: Iterable[str]) -> dict[str, tuple[Row, ...]]:
-    """Lines of the xlogfiles among `names`, by the recording they name."""
+    """Lines of the xlogfiles among `names`, by the name of the recording."""
     rows: dict[str, tuple[Row, ...]] = {}
     for log in sorted(fnmatch.filter(names, "*xlogfile")):
         for row in read_log(folder / log):
@@ -97,7 +110,11 @@ def _read_logs(folder: Path, names: Iterable[str]) -> dict[str, tuple[Row, ...]]
 
 
 def read_log(path: Path, separator: str = "\t") -> Iterator[Row]:
-    """The lines of an xlogfile."""
+    """The lines of an xlogfile.
+
+    Raises:
+        UserError: It cannot be read.
+    """
     for line in read_text(path).split("\n"):
         row: Row = {}
         for field in line.split(separator):
@@ -107,15 +124,23 @@ def read_log(path: Path, separator: str = "\t") -> Iterator[Row]:
 
 
 def read_text(path: Path) -> str:
-    """What is in a file of a data set, whatever its bytes."""
+    """The content of a text file, decoded as Latin-1, which accepts any bytes.
+
+    Raises:
+        UserError: It cannot be read.
+    """
     try:
         return path.read_text("latin-1")
     except OSError as error:
         raise UserError(f"can't read {path}: {error.strerror}") from error
 
 
-def convert(recording: Recording) -> Game:
-    """A recording as a game for the store; raises `Unusable` if it can't be one."""
+def convert(recording: TtyrecFile) -> PackedEpisode:
+    """Convert a recording.
+
+    Raises:
+        Unusable: It is of no finished game, empty, damaged, without key presses, or has a key outside the action table.
+    """
     version = version_of(recording.path)
     if not recording.path.stat().st_size:
         raise Unusable(EMPTY, "the file is empty")
@@ -131,29 +156,37 @@ def convert(recording: Recording) -> Game:
 
 
 def _steps(path: Path, version: int) -> Iterator[NetHackSteps]:
-    """The steps of a recording, keys as indices into the action table."""
+    """The steps of a recording, with key presses converted to action indices."""
     table, done = action_of_key(), 0
     for chars, colors, cursor, keys, scores in ttyrec.steps(path, version):
         actions = table[keys]
         if actions.min() < 0:
             step = int(np.argmin(actions >= 0))
-            raise Unusable(FOREIGN, f"key {keys[step]} at step {done + step} is no action")
+            raise Unusable(FOREIGN, f"key {keys[step]} at step {done + step} is not an action")
         yield NetHackSteps(chars, colors, cursor, actions.astype(np.uint8), scores)
         done += len(keys)
 
 
 def version_of(path: Path) -> int:
-    """The ttyrec version that a file name tells; records without key presses are refused."""
+    """The ttyrec version in a file name.
+
+    Raises:
+        Unusable: It is version 1, which has no key presses, or unknown.
+    """
     text = path.name.removesuffix(".bz2").rpartition("ttyrec")[2]
     if text in ("", "1"):
-        raise Unusable(NO_KEYS, "ttyrec version 1 records screens alone: --allow-no-actions makes a store of them")
+        raise Unusable(NO_KEYS, "ttyrec version 1 has screens without key presses: import it with --allow-no-actions")
     if text not in ("2", "3"):
         raise Unusable(DAMAGED, f"ttyrec version {text} is unknown")
     return int(text)
 
 
 def facts_of(row: Row) -> dict[str, Any]:
-    """What an xlogfile row says of a game, as fields of `Game`."""
+    """Fields of `PackedEpisode` from a line of an xlogfile.
+
+    Raises:
+        Unusable: The line lacks a field, or has an invalid one.
+    """
     try:
         return {
             "score": float(_whole(row["points"])),
@@ -167,7 +200,7 @@ def facts_of(row: Row) -> dict[str, Any]:
 
 
 def _whole(text: str) -> int:
-    """A number that fits 63 bits; `ValueError` otherwise."""
+    """Parse an integer of at most 63 bits; raises `ValueError` otherwise."""
     number = int(text) if len(text) < 30 else 2**63
     if abs(number) >= 2**63:
         raise ValueError(f"number {text[:30]}")
@@ -175,7 +208,7 @@ def _whole(text: str) -> int:
 
 
 def _seed(folder: Path) -> int | None:
-    """The seed that `data.collect.nethack` notes beside the one game of a folder; NLE's recorder notes none."""
+    """The seed that `data.collect.nethack` wrote beside the recording; None for recordings of other programs."""
     note = folder / "game.json"
     if not note.exists():
         return None

@@ -1,8 +1,8 @@
-"""Atari episodes in Parquet, as the paper of this project keeps them, to a store.
+"""Imports Atari episodes in Parquet, in the format of the code of Tuyls et al. (arXiv 2307.09423).
 
-One folder an episode, holding `rollout.parquet` (or parts of it, `rollout*.parquet`) with columns `states`, lists of
-28,224 numbers, and `actions`; and `metadata.parquet` with the one row `score`, `steps`. The stacks are 84×84×4 as
-the paper's code writes them, or 4×84×84: what follows from one step to the next tells which.
+Each episode is a folder with `rollout.parquet` (or its parts, `rollout*.parquet`), whose columns are `states`, lists of
+28,224 integers, and `actions`; and `metadata.parquet`, one row with `score` and `steps`. A state is a flattened stack
+of frames, 84x84x4 as the paper's code writes it, or 4x84x84; which of them is detected from consecutive steps.
 """
 
 import fnmatch
@@ -32,24 +32,26 @@ from data.importers.base import (
     stop_if_asked,
 )
 from data.spec import FRAME_COLUMNS, FRAME_ROWS, NO_SCORE, STACK, AtariSteps
-from data.store.writer import Game
+from data.store.pack import PackedEpisode
 
 _METADATA = "metadata.parquet"
 _ROWS = 256
-"""Steps read at a time, 14 MB of 16-bit numbers."""
+"""Steps read at a time: 14 MB of 16-bit integers."""
 _SIZE = FRAME_ROWS * FRAME_COLUMNS * STACK
 
 
 @dataclass(frozen=True)
-class Recording:
-    """An episode to import."""
+class ParquetEpisode:
+    """The folder of an episode: a `data.importers.base.Recording`."""
 
     source: str
-    """Its folder, inside the imported one."""
+    """Path of the folder inside the imported folder."""
     rollouts: tuple[Path, ...]
+    """Its rollout files, in order."""
     metadata: Path | None
+    """None if it is missing."""
     actions: int
-    """How many there are in the action table."""
+    """Size of the action table."""
 
     def fingerprint(self) -> str:
         """See `data.importers.base.Recording`."""
@@ -63,9 +65,20 @@ def import_parquet(
     game: str,
     **options: Unpack[Options],
 ) -> Report:
-    """Import every episode under `folder` into a store of `game`; see `data.importers.base.import_games`."""
+    """Import every episode under `folder`.
+
+    Args:
+        folder: Folder with a folder for each episode, at any depth.
+        store: Folder of the store.
+        game: Atari game, such as Breakout.
+        **options: See `data.importers.base.Options`.
+
+    Raises:
+        UserError: pyarrow is not installed, there is no such game or no episode, or see
+            `data.importers.base.import_games`.
+    """
     try:
-        import pyarrow  # noqa: F401 - missed here rather than in every worker
+        import pyarrow  # noqa: F401 - fail here, not in every worker
     except ImportError as error:
         raise UserError("Parquet needs pyarrow: pip install 'isoplay[parquet]'") from error
     content = atari.content(game)
@@ -80,39 +93,50 @@ def import_parquet(
     )
 
 
-def find(folder: Path, actions: int) -> list[Recording]:
-    """Every folder under `folder` that has a rollout in it, in the order of their names, numbers by size."""
+def find(folder: Path, actions: int) -> list[ParquetEpisode]:
+    """All folders under `folder` that have a rollout, in natural order of their names (2 before 10).
+
+    Raises:
+        UserError: There is none, or a folder cannot be read.
+    """
     found = []
     for parent, names in folders(folder):
         rollouts = tuple(parent / name for name in sorted(fnmatch.filter(names, "rollout*.parquet"), key=_by_number))
         if rollouts:
             source = parent.relative_to(folder).as_posix()
-            found.append(Recording(source, rollouts, parent / _METADATA if _METADATA in names else None, actions))
+            found.append(ParquetEpisode(source, rollouts, parent / _METADATA if _METADATA in names else None, actions))
     if not found:
         raise UserError(f"no episode (rollout.parquet) under {folder}")
     return sorted(found, key=lambda recording: _by_number(recording.source))
 
 
 def _by_number(name: str) -> list[Any]:
+    """Key of the natural order."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
-def convert(recording: Recording) -> Game:
-    """An episode as a game for the store; raises `Unusable` if it can't be one."""
+def convert(recording: ParquetEpisode) -> PackedEpisode:
+    """Convert an episode.
+
+    Raises:
+        Unusable: It is empty or damaged.
+    """
     import pyarrow
 
     try:
         score, steps = _facts(recording)
-        game = packed(FRAMES, stacks.moving(_pieces(recording)), "step", score=float(score), source=recording.source)
+        episode = packed(
+            FRAMES, stacks.check_consecutive(_pieces(recording)), "step", score=float(score), source=recording.source
+        )
     except (pyarrow.ArrowException, ValueError) as error:
         raise Unusable(DAMAGED, f"not valid Parquet ({str(error).splitlines()[0]})") from error
-    if game.length != steps:
-        raise Unusable(DAMAGED, f"{game.length} steps where its {_METADATA} says {steps}")
-    return game
+    if episode.length != steps:
+        raise Unusable(DAMAGED, f"{episode.length} steps where its {_METADATA} says {steps}")
+    return episode
 
 
-def _facts(recording: Recording) -> tuple[int, int]:
-    """Score and steps by the metadata."""
+def _facts(recording: ParquetEpisode) -> tuple[int, int]:
+    """Score and number of steps in the metadata."""
     from pyarrow import parquet
 
     if recording.metadata is None:
@@ -128,8 +152,8 @@ def _facts(recording: Recording) -> tuple[int, int]:
     return int(score), steps
 
 
-def _pieces(recording: Recording) -> Iterator[AtariSteps]:
-    """The episode, some steps at a time."""
+def _pieces(recording: ParquetEpisode) -> Iterator[AtariSteps]:
+    """The steps of the episode, some at a time."""
     from pyarrow import parquet
 
     axis = None
@@ -151,7 +175,7 @@ def _pieces(recording: Recording) -> Iterator[AtariSteps]:
                     yield AtariSteps(stacks.stacks(states, axis), actions, np.full(len(actions), NO_SCORE, np.int32))
                 held.clear()
     if held:
-        raise Unusable(DAMAGED, "a single step, which does not tell how its frames lie")
+        raise Unusable(DAMAGED, "a single step, from which the axis of the frames cannot be detected")
 
 
 def _check_columns(schema: Any) -> None:
@@ -168,10 +192,10 @@ def _check_columns(schema: Any) -> None:
 
 
 def _states(column: Any) -> np.ndarray:
-    """Flattened stacks [S, 28224] of integers."""
+    """Flattened stacks, integers [S, 28224]."""
     values = column.flatten()
     if column.null_count or values.null_count:
-        raise Unusable(DAMAGED, "states without values")
+        raise Unusable(DAMAGED, "states with null values")
     sizes = np.asarray(column.value_lengths())
     if (sizes != _SIZE).any():
         raise Unusable(DAMAGED, f"a state of {sizes[sizes != _SIZE][0]} values instead of {_SIZE}")
@@ -179,9 +203,9 @@ def _states(column: Any) -> np.ndarray:
 
 
 def _actions(column: Any, count: int) -> np.ndarray:
-    """Actions uint8 [S], all below `count`."""
+    """Actions, uint8 [S], all below `count`."""
     if column.null_count:
-        raise Unusable(DAMAGED, "steps without an action")
+        raise Unusable(DAMAGED, "null actions")
     actions = column.to_numpy()
     if not 0 <= actions.min() <= actions.max() < count:
         worst = actions.min() if actions.min() < 0 else actions.max()

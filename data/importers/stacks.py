@@ -1,7 +1,7 @@
-"""Four stacked Atari frames from whatever a recording holds.
+"""Stacks of four Atari frames from recordings of stacks, single frames or screens.
 
-A recorded stack is kept as it is. Where a recording holds single frames, an episode's first stack is three black
-frames and the first, as ALE's vector environment and Stable-Baselines3 have it.
+Recorded stacks are kept as they are. If a recording has single frames, the first stack of an episode is three black
+frames and the first frame, as in ALE's vector environment and in Stable-Baselines3.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,16 +12,19 @@ from data.importers.base import DAMAGED, Unusable
 from data.spec import FRAME_COLUMNS, FRAME_ROWS, STACK, AtariSteps
 
 _SHAPE = (FRAME_ROWS, FRAME_COLUMNS)
-_TELLING = 64
-"""Steps that tell how frames lie in a stack."""
+_SAMPLE = 64
+"""Number of steps from which the axis of the frames is detected."""
 
 
 def axis_of_frames(states: np.ndarray) -> int:
-    """The axis of flattened stacks [S, 28224] that counts frames: 0 in [4, 84, 84], -1 in [84, 84, 4].
+    """Detect the frame axis of flattened stacks [S, 28224]: 0 for [4, 84, 84], -1 for [84, 84, 4].
 
-    A stack moves on by a frame a step as a rule: only along the right axis do its frames reappear in the next.
+    Stacks usually advance by one frame per step: only along the right axis do the frames of one reappear in the next.
+
+    Raises:
+        Unusable: Neither axis fits better than the other.
     """
-    some = states[:_TELLING]
+    some = states[:_SAMPLE]
     kept = {
         0: (some.reshape(-1, STACK, *_SHAPE)[:, 1:], some.reshape(-1, STACK, *_SHAPE)[:, :-1]),
         -1: (some.reshape(-1, *_SHAPE, STACK)[..., 1:], some.reshape(-1, *_SHAPE, STACK)[..., :-1]),
@@ -36,7 +39,11 @@ def axis_of_frames(states: np.ndarray) -> int:
 
 
 def stacks(states: np.ndarray, axis: int) -> np.ndarray:
-    """Flattened stacks [S, 28224] of integers as uint8 [S, 84, 84, 4]."""
+    """Convert flattened stacks of integers [S, 28224], with this frame axis, to uint8 [S, 84, 84, 4].
+
+    Raises:
+        Unusable: A pixel is not in [0, 255].
+    """
     if states.dtype != np.uint8:
         if states.size and not 0 <= states.min() <= states.max() <= 255:
             raise Unusable(DAMAGED, f"pixels from {states.min()} to {states.max()}")
@@ -47,15 +54,18 @@ def stacks(states: np.ndarray, axis: int) -> np.ndarray:
 
 
 def stacked(frames: np.ndarray) -> np.ndarray:
-    """An episode's single frames uint8 [S, 84, 84] as stacks [S, 84, 84, 4]; black before the first."""
+    """Convert the single frames of an episode, uint8 [S, 84, 84], to stacks [S, 84, 84, 4], black before the first."""
     padded = np.concatenate([np.zeros((STACK - 1, *_SHAPE), np.uint8), frames])
     return np.lib.stride_tricks.sliding_window_view(padded, STACK, axis=0)
 
 
-def moving(pieces: Iterable[AtariSteps]) -> Iterator[AtariSteps]:
-    """The pieces of an episode, refused where its stacks do not move on by a frame a step.
+def check_consecutive(pieces: Iterable[AtariSteps]) -> Iterator[AtariSteps]:
+    """Yield the pieces of an episode, and check that its stacks advance by one frame per step.
 
-    A batch holds each frame once, so that such an episode could be stored but not learned from.
+    Batches hold each frame once, so that other stacks could be stored but not batched.
+
+    Raises:
+        Unusable: They do not.
     """
     seen, last = 0, None
     for piece in pieces:
@@ -65,15 +75,15 @@ def moving(pieces: Iterable[AtariSteps]) -> Iterator[AtariSteps]:
         wrong = np.flatnonzero((after[..., :-1] != before[..., 1:]).any((1, 2, 3)))
         if len(wrong):
             step = seen + len(stacks) - len(before) + int(wrong[0])
-            raise Unusable(DAMAGED, f"at step {step} its stacks do not move on by a frame")
+            raise Unusable(DAMAGED, f"at step {step} its stacks do not advance by one frame")
         yield piece
         seen, last = seen + len(stacks), stacks[-1:]
 
 
-def small_and_grey(screens: np.ndarray) -> np.ndarray:
-    """Screens uint8 [S, 210, 160, 3], or grey ones [S, 210, 160], as frames [S, 84, 84].
+def downsampled(screens: np.ndarray) -> np.ndarray:
+    """Convert screens, uint8 [S, 210, 160, 3] or [S, 210, 160], to frames [S, 84, 84].
 
-    Grey is the luma of Rec. 601; a small pixel is the mean of what it covers.
+    Greyscale is the luma of Rec. 601; downsampling averages areas (box filter).
     """
     from PIL import Image
 

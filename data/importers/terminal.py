@@ -1,10 +1,10 @@
-"""The terminal that a recording of NLE was written to: frames of bytes to screens, compiled by Numba.
+"""A terminal emulator, compiled by Numba, that renders ttyrec recordings of NLE to screens.
 
-It knows the control sequences that NLE writes, and says so when it meets any other: then NLE's own converter, three
-times as slow, is asked. What it reads is what the converter reads, bit for bit.
+It implements the control sequences that NLE writes, and reports any other: such recordings are read by NLE's converter
+instead, which is three times as slow. Its screens equal those of the converter bit for bit.
 
-A recording is a sequence of frames: seconds, microseconds, size (int32 each) and a channel (a byte), then so many
-bytes: of output to the terminal, of one key press, of a score. In version 3 a score goes before each key press.
+A recording is a sequence of frames: seconds, microseconds and size (int32 each), a channel (uint8), and a payload of
+that size: output to the terminal, one key press, or a score. In version 3 a score precedes each key press.
 """
 
 import numpy as np
@@ -13,27 +13,28 @@ from numba import njit
 from data.spec import COLUMNS, ROWS
 
 OUTPUT, KEY, SCORE = range(3)
-"""Channels."""
+"""Channels of frames."""
 
 HEADER = 13
-"""Bytes of a frame before its payload."""
+"""Size of a frame without its payload, in bytes."""
 
 MAX_PAYLOAD = 1 << 20
-"""Most bytes of a frame: NLE's have a few thousand."""
+"""Maximum size of a payload, in bytes; those of NLE have a few thousand."""
 
-MORE, FULL, SIZE, PLACE, STRANGE, TRAP = range(6)
-"""Why `read` stops: no whole frame left; no room; a frame of an impossible size, out of place, unknown, or a trap."""
+MORE, FULL, SIZE, PLACE, UNKNOWN, ENDLESS = range(6)
+"""Why `read` stops: no complete frame left; the arrays are full; a frame of an impossible size, in an impossible place,
+with an unknown control sequence, or with one that would make NLE's converter run for hours."""
 
 CELLS = ROWS * COLUMNS
 _SPACE, _ESCAPE = 32, 27
 _MOST = 8
-"""Most numbers in a control sequence."""
+"""Maximum number of parameters of a control sequence."""
 _DEFAULT = -1
-"""Colour that is none of the eight."""
+"""The default colour, which is none of the eight."""
 
 
 def new_terminal() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Characters and colours, uint8 [1920], and state, int64 [10], of a terminal on which nothing was written."""
+    """A blank terminal: characters and colours, uint8 [1920], and its state, int64 [10]."""
     state = np.zeros(10, np.int64)
     state[2] = _DEFAULT
     return np.full(CELLS, _SPACE, np.uint8), np.zeros(CELLS, np.uint8), state
@@ -41,7 +42,7 @@ def new_terminal() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @njit(nogil=True, cache=True)
 def _write(data, at, end, chars, colors, state):
-    """Write bytes [at, end) to the terminal; False at the first that is not known."""
+    """Write bytes [at, end) to the terminal; returns False at the first unknown control sequence."""
     row, column, color, bold, inverse = state[0], state[1], state[2], state[3], state[4]
     numbers = np.zeros(_MOST, np.int64)
     while at < end:
@@ -80,7 +81,7 @@ def _write(data, at, end, chars, colors, state):
             final = data[at]
             at += 1
             first, once = numbers[0], max(numbers[0], 1)
-            if final == 109:  # m: how to write from now on
+            if final == 109:  # m: select graphic rendition
                 for place in range(count + 1):
                     number = numbers[place]
                     if number == 0:
@@ -95,7 +96,7 @@ def _write(data, at, end, chars, colors, state):
                         color = _DEFAULT
                     else:
                         return False
-            elif final == 72:  # H: go to
+            elif final == 72:  # H: cursor position
                 row, column = min(once, ROWS) - 1, min(max(numbers[1], 1), COLUMNS) - 1
             elif final == 65:  # A: up
                 if once > row:
@@ -109,7 +110,7 @@ def _write(data, at, end, chars, colors, state):
                 if once > column:
                     return False
                 column -= once
-            elif final in (75, 74) and first in (0, 2):  # K, J: clear the line, the screen, from here or all
+            elif final in (75, 74) and first in (0, 2):  # K, J: clear the line or screen, from the cursor or all
                 begin = COLUMNS * row + column if first == 0 else COLUMNS * row if final == 75 else 0
                 stop = COLUMNS * (row + 1) if final == 75 else CELLS
                 chars[begin:stop] = _SPACE
@@ -140,10 +141,11 @@ def _scroll(chars, colors):
 
 
 @njit(nogil=True, cache=True)
-def trapped(data, at, end, state):
-    """Whether bytes [at, end) have NLE's converter repeat a character (CSI b) more often than a screen has cells.
+def repeats_for_hours(data, at, end, state):
+    """Whether bytes [at, end) make NLE's converter repeat a character (CSI b) more often than a screen has cells.
 
-    It would do so for hours. Any number of the sequence counts, as do those of one that another escape broke off.
+    It could do so for hours. Any parameter of the sequence counts, also those of a sequence that another escape
+    interrupts.
     """
     mode, number, largest = state[7], state[8], state[9]
     while at < end:
@@ -170,13 +172,21 @@ def trapped(data, at, end, state):
 
 
 @njit(nogil=True, cache=True)
-def read(data, version, terminal, chars_Sx1920, colors_Sx1920, cursor_Sx2, key_S, score_S, step, draw):
-    """Read frames from bytes, uint8 [n], and fill arrays from `step` on: a screen for every key press.
+def read(data, version, terminal, chars_Sx1920, colors_Sx1920, cursor_Sx2, key_S, score_S, step, render):
+    """Read frames and write a step for every key press.
 
-    With `draw` false nothing is written to the terminal, but everything else checked, traps for others included.
-    `terminal` as of `new_terminal`;
-    arrays uint8, but int32 score_S, which version 2 leaves as it is. Returns how many bytes were read, the number of
-    steps in the arrays, and why it stopped.
+    Args:
+        data: uint8, bytes of the recording, from the start of a frame.
+        version: ttyrec version, 2 or 3.
+        terminal: The terminal, as made by `new_terminal`; updated.
+        chars_Sx1920, colors_Sx1920, cursor_Sx2, key_S: uint8, the arrays to write.
+        score_S: int32; not written in version 2.
+        step: Index of the first step to write.
+        render: False: check the frames, also for sequences that would make NLE's converter run for hours, but do not
+            render them.
+
+    Returns:
+        The number of bytes read, the number of steps in the arrays, and why reading stopped.
     """
     chars, colors, state = terminal
     at = 0
@@ -191,16 +201,16 @@ def read(data, version, terminal, chars_Sx1920, colors_Sx1920, cursor_Sx2, key_S
         if end > len(data):
             return at, step, MORE
         if channel == OUTPUT:
-            if draw and not _write(data, begin, end, chars, colors, state):
-                return at, step, STRANGE
-            if not draw and trapped(data, begin, end, state):
-                return at, step, TRAP
+            if render and not _write(data, begin, end, chars, colors, state):
+                return at, step, UNKNOWN
+            if not render and repeats_for_hours(data, begin, end, state):
+                return at, step, ENDLESS
         elif channel == SCORE and version == 3 and size == 4 and not state[5]:
             state[5], state[6] = 1, _int32(data, begin)
         elif channel == KEY and size == 1 and (state[5] or version < 3):
             if step == len(key_S):
                 return at, step, FULL
-            if draw:
+            if render:
                 chars_Sx1920[step] = chars
                 colors_Sx1920[step] = colors
             cursor_Sx2[step, 0], cursor_Sx2[step, 1] = state[0], state[1]

@@ -1,9 +1,8 @@
-"""Recordings of a terminal, packed by bzip2: versions 2 and 3 of NLE, and version 1, which holds screens alone.
+"""Reads ttyrec recordings, compressed by bzip2: versions 2 and 3 of NLE, and version 1, which has screens alone.
 
-What NLE writes is read by `data.importers.terminal`: 3.3 times as fast as by NLE's converter, which decides what a
-screen is.
-The converter takes a recording that breaks off for one that ends, and writes past its buffers where the order of
-frames is wrong, so that it is only given what was checked before.
+Recordings of NLE are read by `data.importers.terminal`, 3.3 times as fast as by NLE's converter and with the same
+result. The converter is the fallback. It does not notice truncated recordings, and writes past its buffers if frames
+are out of order, so that recordings are checked before it reads them.
 """
 
 import bz2
@@ -18,15 +17,15 @@ from nle.dataset import Converter
 from data.importers import terminal
 from data.importers.base import DAMAGED, Unusable, stop_if_asked
 from data.spec import COLUMNS, NO_SCORE, ROWS
-from data.store.reader import CHUNK_STEPS
+from data.store.pack import CHUNK_STEPS
 
 _BLOCK = 1 << 24
-_TRAP = "a trap: a character to be repeated for hours"
+_ENDLESS = "a control sequence that repeats a character for hours"
 _HEADER_1 = struct.Struct("<iii")
 
 
-class Played(NamedTuple):
-    """Consecutive steps of a recording; arrays that the next ones overwrite."""
+class RecordedSteps(NamedTuple):
+    """Consecutive steps of a recording. The arrays may be overwritten by the next steps."""
 
     chars_Sx24x80: np.ndarray
     """uint8."""
@@ -35,15 +34,16 @@ class Played(NamedTuple):
     cursor_Sx2: np.ndarray
     """uint8."""
     key_S: np.ndarray
-    """uint8, the key press that followed the screen; 0 in version 1."""
+    """uint8, the key press that follows the screen; 0 in version 1."""
     score_S: np.ndarray
-    """int32; NO_SCORE where the version holds none."""
+    """int32; NO_SCORE in versions without scores."""
 
 
-def steps(path: Path, version: int) -> Iterator[Played]:
-    """The steps of a recording of version 2 or 3, all but the last CHUNK_STEPS at a time.
+def steps(path: Path, version: int) -> Iterator[RecordedSteps]:
+    """The steps of a recording of version 2 or 3, CHUNK_STEPS at a time; the last may be fewer.
 
-    Raises `data.importers.base.Unusable` for what is damaged, maybe after steps that are right.
+    Raises:
+        Unusable: The recording is damaged. Raised at the damage: steps before it have been yielded.
     """
     arrays = _arrays()
     flat = _flat(arrays)
@@ -57,16 +57,20 @@ def steps(path: Path, version: int) -> Iterator[Played]:
             stop_if_asked()
             yield arrays
             done, step = done + step, 0
-        if why == terminal.STRANGE:
+        if why == terminal.UNKNOWN:
             yield from _converted(path, version, done)
             return
-        data.complain(why, done + step)
+        data.check(why, done + step)
     if step:
-        yield Played(*(array[:step] for array in arrays))
+        yield RecordedSteps(*(array[:step] for array in arrays))
 
 
-def screens(paths: Sequence[Path]) -> Iterator[Played]:
-    """Every frame of recordings of version 1, one after the other on the same terminal, as a step without a key."""
+def screens(paths: Sequence[Path]) -> Iterator[RecordedSteps]:
+    """Every frame of recordings of version 1 as a step without a key press; they share one terminal.
+
+    Raises:
+        Unusable: A recording is damaged.
+    """
     converter = Converter(ROWS, COLUMNS, 1)
     for path in paths:
         frames = _count_frames(path)
@@ -74,8 +78,8 @@ def screens(paths: Sequence[Path]) -> Iterator[Played]:
         yield from _convert(converter, frames, None)
 
 
-def _arrays() -> Played:
-    return Played(
+def _arrays() -> RecordedSteps:
+    return RecordedSteps(
         np.empty((CHUNK_STEPS, ROWS, COLUMNS), np.uint8),
         np.empty((CHUNK_STEPS, ROWS, COLUMNS), np.uint8),
         np.empty((CHUNK_STEPS, 2), np.uint8),
@@ -84,14 +88,14 @@ def _arrays() -> Played:
     )
 
 
-def _flat(played: Played) -> Played:
-    """The same arrays with a screen's cells in one axis, as `data.importers.terminal.read` fills them."""
-    chars, colors, *others = played
-    return Played(chars.reshape(CHUNK_STEPS, -1), colors.reshape(CHUNK_STEPS, -1), *others)
+def _flat(arrays: RecordedSteps) -> RecordedSteps:
+    """Views with the rows and columns of a screen merged, as `data.importers.terminal.read` takes them."""
+    chars, colors, *others = arrays
+    return RecordedSteps(chars.reshape(CHUNK_STEPS, -1), colors.reshape(CHUNK_STEPS, -1), *others)
 
 
 def converter_buffers() -> tuple[np.ndarray, ...]:
-    """A chunk's arrays as NLE's converter fills them: characters, colours, cursors, times, keys, scores."""
+    """Arrays of CHUNK_STEPS steps for NLE's converter: characters, colours, cursors, times, keys, scores."""
     return (
         np.zeros((CHUNK_STEPS, ROWS, COLUMNS), np.uint8),
         np.zeros((CHUNK_STEPS, ROWS, COLUMNS), np.int8),
@@ -102,31 +106,31 @@ def converter_buffers() -> tuple[np.ndarray, ...]:
     )
 
 
-def _converted(path: Path, version: int, skip: int) -> Iterator[Played]:
-    """The steps after the first `skip` (a multiple of CHUNK_STEPS), by NLE's converter."""
+def _converted(path: Path, version: int, skip: int) -> Iterator[RecordedSteps]:
+    """The steps after the first `skip`, a multiple of CHUNK_STEPS, read by NLE's converter."""
     keys = _keys(path, version)
     converter = Converter(ROWS, COLUMNS, version)
     converter.load_ttyrec(str(path))
-    for number, played in enumerate(_convert(converter, len(keys), keys)):
+    for number, converted in enumerate(_convert(converter, len(keys), keys)):
         if number * CHUNK_STEPS >= skip:
-            yield played
+            yield converted
 
 
-def _convert(converter: Converter, steps: int, keys: np.ndarray | None) -> Iterator[Played]:
-    """So many steps of the recording that the converter has loaded, with these keys.
+def _convert(converter: Converter, steps: int, keys: np.ndarray | None) -> Iterator[RecordedSteps]:
+    """Read `steps` steps of the recording that the converter has loaded, and compare their key presses with `keys`.
 
-    The last may be missing: the converter leaves out a frame with which the bzip2 stream ends.
+    The last step may be missing: the converter omits a frame at the very end of the bzip2 stream.
     """
     buffers = chars, colors, cursor, _, pressed, scores = converter_buffers()
     for start in range(0, steps, CHUNK_STEPS):
         count = CHUNK_STEPS - converter.convert(*buffers)
-        told = keys is None or np.array_equal(pressed[:count], keys[start : start + count])
-        if count < min(CHUNK_STEPS, steps - 1 - start) or not told:
+        agrees = keys is None or np.array_equal(pressed[:count], keys[start : start + count])
+        if count < min(CHUNK_STEPS, steps - 1 - start) or not agrees:
             raise Unusable(DAMAGED, f"NLE's converter stops or differs after step {start}")
         stop_if_asked()
         if not count:
             return
-        yield Played(
+        yield RecordedSteps(
             chars[:count],
             colors[:count].view(np.uint8),
             cursor[:count].astype(np.uint8),
@@ -136,7 +140,7 @@ def _convert(converter: Converter, steps: int, keys: np.ndarray | None) -> Itera
 
 
 def _keys(path: Path, version: int) -> np.ndarray:
-    """Keys uint8 [steps] of a recording, after checking all of it but what it writes to the terminal."""
+    """Key presses of a recording, uint8 [steps]. Checks everything except the output to the terminal."""
     flat = _flat(_arrays())
     screen, found = terminal.new_terminal(), [np.zeros(0, np.uint8)]
     for data in _Frames(path):
@@ -146,12 +150,12 @@ def _keys(path: Path, version: int) -> np.ndarray:
             found.append(flat.key_S[:step].copy())
             if why != terminal.FULL:
                 break
-        data.complain(why, sum(map(len, found)))
+        data.check(why, sum(map(len, found)))
     return np.concatenate(found)
 
 
 def _count_frames(path: Path) -> int:
-    """Number of frames of a recording of version 1, after checking that they are whole."""
+    """Number of frames of a recording of version 1. Checks that all are complete."""
     count, (_, _, state) = 0, terminal.new_terminal()
     for data in _Frames(path):
         left, at = data.left.data, 0
@@ -162,15 +166,15 @@ def _count_frames(path: Path) -> int:
             if at + _HEADER_1.size + size > len(left):
                 break
             at += _HEADER_1.size + size
-            if terminal.trapped(data.left, at - size, at, state):
-                raise Unusable(DAMAGED, _TRAP)
+            if terminal.repeats_for_hours(data.left, at - size, at, state):
+                raise Unusable(DAMAGED, _ENDLESS)
             count += 1
         data.skip(at)
     return count
 
 
 class _Frames:
-    """The bytes of a recording, block by block; what is left of one goes in front of the next."""
+    """The bytes of a recording in blocks. The unread rest of a block is prepended to the next."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -184,28 +188,28 @@ class _Frames:
             raise Unusable(DAMAGED, "cut short inside a frame")
 
     def skip(self, count: int) -> None:
-        """So many bytes are read."""
+        """Drop the first `count` bytes."""
         self.left = self.left[count:]
 
-    def complain(self, why: int, keys: int) -> None:
-        """Raise what `data.importers.terminal.read` found wrong."""
+    def check(self, why: int, keys: int) -> None:
+        """Raise `Unusable` if `data.importers.terminal.read` stopped because of damage."""
         if why == terminal.SIZE:
             size = int(self.left[8:12].view("<i4")[0])
             raise Unusable(DAMAGED, f"a frame of {size} bytes")
-        if why == terminal.TRAP:
-            raise Unusable(DAMAGED, _TRAP)
+        if why == terminal.ENDLESS:
+            raise Unusable(DAMAGED, _ENDLESS)
         if why == terminal.PLACE:
             raise Unusable(DAMAGED, f"a frame out of place after {keys} key presses")
 
 
 def _decompressed(path: Path) -> Iterator[bytes]:
-    """The content of a bzip2 file, in blocks, of exactly one whole stream: the converter reads no further."""
+    """The content of a bzip2 file, in blocks. It must be exactly one stream: the converter reads no further."""
     unzip = bz2.BZ2Decompressor()
-    packed = path.read_bytes()
+    compressed = path.read_bytes()
     try:
         while not unzip.eof:
-            block = unzip.decompress(packed, _BLOCK)
-            packed = b""
+            block = unzip.decompress(compressed, _BLOCK)
+            compressed = b""
             if not block and unzip.needs_input:
                 raise Unusable(DAMAGED, "cut short")
             yield block

@@ -1,1 +1,1 @@
-"""Which steps go into which batch, as a function of (seed, step), and batches of them."""
+"""Samplers, which map (seed, step) to slices of episodes, and the batches and data sources built on them."""

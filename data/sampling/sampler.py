@@ -1,10 +1,11 @@
-"""Which steps go where: (seed, step) → slices of episodes, by lane. Pure functions of integers, no files.
+"""Samplers: pure functions from (seed, step) to the slices of episodes that make up a batch.
 
-Slices are rows of a table, int64 [slices, 6], with the columns of `Slice`: a batch has a hundred of them.
+`LaneSampler` is for recurrent cores. It concatenates the shuffled episodes of an epoch to one tape and cuts the tape
+into one stretch per lane, of equal length to within a step; each lane reads its stretch one window per batch. Only the
+last batch of an epoch is padded. `WindowSampler` is for cores without a carried state: independent windows in shuffled
+order. `SequentialSampler` reads every episode once, in a fixed order.
 
-The training sampler lays an epoch's episodes, shuffled, end to end and cuts the whole into one stretch per lane,
-equal to within a step; lane b reads its stretch a window at a time. Only an epoch's last window is padded.
-The window sampler is for cores that carry nothing: windows in shuffled order, each alone.
+Slices are rows of an int64 [slices, 6] table with the columns of `Slice`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +18,7 @@ from numba import njit
 
 
 class Slice(NamedTuple):
-    """Steps [start, stop) of episode `row`, placed in `lane` at `offset` of its window."""
+    """Steps [start, stop) of episode `row`, at `offset` in the window of `lane`."""
 
     lane: int
     offset: int
@@ -25,12 +26,12 @@ class Slice(NamedTuple):
     start: int
     stop: int
     first: int
-    """1 where nothing before `start` may be remembered: an episode's start, or a lane's."""
+    """1 if a recurrent state must be reset before this slice: at the start of an episode or of a lane's stretch."""
 
 
 @njit(cache=True)
 def _cut(rows, starts, lane_L, lo_L, hi_L, begin_L):
-    """The slices of [lo, hi) of each lane, of episodes end to end; `begin` is where a lane began to read them."""
+    """Slices of the stretch [lo, hi) of a tape for each lane; `begin` is where the lane's whole stretch begins."""
     place_L = np.searchsorted(starts, lo_L, side="right") - 1
     end_L = np.where(hi_L > lo_L, np.searchsorted(starts, hi_L, side="left"), place_L)
     slices = np.empty(((end_L - place_L).sum(), 6), np.int64)
@@ -46,15 +47,15 @@ def _cut(rows, starts, lane_L, lo_L, hi_L, begin_L):
     return slices
 
 
-class _Line:
-    """Episodes end to end: `starts[i]` is where `rows[i]` begins, and the last entry where all ends."""
+class _Tape:
+    """Concatenated episodes: `starts[i]` is the position where `rows[i]` begins; the last entry is the total length."""
 
     def __init__(self, rows: np.ndarray, lengths: np.ndarray) -> None:
         self.starts = np.concatenate([[0], np.cumsum(lengths[rows])])
         self._rows = rows
 
     def cut(self, lanes: range, lo: np.ndarray, hi: np.ndarray, begin: np.ndarray) -> np.ndarray:
-        """The slices of [lo, hi) of each lane; `begin` is where its reading of this line began."""
+        """Slices of the stretch [lo, hi) of each lane; `begin` is where the lane's whole stretch begins."""
         return _cut(self._rows, self.starts, np.arange(lanes.start, lanes.stop), lo, hi, begin)
 
 
@@ -68,22 +69,32 @@ def _checked(lengths: Sequence[int] | np.ndarray, lanes: int, window: int) -> np
 
 
 def _most_pieces(lengths: np.ndarray, window: int) -> int:
-    """How many of some episodes laid end to end a window can meet."""
+    """Maximum number of episodes in a window of any tape of episodes with these lengths."""
     whole = int(np.searchsorted(np.cumsum(np.sort(lengths)), window - 2, side="right"))
     return min(window, whole + 2, len(lengths))
 
 
 class LaneSampler:
-    """The endless order of training: every step of every episode exactly once an epoch."""
+    """An endless order for training recurrent cores: every step of every episode exactly once per epoch.
+
+    Args:
+        lengths: Number of steps of each episode.
+        lanes: Number of lanes B.
+        window: Steps per lane and batch T.
+        seed: Seed of the shuffling.
+
+    Raises:
+        ValueError: There are no episodes, or an argument is not positive.
+    """
 
     pool = 0
-    """Chunks whose windows are shuffled together: none."""
+    """Number of chunks whose windows are shuffled together; 0: windows are not shuffled."""
 
     def __init__(self, lengths: Sequence[int] | np.ndarray, lanes: int, window: int, seed: int) -> None:
         self.lanes, self.window, self.seed = lanes, window, seed
         self._lengths = _checked(lengths, lanes, window)
         self.pieces = _most_pieces(self._lengths, window)
-        """Most episodes that a lane's window meets."""
+        """Maximum number of episodes in the window of one lane."""
         self._total = int(self._lengths.sum())
         self._edges = np.arange(lanes + 1) * self._total // lanes
         longest = -(-self._total // lanes)
@@ -91,7 +102,7 @@ class LaneSampler:
         self._epoch = lru_cache(maxsize=2)(self._shuffle)
 
     def at(self, step: int, lanes: range | None = None) -> np.ndarray:
-        """The slices of the batch of `step`, for all lanes or a block of them; lane numbers stay global."""
+        """Slices of batch `step`, for all lanes or a contiguous block of them. Lane numbers are global."""
         epoch, place = divmod(step, self.steps_per_epoch)
         block = range(self.lanes) if lanes is None else lanes
         edges = self._edges[block.start : block.stop + 1]
@@ -99,24 +110,37 @@ class LaneSampler:
         return self._epoch(epoch).cut(block, lo, np.minimum(lo + self.window, edges[1:]), edges[:-1])
 
     def samples(self, step: int) -> int:
-        """How many samples the batches before `step` hold, padding left out."""
+        """Number of samples in the batches before `step`, without padding."""
         epochs, place = divmod(step, self.steps_per_epoch)
         return epochs * self._total + int(np.minimum(np.diff(self._edges), place * self.window).sum())
 
-    def _shuffle(self, epoch: int) -> _Line:
-        return _Line(_shuffled(len(self._lengths), self.seed, epoch), self._lengths)
+    def _shuffle(self, epoch: int) -> _Tape:
+        return _Tape(_shuffled(len(self._lengths), self.seed, epoch), self._lengths)
 
 
 class WindowSampler:
-    """Another endless order of training: every window of every episode once an epoch, shuffled, each by itself.
+    """An endless order for training cores without a carried state: independent windows, shuffled.
 
-    Windows begin at multiples of `window` in their episode; an episode's last may be shorter, and so may an epoch's
-    last batch. The windows that begin in the same `chunk` steps of an episode are a run, so that what is unpacked
-    for one serves the others: an epoch's runs are shuffled, and the windows of every `pool` of them together.
+    Windows begin at multiples of `window` within an episode and occur once per epoch. The last window of an episode may
+    be shorter, and the last batch of an epoch may have fewer windows.
+
+    Windows in the same chunk of an episode form a group, so that a decompressed chunk serves all of them: the groups of
+    an epoch are shuffled, and then the windows within every `pool` consecutive groups.
+
+    Args:
+        lengths: Number of steps of each episode.
+        lanes: Number of windows per batch B.
+        window: Steps per window T.
+        seed: Seed of the shuffling.
+        chunk: Steps per chunk of the store.
+        pool: Number of groups whose windows are shuffled together.
+
+    Raises:
+        ValueError: There are no episodes, or an argument is not positive.
     """
 
     pieces = 1
-    """Most episodes that a window meets."""
+    """Maximum number of episodes in a window."""
 
     def __init__(
         self, lengths: Sequence[int] | np.ndarray, lanes: int, window: int, seed: int, chunk: int, pool: int
@@ -125,9 +149,9 @@ class WindowSampler:
         self._lengths = _checked(lengths, lanes, window)
         each = max(1, chunk // window)
         windows = -(-self._lengths // window)
-        runs = -(-windows // each)
-        self._row = np.repeat(np.arange(len(runs)), runs)
-        place = np.arange(len(self._row)) - np.repeat(np.cumsum(runs) - runs, runs)
+        groups = -(-windows // each)
+        self._row = np.repeat(np.arange(len(groups)), groups)
+        place = np.arange(len(self._row)) - np.repeat(np.cumsum(groups) - groups, groups)
         self._begin = place * each
         self._end = np.minimum(self._begin + each, windows[self._row])
         self.steps_per_epoch = -(-int(windows.sum()) // lanes)
@@ -135,7 +159,7 @@ class WindowSampler:
         self._pool = lru_cache(maxsize=4)(self._shuffle_pool)
 
     def at(self, step: int, lanes: range | None = None) -> np.ndarray:
-        """The slices of the batch of `step`, for all lanes or a block of them; lane numbers stay global."""
+        """Slices of batch `step`, for all lanes or a contiguous block of them. Lane numbers are global."""
         epoch, place = divmod(step, self.steps_per_epoch)
         block = range(self.lanes) if lanes is None else lanes
         lo, hi = place * self.lanes + block.start, place * self.lanes + block.stop
@@ -146,7 +170,7 @@ class WindowSampler:
         return slices
 
     def samples(self, step: int) -> int:
-        """How many samples the batches before `step` hold, padding left out."""
+        """Number of samples in the batches before `step`, without padding."""
         epochs, place = divmod(step, self.steps_per_epoch)
         _, firsts, steps = self._epoch(epochs)
         window = place * self.lanes
@@ -155,14 +179,14 @@ class WindowSampler:
         return epochs * int(self._lengths.sum()) + int(steps[pool]) + int((within[:, 2] - within[:, 1]).sum())
 
     def _windows(self, epoch: int, lo: int, hi: int) -> np.ndarray:
-        """Row, start and stop of windows [lo, hi) of an epoch, int64 [windows, 3]; fewer past the epoch's end."""
+        """Row, start and stop of windows [lo, hi) of an epoch, int64 [windows, 3]; fewer at the end of the epoch."""
         _, firsts, _ = self._epoch(epoch)
         pools = range(int(np.searchsorted(firsts, lo, side="right")) - 1, int(np.searchsorted(firsts, hi)))
         found = [self._pool(epoch, pool)[max(0, lo - firsts[pool]) : max(0, hi - firsts[pool])] for pool in pools]
         return np.concatenate([np.zeros((0, 3), np.int64), *found])
 
     def _shuffle(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Runs in order; and before each pool and after the last, how many windows and how many steps there are."""
+        """The order of the groups, and the number of windows and of steps before each pool and after the last."""
         order = _shuffled(len(self._row), self.seed, epoch)
         windows = (self._end - self._begin)[order]
         steps = (np.minimum(self._end * self.window, self._lengths[self._row]) - self._begin * self.window)[order]
@@ -174,20 +198,25 @@ class WindowSampler:
         return order, before(windows), before(steps)
 
     def _shuffle_pool(self, epoch: int, pool: int) -> np.ndarray:
-        """Row, start and stop, int64 [windows, 3], of a pool's windows in order."""
+        """Row, start and stop of the windows of a pool, in order, int64 [windows, 3]."""
         order, firsts, _ = self._epoch(epoch)
         if pool + 1 >= len(firsts):
             return np.zeros((0, 3), np.int64)
-        runs = order[pool * self.pool : (pool + 1) * self.pool]
-        count = self._end[runs] - self._begin[runs]
-        row = np.repeat(self._row[runs], count)
-        begin = np.repeat(self._begin[runs] - np.cumsum(count) + count, count) + np.arange(len(row))
+        groups = order[pool * self.pool : (pool + 1) * self.pool]
+        count = self._end[groups] - self._begin[groups]
+        row = np.repeat(self._row[groups], count)
+        begin = np.repeat(self._begin[groups] - np.cumsum(count) + count, count) + np.arange(len(row))
         stop = np.minimum((begin + 1) * self.window, self._lengths[row])
         return np.stack([row, begin * self.window, stop], axis=1)[_shuffled(len(row), self.seed, epoch, 1 + pool)]
 
 
 class MixedSampler:
-    """Tapes side by side, each with lanes and episodes of its own, counted through."""
+    """Samplers side by side, each with its own lanes and episodes, numbered consecutively.
+
+    Args:
+        samplers: The samplers.
+        episodes: Number of episodes of each.
+    """
 
     def __init__(self, samplers: Sequence[LaneSampler | WindowSampler], episodes: Sequence[int]) -> None:
         self._samplers = list(
@@ -198,7 +227,7 @@ class MixedSampler:
         self.pieces = max(sampler.pieces for sampler in samplers)
 
     def at(self, step: int, lanes: range | None = None) -> np.ndarray:
-        """The slices of the batch of `step`, for all lanes or a block of them; lane numbers stay global."""
+        """Slices of batch `step`, for all lanes or a contiguous block of them. Lane numbers are global."""
         block = range(self.lanes) if lanes is None else lanes
         slices = []
         for sampler, lane, row in self._samplers:
@@ -208,45 +237,52 @@ class MixedSampler:
         return np.concatenate(slices)
 
     def samples(self, step: int) -> int:
-        """How many samples the batches before `step` hold, padding left out."""
+        """Number of samples in the batches before `step`, without padding."""
         return sum(sampler.samples(step) for sampler, _, _ in self._samplers)
 
 
 def _before(counts: Iterable[int]) -> list[int]:
-    """The sum of all counts before each."""
+    """Exclusive cumulative sum."""
     return list(accumulate(counts, initial=0))[:-1]
 
 
 def _shuffled(count: int, *seed: int) -> np.ndarray:
-    # Raw bits of a counter-based generator: unlike `permutation`, NumPy keeps them the same for ever.
+    # Raw bits of a counter-based generator: unlike `permutation`, they never change between NumPy versions.
     return np.argsort(np.random.Philox(np.random.SeedSequence(seed)).random_raw(count), kind="stable")
 
 
 class SequentialSampler:
-    """One pass in a fixed order: every step exactly once, each episode whole in one lane.
+    """One pass over all episodes in a fixed order, each whole in one lane, so that a state can be carried through it.
 
-    Longest first, each to the lane with least, so that lanes end close together and a carried state is right
-    across the whole of an episode.
+    Episodes are assigned longest first, each to the lane with the fewest steps, so that lanes end close together.
+
+    Args:
+        lengths: Number of steps of each episode.
+        lanes: Number of lanes B.
+        window: Steps per lane and batch T.
+
+    Raises:
+        ValueError: There are no episodes, or an argument is not positive.
     """
 
     def __init__(self, lengths: Sequence[int] | np.ndarray, lanes: int, window: int) -> None:
         self.lanes, self.window = lanes, window
         array = _checked(lengths, lanes, window)
         self.pieces = _most_pieces(array, window)
-        """Most episodes that a lane's window meets."""
+        """Maximum number of episodes in the window of one lane."""
         loads, rows = [0] * lanes, [[] for _ in range(lanes)]
         for row in np.argsort(-array, kind="stable"):
             lane = int(np.argmin(loads))
             loads[lane] += int(array[row])
             rows[lane].append(int(row))
-        self._lines = [_Line(np.array(lane, np.int64), array) for lane in rows]
+        self._tapes = [_Tape(np.array(lane, np.int64), array) for lane in rows]
         self.steps = -(-max(loads) // window)
 
     def at(self, step: int, lanes: range | None = None) -> np.ndarray:
-        """The slices of batch `step` of `steps`, for all lanes or a block of them."""
+        """Slices of batch `step` of `steps`, for all lanes or a contiguous block of them."""
         lo, slices = np.array([step * self.window]), []
         for lane in range(self.lanes) if lanes is None else lanes:
-            line = self._lines[lane]
-            hi = np.minimum(lo + self.window, line.starts[-1])
-            slices.append(line.cut(range(lane, lane + 1), lo, hi, np.zeros(1, np.int64)))
+            tape = self._tapes[lane]
+            hi = np.minimum(lo + self.window, tape.starts[-1])
+            slices.append(tape.cut(range(lane, lane + 1), lo, hi, np.zeros(1, np.int64)))
         return np.concatenate(slices)

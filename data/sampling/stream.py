@@ -1,4 +1,4 @@
-"""Store and sampler to batches: decoded ahead of time by threads, in an order that only the step decides."""
+"""Batches of a store as NumPy arrays, decoded ahead of time by threads."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -12,8 +12,9 @@ from data.codec.buffers import BufferPool
 from data.common.cli import UserError
 from data.sampling.sampler import LaneSampler, MixedSampler, SequentialSampler, WindowSampler
 from data.spec import Batch
+from data.store.episodes import Split
 from data.store.mixture import Mixture
-from data.store.reader import Split, TrajectoryStore
+from data.store.reader import TrajectoryStore
 
 _ENDLESS = 2**62
 
@@ -21,7 +22,7 @@ Order = Literal["lanes", "windows"]
 Store = TrajectoryStore | Mixture
 
 _POOL = 128
-"""Chunks whose windows are shuffled together: 64 MiB unpacked of NetHack, 80 to 550 of Atari."""
+"""Number of chunks whose windows are shuffled together: 64 MiB in memory for NetHack, 80 to 550 for Atari."""
 
 
 def batches(
@@ -36,32 +37,60 @@ def batches(
     prefetch: int = 4,
     order: Order = "lanes",
 ) -> Iterator[Batch]:
-    """Training batches [B, window] from step `start` on, without end.
+    """Iterate over training batches [B, T], from batch `start` on, endlessly.
 
-    Order `lanes`: each lane reads its stretch of the episodes on and on, for cores that carry a state. Order
-    `windows`: shuffled windows, each by itself, for cores that carry nothing.
+    A batch is a function of the seed and its number, so that iterating from `start` = k resumes exactly after the
+    first k batches.
 
-    The batch of a step depends on the step alone, so resuming at k continues as if never interrupted. `lanes`
-    counts those of all hosts; a host names its block in `lane_range` and gets B = len(lane_range).
+    Args:
+        store: The store, or a mixture of stores.
+        split: `train` or `dev`.
+        lanes: Number of lanes of all hosts together.
+        window: Steps per lane T.
+        seed: Seed of the order.
+        start: Number of the first batch.
+        lane_range: The lanes of this host, a contiguous block; B = len(lane_range). Default all.
+        threads: Threads that decode.
+        prefetch: Maximum number of batches decoded ahead.
+        order: `lanes`: each lane reads whole episodes in sequence, for recurrent cores. `windows`: independent windows
+            in shuffled order, for cores without a carried state.
+
+    Raises:
+        UserError: The split has no episodes, the store has no actions, or a store of a mixture gets no lane. While
+            iterating: the store is damaged.
+        ValueError: `lane_range` is not a block of the lanes, or an argument is not positive.
     """
     rows = labelled(store).rows(split)
     sampler = training_sampler(store, rows, lanes, window, seed, order)
     mine = _block(lanes, lane_range)
-    # With less room lanes would evict each other's chunks in turn: each is in one and then in the next; of windows
-    # there are a pool and the next's beginning.
+    # A smaller cache would thrash: a lane needs its current and its next chunk; shuffled windows need the chunks of a
+    # pool and of the beginning of the next.
     store.reserve(sampler.pool + len(mine) if sampler.pool else 2 * len(mine))
-    screens = BufferPool()
+    buffers = BufferPool()
 
     def batch(step: int) -> Batch:
-        return assemble(store, rows, sampler.at(step, mine), mine, window, sampler.pieces, screens)
+        return assemble(store, rows, sampler.at(step, mine), mine, window, sampler.pieces, buffers)
 
-    return _ahead(batch, start, _ENDLESS, threads, prefetch)
+    return _prefetched(batch, start, _ENDLESS, threads, prefetch)
 
 
 def training_sampler(
     store: Store, rows: np.ndarray, lanes: int, window: int, seed: int, order: Order
 ) -> LaneSampler | WindowSampler | MixedSampler:
-    """The order of training over these rows of a store."""
+    """The sampler of training batches.
+
+    Args:
+        store: The store, or a mixture of stores.
+        rows: Rows of its episode table to read, as of `TrajectoryStore.rows`. Slices number the episodes by position
+            in it.
+        lanes: Number of lanes.
+        window: Steps per lane.
+        seed: Seed of the order.
+        order: See `batches`.
+
+    Raises:
+        UserError: A store of a mixture gets no lane.
+    """
     lengths, chunk = store.lengths, store.chunk_steps
     shares = store.shares(rows, lanes)
     samplers = [
@@ -74,7 +103,7 @@ def training_sampler(
 
 
 class DevBatches:
-    """The held-out episodes once through, in a fixed order: as often as asked, with a length."""
+    """One pass over the held-out episodes in a fixed order; can be iterated any number of times. See `dev_batches`."""
 
     def __init__(
         self,
@@ -90,53 +119,76 @@ class DevBatches:
         self._threads, self._prefetch = threads, prefetch
         self._rows = labelled(store).rows(split)
         self._sampler = SequentialSampler(store.lengths[self._rows], lanes, window)
-        self._screens = BufferPool()
+        self._buffers = BufferPool()
         store.reserve(2 * len(self._lanes))
 
     def __len__(self) -> int:
         return self._sampler.steps
 
     def __iter__(self) -> Iterator[Batch]:
-        return _ahead(self._batch, 0, len(self), self._threads, self._prefetch)
+        return _prefetched(self._batch, 0, len(self), self._threads, self._prefetch)
 
     def _batch(self, step: int) -> Batch:
         slices = self._sampler.at(step, self._lanes)
-        return assemble(self._store, self._rows, slices, self._lanes, self._window, self._sampler.pieces, self._screens)
+        return assemble(self._store, self._rows, slices, self._lanes, self._window, self._sampler.pieces, self._buffers)
 
 
 def dev_batches(store: Store, lanes: int, window: int, lane_range: range | None = None) -> DevBatches:
-    """Held-out batches [B, window], each step of each dev episode once; `len` says how many.
+    """Batches [B, T] of the held-out episodes, each step exactly once; `len` gives their number.
 
-    Episodes stay whole in their lane, so that a carried state is right from an episode's start to its end.
+    Every episode is whole in one lane, so that a recurrent state can be carried through it.
+
+    Args:
+        store: The store, or a mixture of stores.
+        lanes: Number of lanes of all hosts together.
+        window: Steps per lane T.
+        lane_range: The lanes of this host, a contiguous block; B = len(lane_range). Default all.
+
+    Raises:
+        UserError: The dev split has no episodes, or the store has no actions. While iterating: the store is damaged.
+        ValueError: `lane_range` is not a block of the lanes, or an argument is not positive.
     """
     return DevBatches(store, lanes, window, lane_range)
 
 
 def assemble(
-    store: Store, rows: np.ndarray, slices_Px6: np.ndarray, lanes: range, window: int, pieces: int, screens: BufferPool
+    store: Store, rows: np.ndarray, slices_Px6: np.ndarray, lanes: range, window: int, pieces: int, buffers: BufferPool
 ) -> Batch:
-    """Read slices into a batch; a slice's row counts in `rows`, which hold rows of the store.
+    """Decode slices to a batch.
 
-    Screens and frames lie in memory of `screens`, which takes it back once nobody holds the batch.
+    Args:
+        store: The store, or a mixture of stores.
+        rows: Row of the episode table of each episode that the slices number.
+        slices_Px6: Rows of `Slice`, as a sampler returns them for these lanes.
+        lanes: The lanes of the batch.
+        window: Steps per lane.
+        pieces: Maximum number of episodes in the window of one lane.
+        buffers: Where screens and frames are allocated. Their memory is reused once the batch is garbage collected.
+
+    Raises:
+        UserError: The store is damaged, or its stacks of frames cannot be batched.
     """
     shape = len(lanes), window
     batch = Batch(
-        observation=store.codec.arrays(*shape, pieces, screens),
+        observation=store.codec.empty_observation(*shape, pieces, buffers),
         action=np.zeros(shape, np.int32),
         first=np.zeros(shape, bool),
         mask=np.zeros(shape, bool),
         episode=np.full(shape, -1, np.int32),
     )
     row_P, number_P, span_Px4 = _at_chunks(slices_Px6, rows, store.chunk_steps, window, lanes.start, batch.first)
-    store.codec.fill(store.chunks(row_P, number_P), span_Px4, batch)
+    store.codec.decode_batch(store.chunks(row_P, number_P), span_Px4, batch)
     return batch
 
 
 @njit(cache=True)
 def _at_chunks(slices_Px6, rows, size, window, lane, first_BxT):
-    """Slices cut at the ends of chunks of `size` steps: rows of the store, numbers of chunks, `codec.Span` of each.
+    """Cut slices at the boundaries of chunks of `size` steps, and set `first_BxT`.
 
-    Lane 0 of the batch is the slices' lane `lane`; where a slice says so, `first_BxT` is set.
+    `lane` is the slices' number of the first lane of the batch.
+
+    Returns:
+        For each part its row of the episode table and the number of its chunk, both int64 [P], and its `Span`.
     """
     count = 0
     for piece in range(len(slices_Px6)):
@@ -159,9 +211,13 @@ def _at_chunks(slices_Px6, rows, size, window, lane, first_BxT):
 
 
 def labelled(store: Store) -> Store:
-    """The store, if its steps have actions."""
+    """Return the store.
+
+    Raises:
+        UserError: Its steps have no actions.
+    """
     if not store.manifest["actions"]:
-        raise UserError(f"{store.path} holds screens without actions: there is nothing to imitate; name another store")
+        raise UserError(f"{store.path} holds screens without actions: nothing to train on; choose another store")
     return store
 
 
@@ -172,11 +228,11 @@ def _block(lanes: int, lane_range: range | None) -> range:
     return block
 
 
-def _ahead(make: Callable[[int], Batch], start: int, stop: int, threads: int, prefetch: int) -> Iterator[Batch]:
-    """make(start), make(start + 1), …, up to `prefetch` of them computed ahead on `threads` threads.
+def _prefetched(make: Callable[[int], Batch], start: int, stop: int, threads: int, prefetch: int) -> Iterator[Batch]:
+    """Yield make(start) to make(stop - 1), computed on `threads` threads, at most `prefetch` of them ahead.
 
-    Grain's threaded dataset does the same with a tenth less speed: 1.68 against 1.80 million steps a second in
-    lanes of 128 steps on one thread, 1.24 against 1.43 in windows of 32. The state of an iterator is a step here.
+    Grain's threaded dataset is a tenth slower: 1.68 against 1.80 million steps per second in lanes of 128 steps on one
+    thread, 1.24 against 1.43 in windows of 32.
     """
     pool, ahead = ThreadPoolExecutor(threads), deque()
     try:

@@ -1,1 +1,1 @@
-"""TrajectoryStore: episodes on disk, written and read, filtered, mixed and verified."""
+"""The trajectory store: episodes on disk; written, read, filtered, mixed and verified."""

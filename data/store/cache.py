@@ -1,4 +1,4 @@
-"""Things made on demand and kept in bounded memory."""
+"""A thread-safe LRU cache of bounded size."""
 
 import threading
 from collections import OrderedDict
@@ -10,51 +10,59 @@ T = TypeVar("T")
 
 
 class Cache(Generic[T]):
-    """Keeps what was made last, up to `limit` of what `size` counts; threads that want the same thing wait for it."""
+    """An LRU cache. Threads that request the same missing key wait for one of them to make the value.
+
+    Args:
+        limit: Maximum total size. The value made last is kept even if it is larger.
+        size: The size of a value.
+    """
 
     def __init__(self, limit: int, size: Callable[[T], int]) -> None:
-        self._limit, self._size, self._held = limit, size, 0
+        self._limit, self._size, self._total = limit, size, 0
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Hashable, T] = OrderedDict()
-        self._making: dict[Hashable, Future[T]] = {}
+        self._values: OrderedDict[Hashable, T] = OrderedDict()
+        self._pending: dict[Hashable, Future[T]] = {}
 
     def allow(self, limit: int) -> None:
-        """Raise the limit, if it is below."""
+        """Raise the limit to at least this size."""
         self._limit = max(self._limit, limit)
 
     def get_all(self, keys: Sequence[tuple[Any, ...]], make: Callable[..., T]) -> list[T]:
-        """The things of these keys; those that aren't kept are made, `make(*key)`."""
+        """The values of these keys. Missing ones are made by `make(*key)`, whose exceptions propagate."""
         with self._lock:
-            found = [self._kept.get(key) for key in keys]
-            for key, thing in zip(keys, found, strict=True):
-                if thing is not None:
-                    self._kept.move_to_end(key)
-        return [self.get(key, make, *key) if thing is None else thing for key, thing in zip(keys, found, strict=True)]
+            found = [self._values.get(key) for key in keys]
+            for key, value in zip(keys, found, strict=True):
+                if value is not None:
+                    self._values.move_to_end(key)
+        return [self.get(key, make, *key) if value is None else value for key, value in zip(keys, found, strict=True)]
 
     def get(self, key: Hashable, make: Callable[..., T], *arguments: Any) -> T:
-        """The thing of that key, made now if it isn't kept; what `make` raises is raised, and nothing kept."""
+        """The value of the key, made by `make(*arguments)` if it is missing.
+
+        Exceptions of `make` propagate, also to the threads that wait for it, and nothing is cached.
+        """
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-            future = self._making.get(key)
-            others = future is not None
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+            future = self._pending.get(key)
+            made_by_another = future is not None
             if future is None:
-                future = self._making[key] = Future[T]()
-        if others:
+                future = self._pending[key] = Future[T]()
+        if made_by_another:
             return future.result()
         try:
             made = make(*arguments)
         except BaseException as error:
             with self._lock:
-                del self._making[key]
+                del self._pending[key]
             future.set_exception(error)
             raise
         with self._lock:
-            del self._making[key]
-            self._kept[key] = made
-            self._held += self._size(made)
-            while self._held > self._limit and len(self._kept) > 1:
-                self._held -= self._size(self._kept.popitem(last=False)[1])
+            del self._pending[key]
+            self._values[key] = made
+            self._total += self._size(made)
+            while self._total > self._limit and len(self._values) > 1:
+                self._total -= self._size(self._values.popitem(last=False)[1])
         future.set_result(made)
         return made

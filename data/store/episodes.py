@@ -1,13 +1,100 @@
-"""Which games of a store are read: by role, score, length and depth."""
+"""The episode table of a store, and the filter that selects episodes from it."""
 
+import hashlib
+import json
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 from data.common.cli import UserError
 
+Split = Literal["train", "dev"]
+SPLITS: tuple[Split, ...] = ("train", "dev")
+
+_NONE = type(None)
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A row of the episode table: one game. Fields that the source does not provide are None."""
+
+    id: str
+    """16 hex digits, a hash of the game's content: independent of file names and times."""
+    split: Split
+    length: int
+    """Number of steps."""
+    score: float
+    """Final score (NetHack) or undiscounted return (Atari)."""
+    role: str | None
+    """Character as role-race-alignment-gender, for example `mon-hum-neu-mal`."""
+    seed: int | None
+    """Seed of the game."""
+    source: str
+    """Path of the recording inside the imported folder."""
+    recording: str | None
+    """Hash of the recording's bytes; importing skips recordings whose hash is in the table."""
+    checksum: str
+    """SHA-256 of the episode's records, concatenated."""
+    shard: int
+    """Number of the shard that holds the episode's records."""
+    record: int
+    """Index of its first record in the shard; the others follow it."""
+    turns: int | None = None
+    """Game turns."""
+    depth: int | None = None
+    """Deepest dungeon level reached."""
+    death: str | None = None
+    """Cause of death."""
+
+
+def split_of(id: str, dev_fraction: float) -> Split:
+    """The split of an episode: a function of its id, so that adding episodes never moves another one."""
+    share = int.from_bytes(hashlib.sha256(id.encode()).digest()[:8], "big") / 2**64
+    return "dev" if share < dev_fraction else "train"
+
+
+def read_table(path: Path, manifest: dict[str, Any]) -> list[Episode]:
+    """Read the episode table of the store at `path`.
+
+    Raises:
+        UserError: The table is missing, or is not the one that the manifest describes.
+    """
+    file = path / manifest["table"]["name"]
+    try:
+        table = file.read_bytes()
+    except OSError:
+        raise UserError(f"{file} is missing: delete the store and import again") from None
+    if hashlib.sha256(table).hexdigest() != manifest["table"]["sha256"]:
+        raise UserError(f"{file} is damaged, its checksum does not match: delete the store and import again")
+    records = [shard["records"] for shard in manifest["shards"]]
+    try:
+        episodes = [Episode(**json.loads(line)) for line in table.splitlines()]
+        for row in episodes:
+            _check_row(row)
+            last = row.record + -(-row.length // manifest["chunk_steps"])
+            if row.record < 0 or not 0 <= row.shard < len(records) or last > records[row.shard]:
+                raise ValueError(f"records of episode {row.id}")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{file} is damaged ({error}): delete the store and import again") from error
+    return episodes
+
+
+def _check_row(row: Episode) -> None:
+    """Raise `ValueError` for a value that a writer never writes."""
+    kinds: dict[str, tuple[type, ...]] = {
+        "id": (str,), "split": (str,), "length": (int,), "score": (int, float), "role": (str, _NONE),
+        "seed": (int, _NONE), "source": (str,), "recording": (str, _NONE), "checksum": (str,), "shard": (int,),
+        "record": (int,), "turns": (int, _NONE), "depth": (int, _NONE), "death": (str, _NONE),
+    }  # fmt: skip
+    for name, value in vars(row).items():
+        if not isinstance(value, kinds[name]) or (isinstance(value, int | float) and not abs(value) < 2**64):
+            raise ValueError(f"{name} {value!r} of episode {row.id}")
+    if row.split not in SPLITS or row.length < 1:
+        raise ValueError(f"split {row.split!r} or length {row.length} of episode {row.id}")
+
 
 class EpisodeFacts(Protocol):
-    """What a choice of games looks at."""
+    """The fields of an episode that `EpisodeFilter` reads."""
 
     @property
     def role(self) -> str | None:
@@ -21,59 +108,62 @@ class EpisodeFacts(Protocol):
 
     @property
     def length(self) -> int:
-        """Steps."""
+        """Number of steps."""
         ...
 
     @property
     def depth(self) -> int | None:
-        """Deepest level reached; None if not recorded."""
+        """Deepest dungeon level reached; None if not recorded."""
         ...
 
 
 @dataclass(frozen=True)
 class EpisodeFilter:
-    """A choice among a store's games, on both sides of its split. Limits are included."""
+    """Selects episodes of a store, in both splits. All limits are inclusive."""
 
     roles: tuple[str, ...] = ()
-    """Only these characters, by the beginning of their names: mon, or val-dwa; none means all."""
+    """Keep only characters whose name starts with one of these: mon, or val-dwa. Default all."""
     min_score: float | None = None
-    """Least final score (NetHack) or return (Atari)."""
+    """Minimum final score (NetHack) or return (Atari)."""
     max_score: float | None = None
-    """Greatest final score or return."""
+    """Maximum final score or return."""
     min_length: int | None = None
-    """Least number of steps."""
+    """Minimum number of steps."""
     max_length: int | None = None
-    """Greatest number of steps."""
+    """Maximum number of steps."""
     min_depth: int | None = None
-    """Least depth of the deepest level reached."""
+    """Minimum depth of the deepest dungeon level reached."""
     max_depth: int | None = None
-    """Greatest depth of the deepest level reached."""
+    """Maximum depth of the deepest dungeon level reached."""
 
     def __post_init__(self) -> None:
-        """Refuse limits that no game can meet."""
+        """Raise `UserError` if a minimum is above its maximum."""
         for name in ("score", "length", "depth"):
             low, high = getattr(self, f"min_{name}"), getattr(self, f"max_{name}")
             if low is not None and high is not None and low > high:
-                raise UserError(f"no game has a {name} of at least {low} and at most {high}: mend min- or max-{name}")
+                raise UserError(
+                    f"no episode has a {name} of at least {low} and at most {high}: change --min-{name} or --max-{name}"
+                )
 
-    def keep(self, game: EpisodeFacts) -> bool:
-        """Whether a game is among them; where a role or depth is not recorded, a limit on it leaves the game out."""
+    def keep(self, episode: EpisodeFacts) -> bool:
+        """Whether the episode passes. One whose role or depth is not recorded fails any limit on it."""
         limits = (
-            (game.score, self.min_score, self.max_score),
-            (game.length, self.min_length, self.max_length),
-            (game.depth, self.min_depth, self.max_depth),
+            (episode.score, self.min_score, self.max_score),
+            (episode.length, self.min_length, self.max_length),
+            (episode.depth, self.min_depth, self.max_depth),
         )
-        return (not self.roles or (game.role or "").startswith(self.roles)) and all(
+        return (not self.roles or (episode.role or "").startswith(self.roles)) and all(
             (low is None and high is None)
             or (value is not None and (low is None or low <= value) and (high is None or value <= high))
             for value, low, high in limits
         )
 
     def __str__(self) -> str:
-        """The limits that are set, as options."""
+        """The limits that are set, as command-line options."""
         fields = {name.replace("_", "-"): value for name, value in vars(self).items() if value not in (None, ())}
         named = (f"--{name} {' '.join(value) if isinstance(value, tuple) else value}" for name, value in fields.items())
         return " ".join(named) or "all games"
 
 
 ALL_EPISODES = EpisodeFilter()
+"""Keeps every episode."""

@@ -1,4 +1,4 @@
-"""Checks every byte of a store and names what is damaged."""
+"""Checks every byte of a store."""
 
 import hashlib
 from collections.abc import Iterator
@@ -8,14 +8,19 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data.codec import base as codec
-from data.store.reader import TrajectoryStore, file_sha256, read_manifest, read_table, wrong_sizes
+from data.codec.chunk import CorruptChunk
+from data.store.episodes import read_table
+from data.store.manifest import file_sha256, read_manifest, wrong_sizes
+from data.store.reader import TrajectoryStore
 
 
 def verify(store: Path) -> list[str]:
-    """All that is wrong with a store, one line each; an empty list means that it is whole.
+    """List the damage of a store, one line per fault; empty if there is none.
 
-    Compares shard checksums and counts with the manifest, and decodes every chunk of every episode.
+    Compares the checksums of shards and episodes and all counts with the manifest, and decodes every chunk.
+
+    Raises:
+        UserError: There is no store, or its manifest or episode table is damaged.
     """
     manifest = read_manifest(store)
     opened = TrajectoryStore(store, manifest, read_table(store, manifest))
@@ -56,7 +61,7 @@ def _episode(store: TrajectoryStore, row: int) -> list[str]:
     name = f"episode {episode.id} ({episode.source})"
     try:
         records = store.records(row)
-    except codec.CorruptChunk as error:
+    except CorruptChunk as error:
         return [f"{name}: {error}"]
     faults = []
     if hashlib.sha256(b"".join(records)).hexdigest() != episode.checksum:
@@ -67,7 +72,7 @@ def _episode(store: TrajectoryStore, row: int) -> list[str]:
             actions = store.codec.decode(record).action_S
             store.check_actions(actions)
             length += len(actions)
-        except codec.CorruptChunk as error:
+        except CorruptChunk as error:
             faults.append(f"{name}: chunk {number}: {error}")
     if not faults and length != episode.length:
         faults.append(f"{name}: {length} steps instead of {episode.length}")

@@ -1,143 +1,52 @@
-"""Writes a store: new, or more games into one that exists; whole or as it was before.
+"""Writes a store, or adds episodes to one, atomically.
 
-Shards and a table are written under names that the manifest does not hold yet. Whenever a shard is full, a second
-manifest, of the import under way, is put beside the first, so that an import which was interrupted goes on from
-there. At the end that manifest replaces the first, in one step.
+Shards and episode tables are written under names that the manifest does not hold. Whenever a shard is full, the
+manifest of the import in progress is written beside that of the store, so that an interrupted import can resume from
+it. At the end it replaces the manifest of the store, in one atomic rename.
 """
 
 import dataclasses
-import fcntl
-import hashlib
-import json
-import os
-import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-from array_record.python.array_record_module import ArrayRecordWriter
-
-from data import spec
-from data.codec.base import Codec
 from data.common.cli import DelayedInterrupt, UserError
-from data.common.files import replace_text, sync
+from data.common.files import sync
 from data.games.base import Content
-from data.store.reader import (
-    CHUNK_STEPS,
-    FORMAT,
-    MANIFEST,
-    VERSION,
-    DamagedStore,
-    Episode,
-    Split,
-    checksum_of,
-    file_sha256,
-    read_manifest,
-    read_table,
-    shard_name,
-    table_name,
-    table_number,
-    wrong_sizes,
-)
-
-SHARD_BYTES = 1 << 29
-"""A shard is closed once it holds this much."""
-
-PENDING = "pending.json"
-"""The manifest of an import under way."""
-
-_LOCK = ".isoplay.lock"
-_OURS = re.compile(r"shard-\d{5,}\.array_record|episodes-\d{5,}\.jsonl|(pending|manifest)\.json|\.isoplay\.lock")
-"""Names of the files that a writer makes."""
-_WRITE_OPTIONS = "group_size:1,uncompressed"
+from data.store.catalog import Catalog
+from data.store.episodes import Episode, split_of
+from data.store.folder import FolderLock, check_folder, read_pending, remove_leftovers
+from data.store.manifest import MANIFEST, PENDING, DamagedStore, read_manifest, shard_name, wrong_sizes
+from data.store.pack import PackedEpisode
+from data.store.shard import SHARD_BYTES, ShardWriter
 
 
-@dataclass(frozen=True)
-class Game:
-    """A game ready to be stored: its chunks, compressed, and what the table says about it."""
-
-    id: str
-    length: int
-    score: float
-    source: str
-    chunks: tuple[bytes, ...]
-    """Records of the codec, CHUNK_STEPS steps each but the last."""
-    action_counts: dict[int, int]
-    recording: str | None = None
-    role: str | None = None
-    seed: int | None = None
-    turns: int | None = None
-    depth: int | None = None
-    death: str | None = None
-
-
-def pack(codec: Codec, pieces: Iterable[spec.Steps], *, score: float, source: str, **facts: Any) -> Game:
-    """Compress a game given as pieces of any size, of which no more than a chunk is held.
-
-    The id is a hash of what the codec says tells games apart. `facts` are further fields of `Game`.
-    """
-    chunks: list[bytes] = []
-    actions: list[np.ndarray] = []
-    identities: list[tuple[np.ndarray, ...]] = []
-    for steps in _rechunked(pieces):
-        chunks.append(codec.encode(steps, int(actions[-1][-1]) if actions else None))
-        actions.append(steps.action_S.copy())
-        identities.append(tuple(column.copy() for column in codec.identity(steps)))
-    digest = hashlib.sha256()
-    for columns in zip(*identities, strict=True):
-        for column in columns:
-            digest.update(column.tobytes())
-    played = np.concatenate(actions)
-    counts = {int(a): int(n) for a, n in zip(*np.unique(played, return_counts=True), strict=True)}
-    return Game(digest.hexdigest()[:16], len(played), score, source, tuple(chunks), counts, **facts)
-
-
-def _rechunked(pieces: Iterable[Any]) -> Iterator[Any]:
-    """The same steps in pieces of CHUNK_STEPS, the last as long as it comes."""
-    held: list[Any] = []
-    count = 0
-    for piece in pieces:
-        begin, size = 0, len(piece.action_S)
-        while count + size - begin >= CHUNK_STEPS:
-            end = begin + CHUNK_STEPS - count
-            yield _joined([*held, _cut(piece, begin, end)])
-            held, count, begin = [], 0, end
-        if begin < size:
-            held.append(type(piece)(*(column.copy() for column in _cut(piece, begin, size))))
-            count += size - begin
-    if held:
-        yield _joined(held)
-
-
-def _cut(steps: Any, start: int, stop: int) -> Any:
-    return type(steps)(*(column[start:stop] for column in steps))
-
-
-def _joined(pieces: list[Any]) -> Any:
-    if len(pieces) == 1:
-        return pieces[0]
-    return type(pieces[0])(*(np.concatenate(column) for column in zip(*pieces, strict=True)))
-
-
-def split_of(id: str, dev_fraction: float) -> Split:
-    """The side an episode is on: a function of its own id, so adding games never moves one."""
-    share = int.from_bytes(hashlib.sha256(id.encode()).digest()[:8], "big") / 2**64
-    return "dev" if share < dev_fraction else "train"
+class StoreWriteError(UserError):
+    """Writing failed, for example because the disk is full. What was added since the last full shard is lost."""
 
 
 class StoreWriter:
-    """Adds games to a store, or makes one.
+    """Creates a store, or adds episodes to one. A context manager:
 
         with StoreWriter(path, content, expert="AutoAscend") as writer:
-            writer.add(game)
+            writer.add(pack(content.codec, pieces, score=1.0, source="game 1"))
 
-    Leaving the block without an error commits. After an error, Ctrl-C included, the store is as it was, and the next
-    writer goes on with the games that this one had added.
+    Leaving the block normally commits. After an exception, Ctrl-C included, readers see the store as it was, and the
+    next writer resumes with the episodes that this one had added.
+
+    Args:
+        path: Folder of the store.
+        content: Game, codec and action table.
+        expert: Who played. Default for a new store: unknown. An existing store must have the same.
+        dev_fraction: Fraction of the episodes in the dev split. Default for a new store: 0.1. An existing store must
+            have the same.
+        shard_bytes: A shard is closed once it has this many bytes.
+
+    Raises:
+        UserError: `dev_fraction` is out of range, or `path` holds other files. On entering the block: the store holds
+            something else, is damaged, cannot be written to, or is being written by another process.
     """
 
     def __init__(
@@ -149,39 +58,24 @@ class StoreWriter:
         dev_fraction: float | None = None,
         shard_bytes: int = SHARD_BYTES,
     ) -> None:
-        """Of a store that exists, `expert` and `dev_fraction` are what they are; of a new one, unknown and 0.1."""
         if dev_fraction is not None and not 0 <= dev_fraction < 1:
             raise UserError(f"dev fraction {dev_fraction} is not in [0, 1): try 0.1")
-        self.path, self.content = Path(path), content
-        _refuse_what_is_not_ours(self.path)
-        self.episodes: list[Episode] = []
-        self.imports: list[dict[str, Any]] = []
-        """Where the games came from, one entry an import: free-form facts, kept in the manifest."""
-        self._asked = {"expert": expert, "dev_fraction": dev_fraction}
-        self._expert, self._shard_bytes = expert or "unknown", shard_bytes
-        self._dev_fraction = 0.1 if dev_fraction is None else dev_fraction
-        self._row_of: dict[str, int] = {}
-        self._actions: Counter[int] = Counter()
-        self._shards: list[dict[str, Any]] = []
-        """Closed ones, as the manifest describes them."""
-        self._open: _Shard | None = None
+        self.path = Path(path)
+        check_folder(self.path)
+        self._catalog = Catalog(content, expert, dev_fraction)
+        self._shard_bytes = shard_bytes
+        self._shard: ShardWriter | None = None
         self._noted = self._committed = 0
-        """Episodes in the manifest of the import under way, and in the one that readers see."""
-        self._tables = 0
-        """Number of the last episode table written."""
-        self._made = False
-        """Whether the folder is new."""
-        self._handle: int | None = None
+        """Number of episodes in the pending manifest, and in the one that readers see."""
+        self._lock: FolderLock | None = None
 
     def __enter__(self) -> Self:
         try:
-            self._made = not self.path.exists()
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._handle = _lock(self.path)
+            self._lock = FolderLock(self.path)
             try:
-                self._begin()
+                self._resume()
             except BaseException:
-                self._leave()
+                self._lock.release()
                 raise
         except OSError as error:
             raise UserError(f"can't write {self.path}: {error.strerror}") from error
@@ -190,48 +84,78 @@ class StoreWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        assert self._lock is not None, "entered"
         try:
             if kind is None:
                 self.commit()
-            elif len(self.episodes) > self._noted and not isinstance(error, _CannotWrite):
+            elif len(self.episodes) > self._noted and not isinstance(error, StoreWriteError):
                 with DelayedInterrupt():
                     self._close_shard()
                     self._note()
         finally:
-            self._open = None
-            self._tidy()
-            self._leave()
+            self._shard = None
+            remove_leftovers(self.path)
+            self._lock.release()
+
+    @property
+    def episodes(self) -> list[Episode]:
+        """The episodes of the store, including those that are not committed."""
+        return self._catalog.episodes
+
+    @property
+    def imports(self) -> list[dict[str, Any]]:
+        """Provenance of the episodes: one entry per import, free-form, kept in the manifest. Append to it."""
+        return self._catalog.imports
 
     @property
     def known(self) -> frozenset[str]:
-        """What recordings the store holds, by hash."""
+        """Hashes of the recordings that the store holds."""
         return frozenset(row.recording for row in self.episodes if row.recording)
 
     @property
     def added(self) -> int:
-        """Episodes that readers don't see yet."""
+        """Number of episodes that are not committed."""
         return len(self.episodes) - self._committed
 
-    def add(self, game: Game) -> Episode | None:
-        """Append a game and return its row; returns None, and keeps nothing, if the store has it already."""
-        if game.id in self._row_of:
-            return None
-        facts = {field.name: getattr(game, field.name) for field in dataclasses.fields(Game)}
-        del facts["chunks"], facts["action_counts"]
-        side = split_of(game.id, self._dev_fraction)
-        with DelayedInterrupt() as interrupt:
-            shard, record = self._append(game.chunks)
-            self._hold(Episode(**facts, split=side, checksum=_checksum(game.chunks), shard=shard, record=record))
-            self._actions.update(game.action_counts)
-        interrupt.raise_if_requested()
-        return self.episodes[-1]
+    def add(self, episode: PackedEpisode) -> Episode | None:
+        """Append an episode.
 
-    def duplicate(self, game: Game) -> Episode:
-        """The row of the same game, already in the store."""
-        return self.episodes[self._row_of[game.id]]
+        Returns:
+            Its row of the episode table; None if the store has an episode with this id already.
+
+        Raises:
+            StoreWriteError: Writing failed.
+        """
+        if self._catalog.find(episode.id) is not None:
+            return None
+        facts = {field.name: getattr(episode, field.name) for field in dataclasses.fields(PackedEpisode)}
+        del facts["chunks"], facts["action_counts"]
+        split = split_of(episode.id, self._catalog.dev_fraction)
+        with DelayedInterrupt() as interrupt:
+            shard, record = self._append(episode.chunks)
+            row = Episode(**facts, split=split, checksum=episode.checksum, shard=shard, record=record)
+            self._catalog.add(row, episode.action_counts)
+        interrupt.raise_if_requested()
+        return row
+
+    def duplicate(self, episode: PackedEpisode) -> Episode:
+        """The row of the episode with the same id.
+
+        Raises:
+            KeyError: There is none.
+        """
+        found = self._catalog.find(episode.id)
+        if found is None:
+            raise KeyError(episode.id)
+        return found
 
     def commit(self) -> None:
-        """Let readers see what was added. Nothing changes if nothing was."""
+        """Make the added episodes visible to readers.
+
+        Raises:
+            UserError: The store would have no episodes.
+            StoreWriteError: Writing failed.
+        """
         if not self.episodes:
             raise UserError(f"no game to store: {self.path} was not written")
         if not self.added:
@@ -245,213 +169,57 @@ class StoreWriter:
             self._committed = len(self.episodes)
         interrupt.raise_if_requested()
 
-    def _begin(self) -> None:
-        """Take up what the folder holds: a store, an import under way, or nothing."""
+    def _resume(self) -> None:
+        """Load the store and the import in progress that the folder holds, if any."""
         names = {file.name for file in self.path.iterdir()}
         if MANIFEST in names:
             manifest = read_manifest(self.path)
             for fault in wrong_sizes(self.path, manifest):
                 raise DamagedStore(self.path, fault)
-            self._take_up(manifest)
+            self._load(manifest)
             self._committed = len(self.episodes)
         if PENDING in names:
-            pending = self._pending()
+            pending = read_pending(self.path, self._catalog.shards)
             if pending is None:
-                # The power went while it was written: what it would have told is done again.
+                # Damaged, for example by a power failure while it was written: its episodes are imported again.
                 (self.path / PENDING).unlink()
             else:
-                self._take_up(pending)
-        self._tidy()
+                self._load(pending)
+        remove_leftovers(self.path)
 
-    def _pending(self) -> dict[str, Any] | None:
-        """The manifest of the import under way, if it continues the store and all that it names is there."""
-        try:
-            pending = read_manifest(self.path, PENDING)
-            read_table(self.path, pending)
-        except UserError:
-            return None
-        continues = pending["shards"][: len(self._shards)] == self._shards
-        return pending if continues and not any(wrong_sizes(self.path, pending)) else None
-
-    def _tidy(self) -> None:
-        """Remove what an unfinished import left and no manifest names."""
-        named = {MANIFEST, PENDING, _LOCK}
-        for file in (self.path / MANIFEST, self.path / PENDING):
-            if file.exists():
-                manifest = json.loads(file.read_text())
-                named |= {manifest["table"]["name"], *(shard["name"] for shard in manifest["shards"])}
-        for file in list(self.path.iterdir()):
-            if file.name not in named and _OURS.fullmatch(file.name) and file.is_file():
-                file.unlink()
-
-    def _take_up(self, manifest: dict[str, Any]) -> None:
-        """Go on with the store of a manifest; refuse it if it is of something else than was asked for."""
-        asked = {"game": self.content.game, "codec": self.content.codec.name, "actions": list(self.content.actions)}
-        found = manifest | {"dev_fraction": manifest["split"]["dev_fraction"]}
-        for key, value in (asked | self._asked).items():
-            if value is not None and value != found[key]:
-                what = f"{key} {found[key]!r}, not {value!r}" if key != "actions" else "other actions"
-                raise UserError(f"{self.path} holds games with {what}: choose another path")
-        self._expert, self._dev_fraction = manifest["expert"], found["dev_fraction"]
-        self._shards = list(manifest["shards"])
-        self.imports = list(manifest["imports"])
-        self._actions = Counter(dict(enumerate(manifest["action_counts"])))
-        self.episodes, self._row_of = [], {}
-        for episode in read_table(self.path, manifest):
-            self._hold(episode)
+    def _load(self, manifest: dict[str, Any]) -> None:
+        self._catalog.load(self.path, manifest)
         self._noted = len(self.episodes)
-        self._tables = table_number(manifest)
-
-    def _hold(self, episode: Episode) -> None:
-        self._row_of[episode.id] = len(self.episodes)
-        self.episodes.append(episode)
 
     def _append(self, chunks: Sequence[bytes]) -> tuple[int, int]:
-        """Write an episode's chunks after one another into one shard; its number and the first record."""
-        if self._open is not None and self._open.size >= self._shard_bytes:
+        """Write the records of an episode into one shard; returns the shard's number and the first record's index."""
+        if self._shard is not None and self._shard.size >= self._shard_bytes:
             self._close_shard()
             self._note()
+        number = len(self._catalog.shards)
         with self._writing():
-            shard = self._open = self._open or _Shard(self.path / shard_name(len(self._shards)))
-            return len(self._shards), shard.append(chunks)
+            self._shard = self._shard or ShardWriter(self.path / shard_name(number))
+            return number, self._shard.append(chunks)
 
     def _close_shard(self) -> None:
-        if self._open is not None:
+        if self._shard is not None:
             with self._writing():
-                self._shards.append(self._open.close())
-            self._open = None
+                self._catalog.shards.append(self._shard.close())
+            self._shard = None
 
     def _note(self) -> None:
-        """Write the manifest of the import under way."""
+        """Write the pending manifest."""
         with self._writing():
-            table = self.path / table_name(self._tables + 1)
-            table.write_text("".join(json.dumps(dataclasses.asdict(row)) + "\n" for row in self.episodes))
-            sync(table)
-            manifest = self._manifest(table)
-            manifest["checksum"] = checksum_of(manifest)
-            lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in manifest.items()]
-            replace_text(self.path / PENDING, "{\n" + ",\n".join(lines) + "\n}\n")
-            sync(self.path / PENDING)
-        self._tables += 1
+            self._catalog.write_pending(self.path)
         self._noted = len(self.episodes)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """What the disk says against it becomes one line. ArrayRecord reports it as a RuntimeError with text."""
+        """Convert errors of the disk to `StoreWriteError`. ArrayRecord reports them as RuntimeError."""
         try:
             yield
         except (OSError, RuntimeError) as error:
-            self._open = None
+            self._shard = None
             system = error.strerror if isinstance(error, OSError) else None
             reason = system or str(error).partition(";")[0].removeprefix("write() failed: ")
-            raise _CannotWrite(f"can't write {self.path}: {reason}: make room and start again") from error
-
-    def _leave(self) -> None:
-        """Let others write; a new folder in which nothing came to be is removed."""
-        (self.path / _LOCK).unlink(missing_ok=True)
-        if self._made and not any(self.path.iterdir()):
-            self.path.rmdir()
-        if self._handle is not None:
-            os.close(self._handle)
-
-    def _manifest(self, table: Path) -> dict[str, Any]:
-        counts = Counter(row.split for row in self.episodes)
-        observation = self.content.codec.observation
-        return {
-            "format": FORMAT,
-            "version": VERSION,
-            "game": self.content.game,
-            "observation": {name: dataclasses.asdict(field) for name, field in observation.items()},
-            "actions": list(self.content.actions),
-            "expert": self._expert,
-            "episodes": len(self.episodes),
-            "steps": sum(row.length for row in self.episodes),
-            "split": {
-                "rule": "dev where the first 8 bytes of sha256(episode id) / 2^64 < dev_fraction",
-                "dev_fraction": self._dev_fraction,
-                "train": counts["train"],
-                "dev": counts["dev"],
-            },
-            "codec": self.content.codec.name,
-            "chunk_steps": CHUNK_STEPS,
-            "action_counts": [self._actions[action] for action in range(len(self.content.actions))],
-            "imports": self.imports,
-            "table": {"name": table.name, "sha256": file_sha256(table)},
-            "shards": self._shards,
-        }
-
-
-class _Shard:
-    """A shard being written."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._writer = path, ArrayRecordWriter(str(path), _WRITE_OPTIONS)
-        self.size = self._records = 0
-
-    def append(self, chunks: Sequence[bytes]) -> int:
-        """Write records; the number of the first."""
-        first = self._records
-        for chunk in chunks:
-            self._writer.write(chunk)
-        if not self._writer.ok():
-            self._writer.close()  # raises what went wrong
-        self.size += sum(map(len, chunks))
-        self._records += len(chunks)
-        return first
-
-    def close(self) -> dict[str, Any]:
-        """Finish it; what the manifest says of it."""
-        self._writer.close()
-        sync(self._path)
-        facts = {"name": self._path.name, "records": self._records, "bytes": self._path.stat().st_size}
-        return facts | {"sha256": file_sha256(self._path)}
-
-
-class _CannotWrite(UserError):
-    """The disk refuses: there is no use in writing down how far this came."""
-
-
-def _checksum(chunks: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for chunk in chunks:
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _refuse_what_is_not_ours(folder: Path) -> None:
-    """Only an empty folder, a store, and what an interrupted or killed writer left are written to."""
-    try:
-        names = {file.name for file in folder.iterdir()} if folder.exists() else set()
-    except OSError as error:
-        raise UserError(f"can't write {folder}: {error.strerror}") from error
-    if MANIFEST in names:
-        read_manifest(folder)  # says what is wrong with it
-    if PENDING in names and not _is_ours(folder / PENDING):
-        raise UserError(f"{folder / PENDING} is no file of a store: choose another path")
-    killed = _LOCK in names and all(map(_OURS.fullmatch, names))
-    if names and not killed and not names & {MANIFEST, PENDING}:
-        raise UserError(f"{folder} holds other things and no store: choose another path")
-
-
-def _is_ours(manifest: Path) -> bool:
-    try:
-        content = json.loads(manifest.read_text())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and content.get("format") == FORMAT
-
-
-def _lock(folder: Path) -> int:
-    """Hold the folder for this process alone. The lock dies with the process, however it ends."""
-    while True:
-        handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(handle), os.stat(folder / _LOCK)):
-                return handle
-        except BlockingIOError:
-            os.close(handle)
-            raise UserError(f"another process is writing {folder}: wait for it or choose another path") from None
-        except FileNotFoundError:
-            pass
-        os.close(handle)  # whoever held it has left, and took the file along
+            raise StoreWriteError(f"can't write {self.path}: {reason}: free space and start again") from error

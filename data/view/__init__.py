@@ -1,1 +1,1 @@
-"""A store to look at: its contents as text, its games as films."""
+"""Viewing a store: a summary as text, and the playback of its games."""

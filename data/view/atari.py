@@ -1,4 +1,4 @@
-"""Atari steps to look at: the newest frame, with a caption below it."""
+"""Renders Atari steps: the newest frame with a caption below it."""
 
 from collections.abc import Mapping
 
@@ -8,15 +8,15 @@ from data.spec import AtariSteps, Field
 from data.view.glyphs import CELL_COLUMNS, LEVELS, codes_of, glyphs, tiled
 
 TERMINAL = None
-"""Frames can't be shown as text."""
+"""Frames cannot be shown as text."""
 PALETTE = np.repeat(np.arange(256, dtype=np.uint8), 3).tobytes()
-"""Red, green and blue of each colour number of `picture`: greys."""
+"""RGB of each palette index of `picture`: 256 shades of grey."""
 _ZOOM = 4
-"""Pixels of a picture for one of a frame, each way."""
+"""Scale factor from a frame to a picture."""
 
 
 def picture(step: AtariSteps, caption: str, spec: Mapping[str, Field]) -> np.ndarray:
-    """One step in greys, uint8 [336 + 32, 336]."""
+    """Render one step as palette indices, uint8 [336 + 32, 336]."""
     frame = np.kron(step.frames_Sx84x84x4[:, :, -1], np.ones((_ZOOM, _ZOOM), np.uint8))
     columns = frame.shape[1] // CELL_COLUMNS
     codes_2xC = codes_of([caption[:columns], caption[columns:]], columns)

@@ -1,4 +1,4 @@
-"""What a store holds, as a page of text."""
+"""Summarises a store as text, and its scores as a figure."""
 
 from collections import Counter
 from pathlib import Path
@@ -7,7 +7,8 @@ import numpy as np
 
 from data.common.files import replacing
 from data.games import registry
-from data.store.reader import Episode, Split, TrajectoryStore
+from data.store.episodes import Episode, Split
+from data.store.reader import TrajectoryStore
 
 _TOP = 12
 _BAR = 30
@@ -15,21 +16,29 @@ _PERCENTILES = (0, 10, 25, 50, 75, 90, 100)
 
 
 def info(store: Path) -> str:
-    """Counts, split, scores, roles, actions, size and provenance of a store, one fact per line."""
+    """Counts, splits, scores, roles, actions, size and provenance of a store.
+
+    Raises:
+        UserError: The store cannot be opened.
+    """
     opened = TrajectoryStore.open(store)
     sections = (_overview, _splits, _scores, _roles, _actions, _provenance)
     return "\n\n".join(section(opened) for section in sections)
 
 
 def draw_scores(store: Path, png: Path) -> None:
-    """A histogram of final scores by side of the split, and score against length, as a picture."""
+    """Draw a histogram of final scores by split, and score against length, to a PNG file.
+
+    Raises:
+        UserError: The store cannot be opened, or the file cannot be written.
+    """
     from matplotlib.figure import Figure
 
     opened = TrajectoryStore.open(store)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     scores = np.array([row.score for row in opened.episodes])
-    # Scores span decades; those below 1 stand at 1.
+    # The axes are logarithmic: scores below 1 are drawn at 1.
     lowest = max(1.0, scores.min() * 0.999)
     edges = np.geomspace(lowest, max(10 * lowest, scores.max() * 1.001), 31)
     for split in ("train", "dev"):
@@ -62,7 +71,7 @@ def _overview(store: TrajectoryStore) -> str:
         "episodes": f"{manifest['episodes']:,}",
         "steps": f"{manifest['steps']:,}",
         "size": f"{size:,} bytes in {len(manifest['shards'])} shards",
-        "bytes per step": f"{size / manifest['steps']:.1f} (1/{raw / size:.0f} of bare observations)",
+        "bytes per step": f"{size / manifest['steps']:.1f} (1/{raw / size:.0f} of uncompressed observations)",
     }
     return _table(rows)
 
@@ -104,7 +113,7 @@ def _roles(store: TrajectoryStore) -> str:
 def _actions(store: TrajectoryStore) -> str:
     actions = store.manifest["actions"]
     if not actions:
-        return "actions were not recorded: nothing to imitate"
+        return "actions were not recorded: this store cannot be used for training"
     names = registry.find(store.manifest["game"]).action_names(actions)
     counts = Counter(dict(zip(names, store.manifest["action_counts"], strict=True)))
     return _ranking("actions", +counts)
@@ -130,7 +139,7 @@ def _table(rows: dict[str, str]) -> str:
 
 
 def _ranking(title: str, counts: Counter[str]) -> str:
-    """The most frequent names with their share and a bar."""
+    """The most frequent names, with their count, share and a bar."""
     total = counts.total()
     top = counts.most_common(_TOP)
     rest = len(counts) - len(top)

@@ -1,4 +1,4 @@
-"""NetHack steps to look at: the terminal, in text and as pixels."""
+"""Renders NetHack steps: the terminal, as text and as pixels."""
 
 from collections.abc import Mapping
 
@@ -8,14 +8,14 @@ from data.spec import COLUMNS, ROWS, Field, NetHackSteps
 from data.view.glyphs import LEVELS, codes_of, glyphs, printable, tiled
 
 TERMINAL = ROWS + 1, COLUMNS
-"""Lines and columns that `text` needs."""
+"""Size of the terminal that `text` needs: lines, columns."""
 
 _COLORS = (
     (170, 170, 170), (170, 0, 0), (0, 170, 0), (170, 85, 0), (85, 85, 255), (170, 0, 170), (0, 170, 170),
     (200, 200, 200), (120, 120, 120), (255, 85, 85), (85, 255, 85), (255, 255, 85), (128, 128, 255), (255, 85, 255),
     (85, 255, 255), (255, 255, 255),
 )  # fmt: skip
-"""Red, green, blue of NLE's tty colours; 0 is the default colour."""
+"""RGB of NLE's tty colours; 0 is the default colour."""
 _WHITE = 15
 PALETTE = (
     (np.array(_COLORS, np.float64)[:, None] * (np.arange(LEVELS) / (LEVELS - 1))[None, :, None])
@@ -23,11 +23,11 @@ PALETTE = (
     .astype(np.uint8)
     .tobytes()
 )
-"""Red, green and blue of each colour number of `picture`: `LEVELS` shades of each colour."""
+"""RGB of each palette index of `picture`: `LEVELS` shades of each colour."""
 
 
 def text(step: NetHackSteps, caption: str, spec: Mapping[str, Field]) -> str:
-    """One step as 25 lines with terminal colours; the cursor's cell is inverse."""
+    """Render one step as 25 lines with ANSI colours; the cell of the cursor is inverted."""
     lines = []
     for row in range(ROWS):
         line, shown = [], -1
@@ -45,7 +45,7 @@ def text(step: NetHackSteps, caption: str, spec: Mapping[str, Field]) -> str:
 
 
 def picture(step: NetHackSteps, caption: str, spec: Mapping[str, Field]) -> np.ndarray:
-    """One step in colour numbers, uint8 [25 * 16, 80 * 8]: 16 shades for each of 16 colours."""
+    """Render one step as palette indices, uint8 [25 * 16, 80 * 8]."""
     chars_25x80 = np.vstack([step.chars_Sx24x80, codes_of([caption], COLUMNS)])
     white = np.full(COLUMNS, _WHITE, np.uint8)
     colors_25x80 = np.vstack([step.colors_Sx24x80, white]) % len(_COLORS)

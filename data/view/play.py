@@ -1,4 +1,4 @@
-"""A recorded game as a film: in the terminal, or as a GIF."""
+"""Plays back a recorded game in the terminal or as a GIF."""
 
 import shutil
 import time
@@ -16,10 +16,10 @@ from data.store.reader import TrajectoryStore
 
 
 class Frame(NamedTuple):
-    """One step of a film."""
+    """One step of the playback."""
 
     step: Any
-    """What the expert saw and did: the steps of the game's own type, without their first axis."""
+    """The step, of the game's own steps type, without the leading axis."""
     caption: str
     """Timestep, action and score."""
 
@@ -27,10 +27,23 @@ class Frame(NamedTuple):
 def play(
     store: Path, episode: str, *, start: int, steps: int | None, speed: float, gif: Path | None, out: TextIO
 ) -> str:
-    """Show steps [start, start + steps) of a game at `speed` steps a second; returns a closing line.
+    """Play back steps of a game.
+
+    Args:
+        store: Folder of the store.
+        episode: Row of the episode, or a prefix of its id.
+        start: First step.
+        steps: Number of steps; None: all.
+        speed: Steps per second.
+        gif: Write a GIF to this file; None: show the game on `out`.
+        out: The terminal.
+
+    Returns:
+        A summary, one line.
 
     Raises:
-        UserError: There is no such game or step, or it can't be shown on `out`.
+        UserError: The store cannot be opened, there is no such episode or step, an option is out of range, or `out`
+            cannot show the game.
     """
     opened = TrajectoryStore.open(store)
     row = find(opened, episode)
@@ -43,27 +56,27 @@ def play(
     if not 0.1 <= speed <= 1000:
         raise UserError(f"--speed must be from 0.1 to 1,000 steps a second, not {speed}")
     view = registry.module("data.view", registry.find(opened.manifest["game"]).family)
-    film, seen = frames(opened, row, start, stop), opened.codec.observation
-    told = f"{stop - start:,} steps of game {opened.episodes[row].id}"
+    film, spec = frames(opened, row, start, stop), opened.codec.observation
+    summary = f"{stop - start:,} steps of game {opened.episodes[row].id}"
     if gif is not None:
-        save_gif(gif, (view.picture(*frame, seen) for frame in film), view.PALETTE, speed)
-        return f"{told} in {gif}"
+        save_gif(gif, (view.picture(*frame, spec) for frame in film), view.PALETTE, speed)
+        return f"{summary} in {gif}"
     if view.TERMINAL is None:
-        raise UserError(f"a game of {opened.manifest['game']} is no text: give --gif FILE")
+        raise UserError(f"{opened.manifest['game']} cannot be shown as text: give --gif FILE")
     if not out.isatty():
-        raise UserError("the output is no terminal: give --gif FILE")
+        raise UserError("the output is not a terminal: give --gif FILE")
     size, (lines, columns) = shutil.get_terminal_size(), view.TERMINAL
     if size.columns < columns or size.lines < lines:
-        raise UserError(f"the terminal has {size.columns}x{size.lines} places: a game needs {columns}x{lines}")
-    show((view.text(*frame, seen) for frame in film), speed, out)
-    return told
+        raise UserError(f"the terminal has {size.columns}x{size.lines} characters: enlarge it to {columns}x{lines}")
+    show((view.text(*frame, spec) for frame in film), speed, out)
+    return summary
 
 
 def find(store: TrajectoryStore, name: str) -> int:
-    """The row of an episode, given as its number or as the beginning of its id.
+    """The row of an episode, from its row as text or from a prefix of its id.
 
     Raises:
-        UserError: No episode, or more than one, is called so.
+        UserError: No episode matches, or more than one.
     """
     rows = [row for row, episode in enumerate(store.episodes) if episode.id.startswith(name)]
     if name.isascii() and name.isdecimal() and len(name) < 12 and int(name) < len(store.episodes):
@@ -75,7 +88,11 @@ def find(store: TrajectoryStore, name: str) -> int:
 
 
 def frames(store: TrajectoryStore, row: int, start: int, stop: int) -> Iterator[Frame]:
-    """The steps [start, stop) of a game one by one, with a line that tells the action and the score."""
+    """Decode the steps [start, stop) of an episode one by one, with their captions.
+
+    Raises:
+        DamagedStore: A chunk is damaged.
+    """
     actions = store.manifest["actions"]
     names, length = registry.find(store.manifest["game"]).action_names(actions), store.episodes[row].length
     for begin in range(start, stop, store.chunk_steps):
@@ -87,13 +104,13 @@ def frames(store: TrajectoryStore, row: int, start: int, stop: int) -> Iterator[
 
 
 def caption(step: int, length: int, action: str, score: int) -> str:
-    """The line below a frame."""
+    """The line below a frame: timestep, action and score."""
     shown = "" if score == spec.NO_SCORE else f"   score {score:,}"
     return f"step {step:,} of {length:,}   {action}{shown}"
 
 
 def show(film: Iterator[str], speed: float, out: TextIO) -> None:
-    """Draw texts on a terminal, in place, until the last or Ctrl-C; the cursor is back afterwards."""
+    """Draw texts in place on a terminal, until the last one or Ctrl-C. Hides the cursor meanwhile."""
     out.write("\x1b[?25l\x1b[2J")
     due = time.monotonic()
     try:
@@ -109,7 +126,11 @@ def show(film: Iterator[str], speed: float, out: TextIO) -> None:
 
 
 def save_gif(path: Path, pictures: Iterator[np.ndarray], palette: bytes, speed: float) -> None:
-    """Write pictures of colour numbers, uint8 [rows, columns], as a GIF that loops, whole or not at all."""
+    """Write pictures of palette indices, uint8 [rows, columns], as a looping GIF, atomically.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
     from PIL import Image
 
     def images() -> Iterator[Image.Image]:

@@ -4,7 +4,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +19,10 @@ HERE = Path(__file__).resolve().parents[2]
 NAME = "nle.1.0.ttyrec3.bz2"
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
+def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "data", *map(str, arguments)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=HERE, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=HERE, env=os.environ | environment, start_new_session=True, **options)
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
@@ -96,7 +98,7 @@ def test_strict_makes_damage_an_exit_code(games: Path, tmp_path: Path) -> None:
         (("info", "nowhere"), "error: no store at nowhere"),
         (("verify", "nowhere"), "error: no store at nowhere"),
         (("verify", "."), "error: . is not a store"),
-        (("import", "nld", ".", "tests"), "error: tests holds other things and no store"),
+        (("import", "nld", ".", "tests"), "error: tests holds other files and no store"),
         (("import", "nld", "tests", "nowhere", "--dev-fraction", "2"), "error: dev fraction 2.0"),
         (("import", "nld", "tests", "nowhere"), "error: no recording"),
     ],
@@ -132,8 +134,7 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def wait_for(condition: object, seconds: float = 20) -> None:
-    assert callable(condition)
+def wait_for(condition: Callable[[], object], seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -142,19 +143,35 @@ def wait_for(condition: object, seconds: float = 20) -> None:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Enough games that an import of them can be stopped half way."""
-    names = {f"nle.1.{number}.ttyrec3.bz2": ttyrec3(b"hjkl" * (2000 + number)) for number in range(40)}
+    names = {f"nle.1.{number}.ttyrec3.bz2": ttyrec3(b"hjkl" * (200 + number)) for number in range(40)}
     return write(tmp_path_factory.mktemp("many"), names)
 
 
+WAIT = """
+import pathlib, time
+gate, read = pathlib.Path({gate!r}), pathlib.Path.read_bytes
+def read_bytes(path):
+    while path.name == "nle.1.30.ttyrec3.bz2" and not gate.exists():
+        time.sleep(0.01)
+    return read(path)
+pathlib.Path.read_bytes = read_bytes
+"""
+"""What Python runs as it starts (sitecustomize): reading one of the games waits for the gate."""
+
+
 def stopped(many: Path, path: Path, how: signal.Signals) -> tuple[subprocess.Popen[str], list[int]]:
-    """An import stopped once it has written something, and its processes."""
-    process = start("import", "nld", many, path, "--workers", 2)
+    """An import that can't end, stopped once it has written something, and its processes."""
+    startup, gate = path.with_name("startup"), path.with_name("gate")
+    startup.mkdir()
+    (startup / "sitecustomize.py").write_text(WAIT.format(gate=str(gate)))
+    process = start("import", "nld", many, path, "--workers", 2, PYTHONPATH=str(startup))
     shard = path / "shard-00000.array_record"
     wait_for(lambda: shard.exists() or process.poll() is not None)
+    assert process.poll() is None
     workers = children(process.pid)
     # A terminal sends Ctrl-C to every process of the command, others signal the one they know.
     os.killpg(process.pid, how) if how == signal.SIGINT else process.send_signal(how)
+    gate.touch()
     return process, workers
 
 
@@ -162,7 +179,7 @@ def stopped(many: Path, path: Path, how: signal.Signals) -> tuple[subprocess.Pop
 def test_an_import_goes_on_where_it_was_interrupted(many: Path, tmp_path: Path, how: signal.Signals) -> None:
     path = tmp_path / "store"
     process, _ = stopped(many, path, how)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 130, err
     assert err == "interrupted: start the same command again to go on\n"
     assert run("info", path)[2].startswith(f"error: {path} is not a store: its import was not finished")
@@ -178,7 +195,7 @@ def test_an_import_goes_on_where_it_was_interrupted(many: Path, tmp_path: Path, 
 def test_after_a_kill_the_next_import_does_all(many: Path, tmp_path: Path) -> None:
     path = tmp_path / "store"
     process, workers = stopped(many, path, signal.SIGKILL)
-    process.communicate(timeout=20)
+    process.communicate(timeout=600)
     assert process.returncode == -signal.SIGKILL
     assert len(workers) >= 2
     wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
@@ -205,7 +222,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(store: Path) -> None:
     process.stdout.close()
     assert process.stderr.read() == ""
     process.stderr.close()
-    assert process.wait(timeout=60) == 128 + signal.SIGPIPE
+    assert process.wait(timeout=600) == 128 + signal.SIGPIPE
 
 
 def test_looking_at_a_store_does_not_load_jax(store: Path) -> None:

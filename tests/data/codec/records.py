@@ -27,7 +27,7 @@ def packed(codec: Codec, columns: list[bytes]) -> bytes:
 def columns_of(codec: Codec, record: bytes) -> list[bytes]:
     """The columns, actions and scores of a record."""
     opened = codec._open(record)
-    painted, scores = (zstandard.ZstdDecompressor().decompress(frame) for frame in (opened.painted, opened.scores))
+    columns, scores = (zstandard.ZstdDecompressor().decompress(frame) for frame in (opened.columns, opened.scores))
     sizes = [size * int(kind.dtype[-1]) for size, kind in zip(opened.sizes, codec.columns, strict=True)]
     edges = np.cumsum([0, *sizes, opened.steps]).tolist()
-    return [*(painted[start:stop] for start, stop in pairwise(edges)), scores]
+    return [*(columns[start:stop] for start, stop in pairwise(edges)), scores]

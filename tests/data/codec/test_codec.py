@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.codec import base as codec
+from data.codec.base import MAX_STEPS
+from data.codec.chunk import CorruptChunk, Span
 from data.codec.screens import SCREENS
 from data.spec import NetHackSteps
 from tests.data.codec.records import columns_of, packed, sealed
@@ -58,7 +59,7 @@ def test_any_damage_is_detected(data: st.DataObject) -> None:
     damaged = bytearray(record)
     damaged[place] ^= flip
     for bad in (bytes(damaged), record[:place], record + record[: place + 1]):
-        with pytest.raises(codec.CorruptChunk):
+        with pytest.raises(CorruptChunk):
             SCREENS.decode(bad)
 
 
@@ -66,20 +67,20 @@ def test_any_damage_is_detected(data: st.DataObject) -> None:
 def test_a_wrong_count_is_refused_before_memory_is_taken(count: int) -> None:
     record = SCREENS.encode(random_steps(1, 8, 5))
     lying = sealed(record[:8] + count.to_bytes(4, "little") + record[12:])
-    with pytest.raises(codec.CorruptChunk, match="claims"):
+    with pytest.raises(CorruptChunk, match="claims"):
         SCREENS.decode(lying)
 
 
 def test_a_column_that_is_not_zstd_is_refused() -> None:
     record = bytearray(SCREENS.encode(random_steps(1, 8, 5)))
     opened = SCREENS._open(bytes(record))
-    start = len(record) - len(opened.painted) - len(opened.scores)
+    start = len(record) - len(opened.columns) - len(opened.scores)
     record[start : start + 8] = b"x" * 8
-    with pytest.raises(codec.CorruptChunk):
+    with pytest.raises(CorruptChunk):
         SCREENS.decode(sealed(bytes(record)))
 
 
-@pytest.mark.parametrize("count", [0, codec.MAX_STEPS + 1])
+@pytest.mark.parametrize("count", [0, MAX_STEPS + 1])
 def test_a_chunk_of_an_impossible_size_is_not_written(count: int) -> None:
     shape = (count, 24, 80)
     steps = NetHackSteps(
@@ -114,7 +115,7 @@ def test_a_screen_that_comes_back_costs_next_to_nothing() -> None:
 
 
 @given(st.data())
-def test_any_steps_of_a_chunk_are_painted_anywhere(data: st.DataObject) -> None:
+def test_any_steps_of_a_chunk_are_decoded_anywhere(data: st.DataObject) -> None:
     steps = screens_with_a_menu()
     chunk = SCREENS.unpack(SCREENS.encode(steps, before=5))
     rows = SCREENS.empty_rows(60)
@@ -122,7 +123,7 @@ def test_any_steps_of_a_chunk_are_painted_anywhere(data: st.DataObject) -> None:
     start = data.draw(st.integers(0, 400))
     stop = data.draw(st.integers(start, min(400, start + 60)))
     row = data.draw(st.integers(0, 60 - (stop - start)))
-    SCREENS.paint([chunk], np.array([codec.Span(start, stop, row)]), rows)
+    SCREENS.decode_into([chunk], np.array([Span(start, stop, row)]), rows)
     there, here = slice(row, row + stop - start), slice(start, stop)
     np.testing.assert_array_equal(rows.observation["chars"][there], steps.chars_Sx24x80[here])
     np.testing.assert_array_equal(rows.observation["colors"][there], steps.colors_Sx24x80[here])
@@ -133,10 +134,10 @@ def test_any_steps_of_a_chunk_are_painted_anywhere(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("part", [(-1, 3, 0), (5, 4, 0), (0, 401, 0), (0, 10, 51), (0, 61, 0), (0, 1, -1)])
-def test_what_does_not_exist_is_not_painted(part: tuple[int, int, int]) -> None:
+def test_what_does_not_exist_is_not_decoded(part: tuple[int, int, int]) -> None:
     chunk = SCREENS.unpack(SCREENS.encode(random_steps(0, 400)))
     with pytest.raises(IndexError):
-        SCREENS.paint([chunk], np.array([codec.Span(*part)]), SCREENS.empty_rows(60))
+        SCREENS.decode_into([chunk], np.array([Span(*part)]), SCREENS.empty_rows(60))
 
 
 def test_two_thousand_sealed_lies_are_refused_or_stay_on_the_screen() -> None:
@@ -160,7 +161,7 @@ def test_two_thousand_sealed_lies_are_refused_or_stay_on_the_screen() -> None:
             lie[place : place + 4] = b"\xff\xff\xff\xff"
         try:
             steps = SCREENS.decode(packed(SCREENS, [bytes(column) for column in lies]))
-        except codec.CorruptChunk:
+        except CorruptChunk:
             refused += 1
             continue
         altered += 1

@@ -6,9 +6,10 @@ from ale_py.vector_env import AtariVectorEnv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.codec.base import CorruptChunk, Span
 from data.codec.buffers import BufferPool
-from data.codec.frames import FRAMES, SEGMENT
+from data.codec.chunk import CorruptChunk, Span
+from data.codec.frame_kernels import SEGMENT
+from data.codec.frames import FRAMES
 from data.common.cli import UserError
 from data.spec import AtariSteps, Batch
 from tests.data.codec.records import columns_of, packed
@@ -77,7 +78,7 @@ def test_real_frames_are_stored_once_and_small(played: AtariSteps) -> None:
 
 
 @given(st.data())
-def test_any_steps_of_a_chunk_are_painted_anywhere(data: st.DataObject) -> None:
+def test_any_steps_of_a_chunk_are_decoded_anywhere(data: st.DataObject) -> None:
     steps = random_steps(5, 90)
     chunk = FRAMES.unpack(FRAMES.encode(steps))
     rows = FRAMES.empty_rows(40)
@@ -85,7 +86,7 @@ def test_any_steps_of_a_chunk_are_painted_anywhere(data: st.DataObject) -> None:
     start = data.draw(st.integers(0, 90))
     stop = data.draw(st.integers(start, min(90, start + 40)))
     row = data.draw(st.integers(0, 40 - (stop - start)))
-    FRAMES.paint([chunk], np.array([Span(start, stop, row, 7)]), rows)
+    FRAMES.decode_into([chunk], np.array([Span(start, stop, row, 7)]), rows)
     there, here = slice(row, row + stop - start), slice(start, stop)
     np.testing.assert_array_equal(rows.observation["frames"][there], steps.frames_Sx84x84x4[here])
     np.testing.assert_array_equal(rows.action_N[there], steps.action_S[here])
@@ -110,7 +111,7 @@ def moving(seed: int, count: int, black: bool) -> AtariSteps:
 def empty_batch(lanes: int, window: int, pieces: int) -> Batch:
     """A batch to fill, whose frames hold what was there before."""
     shape = lanes, window
-    observation = FRAMES.arrays(*shape, pieces, BufferPool())
+    observation = FRAMES.empty_observation(*shape, pieces, BufferPool())
     observation["frames"][:] = 9
     action, episode = np.zeros(shape, np.int32), np.full(shape, -1, np.int32)
     return Batch(observation, action, np.zeros(shape, bool), np.zeros(shape, bool), episode)
@@ -128,7 +129,7 @@ def batched(games: list[AtariSteps], spans: list[Span], size: int, lanes: int, w
             chunks.append(FRAMES.unpack(FRAMES.encode(chunk)))
             parts.append(Span(start - first, end - first, row, game))
             start, row = end, row + end - start
-    FRAMES.fill(chunks, np.array(parts, np.int64).reshape(-1, 4), batch)
+    FRAMES.decode_batch(chunks, np.array(parts, np.int64).reshape(-1, 4), batch)
     return batch
 
 
@@ -173,7 +174,7 @@ def test_stacks_that_jump_cannot_be_batched(wrong: int, what: str) -> None:
     stacks = np.moveaxis(distinct[place[:, None] + np.arange(4) + 1], 1, -1)
     steps = AtariSteps(stacks, np.zeros(40, np.uint8), np.zeros(40, np.int32))
     for size in (16, 31, 40):
-        with pytest.raises(UserError, match="game 0 of the store: its stacks do not move on by a frame"):
+        with pytest.raises(UserError, match="episode 0 of the store: its stacks do not advance by one frame"):
             batched([steps], [Span(0, 40, 0, 0)], size, 1, 40, 1)
         batched([steps], [Span(wrong, 40, 0, 0)], size, 1, 40, 1)
 
@@ -183,7 +184,7 @@ def test_a_stack_that_stands_though_its_frames_differ_cannot_be_batched() -> Non
     frame = np.arange(8, dtype=np.uint8)[:, None, None] * np.ones((84, 84), np.uint8)
     shown = ["0000", "0000", "0001", "0011", "0111", "0111", "0111", "1111"]
     stacks = np.stack([np.moveaxis(frame[[int(number) for number in stack]], 0, -1) for stack in shown])
-    with pytest.raises(UserError, match="do not move on"):
+    with pytest.raises(UserError, match="do not advance"):
         batched([AtariSteps(stacks, np.zeros(8, np.uint8), np.zeros(8, np.int32))], [Span(0, 8, 0, 0)], 8, 1, 8, 1)
 
 
@@ -192,7 +193,9 @@ def test_frames_that_would_leave_the_batch_are_refused() -> None:
     with pytest.raises(IndexError, match="frames in a lane of 9"):
         batched(games, [Span(0, 3, 0, 0), Span(0, 3, 3, 1)], 70, 1, 6, 1)
     with pytest.raises(IndexError, match="a part without steps"):
-        FRAMES.fill([FRAMES.unpack(FRAMES.encode(games[0]))], np.array([Span(7, 7, 0, 0)]), empty_batch(1, 6, 1))
+        FRAMES.decode_batch(
+            [FRAMES.unpack(FRAMES.encode(games[0]))], np.array([Span(7, 7, 0, 0)]), empty_batch(1, 6, 1)
+        )
 
 
 @given(st.data())

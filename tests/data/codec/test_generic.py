@@ -65,7 +65,7 @@ def test_what_stays_takes_little_room() -> None:
 def test_any_span_goes_to_any_rows(start: int, size: int, row: int) -> None:
     stop = min(40, start + size)
     steps, rows = steps_of(3, 40), CODEC.empty_rows(60)
-    CODEC.paint([CODEC.unpack(CODEC.encode(steps))], np.array([Span(start, stop, row, 5)]), rows)
+    CODEC.decode_into([CODEC.unpack(CODEC.encode(steps))], np.array([Span(start, stop, row, 5)]), rows)
     place = slice(row, row + stop - start)
     for name, array in unpacked(SPEC, steps.bytes_SxW).items():
         np.testing.assert_array_equal(rows.observation[name][place], array[start:stop])

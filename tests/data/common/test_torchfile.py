@@ -194,7 +194,7 @@ def test_damage_gives_a_reason_and_no_other_error() -> None:
 
 
 def test_a_large_hostile_pickle_takes_no_time() -> None:
-    start = time.monotonic()
+    start = time.process_time()  # other load on the machine does not count
     assert not refused(archive(b"}" * (LARGE // 2)))
     assert refused(archive(b")q\x00" + b"(h\x00h\x00tq\x00" * 50_000 + b"}h\x00K\x01s"))
-    assert time.monotonic() - start < 30
+    assert time.process_time() - start < 30

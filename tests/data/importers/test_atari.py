@@ -28,12 +28,13 @@ from data.importers.minari import convert as convert_minari
 from data.importers.minari import find as find_minari
 from data.importers.minari import import_minari
 from data.importers.parquet import import_parquet
-from data.importers.stacks import small_and_grey
+from data.importers.stacks import downsampled
 from data.sampling.stream import Order, batches, dev_batches
 from data.spec import NO_SCORE
+from data.store.pack import PackedEpisode
 from data.store.reader import TrajectoryStore
 from data.store.verify import verify
-from data.store.writer import Game
+from tests.data.store.test_store import write as write_store
 from tests.data.test_command import run
 
 
@@ -145,7 +146,7 @@ def test_a_game_whose_stacks_jump_is_not_imported(tmp_path: Path) -> None:
     assert report.games == 2
     assert [skip.source for skip in report.skipped] == ["9", "12"]
     for skip, dropped in zip(report.skipped, (7, 256), strict=True):
-        assert skip.reason == f"at step {dropped} its stacks do not move on by a frame"
+        assert skip.reason == f"at step {dropped} its stacks do not advance by one frame"
 
 
 def rewrite(path: Path, change: Callable[[pyarrow.Table], pyarrow.Table]) -> None:
@@ -216,7 +217,7 @@ def test_five_hundred_altered_files_never_end_the_process(tmp_path: Path) -> Non
         for kept, content in honest.items():
             (folder / "9" / kept).write_bytes(damaged if kept == name else content)
         result = converted(parquet.convert, recording)
-        assert isinstance(result, Game | Skipped)
+        assert isinstance(result, PackedEpisode | Skipped)
         skipped += isinstance(result, Skipped)
     assert skipped > 250
 
@@ -236,8 +237,8 @@ def test_names_of_games_are_those_of_the_paper() -> None:
     assert len(atari.content("Boxing").actions) == 18
 
 
-def test_atari_and_nethack_do_not_share_a_store(tmp_path: Path, store: Path) -> None:
-    folder = write(tmp_path / "parquet", count=1)
+def test_atari_and_nethack_do_not_share_a_store(tmp_path: Path) -> None:
+    folder, store = write(tmp_path / "parquet", count=1), write_store(tmp_path / "store", (30,))
     with pytest.raises(UserError, match="game 'nethack', not 'Breakout'"):
         import_parquet(folder, store, game="Breakout")
 
@@ -259,7 +260,7 @@ def test_parquet_on_the_command_line(tmp_path: Path) -> None:
         film.seek(4)
         shown = np.asarray(film.convert("L"))[:336:4, ::4]
     np.testing.assert_array_equal(shown, PLAYED[0][0][4][..., -1])
-    assert run("play", path) == (2, "", "error: a game of Breakout is no text: give --gif FILE\n")
+    assert run("play", path) == (2, "", "error: Breakout cannot be shown as text: give --gif FILE\n")
 
 
 @pytest.fixture(scope="module")
@@ -285,7 +286,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "atari" / "test-v0"
 
 
-def test_minari_is_stored_small_and_grey(dataset: Path, tmp_path: Path) -> None:
+def test_minari_is_stored_downsampled(dataset: Path, tmp_path: Path) -> None:
     report = import_minari(dataset, tmp_path / "store", game="Breakout", workers=2)
     assert (report.games, report.skipped) == (3, ())
     store = TrajectoryStore.open(tmp_path / "store")
@@ -296,7 +297,7 @@ def test_minari_is_stored_small_and_grey(dataset: Path, tmp_path: Path) -> None:
         assert store.episodes[row].score == episode.rewards.sum()
         gained = np.r_[0, np.cumsum(episode.rewards)[:-1]]
         np.testing.assert_array_equal(steps.score_S, gained)
-        frames = small_and_grey(episode.observations[:-1])
+        frames = downsampled(episode.observations[:-1])
         np.testing.assert_array_equal(steps.frames_Sx84x84x4[..., -1], frames)
         np.testing.assert_array_equal(steps.frames_Sx84x84x4[5], np.moveaxis(frames[2:6], 0, -1))
         assert not steps.frames_Sx84x84x4[0, :, :, :3].any()
@@ -331,8 +332,8 @@ def test_a_damaged_episode_of_minari_is_named(
     shutil.copytree(dataset, path)
     damage(path)
     one, skipped, three = (converted(convert_minari, recording) for recording in find_minari(path / "data", 4))
-    assert isinstance(one, Game)
-    assert isinstance(three, Game)
+    assert isinstance(one, PackedEpisode)
+    assert isinstance(three, PackedEpisode)
     assert isinstance(skipped, Skipped)
     assert (skipped.source, skipped.kind) == ("episode 1", "damaged")
     assert said in skipped.reason

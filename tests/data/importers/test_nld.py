@@ -17,9 +17,9 @@ from data.importers.base import ABANDONED, DAMAGED, DUPLICATE, EMPTY, Skipped, U
 from data.importers.nld import FOREIGN, NO_KEYS, convert, find, import_nld
 from data.sampling.stream import dev_batches
 from data.spec import NO_SCORE, NetHackSteps
+from data.store.pack import PackedEpisode
 from data.store.reader import TrajectoryStore
 from data.store.verify import verify
-from data.store.writer import Game
 from tests.data.importers.recordings import KEYS, frame, play, row, ttyrec3, write
 
 NAME = "nle.1.0.ttyrec3.bz2"
@@ -113,9 +113,9 @@ def test_the_id_is_that_of_the_game_not_of_the_file(tmp_path: Path) -> None:
     one = only(write(tmp_path / "one", {NAME: ttyrec3(b"hjkl")}))
     other = only(write(tmp_path / "two", {"nle.2.7.ttyrec3.bz2": ttyrec3(b"hjkl")}))
     longer = only(write(tmp_path / "three", {NAME: ttyrec3(b"hjklh")}))
-    assert isinstance(one, Game)
-    assert isinstance(other, Game)
-    assert isinstance(longer, Game)
+    assert isinstance(one, PackedEpisode)
+    assert isinstance(other, PackedEpisode)
+    assert isinstance(longer, PackedEpisode)
     assert one.id == other.id != longer.id
     assert len(one.id) == 16
 
@@ -208,7 +208,7 @@ def test_rows_that_do_not_match_are_named(tmp_path: Path, log: str | None, kind:
         (tmp_path / "nle.1.xlogfile").write_text(log, "latin-1", newline="")
     result = only(tmp_path)
     if kind is None:
-        assert isinstance(result, Game)
+        assert isinstance(result, PackedEpisode)
     else:
         assert isinstance(result, Skipped)
         assert result.kind == kind
@@ -248,7 +248,7 @@ def test_a_seed_noted_beside_the_game_is_kept(tmp_path: Path) -> None:
     write(tmp_path, {NAME: FOUR_KEYS})
     (tmp_path / "game.json").write_text('{"seed": 123, "score": 4}')
     game = only(tmp_path)
-    assert isinstance(game, Game)
+    assert isinstance(game, PackedEpisode)
     assert game.seed == 123
     for note in ('{"seed": ', '{"seed": 1e999}', '{"seed": []}', "[1]", "[" * 100_000, '{"seed": ' + "9" * 300 + "}"):
         (tmp_path / "game.json").write_text(note)
@@ -264,18 +264,19 @@ def test_a_named_pipe_is_passed_by(tmp_path: Path) -> None:
     assert [recording.source for recording in find(folder)] == [NAME]
 
 
-def fatal(recording: Any) -> Game:
+def fatal(recording: Any) -> PackedEpisode:
     """Convert, but die of one recording."""
     if recording.source == "nle.1.3.ttyrec3.bz2":
         os._exit(1)
     return convert(recording)
 
 
-def test_a_recording_that_ends_the_process_is_skipped(tmp_path: Path) -> None:
-    names = {f"nle.1.{number}.ttyrec3.bz2": ttyrec3(b"hjkl" * (number + 1)) for number in range(12)}
+def test_a_recording_that_ends_the_process_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data.importers.base._AHEAD", 1)  # two under way, and others left to try afterwards
+    names = {f"nle.1.{number}.ttyrec3.bz2": ttyrec3(b"hjkl" * (number + 1)) for number in range(7)}
     folder = write(tmp_path / "games", names)
     report = import_games(tmp_path / "store", nethack.content(), folder, find, fatal, importer="test", workers=2)
-    assert report.games == 11
+    assert report.games == 6
     assert [(skip.source, skip.kind) for skip in report.skipped] == [("nle.1.3.ttyrec3.bz2", DAMAGED)]
     sources = [episode.source for episode in TrajectoryStore.open(tmp_path / "store").episodes]
     assert sources == sorted(set(names) - {"nle.1.3.ttyrec3.bz2"})
@@ -368,8 +369,8 @@ def test_five_hundred_altered_xlogfiles_are_read_or_named(tmp_path: Path) -> Non
                 damaged[place:place] = damaged[: int(random.integers(200))]
         log.write_bytes(damaged)
         result = only(tmp_path)
-        assert isinstance(result, Game | Skipped)
-        if isinstance(result, Game):
+        assert isinstance(result, PackedEpisode | Skipped)
+        if isinstance(result, PackedEpisode):
             kept += 1
             assert result.length == 4
             assert abs(result.score) < 2**63

@@ -36,7 +36,7 @@ def assert_equal(left: list[np.ndarray], right: list[np.ndarray]) -> None:
     if not right:
         assert not len(left[0])
         return
-    for name, a, b in zip(ttyrec.Played._fields, left, right, strict=True):
+    for name, a, b in zip(ttyrec.RecordedSteps._fields, left, right, strict=True):
         np.testing.assert_array_equal(a.astype(np.int64) & 0xFF if "colors" in name else a, b, err_msg=name)
 
 
@@ -179,11 +179,11 @@ def test_two_thousand_damaged_recordings_are_refused_or_read_as_the_converter_do
 )
 def test_a_character_repeated_for_hours_is_refused(tmp_path: Path, outputs: list[bytes]) -> None:
     path = write(tmp_path / "trap", recording(outputs))
-    with pytest.raises(Unusable, match="a trap") as caught:
+    with pytest.raises(Unusable, match="repeats a character for hours") as caught:
         list(ttyrec.steps(path, 3))
     assert caught.value.kind == DAMAGED
     path = write(tmp_path / "trap", b"".join(frame(0, output)[:12] + output for output in outputs))
-    with pytest.raises(Unusable, match="a trap"):
+    with pytest.raises(Unusable, match="repeats a character for hours"):
         list(ttyrec.screens([path]))
 
 

@@ -118,14 +118,14 @@ def test_the_fixed_order_is_split_between_hosts() -> None:
 @pytest.mark.parametrize(
     ("lengths", "lanes", "window"), [([], 1, 1), ([0], 1, 1), ([3, 0], 1, 1), ([3], 0, 1), ([3], 1, 0)]
 )
-def test_impossible_tapes_are_refused(lengths: list[int], lanes: int, window: int) -> None:
+def test_impossible_samplers_are_refused(lengths: list[int], lanes: int, window: int) -> None:
     with pytest.raises(ValueError, match=r"must be positive|at least one step"):
         LaneSampler(lengths, lanes, window, 0)
     with pytest.raises(ValueError, match=r"must be positive|at least one step"):
         SequentialSampler(np.array(lengths, np.int64), lanes, window)
 
 
-def window_tape(
+def window_sampler(
     lengths: list[int], lanes: int, window: int, seed: int, chunk: int = 24, pool: int = 3
 ) -> WindowSampler:
     return WindowSampler(lengths, lanes, window, seed, chunk, pool)
@@ -135,7 +135,7 @@ def window_tape(
 def test_an_epoch_of_windows_holds_every_step_once(
     lengths: list[int], lanes: int, window: int, seed: int, epoch: int, chunk: int, pool: int
 ) -> None:
-    sampler = window_tape(lengths, lanes, window, seed, chunk, pool)
+    sampler = window_sampler(lengths, lanes, window, seed, chunk, pool)
     batches = [at(sampler, epoch * sampler.steps_per_epoch + step) for step in range(sampler.steps_per_epoch)]
     seen = Counter(step for slices in batches for step in steps_in(slices))
     assert seen == Counter((row, step) for row, length in enumerate(lengths) for step in range(length))
@@ -148,26 +148,26 @@ def test_an_epoch_of_windows_holds_every_step_once(
 
 @given(lengths_of, windows_of, seeds_of)
 def test_two_hosts_read_the_windows_that_one_would(lengths: list[int], window: int, seed: int) -> None:
-    sampler = window_tape(lengths, 8, window, seed)
+    sampler = window_sampler(lengths, 8, window, seed)
     for step in range(2 * sampler.steps_per_epoch):
         assert at(sampler, step) == at(sampler, step, range(4)) + at(sampler, step, range(4, 8))
 
 
 @given(lengths_of, lanes_of, windows_of, seeds_of, st.integers(0, 500))
 def test_windows_depend_on_their_step_alone(lengths: list[int], lanes: int, window: int, seed: int, start: int) -> None:
-    continuing, resuming = (window_tape(lengths, lanes, window, seed) for _ in range(2))
+    continuing, resuming = (window_sampler(lengths, lanes, window, seed) for _ in range(2))
     before = [at(continuing, step) for step in range(start, start + 5)]
     assert before == [at(resuming, step) for step in reversed(range(start, start + 5))][::-1]
 
 
 @given(lengths_of, lanes_of, windows_of, seeds_of, st.integers(0, 60))
 def test_samples_of_windows_are_counted(lengths: list[int], lanes: int, window: int, seed: int, steps: int) -> None:
-    sampler = window_tape(lengths, lanes, window, seed)
+    sampler = window_sampler(lengths, lanes, window, seed)
     assert sampler.samples(steps) == sum(len(steps_in(at(sampler, step))) for step in range(steps))
 
 
 def test_windows_are_mixed_over_episodes_and_epochs_differ() -> None:
-    sampler = window_tape([240] * 40, 16, 8, seed=1, chunk=24, pool=20)
+    sampler = window_sampler([240] * 40, 16, 8, seed=1, chunk=24, pool=20)
     rows = [len({piece.row for piece in at(sampler, step)}) for step in range(sampler.steps_per_epoch)]
     assert np.mean(rows) > 8
     assert at(sampler, 0) != at(sampler, sampler.steps_per_epoch)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from data.common.cli import UserError
 from data.sampling.stream import batches, dev_batches
 from data.spec import NO_ACTION, Batch, NetHackSteps
-from data.store.reader import DamagedStore, TrajectoryStore
+from data.store.manifest import DamagedStore
+from data.store.reader import TrajectoryStore
 from tests.data.codec.test_codec import random_steps
 from tests.data.store.test_store import flip, shard
 from tests.data.store.test_store import write as write_store

@@ -1,7 +1,7 @@
 """What is made once, kept, and dropped."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -29,16 +29,23 @@ def test_something_larger_than_the_limit_is_made_every_time_and_no_more_is_held(
     assert made == [1, 2, 1]
 
 
-def test_a_thread_that_waits_gets_what_another_makes() -> None:
-    cache, made, entered = Cache[int](10, lambda _: 1), [], threading.Event()
+def test_a_thread_that_waits_gets_what_another_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, made, waiting = Cache[int](10, lambda _: 1), [], threading.Semaphore(0)
 
-    def slowly() -> int:
+    class Announced(Future):
+        def result(self, timeout: float | None = None) -> int:
+            waiting.release()
+            return super().result(timeout)
+
+    def once_all_others_wait() -> int:
         made.append(1)
-        entered.wait(0.2)
+        for _ in range(3):
+            assert waiting.acquire(timeout=600)
         return 7
 
+    monkeypatch.setattr("data.store.cache.Future", Announced)
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(lambda _: cache.get("key", slowly), range(8))) == [7] * 8
+        assert list(pool.map(lambda _: cache.get("key", once_all_others_wait), range(4))) == [7] * 4
     assert made == [1]
 
 

@@ -1,4 +1,4 @@
-"""Choosing among a store's games."""
+"""Selecting episodes of a store."""
 
 from pathlib import Path
 
@@ -8,8 +8,9 @@ from data.codec.screens import SCREENS
 from data.common.cli import UserError
 from data.games import nethack
 from data.store.episodes import EpisodeFilter
+from data.store.pack import pack
 from data.store.reader import TrajectoryStore
-from data.store.writer import StoreWriter, pack
+from data.store.writer import StoreWriter
 from tests.data.codec.test_codec import random_steps
 
 PLAYED = [("mon-hum", 5.0, 10, 1), ("val-dwa", 50.0, 20, 3), ("mon-hum", 500.0, 30, 5), (None, 50.0, 40, None)]
@@ -27,7 +28,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("games", "lengths"),
+    ("filter", "lengths"),
     [
         (EpisodeFilter(), [10, 20, 30, 40]),
         (EpisodeFilter(roles=("mon",)), [10, 30]),
@@ -40,14 +41,14 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (EpisodeFilter(roles=("mon",), min_score=6, max_depth=9), [30]),
     ],
 )
-def test_only_the_chosen_games_are_read(path: Path, games: EpisodeFilter, lengths: list[int]) -> None:
-    store = TrajectoryStore.open(path, games=games)
+def test_only_the_chosen_games_are_read(path: Path, filter: EpisodeFilter, lengths: list[int]) -> None:
+    store = TrajectoryStore.open(path, filter=filter)
     assert store.lengths[store.rows("train")].tolist() == lengths
     assert len(store.episodes) == len(PLAYED)
 
 
 def test_a_choice_of_nothing_is_refused_with_the_options_that_make_it(path: Path) -> None:
-    store = TrajectoryStore.open(path, games=EpisodeFilter(roles=("sam",), min_score=3))
+    store = TrajectoryStore.open(path, filter=EpisodeFilter(roles=("sam",), min_score=3))
     with pytest.raises(UserError, match=r"none of the 4 train episodes .* --roles sam --min-score 3"):
         store.rows("train")
     with pytest.raises(UserError, match="at least 9 and at most 3"):

@@ -1,0 +1,99 @@
+"""Encodes one episode as the records that a store keeps."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from data.codec.base import Codec
+from data.spec import Steps
+
+CHUNK_STEPS = 2048
+"""Steps in each chunk of an episode but the last."""
+
+
+@dataclass(frozen=True)
+class PackedEpisode:
+    """An encoded episode, ready to be added to a store. See `Episode` for the fields that the two share."""
+
+    id: str
+    length: int
+    score: float
+    source: str
+    chunks: tuple[bytes, ...]
+    """Records of CHUNK_STEPS steps each; the last may have fewer."""
+    action_counts: dict[int, int]
+    """How often each action occurs, by action index."""
+    recording: str | None = None
+    role: str | None = None
+    seed: int | None = None
+    turns: int | None = None
+    depth: int | None = None
+    death: str | None = None
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the records, concatenated."""
+        digest = hashlib.sha256()
+        for chunk in self.chunks:
+            digest.update(chunk)
+        return digest.hexdigest()
+
+
+def pack(codec: Codec, pieces: Iterable[Steps], *, score: float, source: str, **facts: Any) -> PackedEpisode:
+    """Encode an episode.
+
+    Args:
+        codec: Encodes the steps. Its `identity` of them is hashed to the episode's id.
+        pieces: The steps in pieces of any size. At most about a chunk of them is held in memory.
+        score: Final score or return.
+        source: Name of the recording.
+        **facts: Further fields of `PackedEpisode`.
+
+    Raises:
+        ValueError: There are no steps.
+    """
+    chunks: list[bytes] = []
+    actions: list[np.ndarray] = []
+    identities: list[tuple[np.ndarray, ...]] = []
+    for steps in _rechunked(pieces):
+        chunks.append(codec.encode(steps, int(actions[-1][-1]) if actions else None))
+        actions.append(steps.action_S.copy())
+        identities.append(tuple(column.copy() for column in codec.identity(steps)))
+    digest = hashlib.sha256()
+    for columns in zip(*identities, strict=True):
+        for column in columns:
+            digest.update(column.tobytes())
+    all_actions = np.concatenate(actions)
+    counts = {int(a): int(n) for a, n in zip(*np.unique(all_actions, return_counts=True), strict=True)}
+    return PackedEpisode(digest.hexdigest()[:16], len(all_actions), score, source, tuple(chunks), counts, **facts)
+
+
+def _rechunked(pieces: Iterable[Any]) -> Iterator[Any]:
+    """The same steps in pieces of CHUNK_STEPS; the last may have fewer."""
+    held: list[Any] = []
+    count = 0
+    for piece in pieces:
+        begin, size = 0, len(piece.action_S)
+        while count + size - begin >= CHUNK_STEPS:
+            end = begin + CHUNK_STEPS - count
+            yield _concatenated([*held, _sliced(piece, begin, end)])
+            held, count, begin = [], 0, end
+        if begin < size:
+            # Copied, since an importer may overwrite a piece's arrays with the next piece.
+            held.append(type(piece)(*(column.copy() for column in _sliced(piece, begin, size))))
+            count += size - begin
+    if held:
+        yield _concatenated(held)
+
+
+def _sliced(steps: Any, start: int, stop: int) -> Any:
+    return type(steps)(*(column[start:stop] for column in steps))
+
+
+def _concatenated(pieces: list[Any]) -> Any:
+    if len(pieces) == 1:
+        return pieces[0]
+    return type(pieces[0])(*(np.concatenate(column) for column in zip(*pieces, strict=True)))
