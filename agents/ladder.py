@@ -40,4 +40,4 @@ def find(name: str, actions: int = MOST_ACTIONS, observation: Mapping[str, Field
 
 
 def _entries(family: str, actions: int, observation: Mapping[str, Field] | None) -> list[Agent]:
-    return module("agents", family).entries(actions, observation)
+    return module("agents", f"{family}.ladder").entries(actions, observation)

@@ -17,8 +17,7 @@ from data.games.base import Content, Player
 from data.games.gym import PREFIX, GymGame, by_field, make
 from data.importers.base import Report
 from data.spec import NO_SCORE
-from data.store.manifest import CHUNK_STEPS
-from data.store.pack import PackedEpisode, pack
+from data.store.pack import CHUNK_STEPS, PackedEpisode, pack
 
 
 def command(
