@@ -128,7 +128,7 @@ def test_random_keys_can_be_recorded_too(tmp_path: Path) -> None:
 )
 def test_bad_options_are_named(tmp_path: Path, options: dict, complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
-        collect(**{"game": "nethack", "out": tmp_path / "out", **options})
+        collect(**{"out": tmp_path / "out", **options})
     assert not (tmp_path / "out").exists()
 
 
