@@ -14,12 +14,17 @@ import numpy as np
 import pytest
 
 import data
+from data.codec.frames import FRAMES
 from data.common.cli import UserError
+from data.games.base import Content
 from data.sampling.sources import Window, WindowSource
 from data.spec import NO_ACTION
 from data.store.episodes import EpisodeFilter
+from data.store.pack import pack
 from data.store.reader import TrajectoryStore
+from data.store.writer import StoreWriter
 from tests.data.codec.test_codec import random_steps
+from tests.data.codec.test_frames import moving
 from tests.data.store.test_store import write
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -193,3 +198,19 @@ def test_batches_and_windows_hold_the_same_steps(path: Path) -> None:
     for batch in itertools.islice(stream, len(source)):
         found.append(identity({"episode": batch.episode[0], "mask": batch.mask[0], "action": batch.action[0]}))
     assert sorted(found) == sorted(identity(source[index]) for index in range(len(source)))
+
+
+def test_windows_of_atari_hold_each_frame_once(tmp_path: Path) -> None:
+    games = [moving(seed, 70, seed % 2 == 0) for seed in range(4)]
+    with StoreWriter(tmp_path / "store", Content("Breakout", FRAMES, tuple("abcd")), dev_fraction=0) as writer:
+        for number, steps in enumerate(games):
+            writer.add(pack(FRAMES, [steps], score=0.0, source=str(number)))
+    source = WindowSource(tmp_path / "store", T)
+    assert len(source) == 4 * 3
+    for index in range(len(source)):
+        window, (row, start) = source[index], (index // 3, index % 3 * T)
+        frames, oldest = window["observation"]["frames"], window["observation"]["oldest"]
+        assert frames.shape == (T + 3, 84, 84)
+        for t in np.flatnonzero(window["mask"]).tolist():
+            stack = np.moveaxis(frames[oldest[t] : oldest[t] + 4], 0, -1)
+            np.testing.assert_array_equal(stack, games[row].frames_Sx84x84x4[start + t])
