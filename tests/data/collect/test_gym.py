@@ -73,6 +73,7 @@ def corridor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "corridor_of_test.py").write_text(DICT_ENV)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "corridor_of_test", raising=False)
+    gymnasium.registry.pop("Corridor-v0", None)
     return "corridor_of_test:Corridor-v0"
 
 
