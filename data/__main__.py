@@ -96,15 +96,17 @@ def import_parquet(folder: Positional[Path], store: Positional[Path], game: str,
 @importers.command(name="minari")
 @lazy_command
 def import_minari(folder: Positional[Path], store: Positional[Path], game: str, options: Options = Importing()) -> int:
-    """Import the Atari episodes of a Minari dataset: stacked or single 84x84 frames, or full screens.
+    """Import the episodes of a Minari dataset, of an Atari game or a Gymnasium environment.
+
+    Atari's observations may be stacked or single 84x84 frames, or full screens.
 
     Args:
         folder: Folder of the dataset, as Minari stores it.
         store: Folder of the store, new or existing.
-        game: Atari game, for example Breakout or BankHeist.
+        game: Atari game, for example Breakout, or gym/ENV, for example gym/CartPole-v1.
         options: Options of every importer.
     """
-    from data.importers.minari import import_minari
+    from data.importers.minari.dataset import import_minari
 
     return options.run(partial(import_minari, folder, store, game=game))
 

@@ -14,9 +14,8 @@ from data.collect.base import ToPlay, collect
 from data.common.cli import UserError
 from data.experts.registry import EMBEDDED
 from data.games.base import Content, Player
-from data.games.gym import PREFIX, GymGame, by_field, make
+from data.games.gym import PREFIX, GymGame, by_field, make, whole
 from data.importers.base import Report
-from data.spec import NO_SCORE
 from data.store.pack import CHUNK_STEPS, PackedEpisode, pack
 
 
@@ -94,8 +93,3 @@ def _pieces(env: Any, content: Content, player: Player, seed: int, total: list[f
             yield GenericSteps(packed(fields, columns), np.array(actions, np.uint8), np.array(scores, np.int32))
             seen, actions, scores = [], [], []
     total.append(score)
-
-
-def whole(score: float) -> int:
-    """A score as the store keeps it for each timestep: itself if it is a whole number that fits, else NO_SCORE."""
-    return int(score) if score == int(score) and abs(score) < -NO_SCORE else NO_SCORE

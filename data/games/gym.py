@@ -10,7 +10,7 @@ import numpy as np
 from data.codec.generic import MAX_BYTES, GenericCodec, size_of
 from data.common.cli import UserError
 from data.games.base import Content
-from data.spec import Field
+from data.spec import NO_SCORE, Field
 
 PREFIX = "gym/"
 MAX_ACTIONS = 255
@@ -124,3 +124,8 @@ def fields_of(space: Any, name: str) -> dict[str, Field]:
 def by_field(observation: Any) -> dict[str, Any]:
     """An observation as the environment returns it, by field."""
     return observation if isinstance(observation, dict) else {BOX: observation}
+
+
+def whole(score: float) -> int:
+    """A score as the store keeps it for each timestep: itself if it is a whole number that fits, else NO_SCORE."""
+    return int(score) if score == int(score) and abs(score) < -NO_SCORE else NO_SCORE

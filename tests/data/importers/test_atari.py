@@ -23,10 +23,10 @@ from data.common.cli import UserError
 from data.games import atari
 from data.importers import parquet
 from data.importers.base import Skipped, Unusable, converted
-from data.importers.minari import _stacks as as_stacks
-from data.importers.minari import convert as convert_minari
-from data.importers.minari import find as find_minari
-from data.importers.minari import import_minari
+from data.importers.minari.atari import as_stacks
+from data.importers.minari.dataset import convert as convert_minari
+from data.importers.minari.dataset import find as find_minari
+from data.importers.minari.dataset import import_minari
 from data.importers.parquet import import_parquet
 from data.importers.stacks import downsampled
 from data.sampling.stream import Order, batches, dev_batches
@@ -316,9 +316,9 @@ def rewrite_episode(dataset: Path, name: str, values: Any) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda path: rewrite_episode(path, "actions", np.zeros((59, 2), np.int64)), "actions, rewards and obs"),
-        (lambda path: rewrite_episode(path, "actions", np.full(59, 0.5)), "actions, rewards and obs"),
-        (lambda path: rewrite_episode(path, "actions", np.full(60, 4)), "actions from 4 to 4 where there are 4"),
+        (lambda path: rewrite_episode(path, "actions", np.zeros((59, 2), np.int64)), "actions and rewards of"),
+        (lambda path: rewrite_episode(path, "actions", np.full(59, 0.5)), "actions and rewards of"),
+        (lambda path: rewrite_episode(path, "actions", np.full(60, 4)), "actions from 4 to 4, not from 0 to 3"),
         (lambda path: rewrite_episode(path, "actions", np.zeros(3, np.int64)), "3 actions, "),
         (lambda path: rewrite_episode(path, "rewards", np.full(60, np.nan)), "rewards"),
         (lambda path: rewrite_episode(path, "rewards", "none"), "can't be read"),
@@ -331,7 +331,7 @@ def test_a_damaged_episode_of_minari_is_named(
     path = tmp_path / "dataset"
     shutil.copytree(dataset, path)
     damage(path)
-    one, skipped, three = (converted(convert_minari, recording) for recording in find_minari(path / "data", 4))
+    one, skipped, three = (converted(convert_minari, recording) for recording in find_minari(path / "data", "Breakout"))
     assert isinstance(one, PackedEpisode)
     assert isinstance(three, PackedEpisode)
     assert isinstance(skipped, Skipped)

@@ -1,12 +1,11 @@
-"""Imports the Atari episodes of a Minari dataset.
+"""Imports the episodes of a Minari dataset.
 
-Observations may be stacks (84x84x4 or 4x84x84), single frames (84x84), or full screens (210x160x3, or 210x160), which
-are converted to greyscale and downsampled. The score of an episode is the sum of its rewards. The last observation, if
-no action follows it, is not a step.
+The score of an episode is the sum of its rewards. The last observation, if no action follows it, is not a step.
 """
 
 import functools
 import hashlib
+import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,9 @@ from typing import Any, Unpack
 import numpy as np
 from gymnasium.spaces import Discrete
 
-from data.codec.frames import FRAMES
 from data.common.cli import UserError
-from data.games import atari
-from data.importers import stacks
+from data.games import registry
 from data.importers.base import DAMAGED, EMPTY, Options, Report, Unusable, import_games
-from data.spec import FRAME_COLUMNS, FRAME_ROWS, STACK, AtariSteps
 from data.store.pack import PackedEpisode, pack
 
 _ERRORS = (KeyError, ValueError, TypeError, AttributeError, AssertionError, RuntimeError)
@@ -35,8 +31,8 @@ class MinariEpisode:
     """Folder with the dataset's data."""
     number: int
     """Number of the episode."""
-    actions: int
-    """Size of the action table."""
+    game: str
+    """Name of the game."""
 
     @property
     def source(self) -> str:
@@ -66,7 +62,7 @@ def import_minari(
     Args:
         folder: Folder of the dataset.
         store: Folder of the store.
-        game: Atari game, such as Breakout.
+        game: Atari game, such as Breakout, or gym/ENV.
         **options: See `data.importers.base.Options`.
 
     Raises:
@@ -78,22 +74,21 @@ def import_minari(
     except ImportError as error:
         raise UserError("Minari datasets need minari: pip install 'isoplay[minari]'") from error
     path = Path(folder) / "data" if (Path(folder) / "data").is_dir() else Path(folder)
-    space = _storage(path).action_space
-    if not isinstance(space, Discrete):
-        raise UserError(f"{folder} has actions in {space}: Atari games have discrete actions")
-    content = atari.content(game, int(space.n))
+    family, storage = _family(game), _storage(path)
+    if not isinstance(storage.action_space, Discrete):
+        raise UserError(f"{folder} has actions in {storage.action_space}: only Discrete action spaces can be stored")
     return import_games(
         store,
-        content,
+        family.content(registry.find(game), storage),
         path,
-        functools.partial(find, actions=len(content.actions)),
+        functools.partial(find, game=game),
         convert,
         importer="minari",
         **options,
     )
 
 
-def find(folder: Path, actions: int) -> list[MinariEpisode]:
+def find(folder: Path, game: str) -> list[MinariEpisode]:
     """All episodes of a dataset, by number.
 
     Raises:
@@ -102,7 +97,7 @@ def find(folder: Path, actions: int) -> list[MinariEpisode]:
     count = _storage(folder).total_episodes
     if count < 1:
         raise UserError(f"no episode in {folder}")
-    return [MinariEpisode(folder, number, actions) for number in range(count)]
+    return [MinariEpisode(folder, number, game) for number in range(count)]
 
 
 def convert(recording: MinariEpisode) -> PackedEpisode:
@@ -111,44 +106,48 @@ def convert(recording: MinariEpisode) -> PackedEpisode:
     Raises:
         Unusable: It is empty or damaged.
     """
+    storage = _storage(recording.dataset)
     try:
-        [episode] = _storage(recording.dataset).get_episodes([recording.number])
-        observations = np.asarray(episode["observations"])
+        [episode] = storage.get_episodes([recording.number])
+        observations = episode["observations"]
         actions, rewards = np.asarray(episode["actions"]), np.asarray(episode["rewards"], np.float64)
+        lengths = {
+            len(array) for array in (observations.values() if isinstance(observations, dict) else [observations])
+        }
     except _ERRORS as error:
         raise Unusable(DAMAGED, f"can't be read ({error!r})") from error
-    if actions.ndim != 1 or actions.dtype.kind not in "iu" or rewards.ndim != 1 or observations.ndim < 3:
-        shapes = f"{actions.dtype} {actions.shape}, {rewards.shape} and {observations.shape}"
-        raise Unusable(DAMAGED, f"actions, rewards and observations of {shapes}")
+    if actions.ndim != 1 or actions.dtype.kind not in "iu" or rewards.ndim != 1:
+        raise Unusable(DAMAGED, f"actions and rewards of {actions.dtype} {actions.shape} and {rewards.shape}")
     steps = len(actions)
     if not steps:
         raise Unusable(EMPTY, "no step")
-    if len(rewards) != steps or len(observations) not in (steps, steps + 1):
-        raise Unusable(DAMAGED, f"{steps} actions, {len(rewards)} rewards and {len(observations)} observations")
-    if not 0 <= actions.min() <= actions.max() < recording.actions:
-        raise Unusable(DAMAGED, f"actions from {actions.min()} to {actions.max()} where there are {recording.actions}")
-    if not (rewards == np.rint(rewards)).all() or np.abs(rewards).sum() >= 2**31:
-        raise Unusable(DAMAGED, "rewards that are not integers")
-    scores = np.cumsum(rewards) - rewards
-    frames = _stacks(observations[:steps])
-    steps = AtariSteps(frames, actions.astype(np.uint8), scores.astype(np.int32))
-    return pack(FRAMES, stacks.check_consecutive([steps]), score=float(rewards.sum()), source=recording.source)
+    if len(rewards) != steps or lengths not in ({steps}, {steps + 1}):
+        counts = " or ".join(map(str, sorted(lengths)))
+        raise Unusable(DAMAGED, f"{steps} actions, {len(rewards)} rewards and {counts} observations")
+    if not np.isfinite(rewards).all():
+        raise Unusable(DAMAGED, "rewards that are not finite")
+    family = _family(recording.game)
+    content = family.content(registry.find(recording.game), storage)
+    # Gymnasium's Discrete spaces may begin at any number; the names of Atari's actions count from 0.
+    first = content.actions[0] if isinstance(content.actions[0], int) else 0
+    last = first + len(content.actions) - 1
+    if not first <= actions.min() <= actions.max() <= last:
+        raise Unusable(DAMAGED, f"actions from {actions.min()} to {actions.max()}, not from {first} to {last}")
+    action_S = (actions - first).astype(np.uint8)
+    converted = family.steps_of(storage, observations, action_S, rewards)
+    return pack(content.codec, [converted], score=float(rewards.sum()), source=recording.source)
 
 
-def _stacks(observations: np.ndarray) -> np.ndarray:
-    """Convert observations of any supported shape to stacks, uint8 [S, 84, 84, 4]."""
-    shape = observations.shape[1:]
-    if observations.dtype != np.uint8:
-        raise Unusable(DAMAGED, f"observations of {observations.dtype}")
-    if shape == (FRAME_ROWS, FRAME_COLUMNS, STACK):
-        return observations
-    if shape == (STACK, FRAME_ROWS, FRAME_COLUMNS):
-        return np.moveaxis(observations, 1, -1)
-    if shape[:2] == (FRAME_ROWS, FRAME_COLUMNS) and shape[2:] in ((), (1,)):
-        return stacks.stacked(observations.reshape(-1, FRAME_ROWS, FRAME_COLUMNS))
-    if shape in ((210, 160, 3), (210, 160)):
-        return stacks.stacked(stacks.downsampled(observations))
-    raise Unusable(DAMAGED, f"observations of {shape}: neither 84x84 frames nor 210x160 screens")
+def _family(game: str) -> Any:
+    """How the observations of this game become steps.
+
+    Raises:
+        UserError: Nobody knows.
+    """
+    family = registry.find(game).family
+    if importlib.util.find_spec(f"{__package__}.{family}") is None:
+        raise UserError(f"episodes of {game} can't be imported from Minari datasets: give an Atari game, or gym/ENV")
+    return registry.module(str(__package__), family)
 
 
 def _storage(folder: Path) -> Any:
