@@ -8,7 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tyro
 
-from data.common.cli import exit_with, lazy_command, run, use_huge_pages
+from data.common.cli import exit_with, lazy_command, use_huge_pages
 from eval.config import EvalConfig, ExpertConfig
 
 
@@ -33,10 +33,9 @@ def evaluate_expert(config: tyro.conf.OmitArgPrefixes[ExpertConfig]) -> None:
 def main(prog: str = "python -m eval") -> NoReturn:
     """Parse the command line, run the command and exit; `prog` is the program's name in help and errors."""
     use_huge_pages()
-    words = sys.argv[1:]
-    if words[:1] == ["expert"]:
-        exit_with(lambda: tyro.cli(lazy_command(evaluate_expert), prog=f"{prog} expert", args=words[1:]))
-    run(evaluate_run, prog)
+    command, words = (evaluate_expert, sys.argv[2:]) if sys.argv[1:2] == ["expert"] else (evaluate_run, sys.argv[1:])
+    prog = f"{prog} expert" if command is evaluate_expert else prog
+    exit_with(lambda: tyro.cli(lazy_command(command), prog=prog, description=command.__doc__, args=words))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from agents.spec import Agent, Params
 from data.common.cli import UserError
@@ -39,13 +40,7 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
     store = open_store(described)
     agent, game = prepare_agent(trained, store), store.manifest["game"]
     play_of(game).check(game, config.options, config.seeds)
-    passed = budgets(config.run)
-    chosen = [budget for budget in passed if not config.budgets or budget.flops in config.budgets]
-    unknown = set(config.budgets) - {budget.flops for budget in passed}
-    if unknown or not chosen:
-        names = ", ".join(budget_name(b.flops) for b in passed) or "none yet: train it first"
-        raise UserError(f"{config.run} has passed these budgets: {names}")
-    for budget in chosen:
+    for budget in chosen(config.run, config.budgets):
         folder = config.run / "budgets" / budget_name(budget.flops)
         params = load_budget(config.run, budget, agent)
         loss = _loss(folder / "loss.json", agent, params, store, budget)
@@ -54,14 +49,40 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
         replace_text(folder / "row.json", json.dumps(asdict(row), indent=1))
     rows = [
         ResultRow(**json.loads(path.read_text()))
-        for path in (config.run / "budgets" / budget_name(budget.flops) / "row.json" for budget in passed)
+        for path in (config.run / "budgets" / budget_name(budget.flops) / "row.json" for budget in budgets(config.run))
         if path.exists()
     ]
     write_rows(config.run / "runs.jsonl", rows)
     return rows
 
 
-def open_store(described: dict) -> Store:
+def load_checkpoint(run: Path, flops: float | None = None) -> tuple[Agent, Params]:
+    """The agent of a run, as this machine computes it best, and its parameters at a budget, default the largest.
+
+    Raises:
+        UserError: There is no such run or budget, its store is gone, or the checkpoint is damaged.
+    """
+    described = read_run(run)
+    agent = prepare_agent(from_json(described["config"]), open_store(described))
+    [budget] = chosen(run, () if flops is None else (flops,))[-1:]
+    return agent, load_budget(run, budget, agent)
+
+
+def chosen(run: Path, flops: Sequence[float]) -> list[Budget]:
+    """The budgets of these FLOPs that a run has passed, smallest first; all if none are named.
+
+    Raises:
+        UserError: It has not passed one of them, or none at all.
+    """
+    passed = budgets(run)
+    found = [budget for budget in passed if not flops or budget.flops in flops]
+    if set(flops) - {budget.flops for budget in passed} or not found:
+        names = ", ".join(budget_name(budget.flops) for budget in passed) or "none yet: train it first"
+        raise UserError(f"{run} has passed these budgets: {names}")
+    return found
+
+
+def open_store(described: dict[str, Any]) -> Store:
     """The store, or stores, that a run learned from; `UserError` if one is gone or has changed."""
     trained, paths = from_json(described["config"]), described["store"]["paths"]
     store = open_stores([Path(path) for path in paths], trained.weights, trained.games)
@@ -117,7 +138,7 @@ def _row(
     agent: Agent,
     game: str,
     trained: TrainConfig,
-    described: dict,
+    described: dict[str, Any],
     budget: Budget,
     loss: LossRow,
     games: Sequence[Row],

@@ -39,9 +39,11 @@ NOT_RUN = {
     r"data import nld .*--allow-no-actions": "run by tests/data/importers/test_nao.py on recordings that it makes",
     r"data bench": "takes minutes; run by tests/data/test_command.py",
     r"data\.experts": "plays for minutes; tests/data/experts/test_nethack.py plays with the same players",
+    r"data collect gym": "run by tests/data/collect/test_gym.py with experts that it writes",
     r"data collect atari .*--expert": "needs a trained policy; run by tests/train/test_rl.py with one that it trains",
     r"train bench": "run by tests/laws/test_breakout.py",
-    r"train rl": "run by tests/train/test_rl.py",
+    r"train rl": "run by tests/train/rl/test_command.py",
+    r"train bc .*gym/": "tests/laws/study/test_gym.py trains such agents",
     r"train bc .*--preset (atari|cpu|paper)": "takes minutes to days; tests/train/test_train.py expands every preset",
 }
 """Our commands that are parsed but not run here: a pattern, and why or by which test instead."""
@@ -56,6 +58,7 @@ SMALL = {
     "data play": "--steps 2 --gif play.gif",
     "train bc": "--agent nethack/lstm/16 --flops 1e7 2e7 --lanes 8 --window 8",
     "train presets": "",
+    "eval expert": "--episodes 2 --max-steps 20 --lanes 2 --workers 1",
     "eval": "--episodes 2 --max-steps 20 --lanes 2 --workers 1",
     "laws fit": "--bootstraps 20",
     "laws forecast": "",
