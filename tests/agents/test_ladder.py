@@ -1,6 +1,7 @@
 """The ladder: names, families, and what callers ask of every agent."""
 
 import ast
+import functools
 from pathlib import Path
 
 import jax
@@ -9,9 +10,15 @@ import pytest
 
 from agents.__main__ import merged
 from agents.ladder import FAMILIES, find, ladder
+from agents.spec import Params
 from data.common.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@functools.cache
+def fresh(name: str) -> Params:
+    return jax.jit(find(name, 4).init)(jax.random.key(0))
 
 
 @pytest.mark.parametrize(
@@ -55,8 +62,10 @@ def test_an_agent_says_what_it_is_and_computes_that(family: str) -> None:
         name: jax.ShapeDtypeStruct(shapes.get(name, (3, 1, 24, 80)), dtypes.get(name, jnp.uint8))
         for name in agent.inputs
     }
-    params, first = jax.eval_shape(agent.init, jax.random.key(0)), jax.ShapeDtypeStruct((3, 1), bool)
+    first = jax.ShapeDtypeStruct((3, 1), bool)
+    # Flax's LayerNorm mixes bfloat16 with its float32 statistics.
     with jax.numpy_dtype_promotion("standard"):
+        params = jax.eval_shape(agent.init, jax.random.key(0))
         logits, after = jax.eval_shape(agent.apply, params, observation, first, carry)
     assert (logits.shape, logits.dtype) == ((3, 1, agent.actions), jnp.float32)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), carry)
@@ -95,7 +104,7 @@ def test_families_know_nothing_of_each_other_and_one_module_asks_for_the_backend
 )
 def test_a_seed_gives_the_parameters_that_it_always_gave(name: str, path: str, first: float) -> None:
     """Flax derives a parameter's key from the names of its modules: where this fails, one was renamed or moved."""
-    params = find(name, 4).init(jax.random.key(0))
+    params = fresh(name)
     for part in path.split("/"):
         params = params[part]
     assert float(params.ravel()[0]) == pytest.approx(first, rel=1e-4)
