@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from agents.cost import Cost, Group, Part
+from agents.gym.ladder import SHOWN
 from agents.ladder import ladder
 from agents.nethack.ladder import PAPER_SIZES
 
@@ -18,6 +19,7 @@ SEEN = {
     "inventory": ((1, 55), jnp.int16),
     "frames": ((4, 84, 84), jnp.uint8),
     "oldest": ((1,), jnp.int32),
+    **{name: ((1, *field.shape), field.dtype) for name, field in SHOWN.items()},
 }
 """What agents read of a step: shape of a lane, dtype."""
 

@@ -62,7 +62,7 @@ def test_a_window_is_its_timesteps(spec: str, agent: GymAgent) -> None:
 
 
 def test_every_field_is_read() -> None:
-    for agent in (agent for spec, agent in CASES if spec == "small and odd"):
+    for agent in (agent for spec, agent in CASES if spec == "small and odd" and agent.width <= 4):
         params, seen = agent.init(jax.random.key(2)), observed(agent, 1, 1)
         before, _ = agent.apply(params, seen, jnp.zeros((1, 1), bool), ())
         for name, array in seen.items():

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from agents.__main__ import merged
+from agents.gym.ladder import SHOWN
 from agents.ladder import FAMILIES, find, ladder
 from agents.spec import Params
 from data.common.cli import UserError
@@ -42,7 +43,7 @@ def test_the_table_of_the_ladder_has_every_group_once() -> None:
     shown = merged([group.name for group in agent.cost(32).groups] for agent in ladder().values())
     assert len(set(shown)) == len(shown)
     assert set(shown) == {group.name for agent in ladder().values() for group in agent.cost(32).groups}
-    nethack = [name for name in shown if not name.startswith(("conv", "section"))]
+    nethack = [name for name in shown if not name.startswith(("conv", "section", "hidden"))]
     assert nethack[0] == "cells"
     assert nethack[-4:] == ["mixer", "core", "head", "prompt"]
 
@@ -57,7 +58,8 @@ def test_an_agent_says_what_it_is_and_computes_that(family: str) -> None:
     assert {leaf.shape[0] for leaf in jax.tree.leaves(carry)} == ({3} if agent.recurrent else set())
     assert agent.microbatch is None or not agent.recurrent
     shapes = {"frames": (3, 4, 84, 84), "oldest": (3, 1), "cursor": (3, 1, 2), "prev_action": (3, 1)}
-    dtypes = {"oldest": jnp.int32}
+    shapes |= {name: (3, 1, *field.shape) for name, field in SHOWN.items()}
+    dtypes = {"oldest": jnp.int32} | {name: field.dtype for name, field in SHOWN.items()}
     observation = {
         name: jax.ShapeDtypeStruct(shapes.get(name, (3, 1, 24, 80)), dtypes.get(name, jnp.uint8))
         for name in agent.inputs

@@ -123,6 +123,7 @@ def test_what_does_not_fit_is_one_line(atari_store: Path, store: Path, tmp_path:
         evaluate(EvalConfig(tmp_path / "rl", episodes=0), progress=False)
 
 
+@pytest.mark.slow
 def test_the_whole_study_in_one_command(tmp_path: Path) -> None:
     preset, folder = PRESETS["smoke"], tmp_path / "study"
     command = [sys.executable, "-m", "laws", "reproduce", "smoke", "--game", "Breakout", "--out", str(folder)]

@@ -26,6 +26,7 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
+@pytest.mark.slow
 def test_smoke_goes_on_after_an_interruption_and_leaves_everything(tmp_path: Path) -> None:
     folder = tmp_path / "study"
     process = start(folder)

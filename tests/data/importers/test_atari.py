@@ -34,7 +34,7 @@ from data.spec import NO_SCORE
 from data.store.pack import PackedEpisode
 from data.store.reader import TrajectoryStore
 from data.store.verify import verify
-from tests.data.store.test_store import write as write_store
+from tests.data.store.stores import write as write_store
 from tests.data.test_command import run
 
 

@@ -25,7 +25,7 @@ from data.store.reader import TrajectoryStore
 from data.store.writer import StoreWriter
 from tests.data.codec.test_codec import random_steps
 from tests.data.codec.test_frames import moving
-from tests.data.store.test_store import write
+from tests.data.store.stores import write
 
 ROOT = Path(__file__).resolve().parents[3]
 LENGTHS = (300, 5, 2500, 1, 40, 513, 90, 256)

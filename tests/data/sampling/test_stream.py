@@ -13,8 +13,8 @@ from data.spec import NO_ACTION, Batch, NetHackSteps
 from data.store.manifest import DamagedStore
 from data.store.reader import TrajectoryStore
 from tests.data.codec.test_codec import random_steps
-from tests.data.store.test_store import flip, shard
-from tests.data.store.test_store import write as write_store
+from tests.data.store.stores import flip, shard
+from tests.data.store.stores import write as write_store
 
 LENGTHS = (300, 5, 700, 1, 40, 513, 90, 256)
 LANES, WINDOW = 4, 16

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from data.sampling.sources import WindowSource  # noqa: E402
 from data.sampling.torchwindows import TorchWindows  # noqa: E402
 from tests.data.sampling.test_sources import LENGTHS, T, identity, same  # noqa: E402
-from tests.data.store.test_store import write  # noqa: E402
+from tests.data.store.stores import write  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from data.store.reader import TrajectoryStore
 from eval.checkpoints import open_store
 from tests.data.importers.test_atari import write as write_parquet
 from tests.data.sampling.test_stream import assert_equal
-from tests.data.store.test_store import write
+from tests.data.store.stores import write
 from train.config import TrainConfig
 from train.folder import read_run
 from train.loop import train

@@ -18,6 +18,7 @@ from laws.study.gym import PRESETS
 GAME = "gym/CartPole-v1"
 
 
+@pytest.mark.slow
 def test_the_smoke_study_of_an_environment(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "laws", "reproduce", "smoke", "--game", GAME, "--out", str(tmp_path / "study")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"XLA_FLAGS": ""})

@@ -1,119 +1,40 @@
-"""Trained policies as experts: read from several kinds of files, checked, and recorded."""
+"""Files of trained policies: read, checked, refused."""
 
-import json
 import random
-import subprocess
-import sys
 import zipfile
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
-import flax.serialization
 import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from data.collect.atari import collect_atari, play
-from data.collect.base import ToPlay, episode_seed
+from data.collect.atari import collect_atari
 from data.common.cli import UserError
-from data.experts.registry import Expert
 from data.experts.trained import ppo
 from data.experts.trained.checkpoint import Unfit, Weights
 from data.experts.trained.cleanrl import read as read_cleanrl
 from data.experts.trained.networks import NETWORKS
-from data.experts.trained.policies import LARGEST, SampledPlayer, load, players
+from data.experts.trained.policies import LARGEST, load
 from data.experts.trained.sb3 import read as read_sb3
 from data.games import atari
-from data.store.reader import TrajectoryStore
-from tests.data.common.torchfiles import altered, archive, mapping, number, sizes, tensor, text, zipped
-
-STACKS = np.random.default_rng(0).integers(0, 256, (3, 84, 84, 4)).astype(np.uint8)
-TORCH = {
-    "conv0": "features_extractor.cnn.0",
-    "conv1": "features_extractor.cnn.2",
-    "conv2": "features_extractor.cnn.4",
-    "hidden": "features_extractor.linear.0",
-    "actor": "action_net",
-    "critic": "value_net",
-}
-
-
-def weights_of(network: str = "nature", actions: int = 4, seed: int = 0) -> Weights:
-    """Random ones, such that all layers matter."""
-    chance = np.random.default_rng(seed)
-    return {
-        layer: {
-            "kernel": chance.normal(0, np.prod(shape[:-1]) ** -0.5, shape).astype(np.float32),
-            "bias": chance.normal(0, 0.1, shape[-1]).astype(np.float32),
-        }
-        for layer, shape in NETWORKS[network].shapes(actions).items()
-    }
-
-
-def by_flax(weights: Any, network: str = "nature") -> list[dict[str, Any]]:
-    """The parameters of network, actor and critic, under the names that Flax gives to CleanRL's modules."""
-    convolutions = {f"Conv_{place}": weights[f"conv{place}"] for place in range(3)}
-    if network == "impala":
-        convolutions = {
-            f"ConvSequence_{sequence}": {"Conv_0": weights[f"conv{5 * sequence}"]}
-            | {
-                f"ResidualBlock_{block}": {
-                    f"Conv_{place}": weights[f"conv{5 * sequence + 1 + 2 * block + place}"] for place in range(2)
-                }
-                for block in range(2)
-            }
-            for sequence in range(3)
-        }
-    parts = [convolutions | {"Dense_0": weights["hidden"]}, *({"Dense_0": weights[n]} for n in ("actor", "critic"))]
-    return [{"params": part} for part in parts]
-
-
-def cleanrl(path: Path, weights: Any, network: str = "nature", env_id: str | None = "Breakout-v5") -> Path:
-    args = {"env_id": env_id, "seed": 1, "target_kl": None, "actor_device_ids": [0], "anneal_lr": True, "gamma": 0.99}
-    path.write_bytes(flax.serialization.to_bytes([args, by_flax(weights, network)]))
-    return path
-
-
-def by_torch(weights: Weights) -> dict[str, np.ndarray]:
-    """The state dict of Stable-Baselines3's network."""
-    state = {}
-    for layer, name in TORCH.items():
-        kernel = weights[layer]["kernel"]
-        if layer == "hidden":
-            kernel = kernel.reshape(7, 7, 64, 512).transpose(2, 0, 1, 3).reshape(-1, 512)
-        state[f"{name}.weight"] = kernel.transpose(3, 2, 0, 1) if kernel.ndim == 4 else kernel.T
-        state[f"{name}.bias"] = weights[layer]["bias"]
-    return state
-
-
-def torch_saved(state: Mapping[str, np.ndarray]) -> bytes:
-    """A file as torch saves a module's state dict, which also tells of the module."""
-    items: dict[str | int, bytes] = {}
-    storages = {}
-    for key, (name, array) in enumerate(state.items()):
-        raw = np.ascontiguousarray(array, "<f4")
-        strides = sizes(*(step // raw.itemsize for step in raw.strides))
-        items[name] = tensor(str(key), "FloatStorage", raw.size, 0, sizes(*raw.shape), strides)
-        storages[str(key)] = raw.tobytes()
-    about = b"}(" + text("_metadata") + mapping({"": mapping({"version": number(1)})}) + b"ub"
-    return archive(mapping(items, b"ccollections\nOrderedDict\n)R") + about, storages)
-
-
-def sb3(path: Path, state: Mapping[str, np.ndarray]) -> Path:
-    path.write_bytes(zipped({"data": b"{}", "policy.pth": torch_saved(state), "system_info.txt": b"- OS"}))
-    return path
-
-
-def own(path: Path, weights: Any, **config: Any) -> Path:
-    path.mkdir()
-    defaults = {"kind": "ppo", "game": "Breakout", "actions": ["NOOP", "FIRE", "RIGHT", "LEFT"], "seed": 0}
-    (path / "config.json").write_text(json.dumps(defaults | config))
-    ppo.write(path, weights)
-    return path
+from tests.data.common.torchfiles import altered, archive, text, zipped
+from tests.data.experts.policies import (
+    STACKS,
+    TORCH,
+    _Made,
+    applied,
+    by_flax,
+    by_torch,
+    changed,
+    cleanrl,
+    own,
+    sb3,
+    weights_of,
+)
 
 
 def older(path: Path, weights: Any, **config: Any) -> Path:
@@ -122,11 +43,6 @@ def older(path: Path, weights: Any, **config: Any) -> Path:
     (path / "policy.npz").unlink()
     ocp.v1.save(str((path / "policy").resolve()), jax.tree.map(jnp.asarray, weights))
     return path
-
-
-def applied(weights: Weights, network: str = "nature", stacks: np.ndarray = STACKS) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and values."""
-    return NETWORKS[network].apply(weights, stacks)
 
 
 def assert_same(found: Weights, expected: Weights) -> None:
@@ -280,23 +196,12 @@ def test_eighteen_actions_are_the_full_set(tmp_path: Path) -> None:
     assert policy.actions[-1] == "DOWNLEFTFIRE"
 
 
-def changed(**parts: Any) -> Weights:
-    """A network with some kernels replaced."""
-    body = weights_of()
-    return body | {layer: body[layer] | {"kernel": kernel} for layer, kernel in parts.items()}
-
-
 WRONG_SHAPE, NOT_A_NUMBER = np.zeros((8, 8, 12, 32), np.float32), np.full((512, 1), np.nan, np.float32)
 HALF = weights_of()["actor"]["kernel"].astype(np.float16)
-_Made = Callable[[Path], Any]
 
 
 def written(content: bytes) -> _Made:
     return lambda path: path.write_bytes(content)
-
-
-def of_state(**changes: Any) -> _Made:
-    return lambda path: sb3(path, by_torch(weights_of()) | {TORCH[layer]: array for layer, array in changes.items()})
 
 
 def with_config(text: str) -> _Made:
@@ -365,6 +270,8 @@ def cleaned(path: Path, **changes: Any) -> None:
 
 
 PICKLE_CALL = archive(b"cposix\nsystem\n" + text("touch mark") + b"\x85R")
+
+
 MISTAKES: dict[str, tuple[_Made, str]] = {
     "text": (written(b"not a policy"), "of unknown format: give a folder"),
     "nothing": (written(b""), "of unknown format"),
@@ -476,93 +383,3 @@ def test_damage_gives_a_reason_and_no_other_error(tmp_path: Path) -> None:
             (tmp_path / name).write_bytes(altered(content, chance))
             with pytest.raises(Unfit, match=": "):
                 reads[name](tmp_path / name)
-
-
-def test_actions_are_sampled_from_the_softmax_by_the_seed() -> None:
-    scores = np.log(np.array([0.5, 0.3, 0.15, 0.05], np.float32)) + 7
-    seen: list[np.ndarray] = []
-
-    def logits_of(stacks: np.ndarray) -> np.ndarray:
-        seen.append(stacks)
-        return scores[None]
-
-    def actions(seed: int, count: int) -> list[int]:
-        player = SampledPlayer(logits_of, seed)
-        return [player.act(STACKS[0]) for _ in range(count)]
-
-    shares = np.bincount(actions(0, 20_000), minlength=4) / 20_000
-    np.testing.assert_allclose(shares, [0.5, 0.3, 0.15, 0.05], atol=0.015)
-    assert actions(1, 50) == actions(1, 50) != actions(2, 50)
-    np.testing.assert_array_equal(seen[0], STACKS[:1])
-
-
-def test_players_share_a_network(tmp_path: Path) -> None:
-    """Their actions are those sampled from its logits, one stack at a time."""
-    body = weights_of()
-    make = players(load(cleanrl(tmp_path / "model", body), "Breakout"))
-    first, duplicate, other = make(1), make(1), make(2)
-    actions = [[player.act(stack) for stack in STACKS.repeat(5, 0)] for player in (first, duplicate, other)]
-    assert actions[0] == actions[1] != actions[2]
-    sampled = SampledPlayer(lambda stacks: applied(body, stacks=stacks)[0], 1)
-    assert actions[0] == [sampled.act(stack) for stack in STACKS.repeat(5, 0)]
-
-
-def ids(store: Path) -> list[str]:
-    return [episode.id for episode in TrajectoryStore.open(store).episodes]
-
-
-def test_games_of_a_policy_go_into_a_store_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Workers play on the CPU wherever JAX would rather be.
-    monkeypatch.setenv("JAX_PLATFORMS", "nowhere")
-    path, store = own(tmp_path / "run", weights_of()), tmp_path / "store"
-    report = collect_atari(store, game="Breakout", expert=str(path), episodes=2, workers=2)
-    assert (report.games, report.known, report.skipped) == (2, 0, ())
-    opened = TrajectoryStore.open(store)
-    policy = load(path, "Breakout")
-    assert opened.manifest["expert"] == policy.name == f"IsoPlay PPO nature {policy.digest[:12]}"
-    assert opened.manifest["actions"] == ["NOOP", "FIRE", "RIGHT", "LEFT"]
-    # What was played is what the seed's player plays on what was seen.
-    for row, episode in enumerate(opened.episodes):
-        steps = opened.read(row, 0, min(episode.length, 100))
-        player = players(policy)(episode_seed(0, row))
-        assert [player.act(stack) for stack in steps.frames_Sx84x84x4] == steps.action_S.tolist()
-    # The weights identify the expert, wherever they are; games that are there aren't played again.
-    moved = path.rename(tmp_path / "moved")
-    again = collect_atari(store, game="Breakout", expert=str(moved), episodes=2, workers=1)
-    assert (again.games, again.known) == (0, 2)
-    other = own(tmp_path / "other", weights_of(seed=1))
-    with pytest.raises(UserError, match="holds games with expert 'IsoPlay PPO nature"):
-        collect_atari(store, game="Breakout", expert=str(other), episodes=1)
-    collect_atari(tmp_path / "second", game="Breakout", expert=str(other), episodes=1, workers=1)
-    assert len({*ids(store), *ids(tmp_path / "second")}) == 3
-
-
-def test_games_by_the_full_action_set_are_stored_in_it(tmp_path: Path) -> None:
-    path, store = cleanrl(tmp_path / "model", weights_of("impala", 18), "impala"), tmp_path / "store"
-    collect_atari(store, game="Breakout", expert=str(path), episodes=1, workers=1)
-    opened = TrajectoryStore.open(store)
-    assert opened.manifest["actions"] == list(atari.content("Breakout", 18).actions)
-    assert opened.manifest["expert"].startswith("CleanRL impala ")
-    assert opened.read(0, 0, opened.episodes[0].length).action_S.max() > 3
-    with pytest.raises(UserError, match="holds games with other actions"):
-        collect_atari(store, game="Breakout", expert="random", episodes=1)
-
-
-def test_a_policy_that_changes_while_it_plays_is_refused(tmp_path: Path) -> None:
-    path = cleanrl(tmp_path / "model", weights_of())
-    with pytest.raises(UserError, match="model changed while it played: start the same command again"):
-        play(ToPlay(Expert("Breakout", str(path), "another digest", "another"), 0, "game-00000"))
-
-
-def test_players_need_no_jax(tmp_path: Path) -> None:
-    """Nor does reading the files of `train rl` and of Stable-Baselines3."""
-    code = (
-        "import sys, data.__main__, data.collect.atari, numpy\n"
-        "from pathlib import Path\n"
-        "from data.experts.trained.policies import load, players\n"
-        "for path in sys.argv[1:]:\n"
-        "    players(load(Path(path), 'Breakout'))(0).act(numpy.zeros((84, 84, 4), numpy.uint8))\n"
-        "sys.exit(bool({'jax', 'flax', 'orbax', 'msgpack'} & {*sys.modules}))\n"
-    )
-    paths = own(tmp_path / "run", weights_of()), sb3(tmp_path / "policy.zip", by_torch(weights_of()))
-    assert subprocess.run([sys.executable, "-c", code, *map(str, paths)], check=False).returncode == 0
