@@ -153,3 +153,9 @@ def test_wheel_makes_the_smoke_study_in_a_folder_of_the_users(wheel: Path, shado
     assert done.returncode == 0, done.stderr
     assert (shadows / "study" / "report.html").stat().st_size > 10_000
     assert len(read([shadows / "study" / "runs.jsonl"]).rows) == 6
+    # Modules of the user's own are found all the same, in worker processes too.
+    (shadows / "mine.py").write_text("def push(observation):\n    return int(observation[2] > 0)\n")
+    collect = ("data", "collect", "gym", "store", "--env", "CartPole-v1", "--expert", "mine:push", "--episodes", "2")
+    done = command([environment / "bin" / "isoplay", *collect], shadows)
+    assert done.returncode == 0, done.stderr
+    assert "imported 2 games" in done.stdout
