@@ -1,1 +1,1 @@
-"""What a checkpoint is worth: held-out loss and returns in the real game."""
+"""Evaluation of checkpoints: loss on held-out episodes and returns in the real game."""

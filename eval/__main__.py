@@ -13,9 +13,9 @@ from eval.config import EvalConfig, ExpertConfig
 
 
 def evaluate_run(config: tyro.conf.OmitArgPrefixes[EvalConfig]) -> None:
-    """Measure the dev loss of a run's checkpoints and play games with them; writes RUN/runs.jsonl.
+    """Evaluate the checkpoints of a run: dev loss and returns. Writes RUN/runs.jsonl.
 
-    `expert --game GAME` in place of RUN plays with an expert instead.
+    `expert --game GAME` in place of RUN evaluates an expert instead.
     """
     from eval.checkpoints import evaluate
     from eval.table import print_rows
@@ -24,18 +24,22 @@ def evaluate_run(config: tyro.conf.OmitArgPrefixes[EvalConfig]) -> None:
 
 
 def evaluate_expert(config: tyro.conf.OmitArgPrefixes[ExpertConfig]) -> None:
-    """Play games with an expert, as checkpoints do, and print its mean return."""
+    """Play games with an expert under the protocol of the checkpoints and print its mean return."""
     from eval.experts import evaluate_expert
 
     print(evaluate_expert(config))
 
 
 def main(prog: str = "python -m eval") -> NoReturn:
-    """Parse the command line, run the command and exit; `prog` is the program's name in help and errors."""
+    """Parse the command line, run the command and exit.
+
+    Args:
+        prog: Program name shown in help and error messages.
+    """
     use_huge_pages()
-    command, words = (evaluate_expert, sys.argv[2:]) if sys.argv[1:2] == ["expert"] else (evaluate_run, sys.argv[1:])
+    command, args = (evaluate_expert, sys.argv[2:]) if sys.argv[1:2] == ["expert"] else (evaluate_run, sys.argv[1:])
     prog = f"{prog} expert" if command is evaluate_expert else prog
-    exit_with(lambda: tyro.cli(lazy_command(command), prog=prog, description=command.__doc__, args=words))
+    exit_with(lambda: tyro.cli(lazy_command(command), prog=prog, description=command.__doc__, args=args))
 
 
 if __name__ == "__main__":

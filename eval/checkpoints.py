@@ -1,4 +1,4 @@
-"""Evaluates a run: dev loss and returns of each checkpoint, one result row each."""
+"""Evaluation of a run: dev loss and returns of each checkpoint, one result row per checkpoint."""
 
 import contextlib
 import json
@@ -24,16 +24,27 @@ from train.folder import read_run
 from train.plan import prepare_agent
 
 LANES, WINDOW = 16, 128
-"""Shape of a batch of dev steps; the loss does not depend on it."""
-_FEW = 128
-"""Dev steps in a batch of an agent that is faster with few at once: a sixteenth of the others' takes half as long."""
+"""Shape [B, T] of a dev batch. The loss does not depend on it."""
+_MICROBATCH_STEPS = 128
+"""Timesteps per dev batch (B * T) for agents with a microbatch, which take half as long on these smaller batches."""
 
 
 def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
-    """Measure the chosen checkpoints, write `runs.jsonl` (and CSV) in the run's folder, and return its rows.
+    """Evaluate the selected checkpoints and write `runs.jsonl` and `runs.csv` to the run's folder.
 
-    A checkpoint measured before by the same protocol is not measured again; games that an interrupted
-    evaluation had finished are kept, since a game depends on its seed alone.
+    Finished results are reused: a checkpoint evaluated before by the same protocol is skipped, and the finished games
+    of an interrupted evaluation are kept, since a game depends only on its seed, the parameters and the protocol.
+
+    Args:
+        config: The run, its budgets to evaluate, and how to play.
+        progress: Whether to show a progress bar on stderr.
+
+    Returns:
+        The rows of all evaluated checkpoints of the run, smallest budget first.
+
+    Raises:
+        UserError: There is no such run or budget, its store is missing or has changed, a checkpoint is damaged, or
+            the game does not support an option.
     """
     described = read_run(config.run)
     trained = from_json(described["config"])
@@ -57,10 +68,14 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
 
 
 def load_checkpoint(run: Path, flops: float | None = None) -> tuple[Agent, Params]:
-    """The agent of a run, as this machine computes it best, and its parameters at a budget, default the largest.
+    """Load the agent of a run, prepared for this machine's devices, and its parameters at one budget.
+
+    Args:
+        run: Folder of the run.
+        flops: Budget in FLOPs; None selects the largest one reached.
 
     Raises:
-        UserError: There is no such run or budget, its store is gone, or the checkpoint is damaged.
+        UserError: There is no such run or budget, its store is missing, or the checkpoint is damaged.
     """
     described = read_run(run)
     agent = prepare_agent(from_json(described["config"]), open_store(described))
@@ -69,10 +84,14 @@ def load_checkpoint(run: Path, flops: float | None = None) -> tuple[Agent, Param
 
 
 def chosen(run: Path, flops: Sequence[float]) -> list[Budget]:
-    """The budgets of these FLOPs that a run has passed, smallest first; all if none are named.
+    """Return the budgets of a run that have a checkpoint, smallest first.
+
+    Args:
+        run: Folder of the run.
+        flops: Budgets in FLOPs to select; empty selects all.
 
     Raises:
-        UserError: It has not passed one of them, or none at all.
+        UserError: The run has not reached one of these budgets, or has not reached any.
     """
     passed = budgets(run)
     found = [budget for budget in passed if not flops or budget.flops in flops]
@@ -83,7 +102,14 @@ def chosen(run: Path, flops: Sequence[float]) -> list[Budget]:
 
 
 def open_store(described: dict[str, Any]) -> Store:
-    """The store, or stores, that a run learned from; `UserError` if one is gone or has changed."""
+    """Open the store, or mixture of stores, that a run was trained on.
+
+    Args:
+        described: Description of the run, from `train.folder.read_run`.
+
+    Raises:
+        UserError: A store is missing or has changed since the run was trained.
+    """
     trained, paths = from_json(described["config"]), described["store"]["paths"]
     store = open_stores([Path(path) for path in paths], trained.weights, trained.games)
     if store.checksum != described["store"]["checksum"]:
@@ -92,12 +118,12 @@ def open_store(described: dict[str, Any]) -> Store:
 
 
 def games_of(run: Path, flops: float) -> Path:
-    """File of the games that the checkpoint of a budget played."""
+    """Return the path of the file with the games that the checkpoint of a budget played."""
     return run / "budgets" / budget_name(flops) / "games.jsonl"
 
 
 def returns(games: Sequence[Row]) -> Interval:
-    """Mean final score with its bootstrap interval."""
+    """Return the mean final score with its bootstrap confidence interval."""
     return mean_interval([game.score for game in games])
 
 
@@ -107,7 +133,7 @@ def _loss(path: Path, agent: Agent, params: Params, store: Store, budget: Budget
         if kept["digest"] == budget.digest:
             return LossRow(**kept["loss"])
     lanes = min(LANES, len(store.rows("dev")))
-    window = WINDOW if agent.microbatch is None else max(1, _FEW // lanes)
+    window = WINDOW if agent.microbatch is None else max(1, _MICROBATCH_STEPS // lanes)
     loss = dev_loss(agent, params, dev_batches(store, lanes, window), lanes)
     replace_text(path, json.dumps({"digest": budget.digest, "loss": asdict(loss)}, indent=1))
     return loss
@@ -116,17 +142,17 @@ def _loss(path: Path, agent: Agent, params: Params, store: Store, budget: Budget
 def _games(
     path: Path, agent: Agent, params: Params, game: str, config: EvalConfig, budget: Budget, *, progress: bool
 ) -> list[Row]:
-    """The games of a checkpoint; those of the same parameters and protocol are not played again."""
+    """Play the games of a checkpoint, except those already played with the same parameters and protocol."""
     mark, play = path.with_suffix(".json"), play_of(game)
     played_by = {"digest": budget.digest, "protocol": protocol(game, config.options, config.seed)}
     if not (mark.exists() and json.loads(mark.read_text()) == played_by):
         path.unlink(missing_ok=True)
         replace_text(mark, json.dumps(played_by, indent=1))
-    # Also those beyond the seeds asked for: a shorter evaluation does not make a longer one forget its games.
+    # Keep games beyond the requested seeds, so that a shorter evaluation does not discard those of a longer one.
     kept = read_games(path, play.Row) if path.exists() else []
     missing = sorted(set(config.seeds) - {game.seed for game in kept})
     done = list(kept)
-    # Also when interrupted: the games that ended are kept.
+    # Write the finished games on an interruption, too.
     with contextlib.ExitStack() as stack:
         stack.callback(lambda: write_games(path, sorted(done, key=lambda game: game.seed)) if done else None)
         play.play_agent(agent, params, game, missing, config.options, progress=progress, on_game=done.append)

@@ -1,4 +1,4 @@
-"""What an evaluation is: frozen dataclasses, one line of help per field."""
+"""Configuration of an evaluation: frozen dataclasses whose field docstrings are the command line help."""
 
 import os
 from dataclasses import dataclass
@@ -12,81 +12,89 @@ from eval.play.options import PlayOptions
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """Measure the checkpoints of one run."""
+    """Configuration of the evaluation of a run's checkpoints."""
 
     run: Positional[Path]
     """Folder of the run."""
     episodes: int = 100
-    """Games to play with each checkpoint; 0 measures the dev loss alone."""
+    """Number of games per checkpoint; 0 measures the dev loss only."""
     budgets: tuple[float, ...] = ()
-    """Budgets in FLOPs whose checkpoints to evaluate; none names all."""
+    """Budgets (FLOPs) of the checkpoints to evaluate; empty selects all."""
     seed: int = 0
-    """The games' seeds count up from here; also seeds the sampling of actions."""
+    """Seed of the first game, later games use the next integers; also seeds the sampling of actions."""
     temperature: float = 1.0
-    """Softmax temperature at which actions are sampled; 0 takes the likeliest action."""
+    """Softmax temperature at which actions are sampled; 0 selects the most probable action."""
     character: str | None = None
     """NetHack: role, race, alignment and gender as NLE spells them, default mon-hum-neu-mal; @ is random."""
     max_steps: int | None = None
-    """Games are truncated after so many timesteps; None plays all to their end."""
+    """Truncate games after this many timesteps; None sets no limit."""
     lanes: int = 64
-    """Games played at once. Changes nothing about them, nor does `workers`."""
+    """Number of games played in parallel. Does not change the results; neither does `workers`."""
     workers: int = os.cpu_count() or 1
-    """Processes (NetHack) or threads (Atari) that step the games."""
+    """Number of processes (NetHack) or threads (Atari) that step the games."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be run; every message names the field."""
+        """Validate the fields.
+
+        Raises:
+            UserError: A field is out of range; the message names it.
+        """
         if self.episodes < 0 or self.episodes == 1:
             raise UserError(f"episodes must be 0, or 2 and more for an interval, not {self.episodes}")
         _check_options(self.options, self.episodes)
 
     @property
     def seeds(self) -> range:
-        """The games to play with each checkpoint."""
+        """Seeds of the games that each checkpoint plays."""
         return range(self.seed, self.seed + self.episodes)
 
     @property
     def options(self) -> PlayOptions:
-        """How the games are played."""
+        """The options with which games are played."""
         return PlayOptions(self.seed, self.temperature, self.max_steps, self.character, self.lanes, self.workers)
 
 
 @dataclass(frozen=True)
 class ExpertConfig:
-    """Play games with an expert."""
+    """Configuration of the evaluation of an expert."""
 
     game: str = "nethack"
     """nethack, an Atari game such as Breakout, or gym/ENV."""
     expert: str = "embedded"
-    """Who plays: embedded, random, module:function, or the path of a trained policy."""
+    """Policy: embedded, random, module:function, or the path of a trained policy."""
     episodes: int = 100
-    """Games to play."""
+    """Number of games."""
     seed: int = 0
-    """The games' seeds count up from here."""
+    """Seed of the first game; later games use the next integers."""
     character: str | None = None
     """NetHack: role, race, alignment and gender as NLE spells them, default mon-hum-neu-mal; @ is random."""
     max_steps: int | None = None
-    """Games are truncated after so many timesteps; None plays all to their end."""
+    """Truncate games after this many timesteps; None sets no limit."""
     lanes: int = 16
-    """Games played at once by a vector environment."""
+    """Number of games that a vector environment plays in parallel."""
     workers: int = os.cpu_count() or 1
-    """Processes (NetHack) or threads (Atari) that step the games."""
+    """Number of processes (NetHack) or threads (Atari) that step the games."""
     out: Path | None = None
-    """File for the games, a JSON object per line."""
+    """Write the games to this file, one JSON object per line."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be run; every message names the field."""
+        """Validate the fields.
+
+        Raises:
+            UserError: A field is out of range; the message names it.
+        """
         if self.episodes < 2:
             raise UserError(f"episodes must be 2 or more for an interval, not {self.episodes}")
         _check_options(self.options, self.episodes)
 
     @property
     def seeds(self) -> range:
-        """The games to play."""
+        """Seeds of the games."""
         return range(self.seed, self.seed + self.episodes)
 
     @property
     def options(self) -> PlayOptions:
-        """How the games are played."""
+        """The options with which games are played."""
         return PlayOptions(self.seed, 1.0, self.max_steps, self.character, self.lanes, self.workers)
 
 

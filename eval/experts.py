@@ -1,4 +1,4 @@
-"""What an expert is worth: its mean return in the games that checkpoints play."""
+"""Evaluation of an expert: its mean return under the protocol of the checkpoints."""
 
 from data.experts import registry as experts
 from data.games import registry
@@ -9,10 +9,17 @@ from eval.statistics import mean_interval
 
 
 def evaluate_expert(config: ExpertConfig, *, progress: bool = True) -> str:
-    """Play the games, write them to `config.out` if given, and return the mean return with its 95 % interval in words.
+    """Play games with an expert, and write them to `config.out` if it is set.
+
+    Args:
+        config: The game, the expert, and how to play.
+        progress: Whether to show a progress bar on stderr.
+
+    Returns:
+        One line of text with the mean return, its standard error and its 95 % confidence interval.
 
     Raises:
-        UserError: There is no such game or expert, or it has no such option.
+        UserError: There is no such game or expert, or the game does not support an option.
     """
     expert = experts.find(registry.find(config.game), config.expert)
     play = play_of(config.game)
@@ -20,9 +27,9 @@ def evaluate_expert(config: ExpertConfig, *, progress: bool = True) -> str:
     rows = play.play_expert(expert, config.seeds, config.options, progress=progress)
     if config.out is not None:
         write_games(config.out, rows)
-    found = mean_interval([row.score for row in rows])
-    told = protocol(config.game, config.options, config.seed).replace(", sampled at 1", "")
+    interval = mean_interval([row.score for row in rows])
+    played_by = protocol(config.game, config.options, config.seed).replace(", sampled at 1", "")
     return (
-        f"{expert.title}: mean return {found.mean:.1f} ± {found.se:.1f} (95 % interval {found.low:.1f} to"
-        f" {found.high:.1f}) in {len(rows)} games of {told}"
+        f"{expert.title}: mean return {interval.mean:.1f} ± {interval.se:.1f} (95 % interval {interval.low:.1f} to"
+        f" {interval.high:.1f}) in {len(rows)} games of {played_by}"
     )

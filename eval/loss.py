@@ -1,6 +1,6 @@
-"""Held-out loss: how well an agent predicts the expert on dev episodes.
+"""Dev loss: cross-entropy of the agent's policy against the expert's actions on held-out episodes.
 
-B lanes, T steps of a window, A actions.
+Dimensions in names: B lanes, T timesteps of a window, A actions, S unmasked timesteps of a batch, E episodes.
 """
 
 from collections.abc import Iterable
@@ -17,28 +17,30 @@ from data.spec import Batch
 
 @dataclass(frozen=True)
 class LossRow:
-    """Prediction of the expert's actions over held-out episodes, every step weighing the same."""
+    """Loss and accuracy over held-out episodes; every timestep has the same weight."""
 
     loss: float
-    """Mean cross-entropy, nats per step."""
+    """Mean cross-entropy, nats per timestep."""
     loss_se: float | None
-    """Standard error of `loss`, by episode; None for a single episode.
+    """Standard error of `loss` with episodes as the sampling unit; None for a single episode.
 
-    The steps of an episode resemble each other, so episodes are what was sampled. With y_i the summed loss
-    and m_i the steps of episode i of n, the loss is the ratio R = sum y_i / sum m_i, and its standard error
-    that of a ratio estimator: se^2 = n / (n - 1) * sum (y_i - R m_i)^2 / (sum m_i)^2.
+    Timesteps of an episode are correlated, so episodes are treated as the independent samples. Let y_i be the summed
+    loss and m_i the number of timesteps of episode i of n. The loss is the ratio R = sum y_i / sum m_i, with the
+    standard error of a ratio estimator: se^2 = n / (n - 1) * sum (y_i - R m_i)^2 / (sum m_i)^2.
     """
     top1: float
-    """Share of the steps where the expert's action is the most probable."""
+    """Fraction of timesteps at which the expert's action is the most probable one."""
     top3: float
-    """Share of the steps where the expert's action is among the three most probable."""
+    """Fraction of timesteps at which the expert's action is among the three most probable ones."""
     steps: int
+    """Number of timesteps."""
     episodes: int
+    """Number of episodes."""
 
 
 @dataclass
 class _Sums:
-    """Sums by row of the episode table, float64 [E], grown as rows turn up."""
+    """Sums per episode, float64 [E], indexed by `Batch.episode`. The arrays grow when larger indices occur."""
 
     loss_E: np.ndarray = field(default_factory=lambda: np.zeros(0))
     top1_E: np.ndarray = field(default_factory=lambda: np.zeros(0))
@@ -83,13 +85,23 @@ class _Sums:
 
 
 def dev_loss(agent: Agent, params: Params, batches: Iterable[Batch], lanes: int) -> LossRow:
-    """Loss over `batches`, whose lanes' windows follow one another: the carry goes from each to the next."""
+    """Compute the loss over consecutive windows of episodes.
+
+    Args:
+        agent: The agent.
+        params: Its parameters.
+        batches: Batches [B, T], each of which continues the lanes of the one before; the carry is passed along.
+        lanes: B, the number of lanes.
+
+    Raises:
+        ValueError: No timestep of the batches is unmasked.
+    """
     carry = jax.tree.map(jnp.copy, agent.initial_carry(lanes))
     sums = _Sums()
     pending: tuple[Batch, jax.Array, jax.Array] | None = None
     for batch in batches:
         loss_BxT, rank_BxT, carry = _loss_and_rank(agent, params, batch.observation, batch.action, batch.first, carry)
-        # The batch before is summed while the device works on this one.
+        # Sum the previous batch on the host while the device computes this one.
         if pending is not None:
             sums.add(pending[0], *jax.device_get(pending[1:]))
         pending = batch, loss_BxT, rank_BxT
@@ -107,13 +119,18 @@ def _loss_and_rank(
     first_BxT: jax.Array,
     carry: Carry,
 ) -> tuple[jax.Array, jax.Array, Carry]:
-    """Loss float32 [B, T], and rank int32 [B, T] of the expert's action among the logits, 0 the highest."""
+    """Compute the cross-entropy and the rank of the expert's action.
+
+    Returns:
+        Loss float32 [B, T]; rank int32 [B, T] of the expert's action among the logits, 0 for the highest, and A where
+        the loss is not finite; and the next carry.
+    """
     logits_BxTxA, carry = agent.apply(params, observation, first_BxT, carry)
     index_BxTx1 = action_BxT[..., None].astype(jnp.int32)
     loss_BxT = -jnp.take_along_axis(jax.nn.log_softmax(logits_BxTxA), index_BxTx1, axis=-1)[..., 0]
     logit_BxTx1 = jnp.take_along_axis(logits_BxTxA, index_BxTx1, axis=-1)
     actions = logits_BxTxA.shape[-1]
-    # Equal logits rank by index, as argmax has it: a constant network predicts one action, not all of them.
+    # Break ties by the lower index, like argmax. Otherwise constant logits would rank every action first.
     earlier_BxTxA = jnp.arange(actions, dtype=jnp.int32)[None, None] < index_BxTx1
     ahead_BxTxA = (logits_BxTxA > logit_BxTx1) | ((logits_BxTxA == logit_BxTx1) & earlier_BxTxA)
     rank_BxT = ahead_BxTxA.sum(axis=-1, dtype=jnp.int32)

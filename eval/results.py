@@ -1,4 +1,4 @@
-"""The result row: what evaluation writes and the laws read."""
+"""The result row: written by evaluation, read to fit scaling laws."""
 
 import csv
 import dataclasses
@@ -13,48 +13,48 @@ from data.common.files import replace_text
 
 @dataclass(frozen=True)
 class ResultRow:
-    """One evaluated checkpoint. A missing value is None (null in JSON, empty in CSV)."""
+    """Result of one evaluated checkpoint. A missing value is None (null in JSON, empty in CSV)."""
 
     game: str
     """Name of the game, for example `nethack`."""
     run: str
-    """The training that the checkpoint belongs to."""
+    """Name of the training run."""
     flops: float
-    """Training compute C in FLOPs, by `flop_convention`: the budget that the checkpoint stands for."""
+    """C: training compute in FLOPs, counted by `flop_convention`; the budget of the checkpoint."""
     params: int
-    """N: counted parameters."""
+    """N: number of parameters that count towards model size, see `agents.cost`."""
     samples: int
-    """D: samples (steps of the expert) seen in training."""
+    """D: number of training samples, that is timesteps of the expert."""
     loss: float | None = None
-    """Dev loss: mean cross-entropy, nats per step on held-out episodes."""
+    """Dev loss: mean cross-entropy on held-out episodes, nats per timestep."""
     loss_se: float | None = None
-    """Standard error of `loss`, by episode."""
+    """Standard error of `loss`, with episodes as the sampling unit."""
     return_mean: float | None = None
     """Mean final score over `episodes` games."""
     return_se: float | None = None
     """Standard error of `return_mean`."""
     episodes: int | None = None
-    """Games played for `return_mean`."""
+    """Number of games behind `return_mean`."""
     seed: int | None = None
     core: str | None = None
     size: str | None = None
     width: int | None = None
-    """Features of the core, or channels of the first convolution."""
+    """Features of the core, or channels of the first convolutional layer."""
     depth: int | None = None
-    """Layers of the core, or convolutions."""
+    """Layers of the core, or convolutional layers."""
     context: int | None = None
-    """Steps that a training window holds."""
+    """Timesteps per training window."""
     lr: float | None = None
     batch: int | None = None
-    """Samples per optimiser step."""
+    """Samples per optimizer step."""
     schedule: str | None = None
     protocol: str | None = None
-    """How the returns were measured: environment, character, sampling, step limit."""
+    """How the returns were measured: environment, character, sampling, step limit, first seed."""
     flop_convention: str | None = None
     flops_exact: float | None = None
-    """Training FLOPs at the checkpoint by the `exact` convention."""
+    """Training FLOPs at the checkpoint, counted by the `exact` convention."""
     flops_paper: float | None = None
-    """Training FLOPs at the checkpoint by the `paper` convention."""
+    """Training FLOPs at the checkpoint, counted by the `paper` convention."""
     store: str | None = None
     checkpoint: str | None = None
     config_hash: str | None = None
@@ -65,7 +65,7 @@ NAMES = tuple(field.name for field in dataclasses.fields(ResultRow))
 
 
 def write_rows(path: Path, rows: Iterable[ResultRow]) -> None:
-    """Write `path` (jsonl) and the same rows as CSV beside it, each replaced atomically."""
+    """Write rows to `path` as JSON lines, and to the same path with suffix .csv. Each file is replaced atomically."""
     records = [dataclasses.asdict(row) for row in rows]
     replace_text(path, "".join(json.dumps(record) + "\n" for record in records))
     table = io.StringIO(newline="")

@@ -1,4 +1,4 @@
-"""Intervals for means, by resampling."""
+"""Bootstrap confidence intervals of means."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,24 +6,34 @@ from dataclasses import dataclass
 import numpy as np
 
 CHUNK = 1 << 22
-"""Values drawn at once: bounds the memory."""
+"""Number of values drawn at a time, which bounds memory use."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its uncertainty."""
+    """A mean with its confidence interval [low, high] and standard error."""
 
     mean: float
     low: float
     high: float
     se: float
-    """Standard error of the mean: sample standard deviation (n - 1) over the root of n."""
+    """Standard error of the mean: sample standard deviation (n - 1 degrees of freedom) / sqrt(n)."""
 
 
 def mean_interval(
     values: Sequence[float] | np.ndarray, level: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> Interval:
-    """The mean of two or more values and its percentile bootstrap interval, by arguments alone."""
+    """Compute a mean and its percentile bootstrap confidence interval. Deterministic.
+
+    Args:
+        values: Two or more values, [N].
+        level: Confidence level.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resampling.
+
+    Raises:
+        ValueError: `values` is not one-dimensional or too short, or `level` is not between 0 and 1.
+    """
     value_N = np.asarray(values, np.float64)
     count = value_N.size
     if value_N.ndim != 1 or count < 2:

@@ -1,4 +1,4 @@
-"""Result rows as a table for the terminal."""
+"""Terminal table of result rows."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from eval.results import ResultRow
 
 
 def print_rows(rows: Iterable[ResultRow]) -> None:
-    """Print one line per checkpoint: budget, N, D, dev loss and mean return, each ± its standard error."""
+    """Print one line per checkpoint: budget, N, D, dev loss and mean return, each with its standard error."""
     print(f"{'run':24}{'FLOPs':>9}{'N':>12}{'D':>13}{'dev loss':>18}{'return':>18}{'games':>7}")
     for row in rows:
         loss = _plus_minus(row.loss, row.loss_se, ".4f")

@@ -1,1 +1,1 @@
-"""Games played by an expert and recorded, one module a family of games."""
+"""Collection of expert games, one module per game family."""

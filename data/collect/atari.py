@@ -1,4 +1,4 @@
-"""Atari games played by an expert into a store: `collect atari`."""
+"""Collect Atari games of an expert into a store: `collect atari`."""
 
 import functools
 from collections.abc import Iterator
@@ -27,17 +27,17 @@ def command(
     seed: int = 0,
     workers: int | None = None,
 ) -> None:
-    """Play seeded Atari games into a store; started again, play those that are missing.
+    """Play seeded Atari games into a store. Running it again adds the missing games.
 
     Args:
-        store: The store, new or of the same game.
-        game: Name of the game, as in result rows: Breakout, BankHeist.
-        expert: Who plays: "embedded", the game's scripted expert; "random"; module:function; or the path of a
-            trained policy: a folder of `python -m train rl`, a CleanRL *.cleanrl_model that Flax saved, or a zip of
-            Stable-Baselines3's PPO or A2C.
-        episodes: Number of games. Games already in the store count.
-        seed: Game i is a function of (seed, i).
-        workers: Processes that play; default one per core. Changes nothing about the games.
+        store: A new store, or one of the same game.
+        game: Name of the game, for example Breakout or BankHeist.
+        expert: Policy: "embedded", the game's scripted expert; "random"; module:function; or the path of a
+            trained policy: a folder of `python -m train rl`, a CleanRL *.cleanrl_model saved by Flax, or a
+            Stable-Baselines3 zip of PPO or A2C.
+        episodes: Total number of games, including those already in the store.
+        seed: Seed; game i depends only on (seed, i) and the expert.
+        workers: Number of processes that play; default one per core. Does not change the games.
     """
     print(collect_atari(store, game=game, expert=expert, episodes=episodes, seed=seed, workers=workers))
 
@@ -52,7 +52,7 @@ def collect_atari(
     workers: int | None = None,
     dev_fraction: float | None = None,
 ) -> Report:
-    """See `data.collect.base.collect`. A policy of ALE's full action set plays, and is stored, in that."""
+    """Collect Atari games; see `data.collect.base.collect`. The store has the expert's action set, minimal or full."""
     options = {"expert": expert, "episodes": episodes, "seed": seed, "workers": workers, "dev_fraction": dev_fraction}
     return collect(store, AtariGame(game), play, **options)
 
@@ -69,12 +69,12 @@ def play(recording: ToPlay) -> PackedEpisode:
 
 @functools.cache
 def _arcade(game: str, actions: int | None) -> Arcade:
-    """One environment for all games that this process plays."""
+    """Create the environment. Cached, so that a process reuses it for all its games."""
     return Arcade(game, actions=actions)
 
 
 def _pieces(arcade: Arcade, player: Player, seed: int, score: list[float]) -> Iterator[AtariSteps]:
-    """The game's steps, a chunk at a time; its score is appended to `score` once it is over."""
+    """Yield the timesteps of a game in chunks, and append its final score to `score`."""
     [stack] = arcade.reset(np.array([seed % 2**31]))
     total, done = 0.0, False
     stacks, actions, scores = [], [], []

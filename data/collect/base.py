@@ -1,7 +1,7 @@
-"""Episodes played by an expert straight into a store: what the families of games share.
+"""Collection of expert episodes into a store, shared by the game families.
 
-An episode to play is a recording to import: all cores play, what is written is whole or as it was before, and
-collecting again adds only the episodes that are missing.
+Episodes are played by the import pipeline, as if they were recordings to import. They are played in parallel, the store
+is updated atomically, and collecting again adds only the missing episodes.
 """
 
 import functools
@@ -22,20 +22,20 @@ from data.store.pack import PackedEpisode
 
 @dataclass(frozen=True)
 class ToPlay:
-    """An episode that was not played yet, as `data.importers.base` wants a recording."""
+    """An episode to play. Takes the place of a recording in `data.importers.base`."""
 
     expert: Expert
     seed: int
     source: str
 
     def fingerprint(self) -> str:
-        """32 hex digits of the game, who plays, and the seed."""
-        told = f"{self.expert.game} {self.expert.identity} {self.seed}"
-        return hashlib.sha256(told.encode()).hexdigest()[:32]
+        """Return a hash of the game, the expert and the seed, 32 hex digits."""
+        text = f"{self.expert.game} {self.expert.identity} {self.seed}"
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def episode_seed(seed: int, number: int) -> int:
-    """The seed of episode `number` of a collection, uint32."""
+    """Derive the seed of episode `number` of a collection, in the range of uint32."""
     return int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
 
 
@@ -50,20 +50,20 @@ def collect(
     workers: int | None = None,
     dev_fraction: float | None = None,
 ) -> Report:
-    """Play episodes of which number i is a function of (seed, i) and the expert, and add to the store what it lacks.
+    """Play the episodes that the store does not have yet, and add them.
 
     Args:
-        store: The store, new or of the same game and actions.
+        store: A new store, or one of the same game and actions.
         game: The game.
-        play: Plays one episode; called by name in worker processes.
-        expert: Who plays, see `data.experts.registry.find`.
-        episodes: Number of episodes; those already in the store count.
-        seed: Seed of the collection.
-        workers: Processes that play; default one per core.
-        dev_fraction: Share of the episodes of a new store that is held out; default 0.1.
+        play: Plays one episode. Must be picklable, since worker processes call it.
+        expert: Name of the expert, see `data.experts.registry.find`.
+        episodes: Total number of episodes, including those already in the store.
+        seed: Seed of the collection; episode i depends only on (seed, i) and the expert.
+        workers: Number of processes that play; default one per core.
+        dev_fraction: Fraction of the episodes of a new store in its dev split; default 0.1.
 
     Raises:
-        UserError: An option is out of range, there is no such expert, or the store holds something else.
+        UserError: An option is out of range, there is no such expert, or the store is of another game.
     """
     if episodes < 1 or seed < 0:
         raise UserError(f"--episodes {episodes} and --seed {seed}: give at least 1 and 0")
@@ -82,5 +82,5 @@ def collect(
 
 
 def _to_play(expert: Expert, seed: int, episodes: int, _: Path) -> list[ToPlay]:
-    """The episodes of a collection."""
+    """List the episodes of a collection."""
     return [ToPlay(expert, episode_seed(seed, number), f"game-{number:05d}") for number in range(episodes)]

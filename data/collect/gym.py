@@ -1,4 +1,4 @@
-"""Episodes of Gymnasium environments played by an expert into a store: `collect gym`."""
+"""Collect episodes of Gymnasium environments with an expert into a store: `collect gym`."""
 
 import functools
 from collections.abc import Iterator
@@ -27,18 +27,18 @@ def command(
     seed: int = 0,
     workers: int | None = None,
 ) -> None:
-    """Play seeded episodes of a Gymnasium environment into a store; started again, play those that are missing.
+    """Play seeded episodes of a Gymnasium environment into a store. Running it again adds the missing ones.
 
     Args:
-        store: The store, new or of the same environment.
-        env: The environment's id, with a Discrete action space and a Box or Dict-of-Box observation space:
-            CartPole-v1, or module:ENV where importing a module registers it.
-        expert: Who plays: module:function, "random", or "embedded" (CartPole-v1 has one). The function takes the
-            observation and returns the action; if its first parameter is called seed, it is called once an episode
+        store: A new store, or one of the same environment.
+        env: Id of an environment with a Discrete action space and a Box or Dict-of-Box observation space:
+            CartPole-v1, or module:ENV if importing a module registers it.
+        expert: Policy: module:function, "random", or "embedded" (CartPole-v1 has one). The function takes the
+            observation and returns the action; if its first parameter is called seed, it is called once per episode
             and returns an object with a method act(observation).
-        episodes: Number of episodes. Those already in the store count.
-        seed: Episode i is a function of (seed, i).
-        workers: Processes that play; default one per core. Changes nothing about the episodes.
+        episodes: Total number of episodes, including those already in the store.
+        seed: Seed; episode i depends only on (seed, i) and the expert.
+        workers: Number of processes that play; default one per core. Does not change the episodes.
     """
     print(collect_gym(store, env=env, expert=expert, episodes=episodes, seed=seed, workers=workers))
 
@@ -53,7 +53,7 @@ def collect_gym(
     workers: int | None = None,
     dev_fraction: float | None = None,
 ) -> Report:
-    """See `data.collect.base.collect`."""
+    """Collect episodes of a Gymnasium environment; see `data.collect.base.collect`."""
     options = {"expert": expert, "episodes": episodes, "seed": seed, "workers": workers, "dev_fraction": dev_fraction}
     return collect(store, GymGame(PREFIX + env.removeprefix(PREFIX)), play, **options)
 
@@ -69,12 +69,12 @@ def play(recording: ToPlay) -> PackedEpisode:
 
 @functools.cache
 def _env(name: str) -> Any:
-    """One environment for all episodes that this process plays."""
+    """Create the environment. Cached, so that a process reuses it for all its episodes."""
     return make(name)
 
 
 def _pieces(env: Any, content: Content, player: Player, seed: int, total: list[float]) -> Iterator[GenericSteps]:
-    """The episode's timesteps, a chunk at a time; its return is appended to `total` once it is over."""
+    """Yield the timesteps of an episode in chunks, and append its return to `total`."""
     fields, first = content.codec.observation, int(content.actions[0])
     observation, _ = env.reset(seed=seed)
     score, done = 0.0, False

@@ -1,4 +1,4 @@
-"""Play seeded games and keep NLE's own recordings of them: one folder per game, ttyrec and xlogfile."""
+"""Play seeded NetHack games and record them in NLE's format: one folder per game, with ttyrec and xlogfile."""
 
 import bz2
 import fcntl
@@ -27,30 +27,30 @@ from data.games.challenge import SCREEN, SeededChallenge, on_terminal
 from data.games.nethack import CHARACTER, NAME, NetHackGame
 
 SETTINGS, RESULT, PART = "collect.json", "game.json", ".part"
-"""Names: what a folder's games are a function of; a game's result; the ending of an unfinished game."""
+"""Files with the `Settings` of a folder and the `GameResult` of a game, and the folder suffix of unfinished games."""
 
 
 @dataclass(frozen=True)
 class GameResult:
-    """How a finished game went."""
+    """Result of a finished game."""
 
     seed: int
-    """What the game is a function of, given character, player and limit."""
+    """Seed of the game, which determines it together with character, player and step limit."""
     score: int
-    """Final points."""
+    """Final score."""
     steps: int
-    """Keys the player pressed."""
+    """Number of key presses."""
     turns: int
     """Game turns that passed."""
     depth: int
     """Deepest dungeon level reached."""
     end: str
-    """Cause of death; "quit" where the limit of steps or the player ended the game."""
+    """Cause of death; "quit" if the step limit or the player ended the game."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the games of a folder are a function of."""
+    """Settings that determine the games of a folder."""
 
     game: str
     character: str
@@ -76,16 +76,16 @@ def command(
     max_steps: int = 5000,
     player: str = "expert",
 ) -> None:
-    """Play seeded games and record them; started again after an interruption, go on where it stopped.
+    """Play and record seeded games. Running it again after an interruption adds the missing games.
 
     Args:
-        out: Folder for the recordings; each game gets its own folder inside.
-        episodes: Number of games. Games already in the folder count.
-        workers: Processes that play; default one per core. Changes nothing about the games.
-        seed: Game i is a function of (seed, i).
-        character: Role-race-alignment-gender, for example val-dwa-law-fem; @ for one chosen by the seed.
-        max_steps: Key presses after which a game is quit.
-        player: Who plays: "expert", the embedded scripted player; "random"; or module:function.
+        out: Folder for the recordings, with one subfolder per game.
+        episodes: Total number of games, including those already in the folder.
+        workers: Number of processes that play; default one per core. Does not change the games.
+        seed: Seed; game i depends only on (seed, i), character, player and step limit.
+        character: Role-race-alignment-gender, for example val-dwa-law-fem; @ selects one by the seed.
+        max_steps: Limit on the key presses of a game, after which it is quit.
+        player: Policy: "expert", the embedded scripted expert; "random"; or module:function.
     """
     options = {"character": character, "max_steps": max_steps, "player": player}
     games = collect(out, episodes=episodes, workers=workers, seed=seed, **options)
@@ -105,22 +105,22 @@ def collect(
     max_steps: int = 5000,
     player: str = "expert",
 ) -> list[GameResult]:
-    """Play seeded games and record them; started again after an interruption, go on where it stopped.
+    """Play and record seeded games. Running it again after an interruption adds the missing games.
 
     Args:
-        out: Folder for the recordings; each game gets its own folder inside.
-        episodes: Number of games. Games already in the folder count.
-        workers: Processes that play; default one per core. Changes nothing about the games.
-        seed: Game i is a function of (seed, i).
-        character: Role-race-alignment-gender, for example val-dwa-law-fem; @ for one chosen by the seed.
-        max_steps: Key presses after which a game is quit.
-        player: Who plays: expert (the embedded scripted player), random, or module:function.
+        out: Folder for the recordings, with one subfolder per game.
+        episodes: Total number of games, including those already in the folder.
+        workers: Number of processes that play; default one per core. Does not change the games.
+        seed: Seed; game i depends only on (seed, i), character, player and step limit.
+        character: Role-race-alignment-gender, for example val-dwa-law-fem; @ selects one by the seed.
+        max_steps: Limit on the key presses of a game, after which it is quit.
+        player: Policy: expert (the embedded scripted expert), random, or module:function.
 
     Returns:
         The results of games 0 to episodes - 1.
 
     Raises:
-        UserError: An option is out of range, there is no such player, or `out` holds other things.
+        UserError: An option is out of range, there is no such player, or `out` is in use or holds other files.
     """
     expert = experts.find(NetHackGame(), player)
     limits = {"--episodes": episodes, "--workers": workers, "--max-steps": max_steps}
@@ -146,7 +146,11 @@ def _folder(out: Path, index: int) -> Path:
 
 
 def _check_character(character: str) -> None:
-    """NetHack silently plays somebody else where it can't play whom it is asked to: refuse that."""
+    """Check that NetHack accepts a character; it silently substitutes another for one that it does not know.
+
+    Raises:
+        UserError: NetHack would play another character.
+    """
     if character == "@":
         return
     with TemporaryDirectory() as folder:
@@ -168,7 +172,11 @@ def _check_character(character: str) -> None:
 
 @contextmanager
 def _claimed(out: Path, settings: Settings) -> Iterator[None]:
-    """Hold the folder for these settings: nobody else writes to it meanwhile, leftovers are cleared."""
+    """Lock the folder against other writers, check its settings, and remove unfinished games.
+
+    Raises:
+        UserError: The folder is locked, has other settings, or holds other files.
+    """
     file = out / SETTINGS
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: name a folder")
@@ -187,7 +195,11 @@ def _claimed(out: Path, settings: Settings) -> Iterator[None]:
 
 
 def _match_settings(file: IO[str], settings: Settings, out: Path) -> None:
-    """Write the settings into an empty file; refuse a file with others."""
+    """Write the settings to the file if it is empty, else compare them.
+
+    Raises:
+        UserError: The file is damaged or has other settings.
+    """
     file.seek(0)
     text = file.read()
     if not text:
@@ -207,7 +219,7 @@ def _match_settings(file: IO[str], settings: Settings, out: Path) -> None:
 
 
 def _played(tasks: list[_Task], processes: int) -> Iterator[GameResult]:
-    """Play the games, in any order; leaving early ends the processes."""
+    """Play games in parallel and yield results as they finish. Closing the generator cancels the remaining games."""
     if processes <= 1:
         yield from map(_play, tasks)
         return
@@ -221,7 +233,7 @@ def _played(tasks: list[_Task], processes: int) -> Iterator[GameResult]:
 
 
 def _play(task: _Task) -> GameResult:
-    """Play and record one game. Its folder gets its final name only once everything in it is whole."""
+    """Play and record one game. Its folder gets its final name after all files are written and synced."""
     final = _folder(task.out, task.index)
     part = final.with_name(final.name + PART)
     seed = episode_seed(task.settings.seed, task.index)
@@ -248,7 +260,7 @@ def _play(task: _Task) -> GameResult:
 
 
 def _play_out(env: SeededChallenge, player: Player, seed: int) -> int:
-    """Play the game of this seed to its end and return the number of keys pressed."""
+    """Play the game of this seed to its end and return the number of key presses."""
     screen, _ = env.reset_to(seed)
     steps, terminated = 0, False
     while not terminated:
@@ -258,14 +270,14 @@ def _play_out(env: SeededChallenge, player: Player, seed: int) -> int:
 
 
 def _xlog_row(folder: Path) -> dict[str, str]:
-    """The one row of the xlogfile in a game's folder."""
+    """Read the single row of the xlogfile in a game's folder."""
     (file,) = folder.glob("nle.*.xlogfile")
     (line,) = file.read_text().splitlines()
     return dict(field.split("=", 1) for field in line.split("\t"))
 
 
 def _check_whole(file: Path) -> None:
-    """Read a recording to its end: bzip2 complains where the end is missing."""
+    """Read a recording to its end, so that bzip2 raises `EOFError` if it is truncated."""
     with bz2.open(file) as stream:
         while stream.read(1 << 20):
             pass

@@ -1,1 +1,1 @@
-"""Players of the games that agents imitate: scripted and trained."""
+"""Expert policies that agents imitate, scripted and trained."""

@@ -1,4 +1,4 @@
-"""`python -m data.experts`: the embedded NetHack expert against random play, over the same seeded games."""
+"""`python -m data.experts`: compare the embedded NetHack expert with the random policy on the same seeded games."""
 
 import time
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ def compare(
     character: str = "mon-hum-neu-mal",
     max_steps: int = 5000,
 ) -> None:
-    """Play the same seeded games with each player and print what came of them.
+    """Play the same seeded games with each player and print a table of results.
 
     Args:
-        games: Games per player.
-        workers: Processes that play; default one per core.
-        seed: Game i is a function of (seed, i).
-        character: Role-race-alignment-gender; @ for one chosen by the seed.
-        max_steps: Key presses after which a game is quit.
+        games: Number of games per player.
+        workers: Number of processes that play; default one per core.
+        seed: Seed; game i depends only on (seed, i).
+        character: Role-race-alignment-gender; @ selects one by the seed.
+        max_steps: Limit on the key presses of a game, after which it is quit.
     """
     print("player   mean score [95 % interval]   median   depth   steps   died   left capped   steps/s")
     for player in ("expert", "random"):
@@ -46,7 +46,7 @@ def compare(
 
 
 def row(player: str, results: Sequence[Any], max_steps: int, seconds: float) -> str:
-    """One line of the table, with how many games ended by death, by leaving, and at the limit of steps."""
+    """Format one line of the table, with counts of games ended by death, by leaving, and by the step limit."""
     score = np.array([result.score for result in results], np.float64)
     steps = np.array([result.steps for result in results])
     low, high = bootstrap_interval(score)
@@ -61,7 +61,7 @@ def row(player: str, results: Sequence[Any], max_steps: int, seconds: float) -> 
 
 
 def bootstrap_interval(score: np.ndarray, resamples: int = 10_000) -> tuple[float, float]:
-    """The 95 % percentile interval of the mean, from float64 scores [games]."""
+    """Compute the 95 % percentile bootstrap interval of the mean of float64 scores, [games]."""
     means = np.random.default_rng(0).choice(score, (resamples, score.size)).mean(1)
     low, high = np.quantile(means, (0.025, 0.975))
     return float(low), float(high)

@@ -1,4 +1,4 @@
-"""The random policy, of any game."""
+"""The uniform random policy, for any game."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class RandomPlayer:
-    """Plays uniformly random actions; a function of its seed alone."""
+    """Selects actions uniformly at random, determined by its seed alone."""
 
     def __init__(self, seed: int, actions: int) -> None:
         self._random, self._actions = np.random.default_rng(seed), actions

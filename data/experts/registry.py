@@ -1,4 +1,4 @@
-"""Experts by name: who plays a game, for collecting and for evaluating alike."""
+"""Lookup of experts by name, for data collection and evaluation."""
 
 import functools
 import hashlib
@@ -20,45 +20,48 @@ _ALIASES = {"expert": EMBEDDED}
 CHOICES = f"{EMBEDDED}, {RANDOM}, module:function, or the path of a trained policy"
 
 Factory = Callable[[int], Player]
-"""Of an episode's seed, a player for that episode."""
+"""Creates the player of an episode from the episode's seed."""
 
 
 @dataclass(frozen=True)
 class Expert:
-    """Who plays a game. Small and picklable: a worker process loads the player itself."""
+    """Specification of an expert. Picklable: worker processes load the policy themselves."""
 
     game: str
     name: str
     """As given on the command line: `embedded`, `random`, `module:function`, or a path."""
     identity: str
-    """Changes if what it plays may change: its name, and a hash of a trained policy or of a module's source."""
+    """Identifies the expert's behavior: its name, or the hash of a trained policy or of a module's source."""
     title: str
-    """For the manifest of a store."""
+    """Name in the manifest of a store."""
     actions: int | None = None
-    """Length of its action table; None if it is the game's usual one."""
+    """Length of the expert's action table; None for the game's default one."""
 
     @property
     def content(self) -> Content:
-        """What a store of its episodes holds."""
+        """Content of a store of the expert's episodes."""
         return registry.find(self.game).content(self.actions)
 
     def player(self, seed: int) -> Player:
-        """A player for the episode of this seed.
+        """Create the player of the episode of this seed.
 
         Raises:
-            UserError: The expert is not what it was when it was found.
+            UserError: The expert's policy or source changed since `find` returned it.
         """
         return _factory(self)(seed)
 
 
 def find(game: Game, name: str) -> Expert:
-    """The expert of that name: `embedded` (or `expert`), `random`, `module:function`, or the path of a trained policy.
+    """Find an expert of a game by name.
 
-    A function whose first parameter is called `seed` (or a class made so) gives a `Player` for each episode; any other
-    function is the policy itself, from observation to action.
+    Args:
+        game: The game.
+        name: `embedded` (or `expert`), `random`, `module:function`, or the path of a trained policy. A function or
+            class whose first parameter is called `seed` is called once per episode and returns a `Player`. Any other
+            function is the policy itself, from observation to action.
 
     Raises:
-        UserError: The game has no expert of that name, or what is named is none; the message lists the choices.
+        UserError: The game has no expert of this name, or it cannot be loaded.
     """
     name = _ALIASES.get(name, name)
     content = game.content()
@@ -79,10 +82,10 @@ def find(game: Game, name: str) -> Expert:
 
 
 def load(name: str) -> Any:
-    """The object that `module:name` names, imported.
+    """Import the object that `module:name` refers to.
 
     Raises:
-        UserError: There is no such module, or nothing of that name in it.
+        UserError: There is no such module, or it has no such attribute.
     """
     place, _, attribute = name.partition(":")
     try:
@@ -97,7 +100,7 @@ def load(name: str) -> Any:
 
 @functools.lru_cache(maxsize=4)
 def _factory(expert: Expert) -> Factory:
-    """Makes the players of an expert; loaded once by a process."""
+    """Load the factory of an expert's players. Cached per process."""
     game = registry.find(expert.game)
     if expert.name == RANDOM:
         return functools.partial(RandomPlayer, actions=len(expert.content.actions))
@@ -114,7 +117,7 @@ def _factory(expert: Expert) -> Factory:
 
 
 def _factory_of(made: Any, name: str) -> Factory:
-    """A user's function or class as a factory of players."""
+    """Convert a user's function or class to a factory of players."""
     if not callable(made):
         raise UserError(f"{name} is no function: name one from observation to action, or from a seed to a player")
     try:
@@ -129,7 +132,7 @@ def _factory_of(made: Any, name: str) -> Factory:
 
 
 class _Policy:
-    """A player that is a function from observation to action."""
+    """Player that calls a function from observation to action."""
 
     def __init__(self, policy: Callable[[Any], Any]) -> None:
         self._policy = policy
@@ -139,7 +142,7 @@ class _Policy:
 
 
 class _Checked:
-    """A user's player, whose actions are checked against the action table."""
+    """Wrapper of a user's player that checks its actions against the action table."""
 
     def __init__(self, player: Player, name: str, actions: int) -> None:
         if not hasattr(player, "act"):
@@ -158,7 +161,7 @@ class _Checked:
 
 
 def _source_hash(made: Any) -> str:
-    """Of the source file of a function or class; empty where it has none."""
+    """Hash the source file of a function or class; empty if it has none."""
     try:
         file = inspect.getsourcefile(inspect.unwrap(made))
     except TypeError:

@@ -1,1 +1,1 @@
-"""What a game is: observation, actions, codec, environment. One registry entry a game."""
+"""Games: observation, actions, codec and environment of each. One registry module per game family."""

@@ -1,4 +1,4 @@
-"""Atari games: the entries of the registry."""
+"""Registry entries of Atari games."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ EMBEDDED = {"Breakout": "data.experts.breakout:BreakoutExpert"}
 
 @dataclass(frozen=True)
 class AtariGame:
-    """See `data.games.base.Game`."""
+    """An Atari game. Implements `data.games.base.Game`."""
 
     name: str
 
@@ -26,35 +26,35 @@ class AtariGame:
 
     @property
     def title(self) -> str:
-        """Its name."""
+        """The game's name."""
         return self.name
 
     @property
     def embedded(self) -> str | None:
-        """The scripted expert, which few games have."""
+        """The game's scripted expert; None for most games."""
         return EMBEDDED.get(self.name)
 
     def content(self, actions: int | None = None) -> Content:
-        """Frames, with the game's minimal action set, or ALE's full one if that has as many `actions`."""
+        """Return frames with the game's minimal action set, or ALE's full one if `actions` is its size."""
         return content(self.name, actions)
 
     def codec(self, observation: Mapping[str, Field]) -> Codec:
-        """Pixels that changed since the frame before."""
+        """Return the codec of frames, which stores the pixels that differ from the previous frame."""
         return FRAMES
 
     def action_names(self, actions: Sequence[int | str]) -> list[str]:
-        """ALE's names."""
+        """Return ALE's names of the actions."""
         return [str(action) for action in actions]
 
 
 def find(name: str) -> AtariGame:
-    """The game of that name, which is only looked for when its content is asked for."""
+    """Return the game of this name. Whether ALE has it is checked only by `content`."""
     return AtariGame(name)
 
 
 @cache
 def games() -> dict[str, str]:
-    """ALE's games: name as in result rows (`BankHeist`) to the name of its ROM (`bank_heist`)."""
+    """Return ALE's games: a dict from the name in result rows (`BankHeist`) to that of the ROM (`bank_heist`)."""
     from ale_py import roms
 
     return {"".join(word.capitalize() for word in rom.split("_")): rom for rom in roms.get_all_rom_ids()}
@@ -62,10 +62,14 @@ def games() -> dict[str, str]:
 
 @cache
 def content(game: str, actions: int | None = None) -> Content:
-    """What a store of this game holds: its minimal action set, or the full one if that has as many `actions`.
+    """Return the content of a store of this game.
+
+    Args:
+        game: Name of the game, a key of `games()`.
+        actions: Size of the action set, the game's minimal one or ALE's full one; None selects the minimal one.
 
     Raises:
-        UserError: ALE has no such game, or the game no action set of that size.
+        UserError: ALE has no such game, or the game has no action set of that size.
     """
     from ale_py import ALEInterface, LoggerMode, roms
 

@@ -1,4 +1,4 @@
-"""NetHack as an environment whose games are a function of their seed."""
+"""NetHack environment whose games are reproducible from a seed."""
 
 import ctypes
 import os
@@ -11,41 +11,42 @@ from nle.env.tasks import NetHackChallenge
 from nle.nethack import Command
 
 SCREEN = ("tty_chars", "tty_colors", "tty_cursor")
-"""NLE's observation keys of what the terminal shows, in the order of `chars`, `colors`, `cursor`."""
+"""NLE's observation keys of the terminal, in the order of `chars`, `colors`, `cursor`."""
 
 
 def on_terminal(observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What players see of NLE's observation: `chars`, `colors` and `cursor`."""
+    """Select the observation of players, `chars`, `colors` and `cursor`, from one of NLE."""
     return {key.removeprefix("tty_"): observation[key] for key in SCREEN}
 
 
 class SeededChallenge(NetHackChallenge):
-    """`NetHackChallenge-v0` whose games are a function of their seed (and of the keys pressed).
+    """`NetHackChallenge-v0` whose games are determined by a seed and the actions.
 
-    NetHack also looks at the clock, even where its seeds are set. The second at which a game began chooses the names
-    of shopkeepers (`nameshk`), the monsters of a throne room and some prices; night falls, and midnight strengthens
-    the undead, by local time. Here the seed chooses that second, and local time is noon when a game begins.
+    NetHack depends on the clock even if its seeds are set. A game's start time in seconds determines the names of
+    shopkeepers (`nameshk`), the monsters of throne rooms and some prices; the local time of day determines whether it
+    is night and, at midnight, strengthens the undead. Here the start time is derived from the seed, and the time zone
+    is set such that local time is noon when a game starts.
     """
 
     def __init__(self, **options: Any) -> None:
-        # Moon phase and Friday the 13th come from the clock unless they are tied to the seed.
+        # Without this, moon phase and Friday the 13th depend on the clock.
         super().__init__(fix_moon_phase=True, **options)
-        # The challenge hides the seeding methods behind instance attributes that raise.
+        # NetHackChallenge disables the seeding methods by instance attributes that raise.
         for name in ("set_initial_seeds", "set_current_seeds", "get_current_seeds"):
             delattr(self.nethack, name)
 
     def reset_to(self, seed: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Start the game of this seed and return what `reset` returns. Changes the time zone of the process."""
+        """Start the game of this seed and return the result of `reset`. Changes the time zone of the process."""
         core, display, began = (int(word) for word in np.random.SeedSequence(seed).generate_state(3))
         self.nethack.set_initial_seeds(core, display, reseed=False)
         _make_it_noon()
         start = self.reset()
-        # Nothing on the first level depends on it, and there is no way to set it before that level is made.
+        # It cannot be set before the first level has been generated, but that level does not depend on it.
         _set_birthday(self.nethack.dlpath, began)
         return start
 
     def _quit_game(self, observation: Any, done: bool) -> None:
-        # NLE closes one prompt before it quits, but prompts nest: close them until Escape changes nothing.
+        # NLE closes only one prompt before it quits, but prompts nest: press Escape until the screen stays the same.
         for _ in range(20):
             if done:
                 return
@@ -57,15 +58,15 @@ class SeededChallenge(NetHackChallenge):
 
 
 def _make_it_noon() -> None:
-    """Move to the time zone where it is noon now: for the next ten hours no game sees night."""
+    """Set the process to a time zone where it is noon now, so that it is not night for the next ten hours."""
     hours, seconds = divmod((int(time.time()) - 12 * 3600) % (24 * 3600), 3600)
     os.environ["TZ"] = f"NLE+{hours}:{seconds // 60}:{seconds % 60}"
     time.tzset()
 
 
 def _set_birthday(library: str, second: int) -> None:
-    """Tell a running game, by the path of the copy of NetHack that plays it, when it began."""
-    # NLE loads NetHack anew for every game: a handle left open would keep the old one alive.
+    """Set the start time of a running game, in seconds; `library` is the path of the NetHack library that runs it."""
+    # NLE loads its own copy of the library for every game. Close the handle, or that copy would never be unloaded.
     nethack = ctypes.CDLL(library, os.RTLD_NOLOAD | os.RTLD_NOW)
     try:
         ctypes.c_long.in_dll(nethack, "ubirthday").value = second

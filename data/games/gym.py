@@ -1,4 +1,4 @@
-"""Any Gymnasium environment with discrete actions and observations of fixed shape: entries of the registry."""
+"""Registry entries of Gymnasium environments with Discrete actions and Box or Dict-of-Box observations."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from data.spec import NO_SCORE, Field
 
 PREFIX = "gym/"
 MAX_ACTIONS = 255
-"""A step's action is a byte, and 255 is none."""
+"""Actions are stored as uint8, where 255 means no action."""
 BOX = "observation"
-"""Name of the one field of a `Box` observation space."""
+"""Name of the field that holds a plain `Box` observation."""
 EMBEDDED = {"CartPole-v1": "data.experts.cartpole:CartPoleExpert"}
 """Scripted experts by environment."""
 
 
 @dataclass(frozen=True)
 class GymGame:
-    """See `data.games.base.Game`."""
+    """A Gymnasium environment. Implements `data.games.base.Game`."""
 
     name: str
 
@@ -32,7 +32,7 @@ class GymGame:
 
     @property
     def env_id(self) -> str:
-        """As Gymnasium registers it, `module:` in front where a module registers it: `CartPole-v1`."""
+        """Id in Gymnasium's registry: `CartPole-v1`, or `module:ENV` if importing a module registers it."""
         return self.name.removeprefix(PREFIX)
 
     @property
@@ -42,11 +42,11 @@ class GymGame:
 
     @property
     def embedded(self) -> str | None:
-        """The scripted expert, which few environments have."""
+        """The environment's scripted expert; None for most environments."""
         return EMBEDDED.get(self.env_id)
 
     def content(self, actions: int | None = None) -> Content:
-        """The fields of the observation space, and the numbers of the action space."""
+        """Return the fields of the observation space and the values of the action space."""
         found = content(self.name)
         if actions not in (None, len(found.actions)):
             raise UserError(
@@ -55,24 +55,27 @@ class GymGame:
         return found
 
     def codec(self, observation: Mapping[str, Field]) -> GenericCodec:
-        """Bytes that changed."""
+        """Return the codec of these fields, which stores the bytes that differ from the previous timestep."""
         return GenericCodec(observation)
 
     def action_names(self, actions: Sequence[int | str]) -> list[str]:
-        """Their numbers."""
+        """Return the actions as strings."""
         return [str(action) for action in actions]
 
 
 def find(name: str) -> GymGame | None:
-    """The environment of that name, `gym/` in front; it is only looked for when its content is asked for."""
+    """Return the environment of a name with prefix `gym/`. Whether it exists is checked only by `content`."""
     return GymGame(name) if name.startswith(PREFIX) and name != PREFIX else None
 
 
 def make(name: str) -> Any:
-    """The environment of a game's name.
+    """Create the Gymnasium environment of a game.
+
+    Args:
+        name: Name of the game, with or without the prefix `gym/`.
 
     Raises:
-        UserError: Gymnasium has no such environment, or what it needs is not installed.
+        UserError: Gymnasium has no such environment, or its dependencies are not installed.
     """
     import gymnasium
 
@@ -85,10 +88,10 @@ def make(name: str) -> Any:
 
 @cache
 def content(name: str) -> Content:
-    """What a store of this environment holds.
+    """Return the content of a store of this environment.
 
     Raises:
-        UserError: There is no such environment, or its spaces are of other kinds.
+        UserError: There is no such environment, or its spaces are not supported.
     """
     from gymnasium.spaces import Discrete
 
@@ -104,10 +107,14 @@ def content(name: str) -> Content:
 
 
 def fields_of(space: Any, name: str) -> dict[str, Field]:
-    """The fields of a `Box` or a `Dict` of `Box` observation space; `name` is for messages.
+    """Return the fields of an observation space.
+
+    Args:
+        space: A `Box` space, or a `Dict` of `Box` spaces.
+        name: Name of the game, for error messages.
 
     Raises:
-        UserError: The space is of another kind, or too large.
+        UserError: The space is not supported, or an observation is too large.
     """
     from gymnasium.spaces import Box, Dict
 
@@ -122,10 +129,10 @@ def fields_of(space: Any, name: str) -> dict[str, Field]:
 
 
 def by_field(observation: Any) -> dict[str, Any]:
-    """An observation as the environment returns it, by field."""
+    """Convert an observation of the environment to a dict from field name to value."""
     return observation if isinstance(observation, dict) else {BOX: observation}
 
 
 def whole(score: float) -> int:
-    """A score as the store keeps it for each timestep: itself if it is a whole number that fits, else NO_SCORE."""
+    """Convert a score to the int32 that a store keeps per timestep: NO_SCORE if it is fractional or out of range."""
     return int(score) if score == int(score) and abs(score) < -NO_SCORE else NO_SCORE

@@ -1,16 +1,16 @@
-"""NetHack's action table: which key press each action is."""
+"""NetHack's action table: the key press of each action."""
 
 import numpy as np
 from nle import nethack
 
 KEYS: tuple[int, ...] = tuple(int(action) for action in nethack.ACTIONS)
-"""NLE's full action list: the key press (byte) of each action index."""
+"""The key press (byte) of each action of NLE's full action list."""
 
 
 def action_of_key(keys: tuple[int, ...] = KEYS) -> np.ndarray:
-    """Table int16 [256] from key press to the first action index that sends it; -1 where none does.
+    """Return a lookup table, int16 [256], from key press to action index; -1 for keys that no action sends.
 
-    NLE lists some keys twice (for example `+` as SEESPELLS and PLUS): the first index stands for both.
+    NLE lists some keys twice (for example `+` as SEESPELLS and PLUS); the table has the first index.
     """
     table = np.full(256, -1, np.int16)
     for index, key in reversed(list(enumerate(keys))):
@@ -19,12 +19,12 @@ def action_of_key(keys: tuple[int, ...] = KEYS) -> np.ndarray:
 
 
 def names() -> list[str]:
-    """Of each action the key press in words and NLE's name: `^D (KICK)`."""
+    """Return a readable name of each action, its key press and NLE's name: `^D (KICK)`."""
     return [f"{in_words(int(action))} ({action.name})" for action in nethack.ACTIONS]
 
 
 def in_words(key: int) -> str:
-    """A key press as people write it: `j`, `^D`, `M-e`, `Esc`."""
+    """Return the usual notation of a key press: `j`, `^D`, `M-e`, `Esc`."""
     if key >= 128:
         return f"M-{chr(key - 128)}"
     if key in (27, 32):

@@ -1,4 +1,4 @@
-"""NetHack: the entry of the registry."""
+"""Registry entry of NetHack."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from data.games.base import Content
 from data.spec import Field
 
 NAME, CHARACTER = "nethack", "mon-hum-neu-mal"
-"""The game, and the character that is played unless told otherwise."""
+"""Name of the game, and the default character."""
 
 SCREENS_ALONE = Content(NAME, SCREENS, ())
-"""What a store of recordings without key presses holds."""
+"""Content of a store of recordings without key presses."""
 
 
 @dataclass(frozen=True)
 class NetHackGame:
-    """See `data.games.base.Game`."""
+    """NetHack. Implements `data.games.base.Game`."""
 
     name = family = NAME
     title = "NetHack"
@@ -27,31 +27,31 @@ class NetHackGame:
     policies = None
 
     def content(self, actions: int | None = None) -> Content:
-        """Terminal screens, with NLE's full action list; with 0 actions, screens alone."""
+        """Return terminal screens with NLE's full action list, or without actions if `actions` is 0."""
         known = SCREENS_ALONE if actions == 0 else content()
         if actions not in (None, len(known.actions)):
             raise UserError(f"NetHack has {len(content().actions)} actions, not {actions}")
         return known
 
     def codec(self, observation: Mapping[str, Field]) -> Codec:
-        """Cells that changed since the screen before."""
+        """Return the codec of screens, which stores the cells that differ from the previous screen."""
         return SCREENS
 
     def action_names(self, actions: Sequence[int | str]) -> list[str]:
-        """The key press and NLE's name: `^D (KICK)`."""
+        """Return the key press and NLE's name of each action: `^D (KICK)`."""
         from data.games.keys import names
 
         return names() if actions else []
 
 
 def find(name: str) -> NetHackGame | None:
-    """The game, if the name is its."""
+    """Return the game if this is its name."""
     return NetHackGame() if name == NAME else None
 
 
 @cache
 def content() -> Content:
-    """What a store of NetHack holds."""
+    """Return the content of a NetHack store with key presses."""
     from data.games.keys import KEYS
 
     return Content(NAME, SCREENS, KEYS)

@@ -1,8 +1,8 @@
-"""The one registry of games.
+"""Registry of games and game families.
 
-A family of games has a module of its own name in each package that treats it apart: `data.games.NAME` (its entry
-here), `data.collect.NAME`, `data.view.NAME`, `agents.NAME`, `eval.play.NAME` and `laws.study.NAME`. To add a family,
-write these and add its name to `FAMILIES`.
+A game family is a set of modules named after it, one in each package with code specific to the family:
+`data.games.NAME` (which defines its games), `data.collect.NAME`, `data.view.NAME`, `agents.NAME`, `eval.play.NAME` and
+`laws.study.NAME`. To add a family, write these modules and add its name to `FAMILIES`.
 """
 
 import importlib
@@ -12,16 +12,16 @@ from data.common.cli import UserError
 from data.games.base import Game
 
 FAMILIES = ("nethack", "gym", "atari")
-"""In the order in which they are asked whether a name is theirs; Atari's names have no prefix and come last."""
+"""Game families in lookup order. Atari comes last because it accepts any name."""
 
 
 def module(package: str, family: str) -> Any:
-    """The module of a family in a package, for example `eval.play` and `atari`; imported when asked for."""
+    """Import the module of a family in a package, for example `atari` in `eval.play`."""
     return importlib.import_module(f"{package}.{family}")
 
 
 def find(name: str) -> Game:
-    """The game of that name; whether it can be played is only found out by `Game.content`.
+    """Return the game of this name. Whether it can be played is checked only by `Game.content`.
 
     Raises:
         UserError: No family has a game of that name.

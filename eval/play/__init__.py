@@ -1,1 +1,1 @@
-"""Games played for evaluation, many at once."""
+"""Parallel game play for evaluation."""

@@ -1,4 +1,4 @@
-"""Atari games for evaluation, see `eval.play.options.Play`."""
+"""Evaluation in Atari games. Implements `eval.play.options.Play`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,11 @@ Row = EpisodeRow
 
 
 def check(game: str, options: PlayOptions, seeds: Sequence[int]) -> None:
-    """No character; seeds below 2^31, which is what ALE takes."""
+    """Check that no character is set and that all seeds are below 2^31, ALE's limit.
+
+    Raises:
+        UserError: An option is not supported or a seed is out of range.
+    """
     if options.character is not None:
         raise UserError(f"{game} has no characters: leave --character out")
     if any(seed >= 2**31 for seed in seeds):
@@ -25,7 +29,7 @@ def check(game: str, options: PlayOptions, seeds: Sequence[int]) -> None:
 
 
 def environment(game: str, options: PlayOptions) -> str:
-    """ALE and its settings."""
+    """Return a description of ALE and its settings."""
     return f"ALE {game}, {SETTING}"
 
 
@@ -39,7 +43,7 @@ def play_agent(
     progress: bool = True,
     on_game: OnGame | None = None,
 ) -> list[EpisodeRow]:
-    """Play with an agent."""
+    """Play games with an agent. See `eval.play.options.Play`."""
     lanes = lanes_for(options.lanes, seeds)
     choose = by_agent(agent, params, lanes, options.seed, options.temperature, _batch)
     return _play(game, seeds, choose, options, agent.actions, progress, on_game)
@@ -53,7 +57,7 @@ def play_expert(
     progress: bool = True,
     on_game: OnGame | None = None,
 ) -> list[EpisodeRow]:
-    """Play with an expert."""
+    """Play games with an expert. See `eval.play.options.Play`."""
     return _play(expert.game, seeds, by_expert(expert, list), options, expert.actions, progress, on_game)
 
 
@@ -74,6 +78,10 @@ def _play(
 
 
 def _batch(stacks_Lx84x84x4: np.ndarray) -> dict[str, Any]:
-    """Stacks as a batch of one timestep: single frames and the index of each stack's oldest."""
+    """Convert frame stacks to the agent's observation of one timestep.
+
+    Returns:
+        `frames` uint8 [L, 4, 84, 84], and `oldest` int32 [L, 1], the index of the oldest frame of each stack.
+    """
     frames = np.ascontiguousarray(np.moveaxis(stacks_Lx84x84x4, -1, 1))
     return {"frames": frames, "oldest": np.zeros((len(frames), 1), np.int32)}

@@ -1,4 +1,4 @@
-"""Episodes of Gymnasium environments for evaluation, see `eval.play.options.Play`."""
+"""Evaluation in Gymnasium environments. Implements `eval.play.options.Play`."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -19,33 +19,49 @@ Row = EpisodeRow
 
 
 class GymVector:
-    """One environment on every lane of a `gymnasium.vector.SyncVectorEnv`; see `eval.play.lanes.VectorGame`."""
+    """`gymnasium.vector.SyncVectorEnv` with one environment per lane. Implements `eval.play.lanes.VectorGame`."""
 
     def __init__(self, game: str, lanes: int) -> None:
         from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-        first, *_ = registry.find(game).content().actions
-        self._first, self._lanes = int(first), lanes
-        # Lanes for which no game is left go on with games that nobody counts.
+        start, *_ = registry.find(game).content().actions
+        self._start, self._lanes = int(start), lanes
+        # Lanes without a game left to play keep running; their episodes are not counted.
         self._env = SyncVectorEnv([partial(make, game)] * lanes, autoreset_mode=AutoresetMode.SAME_STEP)
         self.truncated = np.zeros(lanes, bool)
 
     def reset(self, seeds: np.ndarray, lane_L: np.ndarray | None = None) -> Any:
-        """Begin episodes of these seeds, on all lanes or where `lane_L` is true; the observations of all lanes."""
+        """Start new episodes and return the observations of all lanes.
+
+        Args:
+            seeds: One seed for each lane to reset.
+            lane_L: bool [L], the lanes to reset; None resets all.
+        """
         mask = np.ones(self._lanes, bool) if lane_L is None else lane_L
         seed_of = dict(zip(np.flatnonzero(mask).tolist(), np.asarray(seeds).tolist(), strict=True))
         options = {"reset_mask": mask}
         return self._env.reset(seed=[seed_of.get(lane) for lane in range(self._lanes)], options=options)[0]
 
     def step(self, actions: np.ndarray, /) -> tuple[Any, np.ndarray, np.ndarray]:
-        """Take an action on each lane: observations, rewards float64 [L], and bool [L] whether the episode ended."""
-        seen, rewards, terminated, truncated, _ = self._env.step(self._first + np.asarray(actions, np.int64))
+        """Step every lane.
+
+        Args:
+            actions: int [L], indices into the action table.
+
+        Returns:
+            Observations, rewards float64 [L], and bool [L] whether the episode was terminated or truncated.
+        """
+        observation, rewards, terminated, truncated, _ = self._env.step(self._start + np.asarray(actions, np.int64))
         self.truncated = truncated & ~terminated
-        return seen, np.asarray(rewards, np.float64), terminated | truncated
+        return observation, np.asarray(rewards, np.float64), terminated | truncated
 
 
 def check(game: str, options: PlayOptions, seeds: Sequence[int]) -> None:
-    """No character; seeds below 2^31."""
+    """Check that no character is set and that all seeds are below 2^31.
+
+    Raises:
+        UserError: An option is not supported or a seed is out of range.
+    """
     if options.character is not None:
         raise UserError(f"{game} has no characters: leave --character out")
     if any(seed >= 2**31 for seed in seeds):
@@ -53,7 +69,7 @@ def check(game: str, options: PlayOptions, seeds: Sequence[int]) -> None:
 
 
 def environment(game: str, options: PlayOptions) -> str:
-    """The environment's id."""
+    """Return the environment's id."""
     return f"Gymnasium {registry.find(game).title}"
 
 
@@ -67,7 +83,7 @@ def play_agent(
     progress: bool = True,
     on_game: OnGame | None = None,
 ) -> list[EpisodeRow]:
-    """Play with an agent."""
+    """Play episodes with an agent. See `eval.play.options.Play`."""
     lanes = lanes_for(options.lanes, seeds)
     choose = by_agent(agent, params, lanes, options.seed, options.temperature, _batch)
     return _play(game, seeds, choose, options, progress, on_game)
@@ -81,7 +97,7 @@ def play_expert(
     progress: bool = True,
     on_game: OnGame | None = None,
 ) -> list[EpisodeRow]:
-    """Play with an expert."""
+    """Play episodes with an expert. See `eval.play.options.Play`."""
     return _play(expert.game, seeds, by_expert(expert, _each), options, progress, on_game)
 
 
@@ -100,13 +116,13 @@ def _play(
     return play_lanes(env, lanes, seeds, choose, max_steps=options.max_steps, progress=progress, on_game=on_game)
 
 
-def _batch(seen: Any) -> dict[str, np.ndarray]:
-    """Observations [L, ...] as a batch of one timestep, [L, 1, ...]."""
-    return {name: array[:, None] for name, array in by_field(seen).items()}
+def _batch(observation: Any) -> dict[str, np.ndarray]:
+    """Add a time axis: observations [L, ...] become [L, 1, ...]."""
+    return {name: array[:, None] for name, array in by_field(observation).items()}
 
 
-def _each(seen: Any) -> Sequence[Any]:
-    """The observations lane by lane, as an environment alone returns them."""
-    if not isinstance(seen, dict):
-        return list(seen)
-    return [dict(zip(seen, fields, strict=True)) for fields in zip(*seen.values(), strict=True)]
+def _each(observation: Any) -> Sequence[Any]:
+    """Split vectorized observations into one observation per lane, as a single environment returns it."""
+    if not isinstance(observation, dict):
+        return list(observation)
+    return [dict(zip(observation, fields, strict=True)) for fields in zip(*observation.values(), strict=True)]

@@ -1,7 +1,7 @@
-"""Many games at once on the lanes of a vector environment, played to their end: one row per game.
+"""Parallel play on a vector environment: one row per finished game.
 
-L lanes; a lane plays one game after another, the next of the seeds as it becomes free. A game is a function of its
-seed and of who plays, not of its lane.
+Dimension in names: L lanes, the environments of the vector environment. A lane whose game has ended starts the game of
+the next seed. A game depends on its seed and the policy, not on its lane.
 """
 
 from collections import deque
@@ -20,26 +20,42 @@ from eval.play.records import EpisodeRow
 
 
 class VectorGame(Protocol):
-    """One game on every lane."""
+    """A vector environment with one game per lane."""
 
     truncated: np.ndarray
-    """bool [L], after a step: the game was ended by the environment's own limit."""
+    """bool [L]: the last step truncated the game (the environment's own limit)."""
 
     def reset(self, seeds: np.ndarray, lane_L: np.ndarray | None = None) -> Any:
-        """Begin games of these seeds, on all lanes or where `lane_L` is true; the observations of all lanes."""
+        """Start new games and return the observations of all lanes.
+
+        Args:
+            seeds: One seed for each lane to reset.
+            lane_L: bool [L], the lanes to reset; None resets all.
+        """
         ...
 
     def step(self, actions: np.ndarray, /) -> tuple[Any, np.ndarray, np.ndarray]:
-        """Take an action on each lane: observations, rewards float64 [L], and bool [L] whether the game ended."""
+        """Step every lane.
+
+        Args:
+            actions: int [L], indices into the action table.
+
+        Returns:
+            Observations, rewards float64 [L], and bool [L] whether the game ended (terminated or truncated).
+        """
         ...
 
 
 Chooser = Callable[[Any, np.ndarray, np.ndarray], np.ndarray]
-"""Actions int [L] from the observations, the seeds of the lanes' games, and their timesteps."""
+"""Maps observations, game seeds uint32 [L] and timesteps uint32 [L] to actions int [L]."""
 
 
 def lanes_for(lanes: int, seeds: Sequence[int]) -> int:
-    """How many lanes to use: at least two, since XLA computes a batch of one otherwise than a row of a larger one."""
+    """Return the number of lanes to use: at most one per seed, and at least two.
+
+    XLA may compute a batch of one with other rounding than a row of a larger batch, which would make results depend on
+    the number of lanes.
+    """
     return max(2, min(lanes, len(seeds)))
 
 
@@ -53,74 +69,95 @@ def play_lanes(
     progress: bool = True,
     on_game: OnGame | None = None,
 ) -> list[EpisodeRow]:
-    """Play the games of `seeds`, distinct integers below 2^31, on an environment of so many lanes; rows in their order.
+    """Play one game per seed to its end.
+
+    Args:
+        env: The vector environment.
+        lanes: L, its number of lanes.
+        seeds: Seeds of the games, distinct integers below 2^31.
+        choose: Selects the actions.
+        max_steps: Truncate games after this many timesteps; None sets no limit.
+        progress: Whether to show a progress bar on stderr.
+        on_game: Called with each row as soon as its game has ended.
+
+    Returns:
+        One row per game, ordered by seed.
 
     Raises:
         ValueError: The seeds are not distinct, or out of range.
     """
     if len(set(seeds)) != len(seeds) or not all(0 <= seed < 2**31 for seed in seeds):
         raise ValueError("seeds must be distinct integers from 0 to 2**31 - 1")
-    left = deque(seeds[lanes:])
+    queue = deque(seeds[lanes:])
     seed_L = np.resize(np.array(seeds[:lanes], np.uint32), lanes)
     timestep_L, score_L = np.zeros(lanes, np.uint32), np.zeros(lanes)
     active_L = np.arange(lanes) < len(seeds)
     rows: list[EpisodeRow] = []
-    seen = env.reset(seed_L)
+    observation = env.reset(seed_L)
     with Progress(len(seeds), progress) as bar:
         while active_L.any():
-            seen, rewards, ended_L = env.step(choose(seen, seed_L, timestep_L))
+            observation, rewards, ended_L = env.step(choose(observation, seed_L, timestep_L))
             score_L += rewards
             timestep_L += 1
             truncated_L = env.truncated | (~ended_L & (timestep_L == (max_steps or 0)))
             ended = np.flatnonzero(active_L & (ended_L | truncated_L))
             bar.add(int(active_L.sum()), len(ended))
             for lane in ended:
-                told = float(score_L[lane]), int(timestep_L[lane]), bool(truncated_L[lane])
-                row = EpisodeRow(int(seed_L[lane]), *told)
+                row = EpisodeRow(
+                    seed=int(seed_L[lane]),
+                    score=float(score_L[lane]),
+                    steps=int(timestep_L[lane]),
+                    truncated=bool(truncated_L[lane]),
+                )
                 rows.append(row)
                 if on_game is not None:
                     on_game(row)
-            fresh, active_L[ended] = ended[: len(left)], False
+            fresh, active_L[ended] = ended[: len(queue)], False
             if len(fresh):
                 active_L[fresh] = True
-                seed_L[fresh] = [left.popleft() for _ in fresh]
+                seed_L[fresh] = [queue.popleft() for _ in fresh]
                 timestep_L[fresh], score_L[fresh] = 0, 0
-                seen = env.reset(seed_L[fresh], np.isin(np.arange(lanes), fresh))
+                observation = env.reset(seed_L[fresh], np.isin(np.arange(lanes), fresh))
     return sorted(rows, key=lambda row: row.seed)
 
 
 def by_agent(
     agent: Agent, params: Params, lanes: int, seed: int, temperature: float, batch: Callable[[Any], dict[str, Any]]
 ) -> Chooser:
-    """Actions of a policy, as `eval.play.policy.act` samples them.
+    """Return a chooser that samples actions from an agent's policy; see `eval.play.policy.act`.
 
     Args:
-        agent: The agent; the core's carry is kept from call to call.
+        agent: The agent. The chooser keeps its carry between calls.
         params: Its parameters.
-        lanes: Lanes of the environment.
-        seed: Seed of the sampling.
-        temperature: Softmax temperature.
-        batch: From the environment's observations to the agent's, arrays [L, 1, ...].
+        lanes: L, the number of lanes.
+        seed: Seed of the sampling of actions.
+        temperature: Softmax temperature; 0 selects the most probable action.
+        batch: Converts the environment's observations to the agent's, arrays [L, 1, ...].
     """
     key = jax.random.key(seed)
     carry = jax.tree.map(jax.numpy.copy, agent.initial_carry(lanes))
 
-    def choose(seen: Any, seed_L: np.ndarray, timestep_L: np.ndarray) -> np.ndarray:
+    def choose(observation: Any, seed_L: np.ndarray, timestep_L: np.ndarray) -> np.ndarray:
         nonlocal carry
         first_Lx1 = (timestep_L == 0)[:, None]
-        actions, carry = act(agent, temperature, params, key, batch(seen), first_Lx1, seed_L, timestep_L, carry)
+        actions, carry = act(agent, temperature, params, key, batch(observation), first_Lx1, seed_L, timestep_L, carry)
         return np.asarray(actions)
 
     return choose
 
 
 def by_expert(expert: Expert, each: Callable[[Any], Sequence[Any]]) -> Chooser:
-    """Actions of an expert, a player of its own for every game; `each` gives the observations lane by lane."""
-    playing: dict[int, Player] = {}
+    """Return a chooser that plays with an expert.
 
-    def choose(seen: Any, seed_L: np.ndarray, timestep_L: np.ndarray) -> np.ndarray:
+    Args:
+        expert: The expert. Every game gets a new player, seeded with the game's seed.
+        each: Splits the environment's observations into one per lane.
+    """
+    players: dict[int, Player] = {}
+
+    def choose(observation: Any, seed_L: np.ndarray, timestep_L: np.ndarray) -> np.ndarray:
         for lane in np.flatnonzero(timestep_L == 0).tolist():
-            playing[lane] = expert.player(int(seed_L[lane]))
-        return np.array([playing[lane].act(observation) for lane, observation in enumerate(each(seen))])
+            players[lane] = expert.player(int(seed_L[lane]))
+        return np.array([players[lane].act(one) for lane, one in enumerate(each(observation))])
 
     return choose

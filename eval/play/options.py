@@ -1,4 +1,4 @@
-"""How games are played for evaluation, and what a family of games must offer for it."""
+"""Options of evaluation games, and the protocol that each game family implements to be evaluated."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -12,24 +12,27 @@ from data.games import registry
 
 @dataclass(frozen=True)
 class PlayOptions:
-    """What the games of an evaluation are a function of, beside who plays them and their seeds; and with what means."""
+    """Options of evaluation games.
+
+    With the policy and the seeds, these determine the games; only `lanes` and `workers` do not change them.
+    """
 
     seed: int = 0
-    """Seed of the sampling of actions."""
+    """Seed for sampling actions."""
     temperature: float = 1.0
-    """Softmax temperature at which actions are sampled; 0 takes the likeliest action."""
+    """Softmax temperature at which actions are sampled; 0 selects the most probable action."""
     max_steps: int | None = None
-    """Games are truncated after so many timesteps; None plays all to their end."""
+    """Truncate games after this many timesteps; None sets no limit."""
     character: str | None = None
-    """NetHack's character; None is the usual one."""
+    """NetHack's character; None selects the default, `data.games.nethack.CHARACTER`."""
     lanes: int = 64
-    """Games played at once. Changes nothing about them."""
+    """Number of games played in parallel. Does not change the results."""
     workers: int = os.cpu_count() or 1
-    """Processes or threads that step the games. Changes nothing about them."""
+    """Number of processes or threads that step the games. Does not change the results."""
 
 
 class Row(Protocol):
-    """A finished game."""
+    """The result of a finished game."""
 
     @property
     def seed(self) -> int:
@@ -38,35 +41,35 @@ class Row(Protocol):
 
     @property
     def score(self) -> float:
-        """The return: final score, or undiscounted and unclipped sum of rewards."""
+        """The return: final score, or sum of undiscounted, unclipped rewards."""
         ...
 
     @property
     def steps(self) -> int:
-        """Actions of the player."""
+        """Number of actions."""
         ...
 
 
 OnGame = Callable[[Any], None]
-"""Gets each row as soon as its game is over."""
+"""Callback for the row of each game that has ended."""
 
 
 class Play(Protocol):
-    """The module of a family of games in `eval.play`."""
+    """What the module of a game family in `eval.play` implements."""
 
     Row: type[Any]
-    """Dataclass of a finished game, see `Row`."""
+    """Dataclass for the result of a game; implements the protocol `Row`."""
 
     def check(self, game: str, options: PlayOptions, seeds: Sequence[int]) -> None:
-        """Refuse options or seeds that the family does not have.
+        """Check that the game family supports these options and seeds.
 
         Raises:
-            UserError: Names the option and the remedy.
+            UserError: An option or seed is not supported; the message names it and says what to do.
         """
         ...
 
     def environment(self, game: str, options: PlayOptions) -> str:
-        """The environment and its settings in words, a part of the protocol."""
+        """Return a description of the environment and its settings, which becomes part of the protocol."""
         ...
 
     def play_agent(
@@ -80,7 +83,20 @@ class Play(Protocol):
         progress: bool = True,
         on_game: OnGame | None = None,
     ) -> list[Any]:
-        """Play the games of these seeds with an agent; rows in order of their seeds."""
+        """Play one game per seed with an agent.
+
+        Args:
+            agent: The agent.
+            params: Its parameters.
+            game: Name of the game.
+            seeds: Seeds of the games, distinct.
+            options: How to play.
+            progress: Whether to show a progress bar on stderr.
+            on_game: Called with each row as soon as its game has ended.
+
+        Returns:
+            One row per game, ordered by seed.
+        """
         ...
 
     def play_expert(
@@ -92,17 +108,27 @@ class Play(Protocol):
         progress: bool = True,
         on_game: OnGame | None = None,
     ) -> list[Any]:
-        """Play the games of these seeds with an expert, seeded by each game's seed; rows in order of their seeds."""
+        """Play one game per seed with an expert, whose player is seeded with the game's seed.
+
+        Arguments and result are those of `play_agent`; the expert names its game.
+        """
         ...
 
 
 def play_of(game: str) -> Play:
-    """The module that plays this game."""
+    """Return the module that plays a game.
+
+    Raises:
+        UserError: There is no such game.
+    """
     return registry.module("eval.play", registry.find(game).family)
 
 
 def protocol(game: str, options: PlayOptions, first_seed: int) -> str:
-    """How the returns of a game are measured, in words: only rows of the same protocol compare."""
+    """Return a description of how the returns of a game are measured.
+
+    Returns are comparable only between rows of the same protocol.
+    """
     steps = "to the end" if options.max_steps is None else f"at most {options.max_steps} steps"
     policy = f"sampled at {options.temperature:g}" if options.temperature else "likeliest action"
     return f"{play_of(game).environment(game, options)}, {policy}, {steps}, seeds from {first_seed}"

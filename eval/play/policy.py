@@ -1,4 +1,4 @@
-"""Who plays, whatever the game: actions sampled from a policy, a bar of finished games."""
+"""Action sampling and a progress bar, for any game."""
 
 import sys
 import time
@@ -23,24 +23,42 @@ def act(
     timestep_L: jax.Array,
     carry: Carry,
 ) -> tuple[jax.Array, Carry]:
-    """Actions int32 [L] on seeing observations [L, 1, ...], and the carry after them."""
+    """Sample an action for each lane.
+
+    The random key of an action is derived from `key`, the game's seed and the timestep, so that an action does not
+    depend on the lane or the number of lanes. Donates `carry`.
+
+    Args:
+        agent: The agent.
+        temperature: Softmax temperature; 0 selects the most probable action.
+        params: The agent's parameters.
+        key: JAX random key.
+        observation: Arrays [L, 1, ...].
+        first_Lx1: bool, whether this is the first timestep of a game; resets the carry.
+        seed_L: uint32, seeds of the games.
+        timestep_L: uint32, timesteps of the games.
+        carry: The agent's carry.
+
+    Returns:
+        Actions int32 [L] and the next carry.
+    """
     logits_Lx1xA, carry = agent.apply(params, observation, first_Lx1, carry)
     logits_LxA = logits_Lx1xA[:, 0]
     if temperature == 0:
         return jnp.argmax(logits_LxA, axis=-1).astype(jnp.int32), carry
 
     def sample(seed: jax.Array, timestep: jax.Array, logits_A: jax.Array) -> jax.Array:
-        mine = jax.random.fold_in(jax.random.fold_in(key, seed), timestep)
-        return jax.random.categorical(mine, logits_A / temperature)
+        step_key = jax.random.fold_in(jax.random.fold_in(key, seed), timestep)
+        return jax.random.categorical(step_key, logits_A / temperature)
 
     return jax.vmap(sample)(seed_L, timestep_L, logits_LxA).astype(jnp.int32), carry
 
 
 class Progress:
-    """A bar of finished games on stderr, with steps per second and the time left."""
+    """Progress bar on stderr: finished games, steps per second and remaining time."""
 
     def __init__(self, games: int, shown: bool) -> None:
-        # A log gets a line every ten seconds.
+        # Without a terminal, print one line every ten seconds.
         interval = 0.5 if sys.stderr.isatty() else 10.0
         self._bar = tqdm(total=games, unit="game", miniters=0, mininterval=interval, disable=not shown)
         self._steps = 0
@@ -53,7 +71,7 @@ class Progress:
         self._bar.close()
 
     def add(self, steps: int, games: int) -> None:
-        """Count steps, and games that ended."""
+        """Add environment steps and finished games to the counts."""
         self._steps += steps
         rate = self._steps / (time.perf_counter() - self._start)
         self._bar.set_postfix_str(f"{rate:.0f} steps/s", refresh=False)

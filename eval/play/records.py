@@ -1,4 +1,4 @@
-"""Finished games as rows of a file."""
+"""Results of finished games, stored one per line."""
 
 import json
 from collections.abc import Iterable
@@ -13,22 +13,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class EpisodeRow:
-    """A finished episode of any game that tells no more of itself."""
+    """Result of a finished episode, for games without results of their own."""
 
     seed: int
     score: float
-    """The return: sum of all rewards, neither discounted nor clipped."""
+    """The return: sum of undiscounted, unclipped rewards."""
     steps: int
-    """Actions of the player."""
+    """Number of actions."""
     truncated: bool
-    """Ended by a limit on timesteps, of ours or of the environment."""
+    """Whether the episode was truncated by `max_steps` or by the environment's own limit."""
 
 
 def write_games(path: Path, rows: Iterable[Any]) -> None:
-    """Write one JSON object per row, a dataclass, to `path`, replaced atomically."""
+    """Write dataclass instances to `path` as JSON, one per line. The file is replaced atomically."""
     replace_text(path, "".join(json.dumps(asdict(row)) + "\n" for row in rows))
 
 
 def read_games(path: Path, row: type[T]) -> list[T]:
-    """The rows that `write_games` wrote, of the type `row`."""
+    """Read the rows that `write_games` wrote, as instances of the dataclass `row`."""
     return [row(**json.loads(line)) for line in path.read_text().splitlines()]

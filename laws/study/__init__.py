@@ -1,1 +1,1 @@
-"""A whole study in one command."""
+"""Complete scaling law studies, each run by one command."""

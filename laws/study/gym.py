@@ -42,10 +42,10 @@ PRESETS = {
 
 
 def expert_games(stage: Stage, preset: Preset, game: str, folder: Path, store: Path, workers: int) -> None:
-    """Play episodes straight into the store."""
+    """Play episodes with the embedded expert into the store; those already there are kept."""
     with stage("play episodes with the embedded expert into a store"):
         collect_gym(store, env=game, episodes=preset.games, dev_fraction=preset.dev_fraction, workers=workers)
 
 
 def character_of(store: TrajectoryStore) -> None:
-    """There are no characters."""
+    """Return None: these games have no characters."""

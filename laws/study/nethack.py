@@ -42,7 +42,7 @@ PRESETS = {
 
 
 def expert_games(stage: Stage, preset: Preset, game: str, folder: Path, store: Path, workers: int) -> None:
-    """Play and record games, then import the recordings."""
+    """Record games of the embedded expert and import them into the store; finished ones are kept."""
     with stage("play games with the embedded expert"):
         collect(folder / "games", episodes=preset.games, max_steps=preset.game_steps, workers=workers)
     with stage("import them into a store"):
@@ -50,6 +50,6 @@ def expert_games(stage: Stage, preset: Preset, game: str, folder: Path, store: P
 
 
 def character_of(store: TrajectoryStore) -> str:
-    """What the store's games played: its one character if there is but one, else any."""
+    """Return the character that all games of the store played, or `@` (random) if there are several."""
     roles = {episode.role or "@" for episode in store.episodes}
     return roles.pop() if len(roles) == 1 else "@"

@@ -1,4 +1,4 @@
-"""What a study of `reproduce` is, and what each family of games must offer for it."""
+"""Presets of `reproduce`, and the protocol that each game family implements to be studied."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -11,54 +11,64 @@ from data.store.reader import TrajectoryStore
 
 @dataclass(frozen=True)
 class Preset:
-    """Games to learn from, sizes to train, budgets to stop at, games to play."""
+    """Settings of a study: expert games, model sizes, compute budgets and evaluation games."""
 
     takes: str
-    """How long it takes and where that was measured."""
+    """Expected duration, and on which hardware."""
     expect: str
-    """What comes out."""
+    """Expected result."""
     games: int
-    """Games that the embedded expert plays."""
+    """Number of games that the embedded expert plays."""
     dev_fraction: float
-    """Share of the games held out."""
+    """Fraction of the games held out in the dev split."""
     family: str
-    """Of the ladder."""
+    """Agent family of the size ladder, for example `nethack/lstm`."""
     sizes: tuple[str, ...]
-    """Of the family; each is trained once, through all budgets."""
+    """Sizes of the family. Each is trained once, through all budgets."""
     budgets: tuple[float, ...]
-    """Training FLOPs, counted exactly."""
+    """Compute budgets in training FLOPs, by the `exact` convention."""
     episodes: int
-    """Games that each checkpoint plays."""
+    """Number of games that each checkpoint plays."""
     play_steps: int
-    """Steps after which one of those is stopped."""
+    """Truncate these games after this many timesteps."""
     baseline_episodes: int
-    """Games of the random policy and of the expert, on the first of the checkpoints' seeds."""
+    """Number of games that the random policy and the expert play, with the first seeds of the checkpoints."""
     lanes: int
     window: int
     order: Literal["lanes", "windows"] = "lanes"
     game_steps: int = 5000
-    """Timesteps after which a game of the expert is quit, where the family of games has such a limit."""
+    """Limit on the timesteps of an expert game, for game families that have one."""
     lr: float = 3e-3
-    """Learning rate after the warmup: constant, because each training passes every budget."""
+    """Learning rate after warmup. Constant, because one training run passes through all budgets."""
     average: float = 0.15
-    """Fraction of the run that the kept average of the parameters spans, in place of a falling learning rate."""
+    """Fraction of the run over which parameters are averaged; replaces learning rate decay."""
     warmup_samples: int = 20_000
-    """Samples over which the learning rate rises."""
+    """Number of samples of the learning rate warmup."""
 
 
 Stage = Callable[[str], AbstractContextManager[None]]
-"""Names and times a stage of a study while it is entered."""
+"""Context manager that announces and times a stage of a study, given its name."""
 
 
 class Study(Protocol):
-    """The module of a family of games in `laws.study`."""
+    """What the module of a game family in `laws.study` implements."""
 
     PRESETS: Mapping[str, Preset]
+    """Presets by name."""
 
     def expert_games(self, stage: Stage, preset: Preset, game: str, folder: Path, store: Path, workers: int) -> None:
-        """Let the embedded expert fill a store; goes on with what is missing."""
+        """Fill a store with games of the embedded expert. Games that are already there are kept.
+
+        Args:
+            stage: Times each stage.
+            preset: The study's settings.
+            game: Name of the game.
+            folder: Folder of the study.
+            store: The store to write.
+            workers: Number of processes that play.
+        """
         ...
 
     def character_of(self, store: TrajectoryStore) -> str | None:
-        """The character that agents play, given what the store's games played; None where games have none."""
+        """Return the character that agents play, given the store's games; None for games without characters."""
         ...

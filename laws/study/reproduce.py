@@ -1,7 +1,7 @@
-"""From expert play to laws in one command: play, import, train, evaluate, fit.
+"""A complete study in one command: play expert games, import, train, evaluate, fit.
 
-The only module of `laws` that drives the other packages. Each stage keeps what it finished, so that the same
-command goes on where an interrupted one stopped.
+The only module of `laws` that runs the other packages. Each stage keeps its finished results, so that running the
+same command again resumes an interrupted study.
 """
 
 import json
@@ -50,16 +50,16 @@ def reproduce(
     store: Path | None = None,
     out: Path | None = None,
 ) -> None:
-    """Make the whole study: games, store, trainings, evaluations, laws, figures and report.html.
+    """Run a complete study: expert games, store, training, evaluation, scaling laws, figures and report.html.
 
-    Interrupted and started again, it goes on where it stopped.
+    Running the same command again resumes an interrupted study.
 
     Args:
-        preset: quickstart takes minutes on a laptop; smoke about a minute, to see that all works.
-        game: nethack, an Atari game, or gym/ENV; Breakout and gym/CartPole-v1 have an embedded expert, others need a
-            store.
-        store: Learn from this store instead of games of the embedded expert.
-        out: Folder for everything; default reproduce/PRESET, of other games than NetHack reproduce/PRESET-GAME.
+        preset: quickstart takes minutes on a laptop; smoke takes about a minute and checks that every stage works.
+        game: nethack, an Atari game, or gym/ENV. nethack, Breakout and gym/CartPole-v1 have an embedded expert; other
+            games need --store.
+        store: Train on this store instead of games of the embedded expert.
+        out: Output folder; default reproduce/PRESET for NetHack, reproduce/PRESET-GAME for other games.
     """
     found = registry.find(game)
     study: Study = registry.module("laws.study", found.family)
@@ -96,7 +96,7 @@ def reproduce(
 
 
 def training(preset: Preset, size: str, store: Path, run: Path) -> TrainConfig:
-    """One size through all budgets."""
+    """Return the training configuration of one size, which passes through all budgets."""
     return TrainConfig(
         store=store,
         run=run,
@@ -115,7 +115,7 @@ def training(preset: Preset, size: str, store: Path, run: Path) -> TrainConfig:
 
 
 def playing(preset: Preset, run: Path, character: str | None) -> EvalConfig:
-    """Every checkpoint of a run plays the same seeds."""
+    """Return the evaluation configuration of a run; all checkpoints play the same seeds."""
     return EvalConfig(
         run=run,
         episodes=preset.episodes,
@@ -127,7 +127,7 @@ def playing(preset: Preset, run: Path, character: str | None) -> EvalConfig:
 
 
 def baseline(folder: Path, player: str, preset: Preset, game: Game, character: str | None) -> Interval:
-    """Mean score of an expert on the checkpoints' seeds and limit; played once, then kept."""
+    """Return the mean score of an expert with the checkpoints' seeds and step limit. Finished games are reused."""
     path, play = folder / f"{player}.jsonl", play_of(game.name)
     seeds = range(preset.baseline_episodes)
     if not path.exists():
@@ -137,7 +137,12 @@ def baseline(folder: Path, player: str, preset: Preset, game: Game, character: s
 
 
 def claim(folder: Path, preset: str, game: Game, store: Path | None) -> None:
-    """Mark `folder` as this study's, or refuse one that holds another, and games that can't be had."""
+    """Mark `folder` as the output folder of this study.
+
+    Raises:
+        UserError: The folder holds another study or other files, the game does not exist, the store is of another
+            game, or there is neither a store nor an embedded expert.
+    """
     path = folder / "reproduce.json"
     values = {"preset": preset, "game": game.name, "store": str(store.resolve()) if store else None}
     if path.exists():
@@ -146,9 +151,9 @@ def claim(folder: Path, preset: str, game: Game, store: Path | None) -> None:
         return
     game.content()
     if store is not None:
-        held = TrajectoryStore.open(store).manifest["game"]
-        if held != game.name:
-            raise UserError(f"{store} holds games of {held}, not {game.name}: give --game {held}")
+        stored = TrajectoryStore.open(store).manifest["game"]
+        if stored != game.name:
+            raise UserError(f"{store} holds games of {stored}, not {game.name}: give --game {stored}")
     elif game.embedded is None:
         raise UserError(f"{game.name} has no embedded expert: collect or import games of it and give --store")
     if folder.is_dir() and any(folder.iterdir()):
@@ -158,12 +163,12 @@ def claim(folder: Path, preset: str, game: Game, store: Path | None) -> None:
 
 
 def each(runs: Mapping[str, Path], name: str) -> Iterator[tuple[str, Path]]:
-    """The runs, with a bar that counts them and tells the time left."""
+    """Iterate over the runs with a progress bar."""
     yield from tqdm(runs.items(), desc=name, unit="size", file=sys.stderr, dynamic_ncols=True)
 
 
 class Stages:
-    """Says which stage begins, and keeps how long each took over all interruptions."""
+    """Announces stages and records their durations in a file, summed over interruptions."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -171,7 +176,7 @@ class Stages:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time one stage."""
+        """Announce a stage and time it."""
         print(f"== {name}", file=sys.stderr, flush=True)
         begin = time.monotonic()
         try:
@@ -190,7 +195,7 @@ def describe(
     scores: Mapping[str, Interval],
     stages: Stages,
 ) -> Context:
-    """What the report says beside the fit."""
+    """Return the content of the report other than the fits: returns of the players, setup and durations."""
     best = max(rows, key=lambda row: row.return_mean or 0.0)
     expert = mean_interval([episode.score for episode in store.episodes])
     games = read_games(games_of(folder / "runs" / best.run, best.flops), play_of(best.game).Row)

@@ -1,1 +1,1 @@
-"""The scripted NetHack player: it reads the terminal, maps the level, and finds paths."""
+"""The scripted NetHack expert: reads the terminal, maps the level and plans paths."""

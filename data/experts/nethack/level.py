@@ -1,4 +1,4 @@
-"""What a player remembers of a dungeon level beyond what the terminal shows."""
+"""The player's memory of a dungeon level."""
 
 from collections import Counter
 
@@ -24,7 +24,7 @@ from data.experts.nethack.screen import (
 from data.spec import COLUMNS
 
 PETS = frozenset({look("f", WHITE), look("d", WHITE), look("u", BROWN)})
-"""Kittens, little dogs and ponies: walking into one's own pet swaps places, so they are never in the way."""
+"""Looks of kittens, little dogs and ponies. Pets never block a path: moving onto one swaps places with it."""
 
 
 class Level:
@@ -32,18 +32,18 @@ class Level:
 
     def __init__(self) -> None:
         self.kinds = np.full(CELLS, BLANK, np.uint8)
-        """What was last seen in each cell apart from monsters, see `data.experts.nethack.screen`."""
+        """Last seen content of each cell other than monsters, a code of `data.experts.nethack.screen`."""
         self.revision = 0
-        """Counts changes of what is known of the map."""
+        """Version of the map, incremented on every change."""
         self.stood = np.zeros(CELLS, bool)
         """Cells that the player has stood on."""
         self.looked = np.ones(CELLS, bool)
-        """Cells that were next to the player, or lie off the map: if blank they are rock."""
+        """Cells that were adjacent to the player or lie off the map. If still blank, they are solid rock."""
         self.looked[MAP] = False
         self.searched = np.zeros(CELLS, np.int32)
-        """How often each cell was next to a search."""
+        """Number of searches that covered each cell."""
         self.searches = self.rests = 0
-        """How often the player searched and rested."""
+        """Number of searches and rests on this level."""
         self.down: set[int] = set()
         """Cells with stairs down."""
         self.up: set[int] = set()
@@ -51,22 +51,22 @@ class Level:
         self.locked: set[int] = set()
         """Cells with locked doors."""
         self.barred: set[int] = set()
-        """Cells not to enter: shops."""
+        """Cells that must not be entered: shops."""
         self.failures: Counter[tuple[int, int]] = Counter()
-        """How often each step (from, to) led nowhere."""
+        """Number of failures of each move (from, to)."""
         self.shut: set[tuple[int, int]] = set()
-        """Steps (from, to) that turned out to be impossible."""
+        """Moves (from, to) found to be impossible."""
         self.watched = False
-        """Whether there is a watch, who minds kicked doors."""
+        """Whether the level has watchmen, who get angry about kicked doors."""
         self.harmless = set(PETS)
         """Looks of pets and peaceful monsters."""
         self.statues: set[tuple[int, int]] = set()
-        """Cells and looks of what seemed a monster, but could be stepped on."""
+        """(cell, look) of apparent monsters whose cell could be entered: statues."""
         self.avoided: dict[int, int] = {}
-        """Cells of monsters to walk around, each with the turn at which to forget it."""
+        """Cells of monsters to avoid, with the turn at which each entry expires."""
 
     def update(self, screen: Screen, kinds: np.ndarray) -> None:
-        """Take in a screen, in whose cells stand `kinds`."""
+        """Update the map from a screen; `kinds` are its cells' contents, uint8 [1920]."""
         here = screen.here
         seen = (kinds != MONSTER) & (kinds != BLANK)
         seen[: MAP.start] = seen[MAP.stop :] = seen[here] = False
@@ -88,21 +88,22 @@ class Level:
             self.down.add(here)
 
     def frontier(self) -> np.ndarray:
-        """Bool: known cells next to which something may still be unseen."""
+        """Return the known cells with unexplored neighbors, bool [1920]."""
         unseen = (self.kinds == BLANK) & ~self.looked
         return dilate(unseen) & (self.kinds != BLANK)
 
     def enterable(self, daring: bool) -> np.ndarray:
-        """Bool: cells that can be walked on; traps and boulders only if `daring`."""
+        """Return the cells that can be entered, bool [1920]; traps and boulders only if `daring`."""
         kinds = (FLOOR, CORRIDOR, DOOR, CLOSED, TRAP, BOULDER)
         enter = np.isin(self.kinds, kinds if daring else kinds[:4])
         enter[list(self.barred)] = False
         return enter
 
     def promise(self) -> np.ndarray:
-        """Float: how much hope there is that a search from each cell finds a hidden passage.
+        """Score each cell, float [1920], by how likely a search there finds a hidden passage.
 
-        It is found at the edge of what can be walked on, towards large unknown areas, and at dead ends.
+        Scores are high at the border of the walkable area next to large unknown regions, and at dead ends; they fall
+        with the number of searches.
         """
         enter = self.enterable(daring=True)
         unknown = _box_sum(self.kinds == BLANK, 8)
@@ -112,7 +113,7 @@ class Level:
 
 
 def _box_sum(mask_1920: np.ndarray, radius: int) -> np.ndarray:
-    """Int [1920]: marked cells of the map at most `radius` rows and columns away."""
+    """Count the marked cells of the map within `radius` rows and columns of each cell, int32 [1920]."""
     grid = mask_1920[MAP].reshape(-1, COLUMNS).astype(np.int32)
     total = np.pad(grid, ((radius + 1, radius),) * 2).cumsum(0).cumsum(1)
     size = 2 * radius + 1

@@ -1,4 +1,4 @@
-"""Steps, blows and commands of several keys: what was pressed, and what came of it."""
+"""Moves, attacks and multi-key commands, and tracking of their outcomes."""
 
 import re
 
@@ -12,40 +12,40 @@ _TRAPPED = re.compile(r"stuck|pit|trap|web|leg|cannot escape|sink")
 
 
 class Moves:
-    """The moves of one game."""
+    """Pending keys and the last move of one game."""
 
     def __init__(self) -> None:
         self.typing: list[str] = []
-        """Keys still to press of a command with a count."""
+        """Remaining keys of a multi-key command."""
         self.direction = ESC
-        """Answer to the next question for a direction."""
+        """Answer to the next prompt for a direction."""
         self.heading = COMPASS["l"]
-        """Offset of the last straight step."""
+        """Cell offset of the last orthogonal move."""
         self.step: tuple[int, int] | None = None
-        """The last step or blow (from, to), until its outcome has been seen."""
+        """The last move or attack (from, to), until its outcome is observed."""
         self.foe: int | None = None
-        """Look of the monster that the last blow was for."""
+        """Look of the monster that was last attacked."""
 
     def type(self, keys: str) -> str:
-        """Press several keys, one per screen: the first of them."""
+        """Schedule keys to be pressed on successive screens, and return the first."""
         self.typing = list(keys[1:])
         return keys[0]
 
     def go(self, here: int, cell: int) -> str:
-        """The key to step, or hit, in the direction of a neighbouring cell."""
+        """Return the key to move to, or attack, an adjacent cell."""
         self.step = (here, cell)
         if cell - here in STRAIGHT:
             self.heading = cell - here
         return KEY_OF_OFFSET[cell - here]
 
     def kick(self, here: int, cell: int) -> str:
-        """The key to kick a neighbouring cell; the direction is asked for next."""
+        """Return the key to kick an adjacent cell, and prepare the answer to the prompt for a direction."""
         self.step = (here, cell)
         self.direction = KEY_OF_OFFSET[cell - here]
         return KICK
 
     def failed(self, level: Level, screen: Screen) -> bool:
-        """Whether the last step led nowhere; what that tells of the level is noted in it."""
+        """Return whether the last move failed, and update the level accordingly."""
         step, self.step = self.step, None
         foe, self.foe = self.foe, None
         if step is None:
@@ -65,5 +65,5 @@ class Moves:
 
 
 def is_monster(screen: Screen, cell: int) -> bool:
-    """Whether a cell shows a monster other than the player."""
+    """Return whether a cell shows a monster other than the player."""
     return cell != screen.here and bool(KINDS[screen.looks[cell]] == MONSTER)

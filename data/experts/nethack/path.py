@@ -1,4 +1,4 @@
-"""Ways over the map: which cells touch, and the shortest way from one cell to every other."""
+"""Path planning: adjacency of map cells and shortest paths."""
 
 from collections.abc import Collection, Iterable
 
@@ -17,7 +17,7 @@ COMPASS = {
     "h": -1,
     "y": -COLUMNS - 1,
 }
-"""Offset in cells of each direction key, clockwise from north."""
+"""Cell offset of each direction key, clockwise from north."""
 
 KEY_OF_OFFSET = {offset: key for key, offset in COMPASS.items()}
 STRAIGHT = frozenset(COMPASS[key] for key in "kljh")
@@ -36,19 +36,19 @@ def _neighbours(cell: int, offsets: Iterable[int]) -> tuple[int, ...]:
 
 
 def _order(first: int) -> list[int]:
-    """All eight offsets: the first, then straight ones before diagonal ones, so that walks don't zigzag."""
+    """Order the eight offsets: `first`, then orthogonal before diagonal ones, which avoids zigzag paths."""
     return sorted(COMPASS.values(), key=lambda offset: (offset != first, offset not in STRAIGHT))
 
 
 NEIGHBOURS = {first: [_neighbours(cell, _order(first)) for cell in range(CELLS)] for first in STRAIGHT}
-"""For each straight heading, the cells around each cell, the one straight ahead first."""
+"""For each orthogonal heading, the neighbors of each cell, with the one straight ahead first."""
 
 AROUND = [frozenset(cells) for cells in NEIGHBOURS[1]]
-"""The cells around each cell."""
+"""The neighbors of each cell."""
 
 
 def dilate(mask_1920: np.ndarray) -> np.ndarray:
-    """Bool [1920]: the marked cells and all that touch them."""
+    """Return the marked cells and all their neighbors, bool [1920]."""
     grid = mask_1920.reshape(-1, COLUMNS)
     wide = grid.copy()
     wide[:, 1:] |= grid[:, :-1]
@@ -60,14 +60,17 @@ def dilate(mask_1920: np.ndarray) -> np.ndarray:
 
 
 def ways(start: int, enter: bytes, kinds: bytes, shut: Collection[tuple[int, int]], heading: int) -> dict[int, int]:
-    """Breadth-first search: for each cell that can be reached, nearest first, the cell before it.
+    """Find shortest paths from one cell by breadth-first search.
 
     Args:
-        start: The cell to start from; the cell before it is itself.
+        start: The start cell.
         enter: For each cell, whether it may be entered (0 or 1).
-        kinds: For each cell, what stands there: doors let nobody through diagonally.
-        shut: Pairs of neighbouring cells (from, to) between which no step is possible.
-        heading: Offset to prefer among equally short ways, so that walks go straight on.
+        kinds: For each cell, its content. Doors cannot be passed diagonally.
+        shut: Moves (from, to) that are impossible.
+        heading: Preferred offset among equally short paths.
+
+    Returns:
+        For each reachable cell its predecessor, nearest cells first; `start` is its own predecessor.
     """
     around = NEIGHBOURS[heading]
     before = {start: start}
@@ -87,7 +90,7 @@ def ways(start: int, enter: bytes, kinds: bytes, shut: Collection[tuple[int, int
 
 
 def way_to(goal: int, before: dict[int, int]) -> list[int]:
-    """The cells from the one after the start to the goal, last first: `pop` gives the next step."""
+    """Return the path to the goal in reverse order and without the start: `pop` gives the next cell."""
     cells = []
     while before[goal] != goal:
         cells.append(goal)

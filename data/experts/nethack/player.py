@@ -1,4 +1,4 @@
-"""A scripted NetHack player that sees only the terminal: explores, fights, eats, prays and goes down."""
+"""The scripted NetHack expert. From the terminal alone it explores, fights, eats, prays and descends."""
 
 import re
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ RETURN, PRAY = "\r", "\xf0"
 ACTION_OF_KEY = action_of_key().tolist()
 
 DEADLY = frozenset({look("c", YELLOW), look("c", BROWN)})
-"""Whom never to touch: cockatrices and chickatrices."""
+"""Looks of monsters never to touch: cockatrices and chickatrices."""
 
 UNTOUCHABLE = DEADLY | {
     *(look("e", color) for color in (BLUE, GRAY)),
@@ -40,10 +40,10 @@ UNTOUCHABLE = DEADLY | {
     *(look(char, color) for char in "j;" for color in range(16)),
     look("b", GREEN),
 }
-"""Whom to leave alone, since hitting them hurts: floating eyes, gas spores, molds, jellies, acid blobs."""
+"""Looks of monsters with passive attacks, not to be attacked: floating eyes, gas spores, molds, jellies, acid blobs."""
 
 RESTS = 60
-"""How often at most, on one level, to wait 20 turns for wounds to heal."""
+"""Maximum number of rests, of 20 turns each, on one level."""
 
 _HEALING = re.compile(r"\b([a-zA-Z]) - [^.\n]{0,30}potions? of (?:extra |full )?healing")
 _FOOD = re.compile(r"What do you want to eat\? \[([a-zA-Z])")
@@ -53,7 +53,7 @@ _HURT = re.compile(r"(?:bites|hits|claws|kicks|butts|stings|touches you)!")
 
 
 class NetHackExpert:
-    """Plays one game of NetHack. Deterministic given seed and screens; the seed only matters when stuck."""
+    """Player of one NetHack game, determined by its seed and the screens. The seed is used only when stuck."""
 
     def __init__(self, seed: int) -> None:
         self._random = np.random.default_rng(seed)
@@ -68,23 +68,23 @@ class NetHackExpert:
         self._next_prayer = 150
         self._resting = False
         self._chase = 0
-        """Rises with steps after a monster that isn't reached, and falls with time."""
+        """Increases while a monster is pursued without reaching it, and decays over time."""
         self._hp = 0
         self._turn = 0
         self._idle = 0
-        """Keys pressed since game time last moved."""
+        """Number of key presses since the turn counter last changed."""
 
     def act(self, observation: Mapping[str, np.ndarray], /) -> int:
-        """See `data.games.base.Player`: index into `data.games.keys.KEYS`, on seeing `chars`, `colors` and `cursor`."""
+        """Return an index into `data.games.keys.KEYS`. See `data.games.base.Player`."""
         screen = read(observation["chars"], observation["colors"], observation["cursor"])
         return ACTION_OF_KEY[ord(self._key(screen))]
 
     def _key(self, screen: Screen) -> str:
-        """The key to press."""
+        """Select the key to press."""
         if self._is_stuck(screen.status):
             self._travel.cancel()
             self._moves.typing.clear()
-            # A random letter might say yes to an attack on a friend.
+            # A random letter might confirm an attack on a peaceful monster.
             return ESC if screen.ask is Ask.QUESTION else str(self._random.choice([ESC, RETURN, "s", *COMPASS]))
         self._heed(screen)
         if screen.ask is Ask.MORE:
@@ -98,14 +98,14 @@ class NetHackExpert:
         return self._command(screen, screen.status)
 
     def _is_stuck(self, status: Status | None) -> bool:
-        """Whether time has stood still for so long that any key is better than what the player would do."""
+        """Return whether the turn counter has not changed for 20 keys, so that the usual rules make no progress."""
         turn = self._turn if status is None else status.turn
         self._idle = self._idle + 1 if turn == self._turn else 0
         self._turn = turn
         return self._idle > 20
 
     def _heed(self, screen: Screen) -> None:
-        """Remember what a message tells."""
+        """Update the memory from the message."""
         message = screen.message
         self._healing.update(_HEALING.findall(message))
         if "don't have anything to drink" in message or "silly thing to drink" in message:
@@ -121,7 +121,7 @@ class NetHackExpert:
             level.barred.update(cell for cell in AROUND[screen.here] if level.kinds[cell] == CLOSED)
             self._travel.cancel()
         if self._moves.step is not None and _SHOP.search(message):
-            # Whatever is picked up in a shop must be paid: go back out and never enter again.
+            # Items picked up in a shop must be paid for: leave it and do not enter again.
             door, inside = self._moves.step
             level.barred.add(inside)
             level.shut.update((inside, cell) for cell in AROUND[inside] if cell != door)
@@ -130,7 +130,7 @@ class NetHackExpert:
             level.harmless.update(int(screen.looks[cell]) for cell in self._moves.step if is_monster(screen, cell))
 
     def _answer(self, screen: Screen) -> str:
-        """Answer a question."""
+        """Answer a prompt."""
         message = screen.message
         food = _FOOD.search(message)
         if food:
@@ -152,7 +152,7 @@ class NetHackExpert:
         return ESC
 
     def _command(self, screen: Screen, status: Status) -> str:
-        """Give a command: that of the first idea that has one."""
+        """Select a command: that of the first behavior that applies, in order of priority."""
         if not self._inventory_known:
             self._inventory_known = True
             return "i"
@@ -182,7 +182,7 @@ class NetHackExpert:
         )
 
     def _survive(self, level: Level, screen: Screen, status: Status, near: list[int]) -> str | None:
-        """Pray, drink or leave by the stairs when nearly dead; pray when starving."""
+        """Pray, drink a potion or escape by the stairs at low hit points; pray when starving."""
         starving = status.hunger in ("Weak", "Faint")
         if (status.dying or starving) and status.turn >= self._next_prayer:
             self._next_prayer = status.turn + 1000
@@ -197,7 +197,7 @@ class NetHackExpert:
         return None
 
     def _fight(self, level: Level, screen: Screen, status: Status, foes: set[int], near: list[int]) -> str | None:
-        """Hit whoever stands next to us; go to meet who comes close."""
+        """Attack an adjacent foe, or approach a nearby one."""
         here = screen.here
         if near:
             self._chase = 0
@@ -226,7 +226,7 @@ class NetHackExpert:
         return None
 
     def _rest(self, level: Level, status: Status, foes: set[int]) -> str | None:
-        """Let wounds heal while nobody is in sight."""
+        """Rest to regain hit points while no foe is in sight."""
         enough = 0.8 if self._resting else 0.5
         self._resting = status.hp < enough * status.max_hp
         if self._resting and not foes and not status.hunger and level.rests < RESTS:
@@ -236,43 +236,43 @@ class NetHackExpert:
 
 
 def _trust_nobody(level: Level, screen: Screen, monsters: set[int]) -> None:
-    """Take whoever stands next to us for a foe, after being hurt."""
+    """Treat all adjacent monsters as foes, after an attack by one of them."""
     for cell in monsters & AROUND[screen.here]:
         level.harmless.discard(int(screen.looks[cell]))
         level.statues.discard((cell, int(screen.looks[cell])))
 
 
 def _is_foe(level: Level, screen: Screen, status: Status, cell: int) -> bool:
-    """Whether to fight the monster in a cell."""
+    """Return whether to fight the monster in a cell."""
     who = int(screen.looks[cell])
-    # One that blocks the only way on must go in the end.
+    # After many failed searches, fight monsters that may block the only path.
     desperate = level.searches >= 10 and status.hp >= 25 and status.hp * 5 >= status.max_hp * 4
     leave_alone = DEADLY if desperate else UNTOUCHABLE
     return not (who in leave_alone or who in level.harmless or (cell, who) in level.statues)
 
 
 def _letters(text: str) -> set[str]:
-    """Inventory letters as a question lists them: "ce-g" stands for c, e, f and g."""
+    """Expand inventory letters of a prompt: "ce-g" stands for c, e, f and g."""
     ranges = re.findall(r"(\w)-(\w)", text)
     between = {chr(code) for first, last in ranges for code in range(ord(first), ord(last) + 1)}
     return between | set(text) - {"-"}
 
 
 def _monsters(screen: Screen, kinds: np.ndarray) -> set[int]:
-    """Cells of the map that show a monster, without the player."""
+    """Return the map cells that show a monster, except the player's."""
     there = kinds == MONSTER
     there[:COLUMNS] = there[22 * COLUMNS :] = False
     return set(np.flatnonzero(there).tolist()) - {screen.here}
 
 
 def _is_engulfed(screen: Screen) -> bool:
-    """Whether the player sees a monster from the inside."""
+    """Return whether the player is engulfed by a monster."""
     corner = screen.here - COLUMNS - 1
     above = screen.looks[max(corner, 0) : corner + 3] >> 4
     return above.tolist() == [ord("/"), ord("-"), ord("\\")]
 
 
 def _distance(one: int, other: int) -> int:
-    """Moves of a chess king from cell to cell."""
+    """Return the Chebyshev distance between two cells."""
     (row, column), (to_row, to_column) = divmod(one, COLUMNS), divmod(other, COLUMNS)
     return max(abs(row - to_row), abs(column - to_column))

@@ -1,4 +1,4 @@
-"""What a player reads off NetHack's terminal: status, message, question, and what stands in each cell.
+"""Parser of NetHack's terminal: status line, message, prompt, and the content of each cell.
 
 Cells are numbered row by row over the 24x80 terminal: cell = 80 * row + column. The map is rows 1 to 21.
 """
@@ -13,22 +13,22 @@ from data.spec import COLUMNS, ROWS
 
 CELLS = ROWS * COLUMNS
 MAP = slice(1 * COLUMNS, 22 * COLUMNS)
-"""The map's cells."""
+"""Cells of the map."""
 
 BLANK, WALL, FLOOR, CORRIDOR, DOOR, CLOSED, TRAP, BOULDER, MONSTER = range(9)
-"""What stands in a cell. BLANK is never seen, DOOR an open door, and FLOOR whatever can be walked on."""
+"""Codes of cell contents. BLANK: not seen yet. DOOR: an open door. FLOOR: anything else that can be walked on."""
 
 BLACK, RED, GREEN, BROWN, BLUE, MAGENTA, CYAN, GRAY = range(8)
 BRIGHT_GREEN, YELLOW, WHITE = 10, 11, 15
 
 
 def look(char: str, color: int) -> int:
-    """How a thing looks, as one number: 16 * character code + colour."""
+    """Encode a character and its color as one number: 16 * character code + color."""
     return ord(char) * 16 + color
 
 
 def _kinds() -> np.ndarray:
-    """Table uint8 [256 * 16] from look to what stands in the cell."""
+    """Return a lookup table, uint8 [256 * 16], from look to cell content."""
     table = np.full((256, 16), WALL, np.uint8)
     table[ord(" ")] = BLANK
     for char in '.<>_{\\)[!?/=(*%$0]"+#':
@@ -38,7 +38,7 @@ def _kinds() -> np.ndarray:
     table[ord("+"), BROWN] = CLOSED
     table[ord("|"), BROWN] = table[ord("-"), BROWN] = DOOR
     table[ord("^")] = TRAP
-    table[ord('"'), GRAY] = TRAP  # a spider web; amulets have other colours
+    table[ord('"'), GRAY] = TRAP  # a spider web; amulets have other colors
     table[ord("`")] = BOULDER
     for char in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ@&':;~":
         table[ord(char)] = MONSTER
@@ -49,7 +49,7 @@ KINDS = _kinds()
 
 
 class Ask(Enum):
-    """What the terminal waits for."""
+    """The kind of input that the terminal waits for."""
 
     COMMAND = "a command"
     MORE = "a key press, after --More--"
@@ -58,7 +58,7 @@ class Ask(Enum):
 
 
 class Status(NamedTuple):
-    """The bottom line."""
+    """The status line at the bottom of the terminal."""
 
     depth: int
     hp: int
@@ -66,23 +66,23 @@ class Status(NamedTuple):
     level: int
     turn: int
     hunger: str
-    """"Hungry", "Weak", "Faint" or nothing."""
+    """"Hungry", "Weak", "Faint" or empty."""
 
     @property
     def dying(self) -> bool:
-        """Whether the gods count the hit points as trouble worth a prayer."""
+        """Whether hit points are low enough for a prayer to be answered."""
         return self.hp <= 5 or self.hp * 7 <= self.max_hp
 
 
 class Screen(NamedTuple):
-    """One terminal screen, read."""
+    """A parsed terminal screen."""
 
     ask: Ask
     message: str
-    """The top line; with a menu, all lines."""
+    """The top line, or all lines of a menu."""
     status: Status | None
     here: int
-    """The cursor's cell: the player's own when a command is awaited."""
+    """Cell of the cursor, which is the player's if `ask` is COMMAND."""
     looks: np.ndarray
     """uint16 [1920], see `look`."""
 
@@ -92,7 +92,7 @@ _MENU = re.compile(rb"\((?:end|\d+ of \d+)\)$")
 
 
 def read(chars_24x80: np.ndarray, colors_24x80: np.ndarray, cursor_2: np.ndarray) -> Screen:
-    """Read one terminal screen: uint8 characters, NLE's terminal colours, cursor (row, column)."""
+    """Parse a terminal screen: uint8 characters, NLE's terminal colors, and cursor (row, column)."""
     text = chars_24x80.astype(np.uint8, copy=False).tobytes()
     row, column = int(cursor_2[0]), int(cursor_2[1])
     here = row * COLUMNS + column
@@ -113,7 +113,7 @@ def read(chars_24x80: np.ndarray, colors_24x80: np.ndarray, cursor_2: np.ndarray
 
 
 def read_status(line: bytes) -> Status | None:
-    """Read the bottom line; None where it is hidden, for example by a menu."""
+    """Parse the status line; None if it is hidden, for example by a menu."""
     match = _STATUS.search(line)
     if match is None:
         return None

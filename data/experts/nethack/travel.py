@@ -1,4 +1,4 @@
-"""Where to go on a level: to gold, the unexplored, the stairs, or to search for what is hidden."""
+"""Navigation on a level: to gold, unexplored areas or stairs, or to search for hidden passages."""
 
 import numpy as np
 
@@ -8,28 +8,28 @@ from data.experts.nethack.path import AROUND, way_to, ways
 from data.experts.nethack.screen import CLOSED, Screen, Status
 
 READY = {1: 1, 2: 3, 3: 5, 4: 7, 5: 8, 6: 8, 7: 9}
-"""Experience level at which to leave a dungeon level before all of it is explored; below those, 10."""
+"""Experience level, by dungeon level, at which to descend before exploration is complete; 10 for deeper levels."""
 
 OBJECTS = np.isin(np.arange(256), [ord(char) for char in ")[!?/=(*%$0"])
-"""Bool [256]: characters of objects."""
+"""Bool [256]: whether a character shows an object."""
 
 
 class Travel:
-    """The plan of a walk, and how it is made."""
+    """Plans paths and follows them."""
 
     def __init__(self, moves: Moves) -> None:
         self._moves = moves
         self._plan: list[int] = []
-        """Cells to walk through, last first."""
+        """Remaining cells of the path, in reverse order."""
         self._revision = -1
         """The level's revision when the plan was made."""
 
     def cancel(self) -> None:
-        """Forget the plan."""
+        """Discard the path."""
         self._plan.clear()
 
     def key(self, level: Level, screen: Screen, status: Status, in_way: set[int]) -> str:
-        """The key to press: go on with the plan, or make a new one where it has ended or the map has changed."""
+        """Return the next key: follow the path, or plan a new one if it has ended or the map has changed."""
         here = screen.here
         stale = self._revision != level.revision
         if stale or not self._plan or self._plan[-1] not in AROUND[here] or self._plan[-1] in in_way:
@@ -43,13 +43,13 @@ class Travel:
         return self._moves.go(here, cell)
 
     def _make_plan(self, level: Level, screen: Screen, status: Status, in_way: set[int]) -> str | None:
-        """Plan a walk: to gold, the unexplored or stairs. Or return a key: what to do at its end."""
+        """Plan a path to gold, unexplored cells or stairs. If already there, return the key to press instead."""
         here = screen.here
         chars = screen.looks >> 4
         stairs = np.zeros(chars.size, bool)
         stairs[list(level.down)] = True
         ready = status.level >= READY.get(status.depth, 10)
-        # Where all is explored and no stairs are seen, they may lie under an object.
+        # If the level is explored and no stairs were seen, they may be under an object.
         wishes = [chars == ord("$"), level.frontier(), stairs, OBJECTS[chars] & ~level.stood]
         for wish in wishes:
             wish[here] &= wish is stairs
@@ -69,7 +69,7 @@ class Travel:
         return self._search(level, here, before)
 
     def _search(self, level: Level, here: int, before: dict[int, int]) -> str | None:
-        """Plan a walk to where a hidden passage is likely; once there, search."""
+        """Plan a path to the most promising cell for a search. If already there, return the key to search."""
         promise = level.promise().tolist()
         steps: dict[int, int] = {}
         for cell, last in before.items():
@@ -87,12 +87,15 @@ class Travel:
 
 
 def in_way(level: Level, screen: Screen, others: set[int], turn: int, slow: frozenset[int]) -> set[int]:
-    """Cells to walk around, where somebody not to be fought stands or stood until recently; `slow` hardly move."""
+    """Return the cells to avoid: those where a monster that should not be fought is, or was recently.
+
+    Monsters whose look is in `slow` hardly move and are remembered for longer.
+    """
     there = {
         cell for cell in others if (who := int(screen.looks[cell])) not in PETS and (cell, who) not in level.statues
     }
     for cell in there:
-        # Out of sight isn't gone, at least for those who hardly move.
+        # Monsters out of sight may still be there, slow ones for longer.
         level.avoided[cell] = turn + (200 if int(screen.looks[cell]) in slow else 20)
     for cell, until in list(level.avoided.items()):
         if turn > until or (cell in AROUND[screen.here] and cell not in others):

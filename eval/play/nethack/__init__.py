@@ -1,4 +1,4 @@
-"""NetHack games for evaluation, many at once in worker processes; see `eval.play.options.Play`."""
+"""Evaluation in NetHack, in parallel worker processes. Implements `eval.play.options.Play`."""
 
 from collections.abc import Sequence
 
@@ -13,11 +13,11 @@ Row = GameRow
 
 
 def check(game: str, options: PlayOptions, seeds: Sequence[int]) -> None:
-    """All is allowed."""
+    """Accept every option and seed."""
 
 
 def environment(game: str, options: PlayOptions) -> str:
-    """NLE's environment and the character."""
+    """Return the name of NLE's environment and the character."""
     return f"NetHackChallenge-v0 {options.character or CHARACTER}"
 
 
@@ -31,7 +31,7 @@ def play_agent(
     progress: bool = True,
     on_game: OnGame | None = None,
 ) -> list[GameRow]:
-    """Play with an agent."""
+    """Play games with an agent. See `eval.play.options.Play`."""
     return play_agents(
         agent,
         params,
@@ -55,7 +55,7 @@ def play_expert(
     progress: bool = True,
     on_game: OnGame | None = None,
 ) -> list[GameRow]:
-    """Play with an expert."""
+    """Play games with an expert. See `eval.play.options.Play`."""
     return play_experts(
         expert,
         seeds,

@@ -1,4 +1,4 @@
-"""One seeded NetHack game, shown as its recording would show it, and the row that it leaves."""
+"""One seeded NetHack game, with the observations that a recording of it would contain, and its result row."""
 
 import warnings
 from collections import deque
@@ -17,14 +17,14 @@ from data.games.nethack import CHARACTER
 from data.spec import NO_ACTION
 
 STEP_LIMIT = 1_000_000
-"""NetHackChallenge-v0's own limit on the steps of a game."""
+"""Default limit on the number of steps of a game, from NetHackChallenge-v0."""
 
 
 def _recorded() -> np.ndarray:
-    """Table uint8 [256] from a character on NLE's terminal to the same character in a recording.
+    """Return a lookup table, uint8 [256], from a terminal character of NLE to the same character in a recording.
 
-    NLE's converter replaces the bytes of IBM line drawing; they reach the screen when a player types them
-    into a text prompt.
+    NLE's ttyrec converter replaces IBM line-drawing characters, which appear on the screen when a player types
+    them into a text prompt.
     """
     table = np.arange(256, dtype=np.uint8)
     for plain, drawn in {
@@ -42,10 +42,10 @@ def _recorded() -> np.ndarray:
 RECORDED = _recorded()
 
 SCORE, TURNS, DEPTH = (vars(nethack)[f"NLE_BL_{name}"] for name in ("SCORE", "TIME", "DEPTH"))
-"""Where NLE's `blstats` holds them."""
+"""Indices into NLE's `blstats`."""
 
 _halt: Any = None
-"""In a pool's process, the shared flag that calls its games off."""
+"""In a worker process, the shared flag that cancels its games; elsewhere None."""
 
 ACTION_OF_KEY: list[int] = action_of_key().tolist()
 
@@ -54,39 +54,39 @@ ESCAPE, SPACE, YES, QUIT = 27, ord(" "), ord("y"), 0x80 | ord("q")
 
 @dataclass(frozen=True)
 class GameRow:
-    """A finished game of NetHack."""
+    """Result of a finished NetHack game."""
 
     seed: int
     score: int
-    """The return: final points, as NetHack's xlogfile (and so a recorded expert's episode) has them. They
-    differ from `score_shown` by what the last action and the end itself give and take, such as a tenth of the
-    gold on death."""
+    """The return: final points, as in NetHack's xlogfile and in recorded episodes of experts. Unlike `score_shown`,
+    this includes the effect of the last action and adjustments at the end of a game, such as the loss of a tenth of
+    the gold on death."""
     score_shown: int
-    """In-game score on the last screen that the player acted on: the sum of NLE's score rewards."""
+    """In-game score in the last observation before the final action: the sum of NLE's score rewards."""
     steps: int
-    """Actions of the player."""
+    """Number of actions."""
     turns: int
-    """The game's own clock."""
+    """Game turns that passed."""
     depth: int
     """Deepest dungeon level reached."""
     role: str
-    """Three letters, for example `Mon`; empty where a random role left no xlogfile row."""
+    """Three letters, for example `Mon`; empty for a random role without an xlogfile row."""
     death: str
-    """The xlogfile's words, for example `killed by a jackal`; `quit` when the player or a limit ended the
-    game; `unrecorded` when the game broke down and left no xlogfile row: `score` is then `score_shown`."""
+    """Cause of death from the xlogfile, for example `killed by a jackal`; `quit` if the player or a limit ended the
+    game; `unrecorded` if the game crashed without an xlogfile row, in which case `score` equals `score_shown`."""
     truncated: bool
-    """Stopped by the limit on steps."""
+    """Whether the game was truncated by the step limit."""
     stalled: bool
-    """Stopped by NetHackChallenge because the game's clock had stood still for too long."""
+    """Whether NetHackChallenge aborted the game because its turn counter had not advanced for too many steps."""
 
 
 class Game:
-    """A game of NetHackChallenge-v0 that is a function of its seed and of the actions.
+    """A game of NetHackChallenge-v0, determined by its seed and the actions.
 
-    It shows what the player sees: `chars_24x80`, `colors_24x80`, `cursor_2` (uint8, good until the next step)
-    and `prev_action`, by the observation spec.
+    The current observation is in `chars_24x80`, `colors_24x80`, `cursor_2` (uint8, valid until the next step) and
+    `prev_action`, as the observation spec defines them.
 
-    Every game gets an environment of its own, so nothing of an earlier game can reach it.
+    Every game creates its own environment, so that no state carries over from earlier games.
     """
 
     def __init__(self, seed: int, character: str = CHARACTER, max_steps: int | None = None) -> None:
@@ -111,19 +111,19 @@ class Game:
 
     @property
     def observation(self) -> dict[str, np.ndarray]:
-        """What a player sees, good until the next step."""
+        """Observation of an expert's player, valid until the next step."""
         return {"chars": self.chars_24x80, "colors": self.colors_24x80, "cursor": self.cursor_2}
 
     @property
     def opening(self) -> bool:
-        """A screen is shown that NLE itself pages past before it lets the player act: any action goes.
+        """Whether the current observation is a screen that NLE pages past by itself before the player's first turn.
 
-        A recording has these screens too, and NLE's key press as the action.
+        `step` ignores the action on such a screen. Recordings contain these screens with NLE's key presses as actions.
         """
         return bool(self._opening)
 
     def _start(self) -> deque[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
-        """Reset, and give what that paged past: characters, colours, cursor, and the key pressed on them."""
+        """Reset, and return the opening screens: characters, colors, cursor, and the key that NLE pressed on each."""
         opening = deque()
         step = self._env.nethack.step
 
@@ -151,7 +151,14 @@ class Game:
             self._depth = max(self._depth, int(blstats[DEPTH]))
 
     def step(self, action: int) -> GameRow | None:
-        """Take the action of this index and show what it did. The game's row when it is over."""
+        """Take an action and update the observation.
+
+        Args:
+            action: Index into `data.games.keys.KEYS`.
+
+        Returns:
+            The result row if the game has ended, otherwise None.
+        """
         if self._opening:
             key = self._opening.popleft()[3]
             self.prev_action = ACTION_OF_KEY[key]
@@ -161,7 +168,7 @@ class Game:
                 self._look()
             return None
         with warnings.catch_warnings():
-            # NLE gives up quitting in some prompts; `_end` then finishes it.
+            # In some prompts NLE fails to quit the game; `_end` does it then.
             warnings.filterwarnings("ignore", message="Warning: smooth quitting of game failed")
             _, _, done, _, info = self._env.step(action)
         self._steps += 1
@@ -191,32 +198,41 @@ class Game:
         )
 
     def _record(self) -> dict[str, str]:
-        """The game's xlogfile row; empty while there is none."""
-        # NLE offers no public path to it unless it also records every game.
+        """Return the game's xlogfile row, empty if there is none yet."""
+        # NLE exposes the path of this file only if it also records every game.
         lines = Path(self._env.nethack._vardir, "xlogfile").read_text().splitlines()
         return dict(field.split("=", 1) for field in lines[-1].split("\t")) if lines else {}
 
     def _quit(self) -> None:
-        """Leave prompts and menus, quit, and page through the closing screens."""
+        """Leave prompts and menus, quit the game, and page through the final screens."""
         for key in [ESCAPE] * 5 + [QUIT, YES] + [SPACE, ESCAPE] * 20:
             _, done = self._env.nethack.step(key)
             if done:
                 return
 
     def close(self) -> None:
-        """Remove the game's files."""
+        """Close the environment and remove its files."""
         self._env.close()
 
 
 def enlist(halt: Any) -> None:
-    """Make this process one of a pool that plays experts' games until the shared `halt` is true or the parent ends."""
+    """Initialize a worker process of a pool that plays games with experts.
+
+    Args:
+        halt: Shared bool. Once it is true, the games of this process raise `InterruptedError`. The process also ends
+            when its parent does.
+    """
     global _halt
     _halt = halt
     follow_parent()
 
 
 def play_expert_game(expert: Expert, seed: int, character: str, max_steps: int | None) -> GameRow:
-    """The game of this seed, played by an expert of the same seed."""
+    """Play one game with an expert; the game and the player have the same seed.
+
+    Raises:
+        InterruptedError: The pool was halted.
+    """
     player = expert.player(seed)
     game = Game(seed, character, max_steps)
     try:
@@ -224,7 +240,7 @@ def play_expert_game(expert: Expert, seed: int, character: str, max_steps: int |
         while row is None:
             if _halt is not None and _halt.value:
                 raise InterruptedError(f"the game of seed {seed} was called off")
-            # Experts join where NLE hands the game to its player.
+            # On the opening screens NLE presses the keys; the expert acts from the first turn on.
             row = game.step(0 if game.opening else player.act(game.observation))
         return row
     finally:

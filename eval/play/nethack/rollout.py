@@ -1,7 +1,4 @@
-"""Play whole games of NetHack with an agent or an expert: one row per game.
-
-L lanes of a group, A actions.
-"""
+"""Play complete NetHack games with an agent or an expert, one result row per game."""
 
 import ctypes
 from collections.abc import Callable, Sequence
@@ -20,7 +17,7 @@ from eval.play.nethack.vector import NetHackVector
 from eval.play.policy import Progress, act
 
 GROUPS = 2
-"""Groups of lanes: one's games step while the policy reads the other's screens."""
+"""Number of lane groups: the environments of one group step while the policy computes the actions of the other."""
 
 
 def play_agents(
@@ -37,11 +34,30 @@ def play_agents(
     progress: bool = True,
     on_game: Callable[[GameRow], None] | None = None,
 ) -> list[GameRow]:
-    """Play the games of `seeds` with the agent; rows in the order of their seeds.
+    """Play one game per seed with an agent.
 
-    Actions are sampled from the policy at `temperature` (the most probable one at 0), with randomness that
-    depends on `key_seed`, the game's seed and the step within the game: neither the lane nor the number of
-    lanes or workers matters. `on_game` gets each row as soon as its game is over.
+    The random key of an action depends on `key_seed`, the game's seed and the timestep. Results therefore do not depend
+    on the number of lanes or workers.
+
+    Args:
+        agent: The agent.
+        params: Its parameters.
+        seeds: Seeds of the games, distinct integers below 2^32.
+        lanes: Number of games played in parallel.
+        workers: Number of processes that step the games.
+        key_seed: Seed for sampling actions.
+        temperature: Softmax temperature; 0 selects the most probable action.
+        max_steps: Truncate games after this many steps; None keeps the environment's own limit.
+        character: NetHack's character.
+        progress: Whether to show a progress bar on stderr.
+        on_game: Called with each row as soon as its game has ended.
+
+    Returns:
+        One row per game, ordered by seed.
+
+    Raises:
+        ValueError: The temperature is negative, or the seeds are not distinct or out of range.
+        WorkerFailed: A worker process failed.
     """
     if temperature < 0:
         raise ValueError(f"temperature must not be negative, got {temperature}")
@@ -57,9 +73,9 @@ def play_agents(
         carries = [_fresh(agent, group.stop - group.start) for group in games.groups]
         actions: list[jax.Array | None] = [None] * len(games.groups)
 
-        def think(group: int) -> None:
+        def compute_actions(group: int) -> None:
             part = games.groups[group]
-            # Copies, because the games overwrite these arrays while the device may still read them.
+            # Copy, because the games overwrite these arrays while the device may still read them.
             observation = {name: array[part][:, None].copy() for name, array in games.observation.items()}
             actions[group], carries[group] = act(
                 agent,
@@ -74,7 +90,7 @@ def play_agents(
             )
 
         for group in range(len(games.groups)):
-            think(group)
+            compute_actions(group)
         while games.active.any():
             playing = [group for group, part in enumerate(games.groups) if games.active[part].any()]
             for group in playing:
@@ -82,7 +98,7 @@ def play_agents(
             for group in playing:
                 steps = int(games.active[games.groups[group]].sum())
                 ended = games.receive(group)
-                think(group)
+                compute_actions(group)
                 bar.add(steps, len(ended))
                 for row in ended:
                     rows.append(row)
@@ -101,10 +117,22 @@ def play_experts(
     progress: bool = True,
     on_game: Callable[[GameRow], None] | None = None,
 ) -> list[GameRow]:
-    """Play the games of `seeds` with an expert, seeded by each game's seed; rows in order of their seeds.
+    """Play one game per seed with an expert, whose player is seeded with the game's seed.
+
+    Args:
+        expert: The expert.
+        seeds: Seeds of the games, distinct.
+        workers: Number of processes that play.
+        max_steps: Truncate games after this many steps; None keeps the environment's own limit.
+        character: NetHack's character.
+        progress: Whether to show a progress bar on stderr.
+        on_game: Called with each row as soon as its game has ended.
+
+    Returns:
+        One row per game, ordered by seed.
 
     Raises:
-        ValueError: Two seeds are the same.
+        ValueError: The seeds are not distinct.
     """
     if len(set(seeds)) != len(seeds):
         raise ValueError("seeds must be distinct")
@@ -130,5 +158,5 @@ def play_experts(
 
 
 def _fresh(agent: Agent, lanes: int) -> Carry:
-    # Copies, because donation needs every leaf to have a buffer of its own.
+    # Copy, because donation requires that no two leaves share a buffer.
     return jax.tree.map(jnp.copy, agent.initial_carry(lanes))

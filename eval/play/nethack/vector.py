@@ -1,7 +1,7 @@
-"""Many NetHack games at once: worker processes step them, shared memory carries screens and actions.
+"""Vector environment of NetHack: worker processes step the games, shared memory holds observations and actions.
 
-L lanes; a lane plays one game after another. The lanes are dealt to groups, so that one group's games can
-step while the policy thinks about another's; within a group all lanes step together.
+Dimension in names: L lanes; a lane whose game has ended starts the next one. Lanes are divided into groups, so that one
+group can step while the policy computes the actions of another. All lanes of a group step together.
 """
 
 import ctypes
@@ -24,11 +24,11 @@ from data.spec import NETHACK, Observation
 from eval.play.nethack.game import Game, GameRow
 
 STARTED = -1
-"""Ticket of the answer to starting games; a group's steps are answered with the group."""
+"""Request id of "start" messages. The id of a "step" message is the index of its group."""
 
 
 class WorkerFailed(RuntimeError):
-    """A worker process broke down; the message says how."""
+    """A worker process failed or died; the message contains its traceback or exit code."""
 
 
 def _memory(shape: tuple[int, ...], dtype: str) -> Any:
@@ -36,10 +36,10 @@ def _memory(shape: tuple[int, ...], dtype: str) -> Any:
 
 
 class NetHackVector:
-    """The games of `seeds`, all to their end, `lanes` at a time in `workers` processes.
+    """Plays one game per seed to its end, `lanes` in parallel, in `workers` processes.
 
-    Free lanes take the next seeds in the order of `seeds`, lower lanes first: which game a lane plays depends
-    on the games alone, never on timing. `send` and `receive` step one group, `step` steps all.
+    Free lanes take the next seeds in the order of `seeds`, lower lanes first, so that the assignment of games to lanes
+    does not depend on timing. `send` and `receive` step one group asynchronously; `step` steps all groups.
     """
 
     def __init__(
@@ -58,15 +58,15 @@ class NetHackVector:
         self.lanes = lanes
         edges = [int(edge) for edge in np.linspace(0, lanes, groups + 1)]
         self.groups = tuple(slice(low, high) for low, high in pairwise(edges))
-        """Each group's lanes."""
+        """The lanes of each group."""
         self.first = np.zeros(lanes, bool)
-        """bool [L]: this is the first step of the lane's game."""
+        """bool [L]: whether this is the first timestep of the lane's game."""
         self.active = np.zeros(lanes, bool)
-        """bool [L]: the lane plays; the others hold zeros and wait for nothing."""
+        """bool [L]: whether the lane has a game. The observations of other lanes are zero."""
         self.seed = np.zeros(lanes, np.uint32)
         """uint32 [L]: the seed of the lane's game."""
         self.timestep = np.zeros(lanes, np.uint32)
-        """uint32 [L]: timestep of the lane's game: screens shown before this one."""
+        """uint32 [L]: timestep of the lane's game, 0 for its first observation."""
 
         shared = {name: ((lanes, *field.shape), field.dtype) for name, field in NETHACK.items()}
         shared["action"] = ((lanes,), "uint8")
@@ -74,16 +74,16 @@ class NetHackVector:
         views = _views(memory)
         self._action = views.pop("action")
         self.observation: Observation = views
-        """By the observation spec, leading axis [L], overwritten in place by `receive`."""
+        """Observations by the observation spec, with a leading axis [L]. `receive` overwrites them in place."""
 
         self._queue = deque(int(seed) for seed in seeds)
-        self._answers: dict[tuple[int, int], dict[int, GameRow]] = {}
+        self._responses: dict[tuple[int, int], dict[int, GameRow]] = {}
         self._busy = [False] * groups
         self._worker_of_lane = np.zeros(lanes, int)
         for group in self.groups:
             self._worker_of_lane[group] = np.arange(group.stop - group.start) % workers
         self._folder = tempfile.TemporaryDirectory(prefix="games-")
-        """Where the games keep their files: those of a killed worker go with the folder."""
+        """Temporary files of all games. Removing it also removes those of killed workers."""
         self._connections: list[Any] = []
         self._processes: list[BaseProcess] = []
         try:
@@ -117,7 +117,7 @@ class NetHackVector:
         self.close()
 
     def close(self) -> None:
-        """End the workers and wait for them. May be called twice."""
+        """Stop the workers and wait for them to exit. May be called more than once."""
         for connection in self._connections:
             connection.close()
         for process in self._processes:
@@ -130,23 +130,37 @@ class NetHackVector:
         self._folder.cleanup()
 
     def step(self, action_L: np.ndarray) -> list[GameRow]:
-        """One step of every active lane; the rows of the games that it ended."""
+        """Step every active lane with actions int [L] and return the rows of the games that ended."""
         for group, lanes in enumerate(self.groups):
             self.send(group, action_L[lanes])
         return [row for group in range(len(self.groups)) for row in self.receive(group)]
 
     def send(self, group: int, action: np.ndarray) -> None:
-        """Let the games of a group take these actions, one per lane of it; idle lanes ignore theirs."""
+        """Start a step of one group, without waiting for it.
+
+        Args:
+            group: Index of the group.
+            action: int, one action per lane of the group; those of inactive lanes are ignored.
+
+        Raises:
+            RuntimeError: The group is already stepping.
+            WorkerFailed: A worker process died.
+        """
         if self._busy[group]:
             raise RuntimeError(f"group {group} is already stepping")
         lanes = self.groups[group]
         self._action[lanes] = action
         self._busy[group] = True
         for worker, its_lanes in self._share(np.arange(lanes.start, lanes.stop)[self.active[lanes]]):
-            self._tell(worker, group, "step", its_lanes)
+            self._request(worker, group, "step", its_lanes)
 
     def receive(self, group: int) -> list[GameRow]:
-        """Wait for a group's step, start the next games, and return the rows of those that ended."""
+        """Wait for the step of a group, start new games on its free lanes, and return the rows of the games that ended.
+
+        Raises:
+            RuntimeError: The group is not stepping.
+            WorkerFailed: A worker process failed or died.
+        """
         if not self._busy[group]:
             raise RuntimeError(f"group {group} is not stepping")
         self._busy[group] = False
@@ -154,14 +168,14 @@ class NetHackVector:
         active = np.arange(lanes.start, lanes.stop)[self.active[lanes]]
         ended: dict[int, GameRow] = {}
         for worker, _ in self._share(active):
-            ended |= self._hear(worker, group)
+            ended |= self._response(worker, group)
         self.first[active] = False
         self.timestep[active] += 1
         self._refill(sorted(ended))
         return [ended[lane] for lane in sorted(ended)]
 
     def _refill(self, free: Sequence[int]) -> None:
-        """Start the next games in these lanes, in order; the lanes that get none become idle."""
+        """Start the next games on these lanes, in order. Lanes for which no seed is left become inactive."""
         for lane in free:
             self.active[lane] = self.first[lane] = bool(self._queue)
             self.seed[lane] = self._queue.popleft() if self._queue else 0
@@ -171,32 +185,32 @@ class NetHackVector:
         started = np.array([lane for lane in free if self.active[lane]], int)
         shares = self._share(started)
         for worker, its_lanes in shares:
-            self._tell(worker, STARTED, "start", [(lane, int(self.seed[lane])) for lane in its_lanes])
+            self._request(worker, STARTED, "start", [(lane, int(self.seed[lane])) for lane in its_lanes])
         for worker, _ in shares:
-            self._hear(worker, STARTED)
+            self._response(worker, STARTED)
 
     def _share(self, lanes: np.ndarray) -> list[tuple[int, list[int]]]:
-        """Each worker that owns some of these lanes, with them."""
+        """Group lanes by the worker that runs them."""
         owners = self._worker_of_lane[lanes]
         return [(int(worker), lanes[owners == worker].tolist()) for worker in np.unique(owners)]
 
-    def _tell(self, worker: int, ticket: int, order: str, what: list[Any]) -> None:
+    def _request(self, worker: int, request: int, command: str, args: list[Any]) -> None:
         try:
-            self._connections[worker].send((ticket, order, what))
+            self._connections[worker].send((request, command, args))
         except (BrokenPipeError, ConnectionResetError) as error:
             raise self._death(worker) from error
 
-    def _hear(self, worker: int, ticket: int) -> dict[int, GameRow]:
-        """Wait for the answer with this ticket; keep those to other groups that come before it."""
-        while (worker, ticket) not in self._answers:
+    def _response(self, worker: int, request: int) -> dict[int, GameRow]:
+        """Wait for the response to this request. Responses to other requests that arrive first are kept."""
+        while (worker, request) not in self._responses:
             try:
-                heard, answer = self._connections[worker].recv()
+                received, response = self._connections[worker].recv()
             except (EOFError, ConnectionResetError) as error:
                 raise self._death(worker) from error
-            if isinstance(answer, str):
-                raise WorkerFailed(f"worker {worker} failed:\n{answer}")
-            self._answers[worker, heard] = answer
-        return self._answers.pop((worker, ticket))
+            if isinstance(response, str):
+                raise WorkerFailed(f"worker {worker} failed:\n{response}")
+            self._responses[worker, received] = response
+        return self._responses.pop((worker, request))
 
     def _death(self, worker: int) -> WorkerFailed:
         process = self._processes[worker]
@@ -219,8 +233,8 @@ def _work(
     character: str,
     max_steps: int | None,
 ) -> None:
-    """What a worker process does until the other end of the pipe closes."""
-    # Ctrl-C reaches the whole process group; the parent decides what to do about it.
+    """Serve requests in a worker process until the parent closes its end of the pipe."""
+    # Ctrl-C sends SIGINT to the whole process group; let only the parent handle it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tempfile.tempdir = folder
     views = _views(memory)
@@ -233,14 +247,14 @@ def _work(
         views["cursor"][lane] = game.cursor_2
         views["prev_action"][lane] = game.prev_action
 
-    def serve(order: str, what: list[Any]) -> dict[int, GameRow]:
+    def serve(command: str, args: list[Any]) -> dict[int, GameRow]:
         ended: dict[int, GameRow] = {}
-        if order == "start":
-            for lane, seed in what:
+        if command == "start":
+            for lane, seed in args:
                 games[lane] = Game(seed, character, max_steps)
                 show(lane)
             return ended
-        for lane in what:
+        for lane in args:
             row = games[lane].step(int(views["action"][lane]))
             if row is None:
                 show(lane)
@@ -251,14 +265,14 @@ def _work(
 
     try:
         while True:
-            ticket, order, what = connection.recv()
+            request, command, args = connection.recv()
             try:
-                answer = serve(order, what)
+                response = serve(command, args)
             except Exception:
-                answer = traceback.format_exc()
-            connection.send((ticket, answer))
+                response = traceback.format_exc()
+            connection.send((request, response))
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        # The parent has closed its end: it is done with this worker, or gone.
+        # The parent has closed the pipe, or has exited.
         return
     finally:
         for game in games.values():
