@@ -6,15 +6,16 @@ the next seed. A game depends on its seed and the policy, not on its lane.
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 import jax
 import numpy as np
 
 from agents.spec import Agent, Params
+from data.common.cli import UserError
 from data.experts.registry import Expert
 from data.games.base import Player
-from eval.play.options import OnGame
+from eval.play.options import OnGame, PlayOptions, Shown
 from eval.play.policy import Progress, act
 from eval.play.records import EpisodeRow
 
@@ -161,3 +162,78 @@ def by_expert(expert: Expert, each: Callable[[Any], Sequence[Any]]) -> Chooser:
         return np.array([players[lane].act(one) for lane, one in enumerate(each(observation))])
 
     return choose
+
+
+class LanePlay:
+    """Evaluation on the lanes of a vector environment. Implements `eval.play.options.Play`."""
+
+    Row = EpisodeRow
+
+    def __init__(
+        self,
+        make: Callable[[str, int, int, int | None], VectorGame],
+        *,
+        environment: Callable[[str], str],
+        batch: Callable[[Any], dict[str, Any]],
+        each: Callable[[Any], Sequence[Any]],
+    ) -> None:
+        """Describe a family of games.
+
+        Args:
+            make: From the name of the game, lanes, threads, and the length of the action table (None: the usual one)
+                to an environment.
+            environment: From the name of the game to a description of the environment and its settings.
+            batch: From the environment's observations to the agent's, arrays [L, 1, ...].
+            each: From the environment's observations to one observation per lane, as players see it.
+        """
+        self._make, self._environment, self._batch, self._each = make, environment, batch, each
+
+    def check(self, game: str, options: PlayOptions, seeds: Sequence[int]) -> None:
+        """Check that no character is set and that all seeds are below 2^31.
+
+        Raises:
+            UserError: An option is not supported or a seed is out of range.
+        """
+        if options.character is not None:
+            raise UserError(f"{game} has no characters: leave --character out")
+        if any(seed >= 2**31 for seed in seeds):
+            raise UserError(f"seed must lie below 2^31 - episodes for {game}, not be {min(seeds)}")
+
+    def environment(self, game: str, options: PlayOptions) -> str:
+        """Return a description of the environment and its settings."""
+        return self._environment(game)
+
+    def play_agent(
+        self,
+        agent: Agent,
+        params: Params,
+        game: str,
+        seeds: Sequence[int],
+        options: PlayOptions,
+        **shown: Unpack[Shown],
+    ) -> list[EpisodeRow]:
+        """Play games with an agent. See `eval.play.options.Play`."""
+        lanes = lanes_for(options.lanes, seeds)
+        choose = by_agent(agent, params, lanes, options.seed, options.temperature, self._batch)
+        return self._play(game, agent.actions, seeds, choose, options, shown)
+
+    def play_expert(
+        self, expert: Expert, seeds: Sequence[int], options: PlayOptions, **shown: Unpack[Shown]
+    ) -> list[EpisodeRow]:
+        """Play games with an expert. See `eval.play.options.Play`."""
+        return self._play(expert.game, expert.actions, seeds, by_expert(expert, self._each), options, shown)
+
+    def _play(
+        self,
+        game: str,
+        actions: int | None,
+        seeds: Sequence[int],
+        choose: Chooser,
+        options: PlayOptions,
+        shown: Shown,
+    ) -> list[EpisodeRow]:
+        if not seeds:
+            return []
+        lanes = lanes_for(options.lanes, seeds)
+        env = self._make(game, lanes, options.workers, actions)
+        return play_lanes(env, lanes, seeds, choose, max_steps=options.max_steps, **shown)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict, Unpack
 
 from agents.spec import Agent, Params
 from data.experts.registry import Expert
@@ -54,11 +54,22 @@ OnGame = Callable[[Any], None]
 """Callback for the row of each game that has ended."""
 
 
-class Play(Protocol):
-    """What the module of a game family in `eval.play` implements."""
+class Shown(TypedDict, total=False):
+    """How the progress of games is reported."""
 
-    Row: type[Any]
-    """Dataclass for the result of a game; implements the protocol `Row`."""
+    progress: bool
+    """Whether to show a progress bar on stderr; default true."""
+    on_game: OnGame | None
+    """Called with each row as soon as its game has ended."""
+
+
+class Play(Protocol):
+    """What `PLAY`, in the module of a game family in `eval.play`, implements."""
+
+    @property
+    def Row(self) -> type[Any]:
+        """Dataclass for the result of a game; implements the protocol `Row`."""
+        ...
 
     def check(self, game: str, options: PlayOptions, seeds: Sequence[int]) -> None:
         """Check that the game family supports these options and seeds.
@@ -79,9 +90,7 @@ class Play(Protocol):
         game: str,
         seeds: Sequence[int],
         options: PlayOptions,
-        *,
-        progress: bool = True,
-        on_game: OnGame | None = None,
+        **shown: Unpack[Shown],
     ) -> list[Any]:
         """Play one game per seed with an agent.
 
@@ -91,8 +100,7 @@ class Play(Protocol):
             game: Name of the game.
             seeds: Seeds of the games, distinct.
             options: How to play.
-            progress: Whether to show a progress bar on stderr.
-            on_game: Called with each row as soon as its game has ended.
+            **shown: See `Shown`.
 
         Returns:
             One row per game, ordered by seed.
@@ -100,13 +108,7 @@ class Play(Protocol):
         ...
 
     def play_expert(
-        self,
-        expert: Expert,
-        seeds: Sequence[int],
-        options: PlayOptions,
-        *,
-        progress: bool = True,
-        on_game: OnGame | None = None,
+        self, expert: Expert, seeds: Sequence[int], options: PlayOptions, **shown: Unpack[Shown]
     ) -> list[Any]:
         """Play one game per seed with an expert, whose player is seeded with the game's seed.
 
@@ -116,12 +118,12 @@ class Play(Protocol):
 
 
 def play_of(game: str) -> Play:
-    """Return the module that plays a game.
+    """Return what plays a game.
 
     Raises:
         UserError: There is no such game.
     """
-    return registry.module("eval.play", registry.find(game).family)
+    return registry.module("eval.play", registry.find(game).family).PLAY
 
 
 def protocol(game: str, options: PlayOptions, first_seed: int) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from data.collect.gym import collect_gym
 from data.store.reader import TrajectoryStore
-from laws.study.preset import Preset, Stage
+from laws.study.preset import Preset, StageTimer
 
 PRESETS = {
     "quickstart": Preset(
@@ -41,7 +41,7 @@ PRESETS = {
 }
 
 
-def expert_games(stage: Stage, preset: Preset, game: str, folder: Path, store: Path, workers: int) -> None:
+def expert_games(stage: StageTimer, preset: Preset, game: str, folder: Path, store: Path, workers: int) -> None:
     """Play episodes with the embedded expert into the store; those already there are kept."""
     with stage("play episodes with the embedded expert into a store"):
         collect_gym(store, env=game, episodes=preset.games, dev_fraction=preset.dev_fraction, workers=workers)

@@ -5,7 +5,7 @@ from pathlib import Path
 from data.collect.nethack import collect
 from data.importers.nld import import_nld
 from data.store.reader import TrajectoryStore
-from laws.study.preset import Preset, Stage
+from laws.study.preset import Preset, StageTimer
 
 PRESETS = {
     "quickstart": Preset(
@@ -41,7 +41,7 @@ PRESETS = {
 }
 
 
-def expert_games(stage: Stage, preset: Preset, game: str, folder: Path, store: Path, workers: int) -> None:
+def expert_games(stage: StageTimer, preset: Preset, game: str, folder: Path, store: Path, workers: int) -> None:
     """Record games of the embedded expert and import them into the store; finished ones are kept."""
     with stage("play games with the embedded expert"):
         collect(folder / "games", episodes=preset.games, max_steps=preset.game_steps, workers=workers)

@@ -46,7 +46,7 @@ class Preset:
     """Number of samples of the learning rate warmup."""
 
 
-Stage = Callable[[str], AbstractContextManager[None]]
+StageTimer = Callable[[str], AbstractContextManager[None]]
 """Context manager that announces and times a stage of a study, given its name."""
 
 
@@ -56,7 +56,9 @@ class Study(Protocol):
     PRESETS: Mapping[str, Preset]
     """Presets by name."""
 
-    def expert_games(self, stage: Stage, preset: Preset, game: str, folder: Path, store: Path, workers: int) -> None:
+    def expert_games(
+        self, stage: StageTimer, preset: Preset, game: str, folder: Path, store: Path, workers: int
+    ) -> None:
         """Fill a store with games of the embedded expert. Games that are already there are kept.
 
         Args:

@@ -14,7 +14,7 @@ from nle.dataset import Converter
 from data.games.challenge import SeededChallenge
 from data.games.keys import KEYS, action_of_key
 from data.spec import NETHACK, NO_ACTION
-from eval.play.nethack.game import RECORDED, Game, GameRow
+from eval.play.nethack.game import RECORDED, GameRow, SeededGame
 from eval.play.nethack.vector import NetHackVector, WorkerFailed
 
 CALM = [action_of_key()[key] for key in b"hjklyubn.s"]
@@ -28,7 +28,7 @@ def actions_of(seed: int, steps: int, calm: bool) -> np.ndarray:
 
 def opening_of(seed: int) -> int:
     """Screens that NLE pages past before the player may act."""
-    game = Game(seed)
+    game = SeededGame(seed)
     count = 0
     while game.opening:
         game.step(0)
@@ -130,7 +130,7 @@ def test_the_table_of_recorded_characters_is_the_converters(tmp_path: Path) -> N
 def test_a_repeated_key_counts_as_its_first_action() -> None:
     twice = [index for index, key in enumerate(KEYS) if KEYS.index(key) != index]
     assert twice
-    game = Game(3)
+    game = SeededGame(3)
     while game.opening:
         game.step(0)
     for index in twice:
@@ -215,7 +215,7 @@ def _play_alone(seed: int, action: list[int]) -> tuple[list[GameRow], dict[int, 
 @pytest.mark.parametrize("keys", [b"#sss", b"_!x:^"])
 def test_an_open_prompt_does_not_keep_a_truncated_game_from_ending(keys: bytes) -> None:
     """NLE's own way of quitting fails after the second row of keys."""
-    game = Game(2, max_steps=len(keys))
+    game = SeededGame(2, max_steps=len(keys))
     assert not game.opening
     rows = [game.step(int(action_of_key()[key])) for key in keys]
     game.close()

@@ -19,7 +19,7 @@ from data.experts.registry import find
 from data.games.keys import KEYS, action_of_key
 from data.games.nethack import NetHackGame
 from data.spec import NO_ACTION
-from eval.play.nethack.game import Game, GameRow
+from eval.play.nethack.game import GameRow, SeededGame
 from eval.play.nethack.rollout import play_agents as play
 from eval.play.nethack.rollout import play_experts
 from eval.play.policy import act
@@ -130,7 +130,7 @@ def test_a_batched_game_is_the_game_played_by_hand(rows: list[GameRow]) -> None:
 
 
 def _by_hand(apply: Callable, seed: int) -> GameRow:
-    game, carry, age, row = Game(seed, max_steps=120), WALKER.initial_carry(1), 0, None
+    game, carry, age, row = SeededGame(seed, max_steps=120), WALKER.initial_carry(1), 0, None
     while row is None:
         observation = {
             "chars": game.chars_24x80[None, None],

@@ -19,7 +19,7 @@ from data.games.arcade import Arcade
 from data.games.atari import AtariGame
 from eval.checkpoints import evaluate, games_of
 from eval.config import EvalConfig
-from eval.play.atari import play_agent, play_expert
+from eval.play.atari import PLAY
 from eval.play.options import PlayOptions
 from eval.play.records import EpisodeRow, read_games
 from laws.rows.runs import read
@@ -75,13 +75,13 @@ def test_a_run_is_evaluated_in_real_games(atari_store: Path, tmp_path: Path) -> 
 
 @pytest.fixture(scope="module")
 def rows() -> list[EpisodeRow]:
-    return play_expert(RANDOM, range(5), PlayOptions(lanes=2, workers=1), progress=False)
+    return PLAY.play_expert(RANDOM, range(5), PlayOptions(lanes=2, workers=1), progress=False)
 
 
 @pytest.mark.parametrize(("seeds", "lanes"), [(range(5), 5), ([4, 1], 1), ([3, 0, 2], 2)])
 def test_a_seeds_game_depends_on_nothing_else(rows: list[EpisodeRow], seeds: list[int], lanes: int) -> None:
     heard: list[EpisodeRow] = []
-    found = play_expert(RANDOM, seeds, PlayOptions(lanes=lanes, workers=2), progress=False, on_game=heard.append)
+    found = PLAY.play_expert(RANDOM, seeds, PlayOptions(lanes=lanes, workers=2), progress=False, on_game=heard.append)
     assert found == [rows[seed] for seed in sorted(seeds)]
     assert sorted(heard, key=lambda row: row.seed) == found
     assert not any(row.truncated for row in found)
@@ -91,7 +91,7 @@ def test_a_policys_game_is_the_game_played_by_hand() -> None:
     agent = AtariAgent("atari/cnn/3", CNN(3, 4), im2col=True)
     params = agent.init(jax.random.key(2))
     options = PlayOptions(seed=5, lanes=2, workers=1, max_steps=90)
-    played = play_agent(agent, params, "Breakout", [7, 8, 9], options, progress=False)
+    played = PLAY.play_agent(agent, params, "Breakout", [7, 8, 9], options, progress=False)
     arcade, key = Arcade("Breakout"), jax.random.key(5)
     [stack] = arcade.reset(np.array([9]))
     score = steps = 0

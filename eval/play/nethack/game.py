@@ -80,7 +80,7 @@ class GameRow:
     """Whether NetHackChallenge aborted the game because its turn counter had not advanced for too many steps."""
 
 
-class Game:
+class SeededGame:
     """A game of NetHackChallenge-v0, determined by its seed and the actions.
 
     The current observation is in `chars_24x80`, `colors_24x80`, `cursor_2` (uint8, valid until the next step) and
@@ -234,7 +234,7 @@ def play_expert_game(expert: Expert, seed: int, character: str, max_steps: int |
         InterruptedError: The pool was halted.
     """
     player = expert.player(seed)
-    game = Game(seed, character, max_steps)
+    game = SeededGame(seed, character, max_steps)
     try:
         row = None
         while row is None:

@@ -21,7 +21,7 @@ import numpy as np
 from data.common.workers import SPAWN
 from data.games.nethack import CHARACTER
 from data.spec import NETHACK, Observation
-from eval.play.nethack.game import Game, GameRow
+from eval.play.nethack.game import GameRow, SeededGame
 
 STARTED = -1
 """Request id of "start" messages. The id of a "step" message is the index of its group."""
@@ -238,7 +238,7 @@ def _work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tempfile.tempdir = folder
     views = _views(memory)
-    games: dict[int, Game] = {}
+    games: dict[int, SeededGame] = {}
 
     def show(lane: int) -> None:
         game = games[lane]
@@ -251,7 +251,7 @@ def _work(
         ended: dict[int, GameRow] = {}
         if command == "start":
             for lane, seed in args:
-                games[lane] = Game(seed, character, max_steps)
+                games[lane] = SeededGame(seed, character, max_steps)
                 show(lane)
             return ended
         for lane in args:

@@ -9,7 +9,7 @@ import pytest
 from data.collect.base import episode_seed
 from data.experts import registry as experts
 from data.games import registry
-from eval.play.gym import play_expert
+from eval.play.gym import PLAY
 from eval.play.options import PlayOptions
 from eval.play.records import EpisodeRow
 from laws.rows.runs import read
@@ -41,21 +41,21 @@ def test_the_smoke_study_of_an_environment(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def rows() -> list[EpisodeRow]:
-    return play_expert(experts.find(registry.find(GAME), "random"), range(5), PlayOptions(lanes=2), progress=False)
+    return PLAY.play_expert(experts.find(registry.find(GAME), "random"), range(5), PlayOptions(lanes=2), progress=False)
 
 
 @pytest.mark.parametrize(("seeds", "lanes"), [(range(5), 5), ([4, 1], 1), ([3, 0, 2], 2)])
 def test_a_seeds_episode_depends_on_nothing_else(rows: list[EpisodeRow], seeds: list[int], lanes: int) -> None:
     heard: list[EpisodeRow] = []
     expert, options = experts.find(registry.find(GAME), "random"), PlayOptions(lanes=lanes)
-    found = play_expert(expert, seeds, options, progress=False, on_game=heard.append)
+    found = PLAY.play_expert(expert, seeds, options, progress=False, on_game=heard.append)
     assert found == [rows[seed] for seed in sorted(seeds)]
     assert sorted(heard, key=lambda row: row.seed) == found
 
 
 def test_the_expert_outscores_random_play_and_is_cut_where_asked(rows: list[EpisodeRow]) -> None:
     expert = experts.find(registry.find(GAME), "embedded")
-    played = play_expert(expert, range(5), PlayOptions(lanes=5, max_steps=120), progress=False)
+    played = PLAY.play_expert(expert, range(5), PlayOptions(lanes=5, max_steps=120), progress=False)
     assert sum(row.score for row in played) > 2 * sum(row.score for row in rows)
     assert all(row.steps <= 120 for row in played)
     assert any(row.truncated for row in played)
