@@ -266,6 +266,7 @@ NOT_WHOLE = {"...", "…", "--help"}
 RUN_HERE = [command for command in OURS if not reason(command) and not NOT_WHOLE & set(command.words)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", RUN_HERE, ids=lambda command: f"{command.page}: {command.text}")
 def test_command_runs(command: Command, inputs: Path) -> None:
     if is_mention(command):
