@@ -297,6 +297,7 @@ def test_reasons_are_those_of_commands() -> None:
 EXAMPLES = [page for page in PAGES if any(language == "python" for language, _, _ in blocks(page))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_examples_run_one_after_another(page: Path, inputs: Path) -> None:
     names: dict[str, Any] = {"__name__": "example"}

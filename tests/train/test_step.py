@@ -44,6 +44,7 @@ def steps_on(
     return losses, padded, state
 
 
+@pytest.mark.slow
 def test_one_device_and_eight_give_the_same_losses(store: Path) -> None:
     assert jax.device_count() == 8
     (one, _, state), (eight, _, other) = (steps_on(devices, store, find(AGENT), lr=0.02) for devices in (1, 8))
