@@ -8,7 +8,7 @@ from laws.study.preset import Preset, StageTimer
 
 PRESETS = {
     "quickstart": Preset(
-        takes="about a minute on 2 cores",
+        takes="about 3 minutes on 2 cores",
         expect="a dev loss that falls to the share of the expert's actions that are random",
         games=200,
         dev_fraction=0.15,
