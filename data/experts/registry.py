@@ -64,18 +64,16 @@ def find(game: Game, name: str) -> Expert:
         UserError: The game has no expert of this name, or it cannot be loaded.
     """
     name = _ALIASES.get(name, name)
-    content = game.content()
+    game.content()  # raises for an environment that can't be recorded, whatever the expert
     if name == RANDOM:
         return Expert(game.name, name, name, name)
     if name == EMBEDDED:
         if game.embedded is None:
             raise UserError(f"{game.name} has no embedded expert: choose {CHOICES.removeprefix(f'{EMBEDDED}, ')}")
         return Expert(game.name, name, name, name)
-    if Path(name).exists() and game.policies is not None:
-        policy = importlib.import_module(game.policies).load(Path(name), game.name)
-        actions = len(policy.actions)
-        usual = len(content.actions)
-        return Expert(game.name, name, policy.digest, policy.name, None if actions == usual else actions)
+    policy = _trained(game, name)
+    if policy is not None:
+        return _expert_of(game, name, policy)
     if ":" in name:
         return Expert(game.name, name, f"{name} {_source_hash(load(name))}", name)
     raise UserError(f"unknown expert {name!r} of {game.name}: choose {CHOICES}")
@@ -107,13 +105,27 @@ def _factory(expert: Expert) -> Factory:
     if expert.name == EMBEDDED:
         assert game.embedded is not None, "checked when the expert was found"
         return load(game.embedded)
-    if find(game, expert.name) != expert:
+    policy = _trained(game, expert.name)
+    current = find(game, expert.name) if policy is None else _expert_of(game, expert.name, policy)
+    if current != expert:
         raise UserError(f"{expert.name} changed while it played: start the same command again")
-    if Path(expert.name).exists() and game.policies is not None:
-        policies = importlib.import_module(game.policies)
-        return policies.players(policies.load(Path(expert.name), expert.game))
+    if policy is not None:
+        return importlib.import_module(cast(str, game.policies)).players(policy)
     make, actions = _factory_of(load(expert.name), expert.name), len(expert.content.actions)
     return lambda seed: _Checked(make(seed), expert.name, actions)
+
+
+def _trained(game: Game, name: str) -> Any:
+    """Load the trained policy at the path `name`; None if there is none, or the game has no trained policies."""
+    if game.policies is None or not Path(name).exists():
+        return None
+    return importlib.import_module(game.policies).load(Path(name), game.name)
+
+
+def _expert_of(game: Game, name: str, policy: Any) -> Expert:
+    """Specification of a trained policy that is loaded."""
+    actions, usual = len(policy.actions), len(game.content().actions)
+    return Expert(game.name, name, policy.digest, policy.name, None if actions == usual else actions)
 
 
 def _factory_of(made: Any, name: str) -> Factory:
