@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -138,15 +139,37 @@ def to_json(config: Any) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(config), default=str))
 
 
-def from_json(values: dict[str, Any]) -> TrainConfig:
-    """The configuration that `to_json` wrote.
+def defaults_of(kind: type) -> dict[str, Any]:
+    """The defaults of a configuration's fields as JSON values: what a run of a version without these fields did."""
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    values = {name: f.default for name, f in fields.items() if f.default is not dataclasses.MISSING}
+    made = {name: f.default_factory() for name, f in fields.items() if f.default_factory is not dataclasses.MISSING}
+    nested = {name: dataclasses.asdict(value) for name, value in made.items()}
+    return json.loads(json.dumps(values | nested, default=str))
 
-    Raises: UserError: it is of another version, with other fields.
+
+def completed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as JSON values, with the defaults of fields that an earlier version did not have."""
+    both = {**defaults, **values}
+    return {
+        name: completed(value, defaults[name]) if isinstance(value, dict) and name in defaults else value
+        for name, value in both.items()
+    }
+
+
+def from_json(values: Mapping[str, Any]) -> TrainConfig:
+    """The configuration that `to_json` wrote, in this or an earlier version.
+
+    Raises: UserError: it is of a later version, with fields that this one does not know.
     """
-    known = {f.name for f in dataclasses.fields(TrainConfig)}
-    if set(values) != known:
-        raise UserError(f"configuration of another version: it differs in {sorted(set(values) ^ known)}")
-    values = dict(values)
+    values = completed(values, defaults_of(TrainConfig))
+    unknown = [
+        f"{kind.__name__}.{name}"
+        for kind, names in ((TrainConfig, values), (Optimizer, values["optimizer"]), (EpisodeFilter, values["games"]))
+        for name in set(names) - {f.name for f in dataclasses.fields(kind)}
+    ]
+    if unknown:
+        raise UserError(f"configuration of a later version, with {', '.join(sorted(unknown))}: update isoplay")
     for name in ("store", "run"):
         values[name] = Path(values[name])
     values["flops"] = tuple(values["flops"])

@@ -10,14 +10,16 @@ import jax
 
 from data.common.cli import UserError
 from data.common.files import replace_text
+from train.config import completed
 
 _CONFIG = "config.json"
 
 
-def claim(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any]) -> None:
+def claim(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Make the folder and write `config.json`, unless the folder holds the same run already.
 
     Runs are the same if their kind, the checksum of their store and the fields `decisive` of their configuration are.
+    Fields that an earlier version did not have are at their `defaults`.
 
     Raises: UserError: the folder holds anything else.
     """
@@ -26,7 +28,8 @@ def claim(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any]) -> 
         before = json.loads(path.read_text())
         if before.get("kind") != values.get("kind"):
             raise UserError(f"{run} holds a run of another kind: choose another --run")
-        changed = sorted(name for name, value in decisive.items() if before["config"].get(name) != value)
+        trained = completed(before["config"], defaults)
+        changed = sorted(name for name, value in decisive.items() if trained.get(name) != value)
         if before.get("store", {}).get("checksum") != values.get("store", {}).get("checksum"):
             changed.append("store")
         if changed:

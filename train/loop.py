@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from data.common.cli import DelayedInterrupt
 from data.sampling.stream import batches
 from train.checkpoint import Checkpoints, save_budget
-from train.config import TrainConfig, result_fields
+from train.config import TrainConfig, defaults_of, result_fields
 from train.folder import claim
 from train.log import Log, Stopwatch, Window
 from train.mesh import lanes_of_host, make_mesh, over_lanes, peak_flops, put, replicated, start_hosts
@@ -29,7 +29,7 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
     """
     start_hosts()
     plan = Plan.of(config)
-    claim(config.run, plan.description(config), result_fields(config))
+    claim(config.run, plan.description(config), result_fields(config), defaults_of(TrainConfig))
     mesh, last = make_mesh(), plan.steps[-1]
     optimizer = bc_optimizer(config.optimizer, config.batch, last)
     train_step = make_train_step(

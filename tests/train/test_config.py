@@ -43,6 +43,15 @@ def test_config_survives_json_and_the_hash_ignores_where_things_lie(store: Path,
     assert config_hash(dataclasses.replace(here, seed=1)) != config_hash(here)
 
 
+def test_a_configuration_of_an_earlier_version_has_the_defaults_of_new_fields(store: Path, tmp_path: Path) -> None:
+    now = config(store, tmp_path / "a", optimizer=Optimizer(lr=1e-2))
+    earlier = to_json(now)
+    del earlier["dropout"], earlier["games"], earlier["optimizer"]["average"]
+    assert from_json(earlier) == now
+    with pytest.raises(UserError, match=r"later version, with Optimizer\.momentum, TrainConfig\.noise"):
+        from_json({**earlier, "noise": 1, "optimizer": {"momentum": 1}})
+
+
 @pytest.mark.parametrize("kind", [TrainConfig, Optimizer, EvalConfig, Preset, RlConfig, Ppo])
 def test_every_field_of_a_configuration_is_read(kind: type) -> None:
     folders = ["train/rl"] if kind in (RlConfig, Ppo) else ["train", "eval", "laws"]

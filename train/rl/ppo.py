@@ -18,7 +18,7 @@ import optax
 from jax.sharding import Mesh
 
 from agents.atari.actor_critic import Network, Params
-from agents.atari.blocks import BLOCK, blocks_of
+from agents.atari.convolutions import BLOCK, blocks_of
 from data.spec import STACK, Array
 from train.mesh import replicated
 from train.optimizer import make_optimizer
@@ -49,7 +49,7 @@ class Samples(NamedTuple):
     """Steps in any order, leading axis N."""
 
     blocks: jax.Array
-    """uint8 [N, 441, 64]: stacks of frames as `agents.atari.blocks.blocks_of` cuts them."""
+    """uint8 [N, 441, 64]: stacks of frames as `agents.atari.convolutions.blocks_of` cuts them."""
     action: jax.Array
     log_prob: jax.Array
     advantage: jax.Array

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from agents.atari.actor_critic import Network, Params
-from agents.atari.blocks import blocks_of
+from agents.atari.convolutions import blocks_of
 from data.games.arcade import Arcade
 from data.spec import FRAME_COLUMNS, FRAME_ROWS, STACK
 from train.mesh import over_lanes, replicated

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from agents.atari.actor_critic import init, make_network
-from agents.atari.blocks import blocks_of
+from agents.atari.convolutions import blocks_of
 from data.games.arcade import Arcade
 from data.spec import STACK
 from tests.train.rl.runs import LANES, TINY, UPDATES, config, mesh_of
