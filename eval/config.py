@@ -10,20 +10,14 @@ from data.common.cli import UserError
 from eval.play.options import PlayOptions
 
 
-@dataclass(frozen=True)
-class EvalConfig:
-    """Configuration of the evaluation of a run's checkpoints."""
+@dataclass(frozen=True, kw_only=True)
+class GamesConfig:
+    """Configuration of evaluation games."""
 
-    run: Positional[Path]
-    """Folder of the run."""
     episodes: int = 100
-    """Number of games per checkpoint; 0 measures the dev loss only."""
-    budgets: tuple[float, ...] = ()
-    """Budgets (FLOPs) of the checkpoints to evaluate; empty selects all."""
+    """Number of games; for each checkpoint of a run, where 0 measures the dev loss only."""
     seed: int = 0
     """Seed of the first game, later games use the next integers; also seeds the sampling of actions."""
-    temperature: float = 1.0
-    """Softmax temperature at which actions are sampled; 0 selects the most probable action."""
     character: str | None = None
     """NetHack: role, race, alignment and gender as NLE spells them, default mon-hum-neu-mal; @ is random."""
     max_steps: int | None = None
@@ -33,49 +27,9 @@ class EvalConfig:
     workers: int = os.cpu_count() or 1
     """Number of processes (NetHack) or threads (Atari) that step the games."""
 
-    def __post_init__(self) -> None:
-        """Validate the fields.
-
-        Raises:
-            UserError: A field is out of range; the message names it.
-        """
-        if self.episodes < 0 or self.episodes == 1:
-            raise UserError(f"episodes must be 0, or 2 and more for an interval, not {self.episodes}")
-        _check_options(self.options, self.episodes)
-
-    @property
-    def seeds(self) -> range:
-        """Seeds of the games that each checkpoint plays."""
-        return range(self.seed, self.seed + self.episodes)
-
-    @property
-    def options(self) -> PlayOptions:
-        """The options with which games are played."""
-        return PlayOptions(self.seed, self.temperature, self.max_steps, self.character, self.lanes, self.workers)
-
-
-@dataclass(frozen=True)
-class ExpertConfig:
-    """Configuration of the evaluation of an expert."""
-
-    game: str = "nethack"
-    """nethack, an Atari game such as Breakout, or gym/ENV."""
-    expert: str = "embedded"
-    """Policy: embedded, random, module:function, or the path of a trained policy."""
-    episodes: int = 100
-    """Number of games."""
-    seed: int = 0
-    """Seed of the first game; later games use the next integers."""
-    character: str | None = None
-    """NetHack: role, race, alignment and gender as NLE spells them, default mon-hum-neu-mal; @ is random."""
-    max_steps: int | None = None
-    """Truncate games after this many timesteps; None sets no limit."""
-    lanes: int = 16
-    """Number of games that a vector environment plays in parallel."""
-    workers: int = os.cpu_count() or 1
-    """Number of processes (NetHack) or threads (Atari) that step the games."""
-    out: Path | None = None
-    """Write the games to this file, one JSON object per line."""
+    fewest = 2
+    """Fewest games, for an interval."""
+    temperature = 1.0
 
     def __post_init__(self) -> None:
         """Validate the fields.
@@ -83,9 +37,17 @@ class ExpertConfig:
         Raises:
             UserError: A field is out of range; the message names it.
         """
-        if self.episodes < 2:
-            raise UserError(f"episodes must be 2 or more for an interval, not {self.episodes}")
-        _check_options(self.options, self.episodes)
+        if self.episodes < self.fewest or self.episodes == 1:
+            fewest = "2 or more" if self.fewest else "0, or 2 and more"
+            raise UserError(f"episodes must be {fewest} for an interval, not {self.episodes}")
+        if self.temperature < 0:
+            raise UserError(f"temperature must not be negative, not {self.temperature}")
+        limits = {"lanes": self.lanes, "workers": self.workers, "max-steps": self.max_steps}
+        for name, value in limits.items():
+            if value is not None and value < 1:
+                raise UserError(f"{name} must be at least 1, not {value}")
+        if not 0 <= self.seed < 2**32 - self.episodes:
+            raise UserError(f"seed must lie between 0 and 2^32 - episodes, not {self.seed}")
 
     @property
     def seeds(self) -> range:
@@ -95,15 +57,32 @@ class ExpertConfig:
     @property
     def options(self) -> PlayOptions:
         """The options with which games are played."""
-        return PlayOptions(self.seed, 1.0, self.max_steps, self.character, self.lanes, self.workers)
+        return PlayOptions(self.seed, self.temperature, self.max_steps, self.character, self.lanes, self.workers)
 
 
-def _check_options(options: PlayOptions, episodes: int) -> None:
-    if options.temperature < 0:
-        raise UserError(f"temperature must not be negative, not {options.temperature}")
-    limits = {"lanes": options.lanes, "workers": options.workers, "max-steps": options.max_steps}
-    for name, value in limits.items():
-        if value is not None and value < 1:
-            raise UserError(f"{name} must be at least 1, not {value}")
-    if not 0 <= options.seed < 2**32 - episodes:
-        raise UserError(f"seed must lie between 0 and 2^32 - episodes, not {options.seed}")
+@dataclass(frozen=True)
+class EvalConfig(GamesConfig):
+    """Configuration of the evaluation of a run's checkpoints."""
+
+    run: Positional[Path]
+    """Folder of the run."""
+    budgets: tuple[float, ...] = ()
+    """Budgets (FLOPs) of the checkpoints to evaluate; empty selects all."""
+    temperature: float = 1.0
+    """Softmax temperature at which actions are sampled; 0 selects the most probable action."""
+
+    fewest = 0
+
+
+@dataclass(frozen=True)
+class ExpertConfig(GamesConfig):
+    """Configuration of the evaluation of an expert."""
+
+    game: str = "nethack"
+    """nethack, an Atari game such as Breakout, or gym/ENV."""
+    expert: str = "embedded"
+    """Policy: embedded, random, module:function, or the path of a trained policy."""
+    lanes: int = 16
+    """Number of games that a vector environment plays in parallel."""
+    out: Path | None = None
+    """Write the games to this file, one JSON object per line."""

@@ -23,7 +23,7 @@ Params = dict[str, Layer]
 """As `data.experts.trained.checkpoint.Weights`."""
 
 Network = Callable[[Params, jax.Array], tuple[jax.Array, jax.Array]]
-"""From parameters and blocks uint8 [N, P, 64] (`agents.atari.blocks`) to logits [N, A] and values [N], float32."""
+"""From parameters and blocks uint8 [N, P, 64] (`convolutions.blocks_of`) to logits [N, A] and values [N], float32."""
 
 MICROBATCH = 4
 """Samples whose convolutions a CPU computes at once: of 2, 4, 8 and 16 the fastest."""

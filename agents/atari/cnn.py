@@ -2,7 +2,7 @@
 
 Channels w, 2w and 2w, kernels 8, 4 and 3, strides 4, 2 and 1, no padding (Mnih et al. 2015, without its hidden linear
 layer). The widths are those whose parameters Tuyls et al. (arXiv 2307.09423) published. This module needs no JAX; the
-Flax module is in `agents.atari.modules`.
+Flax module is in `agents.atari.agent`.
 """
 
 from dataclasses import dataclass

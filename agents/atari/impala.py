@@ -2,7 +2,7 @@
 
 Three sections of w, 2w and 2w channels, each a convolution, a 3x3 max-pool of stride 2 and two residual blocks of two
 convolutions, all 3x3 and of stride 1; then one linear layer. This module needs no JAX; the Flax module is in
-`agents.atari.modules`.
+`agents.atari.agent`.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Convolutions as matrix products: XLA's convolutions are slow on a CPU, its matrix products fast.
 
-The first convolution, over blocks of pixels (`agents.atari.blocks`), is the product of each block with the four
+The first convolution, over blocks of pixels (`agents.atari.convolutions`), is the product of each block with the four
 quarters of the kernel that may cover it, summed at an offset. Other convolutions are products with copied patches.
 
 N samples, P blocks of a frame, C channels in, D features out.
@@ -17,7 +17,7 @@ import numpy as np
 def over_blocks(blocks_NxPxC: jax.Array, kernel_Cx4D: jax.Array) -> jax.Array:
     """A 2x2 convolution of stride 1 over a square of P blocks, [N, sqrt(P) - 1, sqrt(P) - 1, D] in the kernel's dtype.
 
-    `kernel_Cx4D` holds the four offsets side by side (`agents.atari.blocks.kernel_of_blocks`). The blocks, which are
+    `kernel_Cx4D` holds the four offsets side by side (`convolutions.kernel_of_blocks`). The blocks, which are
     data, get no gradient.
     """
     side = math.isqrt(blocks_NxPxC.shape[1])

@@ -4,12 +4,13 @@ import functools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 from tyro.conf import Positional
 
 from data.codec.frames import FRAMES
-from data.collect.base import ToPlay, collect
+from data.collect.base import Options, ToPlay, collect
 from data.experts.registry import EMBEDDED
 from data.games.arcade import Arcade
 from data.games.atari import AtariGame
@@ -42,18 +43,8 @@ def command(
     print(collect_atari(store, game=game, expert=expert, episodes=episodes, seed=seed, workers=workers))
 
 
-def collect_atari(
-    store: Path,
-    *,
-    game: str,
-    expert: str = EMBEDDED,
-    episodes: int = 100,
-    seed: int = 0,
-    workers: int | None = None,
-    dev_fraction: float | None = None,
-) -> Report:
+def collect_atari(store: Path, *, game: str, **options: Unpack[Options]) -> Report:
     """Collect Atari games; see `data.collect.base.collect`. The store has the expert's action set, minimal or full."""
-    options = {"expert": expert, "episodes": episodes, "seed": seed, "workers": workers, "dev_fraction": dev_fraction}
     return collect(store, AtariGame(game), play, **options)
 
 

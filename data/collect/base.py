@@ -9,12 +9,13 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 
 from data.common.cli import UserError
 from data.experts import registry as experts
-from data.experts.registry import Expert
+from data.experts.registry import EMBEDDED, Expert
 from data.games.base import Game
 from data.importers.base import Report, import_games
 from data.store.pack import PackedEpisode
@@ -39,13 +40,23 @@ def episode_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
 
 
+class Options(TypedDict, total=False):
+    """Keyword arguments of `collect`, which the families of games pass on."""
+
+    expert: str
+    episodes: int
+    seed: int
+    workers: int | None
+    dev_fraction: float | None
+
+
 def collect(
     store: Path,
     game: Game,
     play: Callable[[ToPlay], PackedEpisode],
     *,
-    expert: str,
-    episodes: int,
+    expert: str = EMBEDDED,
+    episodes: int = 100,
     seed: int = 0,
     workers: int | None = None,
     dev_fraction: float | None = None,

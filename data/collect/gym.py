@@ -4,13 +4,13 @@ import functools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from tyro.conf import Positional
 
 from data.codec.generic import GenericSteps, packed
-from data.collect.base import ToPlay, collect
+from data.collect.base import Options, ToPlay, collect
 from data.common.cli import UserError
 from data.experts.registry import EMBEDDED
 from data.games.base import Content, Player
@@ -43,18 +43,8 @@ def command(
     print(collect_gym(store, env=env, expert=expert, episodes=episodes, seed=seed, workers=workers))
 
 
-def collect_gym(
-    store: Path,
-    *,
-    env: str,
-    expert: str = EMBEDDED,
-    episodes: int = 100,
-    seed: int = 0,
-    workers: int | None = None,
-    dev_fraction: float | None = None,
-) -> Report:
+def collect_gym(store: Path, *, env: str, **options: Unpack[Options]) -> Report:
     """Collect episodes of a Gymnasium environment; see `data.collect.base.collect`."""
-    options = {"expert": expert, "episodes": episodes, "seed": seed, "workers": workers, "dev_fraction": dev_fraction}
     return collect(store, GymGame(PREFIX + env.removeprefix(PREFIX)), play, **options)
 
 

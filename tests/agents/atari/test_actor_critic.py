@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import AxisType
 
 from agents.atari.actor_critic import Params, actor_critic, init, make_network
-from agents.atari.blocks import blocks_of
+from agents.atari.convolutions import blocks_of
 from data.experts.trained.networks import nature, nature_shapes
 from data.spec import STACK
 

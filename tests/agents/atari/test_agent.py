@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from agents.atari.agent import AtariAgent
-from agents.atari.blocks import blocks_of, stacks_of
 from agents.atari.cnn import CNN
+from agents.atari.convolutions import blocks_of, stacks_of
 from agents.atari.impala import IMPALA
 
 NETWORKS = [CNN(1, 6), CNN(13, 6), IMPALA(2, 6)]
