@@ -1,6 +1,7 @@
 """Strict JAX for every test: eight CPU devices, no implicit rank or dtype promotion, warnings are errors."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from hypothesis import settings
 
 from data.collect.nethack import collect
 from data.importers.nld import import_nld
+
+# Started in the background of a script, a process ignores SIGINT, and so would those that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -42,22 +42,22 @@ def table(random: np.random.Generator) -> list[ResultRow]:
     return rows
 
 
-def test_any_rows_have_a_fit_without_nonsense() -> None:
-    for seed in range(25):
-        rows = table(np.random.default_rng(seed))
-        fitted = fit(rows, draws=0)
-        record = document(fitted)
-        json.dumps(record, allow_nan=False)
-        for law in record["laws"]:
-            assert math.isfinite(law["exponent"]), seed
-            assert law["coefficient"] > 0, seed
-        for game in fitted.games:
-            found = game.profiles
-            for forecast in (forecast_loss(found, 1e20, draws=0), forecast_return(found, 1e20, draws=0, expert=50.0)):
-                for entry in forecast.entries:
-                    assert not math.isnan(entry.value), seed
-            if found:
-                plan(rows, found, 1e20)
+@pytest.mark.parametrize("seed", [*range(8), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(8, 40))])
+def test_any_rows_have_a_fit_without_nonsense(seed: int) -> None:
+    rows = table(np.random.default_rng(seed))
+    fitted = fit(rows, draws=0)
+    record = document(fitted)
+    json.dumps(record, allow_nan=False)
+    for law in record["laws"]:
+        assert math.isfinite(law["exponent"])
+        assert law["coefficient"] > 0
+    for game in fitted.games:
+        found = game.profiles
+        for forecast in (forecast_loss(found, 1e20, draws=0), forecast_return(found, 1e20, draws=0, expert=50.0)):
+            for entry in forecast.entries:
+                assert not math.isnan(entry.value)
+        if found:
+            plan(rows, found, 1e20)
 
 
 @pytest.mark.parametrize("seed", [3, 7, 14, 22])

@@ -46,7 +46,7 @@ def agent(request: pytest.FixtureRequest) -> NetHackAgent:
 
 @pytest.fixture(scope="module")
 def params(agent: NetHackAgent):
-    return agent.init(jax.random.key(0))
+    return jax.jit(agent.init)(jax.random.key(0))
 
 
 def starts(*places: tuple[int, int]) -> jax.Array:
@@ -123,11 +123,12 @@ def test_lanes_do_not_see_each_other(agent, params) -> None:
 def test_dropout_is_noise_of_its_key_alone(agent, params) -> None:
     observation, first = screens(9, agent), starts()
 
+    @jax.jit
     def logits(seed: int) -> jax.Array:
         noise = Dropout(0.5, jax.random.key(seed))
         return agent.apply(params, observation, first, agent.initial_carry(LANES), noise)[0]
 
-    quiet, _ = agent.apply(params, observation, first, agent.initial_carry(LANES))
+    quiet, _ = jax.jit(agent.apply)(params, observation, first, agent.initial_carry(LANES))
     close(logits(0), logits(0))
     assert not np.allclose(logits(0), logits(1))
     assert not np.allclose(logits(0), quiet)
