@@ -50,11 +50,8 @@ def fit_files(
     games = sorted({row.game for row in rows.rows})
     if expert is not None and len(games) > 1:
         raise UserError(f"the rows are of {', '.join(games)}: --expert-return is of one, choose it with --game")
-    others = (
-        {each.game: each for each in fit(read(beside, mixed_versions=mixed_versions).rows, draws=0).games}
-        if beside
-        else {}
-    )
+    known = read(beside, mixed_versions=mixed_versions).rows if beside else ()
+    others = {each.game: each for each in fit(known, draws=0).games}
     if others and not others.keys() & set(games):
         raise UserError(f"--beside holds {', '.join(others)}, not {', '.join(games)}: name a study of the same game")
     references = {name: Reference(expert, others.get(name)) for name in games}
