@@ -4,26 +4,34 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import NoReturn
 
-from agents.cost import TRAIN_FACTOR, Cost
-from agents.ladder import MOST_ACTIONS, ladder
+from agents.cost import Cost
+from agents.ladder import MOST_ACTIONS, find, ladder
+from agents.xla import batch_of, train_flops
 from data.common.cli import UserError, run
 
+LANES = 64
+"""Lanes of the batch whose FLOPs XLA counts."""
 
-def show(filter: str = "", window: int = 32, actions: int = MOST_ACTIONS) -> None:
+
+def show(filter: str = "", window: int = 32, actions: int = MOST_ACTIONS, *, xla: bool = False) -> None:
     """Print parameters and training FLOPs per sample of every agent, in total and by group.
 
     `all` are all parameters and `N` the counted ones; `exact` and `paper` are the two conventions of counting FLOPs.
 
     Args:
         filter: Show only agents whose name contains this.
-        window: Steps per training window; changes the cost of attention only.
+        window: Steps per training window; changes the cost of attention and of recurrence.
         actions: Number of actions of the Atari game, for example 4 in Breakout and 18 in BankHeist.
+        xla: Instead compare the exact count with XLA's, of the gradient over an unrolled window (a second per agent).
     """
     if window < 1 or actions < 1:
         raise UserError(f"--window {window} and --actions {actions}: give at least 1")
     shown = [(name, agent.cost(window)) for name, agent in ladder(actions).items() if filter in name]
     if not shown:
         raise UserError(f"no agent whose name contains {filter!r}: leave --filter out to see all")
+    if xla:
+        compare([name for name, _ in shown], window, actions)
+        return
     for _, entries in groupby(shown, key=lambda entry: entry[0].split("/")[0]):
         table = list(entries)
         groups = merged([group.name for group in cost.groups] for _, cost in table)
@@ -31,6 +39,15 @@ def show(filter: str = "", window: int = 32, actions: int = MOST_ACTIONS) -> Non
         print(_line("", "", ("exact", "paper", "", *("" for _ in groups))))
         for name, cost in table:
             print("\n".join(_rows(name, cost, groups)))
+
+
+def compare(names: list[str], window: int, actions: int) -> None:
+    """Print `exact`, XLA's count and their ratio for each agent."""
+    print(f"{'agent':28}{'exact':>15}{'XLA':>15}{'ratio':>8}")
+    for name in names:
+        agent = find(name, actions)
+        exact, counted = agent.cost(window).train_flops("exact"), train_flops(agent, batch_of(agent, LANES, window))
+        print(f"{name:28}{exact:15,d}{counted:15,.0f}{exact / counted:8.3f}", flush=True)
 
 
 def merged(lists: Iterable[list[str]]) -> list[str]:
@@ -48,7 +65,7 @@ def merged(lists: Iterable[list[str]]) -> list[str]:
 def _rows(name: str, cost: Cost, groups: list[str]) -> tuple[str, str]:
     parts = {group.name: group.part for group in cost.groups}
     params = [short(parts[group].params) if group in parts else "-" for group in groups]
-    flops = [short(TRAIN_FACTOR * parts[group].flops) if group in parts else "-" for group in groups]
+    flops = [short(parts[group].train) if group in parts else "-" for group in groups]
     exact, paper = (short(cost.train_flops(convention)) for convention in ("exact", "paper"))
     return (
         _line(name, "params", (short(cost.params), short(cost.counted_params), "|", *params)),

@@ -193,6 +193,7 @@ def _row(
         schedule=trained.optimizer.schedule,
         protocol=protocol(game, config.options, config.seed) if games else None,
         flop_convention=trained.convention,
+        flop_version=described.get("flop_version"),
         flops_exact=budget.flops_exact,
         flops_paper=budget.flops_paper,
         store=described["store"]["checksum"][:12],

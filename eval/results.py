@@ -51,6 +51,8 @@ class ResultRow:
     protocol: str | None = None
     """How the returns were measured: environment, character, sampling, step limit, first seed."""
     flop_convention: str | None = None
+    flop_version: int | None = None
+    """Version of the `exact` convention (`agents.cost.EXACT_VERSION`); a missing one is 1."""
     flops_exact: float | None = None
     """Training FLOPs at the checkpoint, counted by the `exact` convention."""
     flops_paper: float | None = None

@@ -30,6 +30,7 @@ def fit_command(
     expert_return: float | None = None,
     bootstraps: int = DRAWS,
     figures: bool = True,
+    mixed_versions: bool = False,
 ) -> None:
     """Fit scaling laws to result rows; write laws.json, figures and report.html.
 
@@ -41,13 +42,23 @@ def fit_command(
         expert_return: The expert's mean return, drawn as a line in the figures of the return.
         bootstraps: Bootstrap draws of runs for the intervals by run; 0 disables them.
         figures: Draw figures and add forecasts; --no-figures writes only laws.json and the tables, which is faster.
+        mixed_versions: Accept rows whose exact FLOPs are counted by different versions of the convention.
     """
     from laws.report.outputs import fit_files  # Matplotlib takes a second to import
 
     _positive(expert_return=expert_return)
     if bootstraps < 0:
         raise UserError(f"--bootstraps {bootstraps} is negative: 0 is for none")
-    found = fit_files(runs, out=out, game=game, beside=beside, expert=expert_return, draws=bootstraps, figures=figures)
+    found = fit_files(
+        runs,
+        out=out,
+        game=game,
+        beside=beside,
+        expert=expert_return,
+        draws=bootstraps,
+        figures=figures,
+        mixed_versions=mixed_versions,
+    )
     for each in found.games:
         for law in each.laws:
             interval = law.power.exponent_ci
@@ -69,6 +80,7 @@ def forecast_command(
     samples: float | None = None,
     game: str | None = None,
     expert_return: float | None = None,
+    mixed_versions: bool = False,
     json: bool = False,
 ) -> None:
     """Forecast loss and return at a larger budget by every form and window, with their error in rolling validation.
@@ -80,12 +92,13 @@ def forecast_command(
         samples: With --params: the number of training samples.
         game: The game, if the rows are of several.
         expert_return: The expert's mean return; adds forms of the return that are bounded by it.
+        mixed_versions: As for `fit`.
         json: Print one JSON object.
     """
     _positive(flops=flops, params=params, samples=samples, expert_return=expert_return)
     if (params is None) != (samples is None):
         raise UserError("--params and --samples belong together: give both or neither")
-    _, found = _one_game(runs, game)
+    _, found = _one_game(runs, game, mixed_versions=mixed_versions)
     loss = forecast_loss(found, flops)
     returns = forecast_return(found, flops, expert=expert_return)
     sized = None if params is None or samples is None else forecast_at_size(found, params, samples)
@@ -105,6 +118,7 @@ def plan_command(
     flops: float,
     game: str | None = None,
     flops_per_second: float | None = None,
+    mixed_versions: bool = False,
 ) -> None:
     """Split a budget into parameters and samples, and name the runs that would narrow the prediction most.
 
@@ -113,17 +127,20 @@ def plan_command(
         flops: Budget in FLOPs, counted as in the rows.
         game: The game, if the rows are of several.
         flops_per_second: Training throughput, counted as in the rows; gives the training time.
+        mixed_versions: As for `fit`.
     """
     _positive(flops=flops, flops_per_second=flops_per_second)
-    rows, found = _one_game(runs, game)
+    rows, found = _one_game(runs, game, mixed_versions=mixed_versions)
     planned = plan(rows, found, flops, flops_per_second)
     if not planned.splits:
         raise UserError("no law of the size against compute: train at least two budgets")
     print("\n".join(plan_lines(planned)))
 
 
-def _one_game(runs: Sequence[Path], game: str | None) -> tuple[tuple[ResultRow, ...], tuple[Profile, ...]]:
-    rows = read(runs, game).rows
+def _one_game(
+    runs: Sequence[Path], game: str | None, *, mixed_versions: bool
+) -> tuple[tuple[ResultRow, ...], tuple[Profile, ...]]:
+    rows = read(runs, game, mixed_versions=mixed_versions).rows
     names = sorted({row.game for row in rows})
     if len(names) > 1:
         raise UserError(f"the rows are of {', '.join(names)}: choose one with --game")

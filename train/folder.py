@@ -42,6 +42,11 @@ def claim(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], def
     replace_text(path, json.dumps({**values, **made_by}, indent=1))
 
 
+def is_run(run: Path) -> bool:
+    """Whether the folder holds a run."""
+    return (run / _CONFIG).is_file()
+
+
 def read_run(run: Path) -> dict[str, Any]:
     """The `config.json` of a run of behavioural cloning.
 

@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agents.cost import CONVENTIONS
+from agents.cost import CONVENTIONS, EXACT_VERSION, Cost
 from agents.ladder import find
 from agents.spec import Agent
 from data.common.cli import UserError
 from data.sampling.sampler import LaneSampler, MixedSampler, WindowSampler
 from data.sampling.stream import Store, labelled, training_sampler
 from data.store.mixture import open_stores
-from train.config import TrainConfig, to_json
+from train.config import TrainConfig, from_json, result_fields, to_json
+from train.folder import is_run, read_run
 from train.mesh import lanes_of_host
 
 Sampler = LaneSampler | WindowSampler | MixedSampler
@@ -26,6 +27,8 @@ class Plan:
     sampler: Sampler
     flops: Mapping[str, int]
     """Training FLOPs per sample by convention."""
+    flop_version: int | None
+    """Version of the `exact` convention; None is 1."""
     params: int
     """N, the counted parameters."""
     budgets: tuple[float, ...]
@@ -45,11 +48,11 @@ class Plan:
         if config.dropout and not agent.recurrent:
             raise UserError(f"{config.agent} has no dropout: leave --dropout out")
         cost = agent.cost(config.window)
-        flops = {convention: cost.train_flops(convention) for convention in CONVENTIONS}
+        flops, version = _flops_of(config, cost)
         sampler = training_sampler(store, store.rows("train"), config.lanes, config.window, config.seed, config.order)
         budgets = tuple(sorted(config.flops))
         steps = _steps_of(budgets, flops[config.convention], sampler, config)
-        return Plan(agent, store, sampler, flops, cost.counted_params, budgets, steps)
+        return Plan(agent, store, sampler, flops, version, cost.counted_params, budgets, steps)
 
     def description(self, config: TrainConfig) -> dict[str, Any]:
         """What `config.json` holds of the run."""
@@ -58,6 +61,7 @@ class Plan:
             "store": {"paths": [str(path.resolve()) for path in config.stores], "checksum": self.store.checksum},
             "params": self.params,
             "flops_per_sample": self.flops,
+            "flop_version": self.flop_version,
         }
 
     def spent(self, step: int) -> dict[str, Any]:
@@ -94,6 +98,18 @@ def steps_within(sampler: Sampler, samples: float) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if sampler.samples(middle) <= samples else (low, middle)
     return low
+
+
+def _flops_of(config: TrainConfig, cost: Cost) -> tuple[Mapping[str, int], int | None]:
+    """FLOPs per sample by convention and the version of `exact`: as the run was begun, if it was, or as counted now.
+
+    So the budgets of a run mean the same steps to the end.
+    """
+    if is_run(config.run):
+        begun = read_run(config.run)
+        if result_fields(from_json(begun["config"])) == result_fields(config):
+            return begun["flops_per_sample"], begun.get("flop_version")
+    return {convention: cost.train_flops(convention) for convention in CONVENTIONS}, EXACT_VERSION
 
 
 def _steps_of(budgets: tuple[float, ...], per_sample: int, sampler: Sampler, config: TrainConfig) -> tuple[int, ...]:

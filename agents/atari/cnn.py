@@ -8,14 +8,17 @@ Flax module is in `agents.atari.agent`.
 from dataclasses import dataclass
 from functools import cache
 
-from agents.cost import Cost, Group, conv, dense
-from data.spec import FRAME_ROWS, STACK
+from agents.cost import Cost, Group, conv, head, of_data, relu
+from data.spec import FRAME_COLUMNS, FRAME_ROWS, STACK
 
 WIDTHS = (1, 3, 5, 8, 13, 23, 34, 50, 81, 117, 167, 266)
 """The paper's twelve values of w."""
 
 LAYERS = ((1, 8, 4), (2, 4, 2), (2, 3, 1))
 """Channels over w, kernel size and stride of each convolution."""
+
+PIXELS = STACK * FRAME_ROWS * FRAME_COLUMNS
+"""Pixels of a sample; to make a number of one is an operation."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,12 @@ class CNN:
         channels, sides = self.channels, self.sides
         for number, (_, kernel, _) in enumerate(LAYERS):
             inputs, outputs = channels[number : number + 2]
-            taps = kernel**2
-            groups.append(Group(f"conv{number}", conv(taps * sides[number + 1] ** 2, taps, inputs, outputs), True))
+            taps, positions, first = kernel**2, sides[number + 1] ** 2, number == 0
+            part = conv(taps * positions, taps, inputs, outputs, positions, data=first) + relu(outputs * positions)
+            groups.append(Group(f"conv{number}", part + of_data(PIXELS) if first else part, True))
             overcount += 2 * taps * inputs * outputs * sides[number] ** 2
         features = channels[-1] * sides[-1] ** 2
-        groups.append(Group("head", dense(features, self.actions), True))
+        groups.append(Group("head", head(features, self.actions), True))
         return Cost(tuple(groups), overcount + 2 * features * self.actions)
 
 

@@ -7,7 +7,8 @@ convolutions, all 3x3 and of stride 1; then one linear layer. This module needs 
 
 from dataclasses import dataclass
 
-from agents.cost import NOTHING, Cost, Group, Part, conv3x3, dense
+from agents.atari.cnn import PIXELS
+from agents.cost import NOTHING, Cost, Group, Part, conv3x3, head, of_data, relu
 from data.spec import FRAME_ROWS, STACK
 
 WIDTHS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
@@ -48,12 +49,14 @@ class IMPALA:
         for number in range(len(SECTIONS)):
             inputs, outputs = self.channels[number : number + 2]
             before, after = self.sides[number : number + 2]
-            section = conv3x3(inputs, outputs, before, before)
-            blocks = sum((conv3x3(outputs, outputs, after, after) for _ in range(2 * BLOCKS)), NOTHING)
-            # Eight comparisons for a maximum, and the sum at the end of each residual block.
-            rest = Part(0, (8 + BLOCKS) * outputs * after**2)
-            groups.append(Group(f"section{number}", section + blocks + rest, True))
+            features, data = outputs * after**2, number == 0
+            section = conv3x3(inputs, outputs, before, before, data=data) + (of_data(PIXELS) if data else NOTHING)
+            # A maximum of 9 numbers is 8 maxima of two; the gradient of each is 16 operations, which share it at a tie.
+            pool = Part(0, 8 * features, 8 * 16 * features)
+            residual = Part(0, features, features)
+            blocks = ((relu(features) + conv3x3(outputs, outputs, after, after)) * 2 + residual) * BLOCKS
+            groups.append(Group(f"section{number}", section + pool + blocks, True))
             overcount += 2 * 9 * outputs * (inputs * before**2 + 2 * BLOCKS * outputs * after**2)
         features = self.channels[-1] * self.sides[-1] ** 2
-        groups.append(Group("head", dense(features, self.actions), True))
+        groups.append(Group("head", relu(features) + head(features, self.actions), True))
         return Cost(tuple(groups), overcount + 2 * features * self.actions)

@@ -23,10 +23,15 @@ class LSTM:
         return jnp.zeros((lanes, self.layers, 2, self.width), dtype)
 
     def cost(self, window: int) -> Part:
-        """Per sample, the same for every window: a product of the input and one of the hidden state for each layer."""
-        # Gates and states: 4 sums of products, 2 resets, 4 products and sums, and the activations.
-        gates = Part(0, 20 * self.width)
-        return (dense(2 * self.width, 4 * self.width) + gates) * self.layers
+        """Per sample: a product of the input and one of the hidden state for each layer.
+
+        The state that enters a window is data: the first of its `window` steps has no gradient of the hidden state.
+        """
+        weights = 4 * self.width**2
+        hidden = Part(weights, 2 * weights, 2 * weights + 2 * weights * (window - 1) // window)
+        # Sums of products, resets, activations, products and sums of the cell.
+        gates = Part(0, 18 * self.width, 21 * self.width)
+        return (dense(self.width, 4 * self.width) + hidden + gates) * self.layers
 
     def module(self, dtype: jnp.dtype) -> nn.Module:
         """The Flax module, from (x_BxTxD, first_BxT, carry) to (y_BxTxD, carry)."""

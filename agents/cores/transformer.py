@@ -40,13 +40,21 @@ class Transformer:
         }
 
     def cost(self, window: int) -> Part:
-        """Per sample; attention counts every score that is computed: `context` and the whole window."""
+        """Per sample; attention counts every score that is computed: `context` and the whole window.
+
+        Backward, its products have a gradient for every key and value: those of the cache are data, but lie in one
+        array with the window's, and theirs is dropped only afterwards.
+        """
         d, keys = self.width, self.context + window
-        # Products with keys and with values; rotation of the query and, once a window, of every key (3 per
-        # feature); scaling, masking and softmax (5 per score).
-        scores = 4 * d * keys + 3 * d * (1 + keys // window) + 5 * (d // self.head) * keys
-        attention = dense(d, d, bias=False) * 4 + Part(0, scores)
-        block = attention + dense(d, 4 * d, bias=False) * 3 + norm(d, bias=False) * 2
+        products = Part(0, 4 * d * keys, 8 * d * keys)
+        # Of the query and, once a window, of every key, 3 per feature.
+        rotation = 3 * d * (1 + keys // window)
+        # Scaling, masking and softmax.
+        scores = (d // self.head) * keys
+        attention = dense(d, d, bias=False) * 4 + products + Part(0, rotation + 6 * scores, rotation + 8 * scores)
+        # SiLU (4 and 6 FLOPs) and the product; the two residual connections, and gradients that meet.
+        feed = dense(d, 4 * d, bias=False) * 3 + Part(0, 4 * d * 5 + 2 * d, 4 * d * 8 + 5 * d)
+        block = attention + feed + norm(d, bias=False) * 2
         return block * self.layers + norm(d, bias=False) + (table(1, d) if self.spare_row else NOTHING)
 
     def module(self, dtype: jnp.dtype) -> nn.Module:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from agents.cost import Cost, Group, Part, conv, dense
+from agents.cost import Cost, Group, Part, conv, dense, head, of_data, relu
 from data.spec import Field
 
 HIDDEN = 2
@@ -49,10 +49,10 @@ class MLP:
     def cost(self) -> Cost:
         """Parameters and FLOPs per sample."""
         widths = (self.inputs, *(self.width for _ in range(HIDDEN)))
-        groups = [Group(f"hidden{number}", dense(*widths[number : number + 2]), True) for number in range(HIDDEN)]
-        first = groups[0]
-        groups[0] = Group(first.name, first.part + scaling(self.fields), True)
-        return Cost((*groups, Group("head", dense(self.width, self.actions), True)))
+        parts = [dense(*widths[n : n + 2], data=n == 0) + relu(self.width) for n in range(HIDDEN)]
+        parts[0] += scaling(self.fields)
+        groups = [Group(f"hidden{number}", part, True) for number, part in enumerate(parts)]
+        return Cost((*groups, Group("head", head(self.width, self.actions), True)))
 
 
 @dataclass(frozen=True)
@@ -86,16 +86,18 @@ class CNN:
         for number, times in enumerate(CHANNELS):
             taps = _taps(rows) * _taps(columns)
             rows, columns = -(-rows // STRIDE), -(-columns // STRIDE)
-            groups.append(Group(f"conv{number}", conv(taps, KERNEL**2, channels, times * self.width), True))
-            channels = times * self.width
+            outputs, positions = times * self.width, rows * columns
+            part = conv(taps, KERNEL**2, channels, outputs, positions, data=number == 0) + relu(outputs * positions)
+            groups.append(Group(f"conv{number}", part, True))
+            channels = outputs
         features = rows * columns * channels + sum(math.prod(field.shape) for _, field in others)
-        hidden = dense(features, self.hidden) + scaling(self.fields)
-        return Cost((*groups, Group("hidden0", hidden, True), Group("head", dense(self.hidden, self.actions), True)))
+        hidden = dense(features, self.hidden) + relu(self.hidden) + scaling(self.fields)
+        return Cost((*groups, Group("hidden0", hidden, True), Group("head", head(self.hidden, self.actions), True)))
 
 
 def scaling(fields: Fields) -> Part:
     """To scale the observation: bytes are converted and divided, other numbers compressed by symlog."""
-    return Part(0, sum(math.prod(field.shape) * (2 if field.dtype == "uint8" else 3) for _, field in fields))
+    return of_data(sum(math.prod(field.shape) * (2 if field.dtype == "uint8" else 3) for _, field in fields))
 
 
 def _taps(size: int) -> int:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from agents.cores.lstm import LSTM
 from agents.cores.transformer import Transformer
-from agents.cost import Cost, Group, dense, norm
+from agents.cost import Cost, Group, dense, head, norm, relu
 from agents.cpu.devices import resolve_dtype
 from agents.nethack.encoders import SLOTS, Deep, Thin
 from agents.nethack.prompt import ACTIONS, PromptHead, no_prompts, prompt_cost
@@ -91,13 +91,13 @@ class NetHackAgent:
         encoders = self.encoders
         groups = [Group(name, part, encoders.counted) for name, part in encoders.parts().items()]
         width = self.core_config.width
-        mixer = dense(encoders.features() + ACTIONS, width) + norm(width)
+        mixer = dense(encoders.features() + ACTIONS, width) + norm(width) + relu(width)
         if isinstance(encoders, Deep):
-            mixer += dense(width, width) + norm(width)
+            mixer += dense(width, width) + norm(width) + relu(width)
         groups += [
             Group("mixer", mixer, True),
             Group("core", self.core_config.cost(window), True),
-            Group("head", dense(width, ACTIONS), True),
+            Group("head", head(width, ACTIONS), True),
         ]
         if self.prompts:
             groups.append(Group("prompt", prompt_cost(width), True))

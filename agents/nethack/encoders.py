@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from agents.cost import NOTHING, Part, conv, conv3x3, dense, norm, table
+from agents.cost import NOTHING, Part, conv, conv3x3, dense, elu, norm, of_data, relu, table
 
 CHARS, COLORS = 256, 32
 """Character codes, and NLE's tty colours (16, twice for bold)."""
@@ -70,16 +70,17 @@ class Thin:
     def parts(self) -> dict[str, Part]:
         """Cost by group, in the order of the features."""
         parts = {
-            "cells": cells_cost(self.cell, self.crop**2),
+            "cells": cells_cost(self.cell, self.crop**2 + (MAP_ROWS * COLUMNS if self.screen else 0)),
             "text": table(CHARS, self.text, 3 * COLUMNS),
-            "crop": dense(self.crop**2 * self.cell, self.width),
-            "message": dense(COLUMNS * self.text, self.width),
-            "status": dense(2 * COLUMNS * self.text, self.width),
+            "crop": dense(self.crop**2 * self.cell, self.width) + relu(self.width),
+            "message": dense(COLUMNS * self.text, self.width) + relu(self.width),
+            "status": dense(2 * COLUMNS * self.text, self.width) + relu(self.width),
         }
         if self.view:
             blocks = BLOCK_ROWS * BLOCK_COLUMNS * len(KINDS)
-            # Besides the product, one comparison and one addition for every cell and kind.
-            parts["view"] = dense(blocks, self.width) + Part(0, 2 * BLOCK**2 * blocks)
+            # Besides the product, a comparison, a conversion and an addition for every cell and kind.
+            counts = of_data(3 * BLOCK**2 * blocks)
+            parts["view"] = counts + dense(blocks, self.width, data=True) + relu(self.width)
         if self.screen:
             parts["screen"] = resnet_cost(self.cell, (self.screen, 2 * self.screen), (self.width,))
         return parts
@@ -109,17 +110,21 @@ class Deep:
         crop_channels = (self.cell, 16, 16, 16, 16, 8)
         crop = NOTHING
         for inputs, outputs in pairwise(crop_channels):
-            crop += conv3x3(inputs, outputs, self.crop, self.crop) + norm(outputs, self.crop**2)
-        status = conv(8 * 39, 8, 2, 32) + conv(4 * 36, 4, 32, 64)
+            crop += conv3x3(inputs, outputs, self.crop, self.crop)
+            crop += norm(outputs, self.crop**2) + elu(outputs * self.crop**2)
+        # The embedded characters of the line are summed.
+        message = table(COLUMNS * CHARS, 64, COLUMNS) + Part(64, COLUMNS * 64, 64) + dense(64, 64)
+        status = conv(8 * 39, 8, 2, 32, 39, data=True) + elu(39 * 32) + conv(4 * 36, 4, 32, 64, 36) + elu(36 * 64)
+        status += dense(36 * 64, 128) + dense(128, 128)
         parts = {
-            "cells": cells_cost(self.cell, self.crop**2),
+            "cells": cells_cost(self.cell, self.crop**2 + MAP_ROWS * COLUMNS),
             "crop": crop,
-            "message": table(COLUMNS * CHARS, 64) + Part(64, 0) + dense(64, 64) + norm(64) * 2,
-            "status": status + dense(36 * 64, 128) + dense(128, 128) + norm(128) * 2,
+            "message": message + (norm(64) + elu(64)) * 2,
+            "status": status + (norm(128) + elu(128)) * 2,
             "screen": resnet_cost(self.cell, (16, 32), (512, 512)),
         }
         if self.inventory:
-            parts["inventory"] = table(GLYPHS, 32) + dense(SLOTS * 32, 256) + norm(256)
+            parts["inventory"] = table(GLYPHS, 32, SLOTS) + dense(SLOTS * 32, 256) + norm(256) + elu(256)
         return parts
 
     def features(self) -> int:
@@ -314,8 +319,8 @@ class ResNet(nn.Module):
 
 
 def cells_cost(width: int, cells: int) -> Part:
-    """Embedding `cells` cells: 8 operations for the two look-ups of a cell, then the sum."""
-    return table(CHARS, width) + table(COLORS, width) + Part(0, cells * (8 + width))
+    """Embedding `cells` cells: 8 operations to find a cell's character and colour, then the sum of their embeddings."""
+    return table(CHARS, width, cells) + table(COLORS, width, cells) + Part(0, cells * (6 + width), 0)
 
 
 def resnet_cost(inputs: int, channels: tuple[int, ...], linear: tuple[int, ...]) -> Part:
@@ -324,10 +329,15 @@ def resnet_cost(inputs: int, channels: tuple[int, ...], linear: tuple[int, ...])
     for width in channels:
         cost += conv3x3(inputs, width, rows, columns)
         rows, columns, inputs = -(-rows // 2), -(-columns // 2), width
-        cost += (conv3x3(width, width, rows, columns) + norm(width, rows * columns)) * 4
+        features = rows * columns * width
+        # Of 9 numbers the largest; backward, it is found again and its gradient added.
+        cost += Part(0, 8 * features, 9 * features)
+        unit = elu(features) + conv3x3(width, width, rows, columns) + norm(width, rows * columns)
+        residual = Part(0, features, features)
+        cost += unit * 4 + residual * 2
     inputs *= rows * columns
     for width in linear:
-        cost += dense(inputs, width) + norm(width)
+        cost += dense(inputs, width) + norm(width) + elu(width)
         inputs = width
     return cost
 

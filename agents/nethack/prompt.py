@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from agents.cost import Part, dense
+from agents.cost import Part, dense, of_data
 from data.games.keys import KEYS
 from data.spec import COLUMNS
 
@@ -54,7 +54,7 @@ class PromptHead(nn.Module):
 
 def prompt_cost(width: int) -> Part:
     """A linear layer with two outputs; besides, operations for every column of the line and every action's memory."""
-    return dense(width, 2) + Part(0, 43 * COLUMNS + 19 * ACTIONS)
+    return dense(width, 2) + of_data(43 * COLUMNS + 16 * ACTIONS) + Part(0, 3 * ACTIONS, 4 * ACTIONS)
 
 
 def no_prompts(lanes: int) -> Memory:

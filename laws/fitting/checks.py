@@ -12,6 +12,7 @@ from laws.fitting.isoflop import QUANTITIES, Cell, Grid, Profile
 from laws.fitting.law import Law
 from laws.fitting.parametric import Parametric
 from laws.rows.diagnostic import Diagnostic
+from laws.rows.runs import exact_versions
 
 TIED = 0.95
 """|Pearson's r| of ln N and ln D above which alpha and beta of L(N, D) can't be separated."""
@@ -28,8 +29,9 @@ def check_mixtures(game: str, rows: Sequence[ResultRow]) -> list[Diagnostic]:
     """`mixed_convention`, `mixed_protocol`: rows whose FLOPs or returns were not measured alike."""
     diagnostics: list[Diagnostic] = []
     conventions = sorted({str(row.flop_convention) for row in rows})
-    if len(conventions) > 1:
-        message = f"Rows count FLOPs in different ways ({', '.join(conventions)}): budgets don't compare."
+    versions = [f"exact version {version}" for version in exact_versions(rows)]
+    if ways := [*(conventions if len(conventions) > 1 else ()), *(versions if len(versions) > 1 else ())]:
+        message = f"Rows count FLOPs in different ways ({', '.join(ways)}): budgets don't compare."
         diagnostics.append(Diagnostic("mixed_convention", "warning", game, None, message))
     protocols = sorted({str(row.protocol) for row in rows if row.return_mean is not None})
     if len(protocols) > 1:

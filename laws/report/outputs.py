@@ -29,6 +29,7 @@ def fit_files(
     expert: float | None = None,
     draws: int = DRAWS,
     figures: bool = True,
+    mixed_versions: bool = False,
 ) -> Fit:
     """Fit the result rows in `paths` (of `game` only, if given) and write all outputs into `out`.
 
@@ -40,29 +41,31 @@ def fit_files(
         expert: The expert's mean return.
         draws: Bootstrap draws of runs; 0 for none.
         figures: Also make figures and forecasts.
+        mixed_versions: As of `read`.
 
     Raises:
         UserError: as `read` and `write_outputs`; `expert` is given for several games, or `beside` has none of them.
     """
-    rows = read(paths, game)
+    rows = read(paths, game, mixed_versions=mixed_versions)
     games = sorted({row.game for row in rows.rows})
     if expert is not None and len(games) > 1:
         raise UserError(f"the rows are of {', '.join(games)}: --expert-return is of one, choose it with --game")
-    others = {each.game: each for each in fit(read(beside).rows, draws=0).games} if beside else {}
+    known = read(beside, mixed_versions=mixed_versions).rows if beside else ()
+    others = {each.game: each for each in fit(known, draws=0).games}
     if others and not others.keys() & set(games):
         raise UserError(f"--beside holds {', '.join(others)}, not {', '.join(games)}: name a study of the same game")
     references = {name: Reference(expert, others.get(name)) for name in games}
+    files = [*paths, *(["--game", game] if game else []), *(["--mixed-versions"] if mixed_versions else [])]
     options = ["--out", out, *(["--beside", *beside] if beside else [])]
     options += [] if expert is None else ["--expert-return", f"{expert:g}"]
     options += [] if draws == DRAWS else ["--bootstraps", draws]
     options += [] if figures else ["--no-figures"]
-    context = Context("Scaling laws: " + ", ".join(games), configuration="\n".join(_commands(paths, game, options)))
+    context = Context("Scaling laws: " + ", ".join(games), configuration="\n".join(_commands(files, paths, options)))
     return write_outputs(rows, out, context, draws=draws, references=references, figures=figures)
 
 
-def _commands(paths: Sequence[Path], game: str | None, options: Sequence[object]) -> Iterator[str]:
+def _commands(files: Sequence[object], paths: Sequence[Path], options: Sequence[object]) -> Iterator[str]:
     """The commands that reproduce the outputs, and the checksums of the files they read."""
-    files = [*paths, *(["--game", game] if game else [])]
     for command, words in (("fit", options), ("forecast", ("--flops", "C")), ("plan", ("--flops", "C"))):
         yield shlex.join(map(str, ("python", "-m", "laws", command, *files, *words)))
     versions = ", ".join(f"{name} {version(name)}" for name in ("isoplay", "numpy", "scipy"))

@@ -18,7 +18,7 @@ import numpy as np
 import tyro
 
 from agents.atari.cnn import of_params
-from agents.cost import CONVENTIONS, Cost
+from agents.cost import CONVENTIONS, EXACT_VERSION, Cost
 from data.common.cli import UserError, printable
 from data.common.torchfile import Refused, load
 from eval.results import ResultRow, write_rows
@@ -205,7 +205,8 @@ def _game(source: _Source, game: str, tables: dict[str, list[_Cells]]) -> Iterat
 
 def _spent(cost: Cost, samples: int) -> dict[str, float]:
     """Training FLOPs by both conventions; the published budgets count convolutions at their input resolution."""
-    return {f"flops_{name}": float(cost.train_flops(name) * samples) for name in CONVENTIONS}
+    flops = {f"flops_{name}": float(cost.train_flops(name) * samples) for name in CONVENTIONS}
+    return {**flops, "flop_version": EXACT_VERSION}
 
 
 def read_official(folder: Path) -> tuple[list[ResultRow], list[str]]:

@@ -34,7 +34,7 @@ class Runs:
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
-def read(paths: Sequence[str | os.PathLike[str]], game: str | None = None) -> Runs:
+def read(paths: Sequence[str | os.PathLike[str]], game: str | None = None, *, mixed_versions: bool = False) -> Runs:
     """Read and join result files (`.jsonl` or `.csv`), keeping the rows of `game` (None: of every game).
 
     A cell (game, run, flops, params) that occurs twice with equal values is counted once (`duplicate_row`). A row
@@ -42,7 +42,8 @@ def read(paths: Sequence[str | os.PathLike[str]], game: str | None = None) -> Ru
 
     Raises:
         UserError: no path is given, a file can't be read or has a bad row (the message names file and line), two rows
-            of one cell have different values, or no usable row of `game` is left.
+            of one cell have different values, no usable row of `game` is left, or the rows of a game count `exact`
+            FLOPs by several versions and not `mixed_versions`.
     """
     if not paths:
         raise UserError("no result file given: name at least one runs.jsonl or .csv file")
@@ -70,8 +71,26 @@ def read(paths: Sequence[str | os.PathLike[str]], game: str | None = None) -> Ru
     if not rows:
         raise UserError(f"{paths[0]}: no row has flops, params and samples: evaluate the runs again")
     kept = [row for row, _ in rows.values() if game in (None, row.game)]
+    if not mixed_versions:
+        _check_versions(kept)
     of_game = [diagnostic for diagnostic in diagnostics if game in (None, diagnostic.game)]
     return Runs(tuple(ordered(kept)), tuple(sorted(of_game, key=lambda item: (item.code, item.message))))
+
+
+def exact_versions(rows: Sequence[ResultRow]) -> list[int]:
+    """The versions of the `exact` convention (`agents.cost.EXACT_VERSION`) by which these rows count FLOPs."""
+    counted = [row for row in rows if row.flop_convention == "exact" or row.flops_exact is not None]
+    return sorted({1 if row.flop_version is None else row.flop_version for row in counted})
+
+
+def _check_versions(rows: Sequence[ResultRow]) -> None:
+    for game in sorted({row.game for row in rows}):
+        versions = exact_versions([row for row in rows if row.game == game])
+        if len(versions) > 1:
+            raise UserError(
+                f"rows of {game} count exact FLOPs by versions {' and '.join(map(str, versions))}, which don't compare:"
+                " give files of one version, or --mixed-versions to fit them as they are"
+            )
 
 
 def ordered(rows: Sequence[ResultRow]) -> list[ResultRow]:

@@ -202,17 +202,17 @@ def test_intervals_by_run_that_are_wider_are_pointed_at(nethack_fit: Fit) -> Non
 @pytest.mark.parametrize(
     ("game", "given", "exact"),
     [
-        ("Breakout", 0.727, 0.661),
-        ("BankHeist", 0.427, 0.401),
-        ("BattleZone", 0.413, 0.388),
-        ("NameThisGame", 0.558, 0.513),
+        ("Breakout", 0.727, 0.646),
+        ("BankHeist", 0.427, 0.393),
+        ("BattleZone", 0.413, 0.381),
+        ("NameThisGame", 0.558, 0.502),
     ],
 )
 def test_the_overcount_of_convolutions_made_the_atari_exponents_larger(
     paper: Path, game: str, given: float, exact: float
 ) -> None:
-    """The paper counts a convolution at its input's resolution: 17 times too much for the smallest network, 6 for the
-    largest, so true compute grows faster over its budgets, and everything slower against it."""
+    """The paper counts a convolution at its input's resolution, and an input gradient of the first: training of its
+    smallest network costs a 23rd of that, of its largest a fifth. True compute grows faster over its budgets."""
     rows = []
     for row in read([paper / f"{game}.csv"]).rows:
         network = of_params(row.params)

@@ -69,8 +69,8 @@ def test_a_made_up_folder_gives_its_rows(tmp_path: Path, capsys: pytest.CaptureF
     found = [tuple(value for value in row.values() if value is not None) for row in rows]
     assert found == [
         ("Pong", "n80", 1e13, 80, 1.5, 0, "paper"),
-        ("Pong", "n725", 1e13, 725, 4096, 0.5, 1.0, 2.0, 2, "paper", 642_900.0 * 4096, 10_934_664.0 * 4096),
-        ("Pong", "n725", 2e14, 725, 7, 0.25, 5.0, 1, "paper", 642_900.0 * 7, 10_934_664.0 * 7),
+        ("Pong", "n725", 1e13, 725, 4096, 0.5, 1.0, 2.0, 2, "paper", 2, 469_652.0 * 4096, 10_934_664.0 * 4096),
+        ("Pong", "n725", 2e14, 725, 7, 0.25, 5.0, 1, "paper", 2, 469_652.0 * 7, 10_934_664.0 * 7),
         ("nethack", "abc12345", 1e15, 1000, 3 << 40, 0.5, 0.25, 3.0, pytest.approx((7 / 3) ** 0.5), 3, "paper"),
     ]
     assert rows[0]["samples"] is rows[0]["return_mean"] is rows[2]["return_se"] is None

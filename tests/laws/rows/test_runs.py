@@ -8,6 +8,7 @@ import pytest
 
 from data.common.cli import UserError
 from eval.results import ResultRow, write_rows
+from laws.fitting.checks import check_mixtures
 from laws.rows import runs
 from laws.rows.runs import read
 
@@ -40,6 +41,25 @@ def test_contradicting_rows_are_an_error(tmp_path: Path) -> None:
     write_rows(tmp_path / "b.jsonl", [replace(ROW, loss=1.25)])
     with pytest.raises(UserError, match=r"b\.jsonl line 1 contradicts .*a\.jsonl line 1: .*loss"):
         read([tmp_path / "a.jsonl", tmp_path / "b.jsonl"])
+
+
+@pytest.mark.parametrize("first", [None, 1])
+def test_versions_of_the_exact_count_are_not_mixed_unless_told(tmp_path: Path, first: int | None) -> None:
+    old = replace(ROW, flop_convention="exact", flop_version=first)
+    new = replace(old, run="b", flop_version=2)
+    write_rows(tmp_path / "a.jsonl", [old, new])
+    with pytest.raises(UserError, match=r"nethack count exact FLOPs by versions 1 and 2.*--mixed-versions"):
+        read([tmp_path / "a.jsonl"])
+    rows = read([tmp_path / "a.jsonl"], mixed_versions=True).rows
+    assert rows == (old, new)
+    assert [item.code for item in check_mixtures("nethack", rows)] == ["mixed_convention"]
+    # Another game, or FLOPs that are counted by the paper's convention alone, are not compared.
+    for other in (replace(new, game="chess"), replace(new, flop_convention="paper")):
+        write_rows(tmp_path / "b.jsonl", [old, other])
+        assert len(read([tmp_path / "b.jsonl"]).rows) == 2
+    write_rows(tmp_path / "c.jsonl", [old, replace(new, flop_convention="paper", flops_exact=1e13)])
+    with pytest.raises(UserError, match="versions 1 and 2"):
+        read([tmp_path / "c.jsonl"])
 
 
 def test_the_order_of_rows_and_files_does_not_matter(tmp_path: Path) -> None:
