@@ -17,13 +17,17 @@ from jax.typing import DTypeLike
 Residuals = tuple[jax.Array, jax.Array, tuple[()] | None]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def product(spec: str, out: DTypeLike, a: jax.Array, b: jax.Array) -> jax.Array:
     """`jnp.einsum(spec, a, b)` in the dtype of `a`, accumulated in float32 and rounded once, to dtype `out`.
 
     `spec` names every axis, and each in two of the three arrays. The gradient with respect to `b`, for example a
     float32 kernel, is accumulated in float32 and has `b`'s dtype; autodiff would round it to the dtype of `a`.
     """
+    return _product(spec, out, a, b)  # pyright: ignore[reportReturnType]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _product(spec: str, out: DTypeLike, a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.einsum(spec, a, b.astype(a.dtype), preferred_element_type=out)
 
 
@@ -43,7 +47,7 @@ def _backward(
     return of_a, jnp.einsum(f"{output},{left}->{right}", gradient, a, preferred_element_type=b.dtype)
 
 
-product.defvjp(_forward, _backward, symbolic_zeros=True)
+_product.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
 def biased(x: jax.Array, bias: jax.Array, out: DTypeLike) -> jax.Array:

@@ -113,11 +113,11 @@ class Convolution(nn.Module):
     shape: tuple[int, int, int, int]
 
     @nn.compact
-    def __call__(self, dtype: jnp.dtype) -> tuple[jax.Array, jax.Array]:
-        """The kernel [rows, columns, in, out] cast to `dtype`, and the bias [out], float32."""
+    def __call__(self) -> tuple[jax.Array, jax.Array]:
+        """The kernel [rows, columns, in, out] and the bias [out]."""
         kernel = self.param("kernel", nn.initializers.lecun_normal(), self.shape)
         bias = self.param("bias", nn.initializers.zeros_init(), self.shape[-1:])
-        return kernel.astype(dtype), bias
+        return kernel, bias
 
 
 class Plain(nn.Module):
@@ -134,11 +134,11 @@ class Plain(nn.Module):
         for number, ((_, side, stride), (inputs, outputs)) in enumerate(
             zip(LAYERS, pairwise(self.config.channels), strict=True)
         ):
-            kernel, bias = Convolution((side, side, inputs, outputs), name=f"conv{number}")(self.dtype)
+            kernel, bias = Convolution((side, side, inputs, outputs), name=f"conv{number}")()
             if number == 0:
-                x = first_convolution(x, kernel, im2col=self.im2col)
+                x = first_convolution(x, kernel, self.dtype, im2col=self.im2col)
             else:
-                x = convolution(x, kernel, stride, im2col=self.im2col)
+                x = convolution(x, kernel.astype(self.dtype), stride, im2col=self.im2col)
             x = nn.relu(biased(x, bias, self.dtype))
         return Dense(self.config.actions, self.dtype, out=jnp.float32, name="head")(x.reshape(len(x), -1))
 
@@ -180,5 +180,6 @@ class Section(nn.Module):
 
     def _convolve(self, x: jax.Array, name: str, scale: float = 1.0) -> jax.Array:
         """A 3x3 convolution that keeps the size."""
-        kernel, bias = Convolution((3, 3, x.shape[-1], self.channels), name=name)(self.dtype)
-        return biased(same_convolution(x, kernel * scale, im2col=self.im2col), bias, self.dtype)
+        kernel, bias = Convolution((3, 3, x.shape[-1], self.channels), name=name)()
+        kernel = (kernel * scale).astype(self.dtype)
+        return biased(same_convolution(x, kernel, im2col=self.im2col), bias, self.dtype)
