@@ -20,7 +20,7 @@ from eval.results import ResultRow, write_rows
 from eval.statistics import Interval, mean_interval
 from train.checkpoint import Budget, budget_name, budgets, load_budget
 from train.config import TrainConfig, config_hash, from_json
-from train.folder import read_run
+from train.folder import devices_of, dtype_of, read_run
 from train.plan import prepare_agent
 
 LANES, WINDOW = 16, 128
@@ -49,14 +49,17 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
     described = read_run(config.run)
     trained = from_json(described["config"])
     store = open_store(described)
-    agent, game = prepare_agent(trained, store), store.manifest["game"]
+    agent, game = _agent(described, store, config.compute), store.manifest["game"]
     play_of(game).check(game, config.options, config.seeds)
+    other = [] if agent.dtype == dtype_of(described) else [f"in {agent.dtype}"]
     for budget in chosen(config.run, config.budgets):
         folder = config.run / "budgets" / budget_name(budget.flops)
         params = load_budget(config.run, budget, agent)
-        loss = _loss(folder / "loss.json", agent, params, store, budget)
-        games = _games(games_of(config.run, budget.flops), agent, params, game, config, budget, progress=progress)
-        row = _row(config, agent, game, trained, described, budget, loss, games)
+        loss = _loss(folder / "loss.json", agent, params, store, budget, dtype_of(described))
+        played_by = ", ".join([protocol(game, config.options, config.seed), *other])
+        games = _games(folder / "games.jsonl", agent, params, game, config, budget, played_by, progress=progress)
+        measured = played_by if games else other[0] if other else None
+        row = _row(config, agent, game, trained, described, budget, loss, games, measured)
         replace_text(folder / "row.json", json.dumps(asdict(row), indent=1))
     rows = [
         ResultRow(**json.loads(path.read_text()))
@@ -67,18 +70,19 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
     return rows
 
 
-def load_checkpoint(run: Path, flops: float | None = None) -> tuple[Agent, Params]:
+def load_checkpoint(run: Path, flops: float | None = None, compute: str | None = None) -> tuple[Agent, Params]:
     """Load the agent of a run, prepared for this machine's devices, and its parameters at one budget.
 
     Args:
         run: Folder of the run.
         flops: Budget in FLOPs; None selects the largest one reached.
+        compute: Dtype of the computation, float32 or bfloat16; None is the dtype that the run was trained in.
 
     Raises:
         UserError: There is no such run or budget, its store is missing, or the checkpoint is damaged.
     """
     described = read_run(run)
-    agent = prepare_agent(from_json(described["config"]), open_store(described))
+    agent = _agent(described, open_store(described), compute)
     [budget] = chosen(run, () if flops is None else (flops,))[-1:]
     return agent, load_budget(run, budget, agent)
 
@@ -117,6 +121,12 @@ def open_store(described: dict[str, Any]) -> Store:
     return store
 
 
+def _agent(described: dict[str, Any], store: Store, compute: str | None) -> Agent:
+    """The agent of a run in dtype `compute`, by default the run's own."""
+    trained = from_json({**described["config"], "compute": compute or dtype_of(described)})
+    return prepare_agent(trained, store)
+
+
 def games_of(run: Path, flops: float) -> Path:
     """Return the path of the file with the games that the checkpoint of a budget played."""
     return run / "budgets" / budget_name(flops) / "games.jsonl"
@@ -127,24 +137,34 @@ def returns(games: Sequence[Row]) -> Interval:
     return mean_interval([game.score for game in games])
 
 
-def _loss(path: Path, agent: Agent, params: Params, store: Store, budget: Budget) -> LossRow:
+def _loss(path: Path, agent: Agent, params: Params, store: Store, budget: Budget, dtype: str) -> LossRow:
+    """The dev loss, measured before or now. Earlier versions did not record in which dtype: in the run's, `dtype`."""
     if path.exists():
         kept = json.loads(path.read_text())
-        if kept["digest"] == budget.digest:
+        if kept["digest"] == budget.digest and kept.get("dtype", dtype) == agent.dtype:
             return LossRow(**kept["loss"])
     lanes = min(LANES, len(store.rows("dev")))
     window = WINDOW if agent.microbatch is None else max(1, _MICROBATCH_STEPS // lanes)
     loss = dev_loss(agent, params, dev_batches(store, lanes, window), lanes)
-    replace_text(path, json.dumps({"digest": budget.digest, "loss": asdict(loss)}, indent=1))
+    kept = {"digest": budget.digest, "dtype": agent.dtype, "loss": asdict(loss)}
+    replace_text(path, json.dumps(kept, indent=1))
     return loss
 
 
 def _games(
-    path: Path, agent: Agent, params: Params, game: str, config: EvalConfig, budget: Budget, *, progress: bool
+    path: Path,
+    agent: Agent,
+    params: Params,
+    game: str,
+    config: EvalConfig,
+    budget: Budget,
+    protocol: str,
+    *,
+    progress: bool,
 ) -> list[Row]:
     """Play the games of a checkpoint, except those already played with the same parameters and protocol."""
     mark, play = path.with_suffix(".json"), play_of(game)
-    played_by = {"digest": budget.digest, "protocol": protocol(game, config.options, config.seed)}
+    played_by = {"digest": budget.digest, "protocol": protocol}
     if not (mark.exists() and json.loads(mark.read_text()) == played_by):
         path.unlink(missing_ok=True)
         replace_text(mark, json.dumps(played_by, indent=1))
@@ -168,6 +188,7 @@ def _row(
     budget: Budget,
     loss: LossRow,
     games: Sequence[Row],
+    protocol: str | None,
 ) -> ResultRow:
     interval = returns(games) if games else None
     _, core, size = trained.agent.split("/")
@@ -191,7 +212,7 @@ def _row(
         lr=trained.optimizer.lr,
         batch=trained.batch,
         schedule=trained.optimizer.schedule,
-        protocol=protocol(game, config.options, config.seed) if games else None,
+        protocol=protocol,
         flop_convention=trained.convention,
         flop_version=described.get("flop_version"),
         flops_exact=budget.flops_exact,
@@ -200,4 +221,6 @@ def _row(
         checkpoint=f"budgets/{budget_name(budget.flops)}",
         config_hash=config_hash(trained),
         version=described["version"],
+        dtype=dtype_of(described),
+        device=devices_of(config.run, described),
     )

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tyro.conf import Positional
 
@@ -70,6 +71,8 @@ class EvalConfig(GamesConfig):
     """Budgets (FLOPs) of the checkpoints to evaluate; empty selects all."""
     temperature: float = 1.0
     """Softmax temperature at which actions are sampled; 0 selects the most probable action."""
+    compute: Literal["float32", "bfloat16"] | None = None
+    """Dtype of the computation; None is the dtype that the run was trained in."""
 
     fewest = 0
 

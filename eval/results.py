@@ -61,6 +61,10 @@ class ResultRow:
     checkpoint: str | None = None
     config_hash: str | None = None
     version: str | None = None
+    dtype: str | None = None
+    """Dtype of the computation in training; in evaluation too, unless `protocol` names another."""
+    device: str | None = None
+    """Kinds of device that the run was trained on, as JAX names them, joined by commas."""
 
 
 NAMES = tuple(field.name for field in dataclasses.fields(ResultRow))

@@ -72,7 +72,7 @@ class TrainConfig:
     dropout: float = 0.0
     """Dropout rate before and after the core."""
     compute: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Dtype of the computation: "auto" is bfloat16 on accelerators and float32 on a CPU."""
+    """Dtype of the computation: "auto" is that of the run; for a new run bfloat16 on accelerators, float32 on a CPU."""
     checkpoint_seconds: float = 60.0
     """Seconds between checkpoints for resuming."""
     log_every: int = 50

@@ -1,18 +1,21 @@
 """The folder of a run, identified by its `config.json`."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from agents.cpu.devices import resolve_dtype
 from data.common.cli import UserError
 from data.common.files import replace_text
-from train.config import completed
+from train.config import TrainConfig, completed
 
-_CONFIG = "config.json"
+_CONFIG, _STARTS = "config.json", "starts.jsonl"
 
 
 def claim(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
@@ -29,6 +32,8 @@ def claim(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], def
         if before.get("kind") != values.get("kind"):
             raise UserError(f"{run} holds a run of another kind: choose another --run")
         trained = completed(before["config"], defaults)
+        if "compute" in trained:
+            trained["compute"] = dtype_of(before)
         changed = sorted(name for name, value in decisive.items() if trained.get(name) != value)
         if before.get("store", {}).get("checksum") != values.get("store", {}).get("checksum"):
             changed.append("store")
@@ -59,3 +64,58 @@ def read_run(run: Path) -> dict[str, Any]:
     if "kind" in described:
         raise UserError(f"{run} holds a run of another kind (`python -m train rl`): choose another")
     return described
+
+
+def dtype_of(described: Mapping[str, Any]) -> str:
+    """The dtype that the run of a `config.json` computes in.
+
+    Earlier versions recorded "auto", which is what it was on the device that the run was started on.
+    """
+    asked = described["config"].get("compute", "auto")
+    if asked != "auto":
+        return asked
+    return "float32" if described["device"] == "cpu" else "bfloat16"
+
+
+def resolved(config: TrainConfig) -> TrainConfig:
+    """`config` with a `compute` that is not "auto": the recorded dtype of its run, of a new run this backend's.
+
+    Raises: UserError: the run computes in another dtype than `config` asks for.
+    """
+    path = config.run / _CONFIG
+    recorded = json.loads(path.read_text()) if path.is_file() else {"kind": "none"}
+    dtype = resolve_dtype(config.compute) if "kind" in recorded else dtype_of(recorded)
+    if config.compute not in ("auto", dtype):
+        raise UserError(
+            f"{config.run} computes in {dtype}, not {config.compute}: leave --compute out, or choose another --run"
+        )
+    return dataclasses.replace(config, compute=dtype)  # pyright: ignore[reportArgumentType]
+
+
+def record_start(run: Path) -> None:
+    """Append a line to the run's `starts.jsonl`: when it was started or resumed, by which versions, on which devices.
+
+    Only the first process writes.
+    """
+    if jax.process_index() == 0:
+        start = {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "version": version("isoplay"),
+            "jax": jax.__version__,
+            "device": jax.devices()[0].device_kind,
+            "devices": jax.device_count(),
+            "processes": jax.process_count(),
+        }
+        path = run / _STARTS
+        earlier = path.read_text() if path.exists() else ""
+        replace_text(path, earlier + json.dumps(start) + "\n")
+
+
+def devices_of(run: Path, described: Mapping[str, Any]) -> str:
+    """The kinds of device that a run was started on, in order, each once: `NVIDIA H100 80GB HBM3, TPU v5 lite`.
+
+    Of a run of an earlier version, without `starts.jsonl`, the one that `described`, its `config.json`, names.
+    """
+    path = run / _STARTS
+    starts = [json.loads(line)["device"] for line in path.read_text().splitlines()] if path.exists() else []
+    return ", ".join(dict.fromkeys([described["device"], *starts]))

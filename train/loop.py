@@ -12,7 +12,7 @@ from data.common.cli import DelayedInterrupt
 from data.sampling.stream import batches
 from train.checkpoint import Checkpoints, save_budget
 from train.config import TrainConfig, defaults_of, result_fields
-from train.folder import claim
+from train.folder import claim, record_start, resolved
 from train.log import Log, Stopwatch, Window
 from train.mesh import lanes_of_host, make_mesh, over_lanes, peak_flops, put, replicated, start_hosts
 from train.metrics import MetricsRow
@@ -28,8 +28,10 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
     Raises: UserError: the configuration cannot be run (nothing is written then), or the disk is full.
     """
     start_hosts()
+    config = resolved(config)
     plan = Plan.of(config)
     claim(config.run, plan.description(config), result_fields(config), defaults_of(TrainConfig))
+    record_start(config.run)
     mesh, last = make_mesh(), plan.steps[-1]
     optimizer = bc_optimizer(config.optimizer, config.batch, last)
     train_step = make_train_step(

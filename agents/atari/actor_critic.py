@@ -64,7 +64,7 @@ def _convolutions(params: Params, blocks_NxPx64: jax.Array, *, im2col: bool) -> 
     for number, (_, _, stride) in enumerate(NATURE_CONVOLUTIONS):
         kernel, bias = params[f"conv{number}"]["kernel"], params[f"conv{number}"]["bias"]
         if number == 0:
-            x = first_convolution(x, kernel, im2col=im2col)
+            x = first_convolution(x, kernel, kernel.dtype, im2col=im2col)
         else:
             x = convolution(x, kernel, stride, im2col=im2col)
         x = jax.nn.relu(x + bias[None, None, None])

@@ -22,6 +22,7 @@ from agents.atari.convolutions import (
 from agents.atari.impala import BLOCKS, IMPALA
 from agents.cost import Cost
 from agents.cpu.devices import on_cpu, resolve_dtype
+from agents.layers import Dense, biased
 from agents.spec import Dropout
 from data.spec import FRAME_COLUMNS, FRAME_ROWS, STACK
 
@@ -95,7 +96,7 @@ class AtariAgent:
         if dropout is not None:
             raise ValueError("this network has no dropout")
         logits: Any = self._module().apply({"params": params}, observation["frames"], observation["oldest"])
-        return logits.astype(jnp.float32).reshape(*first.shape, self.actions), carry
+        return logits.reshape(*first.shape, self.actions), carry
 
     def cost(self, window: int) -> Cost:
         """Parameters and FLOPs per sample, the same for every window."""
@@ -112,11 +113,11 @@ class Convolution(nn.Module):
     shape: tuple[int, int, int, int]
 
     @nn.compact
-    def __call__(self, dtype: jnp.dtype) -> tuple[jax.Array, jax.Array]:
-        """The kernel [rows, columns, in, out] and the bias [1, 1, 1, out], cast to `dtype`."""
+    def __call__(self) -> tuple[jax.Array, jax.Array]:
+        """The kernel [rows, columns, in, out] and the bias [out]."""
         kernel = self.param("kernel", nn.initializers.lecun_normal(), self.shape)
         bias = self.param("bias", nn.initializers.zeros_init(), self.shape[-1:])
-        return kernel.astype(dtype), bias[None, None, None].astype(dtype)
+        return kernel, bias
 
 
 class Plain(nn.Module):
@@ -133,13 +134,13 @@ class Plain(nn.Module):
         for number, ((_, side, stride), (inputs, outputs)) in enumerate(
             zip(LAYERS, pairwise(self.config.channels), strict=True)
         ):
-            kernel, bias = Convolution((side, side, inputs, outputs), name=f"conv{number}")(self.dtype)
+            kernel, bias = Convolution((side, side, inputs, outputs), name=f"conv{number}")()
             if number == 0:
-                x = first_convolution(x, kernel, im2col=self.im2col)
+                x = first_convolution(x, kernel, self.dtype, im2col=self.im2col)
             else:
-                x = convolution(x, kernel, stride, im2col=self.im2col)
-            x = nn.relu(x + bias)
-        return nn.Dense(self.config.actions, dtype=self.dtype, name="head")(x.reshape(len(x), -1))
+                x = convolution(x, kernel.astype(self.dtype), stride, im2col=self.im2col)
+            x = nn.relu(biased(x, bias, self.dtype))
+        return Dense(self.config.actions, self.dtype, out=jnp.float32, name="head")(x.reshape(len(x), -1))
 
 
 class Residual(nn.Module):
@@ -156,7 +157,7 @@ class Residual(nn.Module):
         for number, channels in enumerate(self.config.channels[1:]):
             scale = 1.0 if number else 1 / 255
             x = Section(channels, scale, self.dtype, self.im2col, name=f"section{number}")(x)
-        return nn.Dense(self.config.actions, dtype=self.dtype, name="head")(nn.relu(x).reshape(len(x), -1))
+        return Dense(self.config.actions, self.dtype, out=jnp.float32, name="head")(nn.relu(x).reshape(len(x), -1))
 
 
 class Section(nn.Module):
@@ -179,5 +180,6 @@ class Section(nn.Module):
 
     def _convolve(self, x: jax.Array, name: str, scale: float = 1.0) -> jax.Array:
         """A 3x3 convolution that keeps the size."""
-        kernel, bias = Convolution((3, 3, x.shape[-1], self.channels), name=name)(self.dtype)
-        return same_convolution(x, kernel * scale, im2col=self.im2col) + bias
+        kernel, bias = Convolution((3, 3, x.shape[-1], self.channels), name=name)()
+        kernel = (kernel * scale).astype(self.dtype)
+        return biased(same_convolution(x, kernel, im2col=self.im2col), bias, self.dtype)

@@ -54,10 +54,12 @@ def kernel_of_blocks(kernel_8x8x4xD: jax.Array) -> jax.Array:
     return halves.transpose(4, 1, 3, 0, 2, 5).reshape(STACK * BLOCK**2, 4 * features)
 
 
-def first_convolution(blocks_NxPx64: jax.Array, kernel_8x8x4xD: jax.Array, *, im2col: bool) -> jax.Array:
-    """The 8x8 convolution of stride 4 of pixels scaled to [0, 1], [N, 20, 20, D] in the kernel's dtype."""
-    # The kernel is scaled instead of the pixels, which are more.
-    kernel_64x4D = kernel_of_blocks(kernel_8x8x4xD / 255)
+def first_convolution(
+    blocks_NxPx64: jax.Array, kernel_8x8x4xD: jax.Array, dtype: jnp.dtype, *, im2col: bool
+) -> jax.Array:
+    """The 8x8 convolution of stride 4 of pixels scaled to [0, 1], [N, 20, 20, D], computed in `dtype`."""
+    # The kernel is scaled instead of the pixels, which are more and which bfloat16 holds exactly.
+    kernel_64x4D = kernel_of_blocks((kernel_8x8x4xD / 255).astype(dtype))
     if im2col:
         return over_blocks(blocks_NxPx64, kernel_64x4D)
     image = blocks_NxPx64.reshape(-1, SIDE, SIDE, len(kernel_64x4D)).astype(kernel_64x4D.dtype)

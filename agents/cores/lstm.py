@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from agents.cost import Part, dense
+from agents.layers import Dense, product
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class LSTM:
     kind = "lstm"
 
     def initial_carry(self, lanes: int, dtype: jnp.dtype) -> jax.Array:
-        """Zeros [lanes, layers, 2, width]: cell and hidden state."""
-        return jnp.zeros((lanes, self.layers, 2, self.width), dtype)
+        """Zeros [lanes, layers, 2, width]: cell and hidden state, float32 whatever the `dtype`."""
+        return jnp.zeros((lanes, self.layers, 2, self.width), jnp.float32)
 
     def cost(self, window: int) -> Part:
         """Per sample: a product of the input and one of the hidden state for each layer.
@@ -56,7 +57,10 @@ class LSTMStack(nn.Module):
 
 
 class LSTMLayer(nn.Module):
-    """One layer. The input's product is computed for the whole window; only the hidden state's is in the scan."""
+    """One layer. The input's product is computed for the whole window; only the hidden state's is in the scan.
+
+    Products are in `dtype`; gates and states, and what the scan sums of their gradients, in float32.
+    """
 
     width: int
     dtype: jnp.dtype
@@ -64,18 +68,18 @@ class LSTMLayer(nn.Module):
     @nn.compact
     def __call__(self, x_BxTxD: jax.Array, first_BxT: jax.Array, state_Bx2xD: jax.Array):
         """Outputs [B, T, D] and the cell and hidden state [B, 2, D] after the window."""
-        gates_BxTx4D = nn.Dense(4 * self.width, dtype=self.dtype, name="input")(x_BxTxD)
+        gates_BxTx4D = Dense(4 * self.width, self.dtype, out=jnp.float32, name="input")(x_BxTxD)
         kernel = self.param("hidden", nn.initializers.orthogonal(), (self.width, 4 * self.width))
-        kernel = kernel.astype(self.dtype)
 
         def step(state, inputs):
             gates_Bx4D, first_B = inputs
             cell_BxD, hidden_BxD = (jnp.where(first_B[:, None], jnp.zeros_like(s), s) for s in state)
-            i, f, g, o = jnp.split(gates_Bx4D + hidden_BxD @ kernel, 4, axis=-1)
+            gates_Bx4D += product("bi,io->bo", jnp.float32, hidden_BxD.astype(self.dtype), kernel)
+            i, f, g, o = jnp.split(gates_Bx4D, 4, axis=-1)
             # A forget bias of 1 (Jozefowicz et al. 2015).
             cell_BxD = nn.sigmoid(f + jnp.ones((), f.dtype)) * cell_BxD + nn.sigmoid(i) * jnp.tanh(g)
             hidden_BxD = nn.sigmoid(o) * jnp.tanh(cell_BxD)
-            return (cell_BxD, hidden_BxD), hidden_BxD
+            return (cell_BxD, hidden_BxD), hidden_BxD.astype(self.dtype)
 
         state = (state_Bx2xD[:, 0], state_Bx2xD[:, 1])
         inputs = (jnp.swapaxes(gates_BxTx4D, 0, 1), first_BxT.T)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from agents.cost import NOTHING, Part, dense, norm, table
+from agents.layers import Dense, product, rms_norm
 
 ROPE_BASE = 10_000.0
 """Base of the rotary wavelengths (Su et al., arXiv 2104.09864)."""
@@ -82,7 +83,7 @@ class TransformerStack(nn.Module):
             x_BxTxD, k, v = block(x_BxTxD, mask_BxTxK, *past)
             keys.append(k)
             values.append(v)
-        y_BxTxD = nn.RMSNorm(dtype=self.dtype, name="norm")(x_BxTxD)
+        y_BxTxD = rms_norm(x_BxTxD, self.dtype, "norm")
         carry = {"keys": jnp.stack(keys, 1), "values": jnp.stack(values, 1), "valid": valid_BxC}
         return y_BxTxD, carry
 
@@ -100,21 +101,21 @@ class Block(nn.Module):
         heads = (config.width // config.head, config.head)
 
         def project(name: str, x: jax.Array, width: int) -> jax.Array:
-            return nn.Dense(width, use_bias=False, dtype=self.dtype, name=name)(x)
+            return Dense(width, self.dtype, use_bias=False, name=name)(x)
 
-        x = nn.RMSNorm(dtype=self.dtype, name="attention_norm")(x_BxTxD)
+        x = rms_norm(x_BxTxD, self.dtype, "attention_norm")
         q, k, v = (project(n, x, config.width).reshape(*x.shape[:2], *heads) for n in ("q", "k", "v"))
         k_BxKxHxE = jnp.concatenate([past_k_BxCxHxE, k], 1)
         v_BxKxHxE = jnp.concatenate([past_v_BxCxHxE, v], 1)
         position_K = jnp.arange(k_BxKxHxE.shape[1])
         rotated_k, rotated_q = _rotate(k_BxKxHxE, position_K), _rotate(q, position_K[config.context :])
-        scores_BxHxTxK = jnp.einsum("bthe,bkhe->bhtk", rotated_q, rotated_k).astype(jnp.float32)
+        scores_BxHxTxK = product("bthe,bkhe->bhtk", jnp.float32, rotated_q, rotated_k)
         scores_BxHxTxK = scores_BxHxTxK / jnp.float32(config.head**0.5)
         weights = jax.nn.softmax(jnp.where(mask_BxTxK[:, None], scores_BxHxTxK, -jnp.inf)).astype(self.dtype)
-        mixed = jnp.einsum("bhtk,bkhe->bthe", weights, v_BxKxHxE).reshape(x.shape)
+        mixed = product("bhtk,bkhe->bthe", self.dtype, weights, v_BxKxHxE).reshape(x.shape)
         x_BxTxD = x_BxTxD + project("out", mixed, config.width)
 
-        x = nn.RMSNorm(dtype=self.dtype, name="feed_norm")(x_BxTxD)
+        x = rms_norm(x_BxTxD, self.dtype, "feed_norm")
         gated = nn.silu(project("gate", x, 4 * config.width)) * project("up", x, 4 * config.width)
         x_BxTxD = x_BxTxD + project("down", gated, config.width)
         return x_BxTxD, k_BxKxHxE[:, -config.context :], v_BxKxHxE[:, -config.context :]

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from agents.cost import Cost
 from agents.cpu.devices import resolve_dtype
 from agents.gym.networks import CHANNELS, CNN, HIDDEN, KERNEL, MLP, STRIDE
+from agents.layers import Conv, Dense
 from agents.spec import Dropout
 
 
@@ -22,7 +23,7 @@ class GymAgent:
     name: str
     network: MLP | CNN
     dtype: str = "float32"
-    """Dtype of the computation; parameters and logits are float32."""
+    """Dtype of products and activations; parameters, sums and logits are float32."""
 
     recurrent = False
     microbatch = None
@@ -80,7 +81,7 @@ class GymAgent:
         if dropout is not None:
             raise ValueError("this network has no dropout")
         logits: Any = self._module().apply({"params": params}, observation)
-        return logits.astype(jnp.float32).reshape(*first.shape, self.actions), carry
+        return logits.reshape(*first.shape, self.actions), carry
 
     def cost(self, window: int) -> Cost:
         """Parameters and FLOPs per sample, whatever the window."""
@@ -102,8 +103,8 @@ class Perceptron(nn.Module):
         """Logits [B T, actions]."""
         x = flat(observation_BxT, self.dtype)
         for number in range(HIDDEN):
-            x = nn.relu(nn.Dense(self.config.width, dtype=self.dtype, name=f"hidden{number}")(x))
-        return nn.Dense(self.config.actions, dtype=self.dtype, name="head")(x)
+            x = nn.relu(Dense(self.config.width, self.dtype, name=f"hidden{number}")(x))
+        return Dense(self.config.actions, self.dtype, out=jnp.float32, name="head")(x)
 
 
 class Convolutional(nn.Module):
@@ -120,15 +121,13 @@ class Convolutional(nn.Module):
         image = observation_BxT[config.image]
         x = scaled(image.reshape(-1, *image.shape[2:])).astype(self.dtype)
         for number, times in enumerate(CHANNELS):
-            convolution = nn.Conv(
-                times * config.width, (KERNEL, KERNEL), strides=STRIDE, dtype=self.dtype, name=f"conv{number}"
-            )
+            convolution = Conv(times * config.width, (KERNEL, KERNEL), self.dtype, stride=STRIDE, name=f"conv{number}")
             x = nn.relu(convolution(x))
         x = x.reshape(len(x), -1)
         if others:
             x = jnp.concatenate([x, flat(others, self.dtype)], axis=-1)
-        x = nn.relu(nn.Dense(config.hidden, dtype=self.dtype, name="hidden0")(x))
-        return nn.Dense(config.actions, dtype=self.dtype, name="head")(x)
+        x = nn.relu(Dense(config.hidden, self.dtype, name="hidden0")(x))
+        return Dense(config.actions, self.dtype, out=jnp.float32, name="head")(x)
 
 
 def flat(observation_BxT: Mapping[str, jax.Array], dtype: jnp.dtype) -> jax.Array:

@@ -13,6 +13,7 @@ from agents.cores.lstm import LSTM
 from agents.cores.transformer import Transformer
 from agents.cost import Cost, Group, dense, head, norm, relu
 from agents.cpu.devices import resolve_dtype
+from agents.layers import Dense, layer_norm
 from agents.nethack.encoders import SLOTS, Deep, Thin
 from agents.nethack.prompt import ACTIONS, PromptHead, no_prompts, prompt_cost
 from agents.spec import Dropout
@@ -137,13 +138,13 @@ class Network(nn.Module):
         core_carry, memory = carry
         y_BxTxD, core_carry = core(noisy(x).reshape(lanes, steps, -1), first_BxT, core_carry)
         y_BxTxD = noisy(y_BxTxD)
-        logits = nn.Dense(ACTIONS, dtype=dtype, name="head")(y_BxTxD)
+        logits = Dense(ACTIONS, dtype, out=jnp.float32, name="head")(y_BxTxD)
         if config.prompts:
             prompt = PromptHead(name="prompt")
             message_BxTxC = observation["chars"][:, :, 0]
             offer, memory = prompt(y_BxTxD, message_BxTxC, observation["prev_action"], first_BxT, memory)
             logits += offer
-        return logits.astype(jnp.float32), (core_carry, memory)
+        return logits, (core_carry, memory)
 
 
 class Mixer(nn.Module):
@@ -157,6 +158,6 @@ class Mixer(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Features [S, width]."""
         for layer in range(self.layers):
-            x = nn.Dense(self.width, dtype=self.dtype, name=f"linear{layer}")(x)
-            x = nn.relu(nn.LayerNorm(dtype=self.dtype, name=f"norm{layer}")(x))
+            x = Dense(self.width, self.dtype, name=f"linear{layer}")(x)
+            x = nn.relu(layer_norm(x, self.dtype, f"norm{layer}"))
         return x

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from agents.cost import NOTHING, Part, conv, conv3x3, dense, elu, norm, of_data, relu, table
+from agents.layers import Conv, Dense, Embedding, biased, layer_norm
 
 CHARS, COLORS = 256, 32
 """Character codes, and NLE's tty colours (16, twice for bold)."""
@@ -147,11 +148,11 @@ class ThinEncoders(nn.Module):
         """Features [S, F]."""
         config = self.config
         cells = Cells(config.cell, self.dtype, name="cells")
-        text = Embedding(CHARS, config.text, self.dtype, name="text")
+        text = Embedding(CHARS, config.text, name="text")
 
         def line(name: str, x_SxCxE: jax.Array) -> jax.Array:
             flat = x_SxCxE.reshape(x_SxCxE.shape[0], -1)
-            return nn.relu(nn.Dense(config.width, dtype=self.dtype, name=name)(flat))
+            return nn.relu(Dense(config.width, self.dtype, name=name)(flat))
 
         chars, colors = inputs["chars"], inputs["colors"]
         features = [
@@ -160,7 +161,7 @@ class ThinEncoders(nn.Module):
             line("status", text(chars[:, -2:].reshape(-1, 2 * COLUMNS))),
         ]
         if config.view:
-            features.append(line("view", wide_view(chars, colors, inputs["cursor"]).astype(self.dtype)))
+            features.append(line("view", wide_view(chars, colors, inputs["cursor"])))
         if config.screen:
             channels = (config.screen, 2 * config.screen)
             resnet = ResNet(channels, (config.width,), self.dtype, name="screen")
@@ -194,22 +195,6 @@ class DeepEncoders(nn.Module):
         return jnp.concatenate(features, axis=-1)
 
 
-class Embedding(nn.Module):
-    """Embedding table. Indices must be in range; they are not checked."""
-
-    rows: int
-    width: int
-    dtype: jnp.dtype
-    scale: float = 1.0
-    """Standard deviation of the table's entries at initialisation."""
-
-    @nn.compact
-    def __call__(self, index: jax.Array) -> jax.Array:
-        """The embedded `index`, one axis more."""
-        rows = self.param("rows", nn.initializers.normal(self.scale), (self.rows, self.width))
-        return rows.astype(self.dtype).at[index].get(mode="promise_in_bounds")
-
-
 class Cells(nn.Module):
     """The sum of a character's and a colour's embedding."""
 
@@ -219,8 +204,9 @@ class Cells(nn.Module):
     @nn.compact
     def __call__(self, chars: jax.Array, colors: jax.Array) -> jax.Array:
         """Embedded cells, one axis more than `chars`."""
-        char = Embedding(CHARS, self.width, self.dtype, name="char")(chars)
-        return char + Embedding(COLORS, self.width, self.dtype, name="color")(jnp.minimum(colors, COLORS - 1))
+        char = Embedding(CHARS, self.width, name="char")(chars)
+        color = Embedding(COLORS, self.width, name="color")(jnp.minimum(colors, COLORS - 1))
+        return (char + color).astype(self.dtype)
 
 
 class Crop(nn.Module):
@@ -232,8 +218,8 @@ class Crop(nn.Module):
     def __call__(self, x_SxYxXxE: jax.Array) -> jax.Array:
         """Features [S, 8 * Y * X]."""
         for layer, channels in enumerate((16, 16, 16, 16, 8)):
-            x_SxYxXxE = nn.Conv(channels, (3, 3), dtype=self.dtype, name=f"conv{layer}")(x_SxYxXxE)
-            x_SxYxXxE = nn.elu(nn.LayerNorm(dtype=self.dtype, name=f"norm{layer}")(x_SxYxXxE))
+            x_SxYxXxE = Conv(channels, (3, 3), self.dtype, name=f"conv{layer}")(x_SxYxXxE)
+            x_SxYxXxE = nn.elu(layer_norm(x_SxYxXxE, self.dtype, f"norm{layer}"))
         return x_SxYxXxE.reshape(x_SxYxXxE.shape[0], -1)
 
 
@@ -247,12 +233,12 @@ class Message(nn.Module):
         """Features [S, 64]."""
         place = jnp.arange(COLUMNS, dtype=jnp.int32) * jnp.int32(CHARS)
         rows_SxC = line_SxC.astype(jnp.int32) + place[None]
-        one_hot = Embedding(COLUMNS * CHARS, 64, self.dtype, COLUMNS**-0.5, name="linear0")
-        bias = self.param("bias0", nn.initializers.zeros, (64,)).astype(self.dtype)
-        x = one_hot(rows_SxC).sum(axis=1) + bias[None]
-        x = nn.elu(nn.LayerNorm(dtype=self.dtype, name="norm0")(x))
-        x = nn.Dense(64, dtype=self.dtype, name="linear1")(x)
-        return nn.elu(nn.LayerNorm(dtype=self.dtype, name="norm1")(x))
+        one_hot = Embedding(COLUMNS * CHARS, 64, COLUMNS**-0.5, name="linear0")
+        bias = self.param("bias0", nn.initializers.zeros, (64,))
+        x = biased(one_hot(rows_SxC).sum(axis=1), bias, self.dtype)
+        x = nn.elu(layer_norm(x, self.dtype, "norm0"))
+        x = Dense(64, self.dtype, name="linear1")(x)
+        return nn.elu(layer_norm(x, self.dtype, "norm1"))
 
 
 class Status(nn.Module):
@@ -267,12 +253,12 @@ class Status(nn.Module):
         zero, nine = jnp.float32(ord("0")), jnp.float32(ord("9"))
         digit = jnp.where((char >= zero) & (char <= nine), (char - zero) / jnp.float32(10), jnp.float32(0))
         x = jnp.stack([char / jnp.float32(CHARS), digit], axis=-1).astype(self.dtype)
-        x = nn.elu(nn.Conv(32, (8,), strides=4, padding="VALID", dtype=self.dtype, name="conv0")(x))
-        x = nn.elu(nn.Conv(64, (4,), padding="VALID", dtype=self.dtype, name="conv1")(x))
+        x = nn.elu(Conv(32, (8,), self.dtype, stride=4, padding="VALID", name="conv0")(x))
+        x = nn.elu(Conv(64, (4,), self.dtype, padding="VALID", name="conv1")(x))
         x = x.reshape(x.shape[0], -1)
         for layer in range(2):
-            x = nn.Dense(128, dtype=self.dtype, name=f"linear{layer}")(x)
-            x = nn.elu(nn.LayerNorm(dtype=self.dtype, name=f"norm{layer}")(x))
+            x = Dense(128, self.dtype, name=f"linear{layer}")(x)
+            x = nn.elu(layer_norm(x, self.dtype, f"norm{layer}"))
         return x
 
 
@@ -284,9 +270,9 @@ class Inventory(nn.Module):
     @nn.compact
     def __call__(self, glyphs_SxI: jax.Array) -> jax.Array:
         """Features [S, 256]."""
-        x = Embedding(GLYPHS, 32, self.dtype, name="glyph")(glyphs_SxI)
-        x = nn.Dense(256, dtype=self.dtype, name="linear")(x.reshape(x.shape[0], -1))
-        return nn.elu(nn.LayerNorm(dtype=self.dtype, name="norm")(x))
+        x = Embedding(GLYPHS, 32, name="glyph")(glyphs_SxI)
+        x = Dense(256, self.dtype, name="linear")(x.reshape(x.shape[0], -1))
+        return nn.elu(layer_norm(x, self.dtype, "norm"))
 
 
 class ResNet(nn.Module):
@@ -302,19 +288,19 @@ class ResNet(nn.Module):
         x = x_SxYxXxE
 
         def unit(name: str, x: jax.Array, width: int) -> jax.Array:
-            x = nn.elu(nn.LayerNorm(dtype=self.dtype, name=f"{name}_norm")(x))
-            return nn.Conv(width, (3, 3), dtype=self.dtype, name=name)(x)
+            x = nn.elu(layer_norm(x, self.dtype, f"{name}_norm"))
+            return Conv(width, (3, 3), self.dtype, name=name)(x)
 
         for stage, width in enumerate(self.channels):
-            x = nn.Conv(width, (3, 3), dtype=self.dtype, name=f"stage{stage}")(x)
+            x = Conv(width, (3, 3), self.dtype, name=f"stage{stage}")(x)
             x = nn.max_pool(x, (3, 3), strides=(2, 2), padding="SAME")
             for block in range(2):
                 name = f"stage{stage}_block{block}"
                 x = x + unit(f"{name}_conv1", unit(f"{name}_conv0", x, width), width)
         x = x.reshape(x.shape[0], -1)
         for layer, width in enumerate(self.linear):
-            x = nn.Dense(width, dtype=self.dtype, name=f"linear{layer}")(x)
-            x = nn.elu(nn.LayerNorm(dtype=self.dtype, name=f"linear{layer}_norm")(x))
+            x = Dense(width, self.dtype, name=f"linear{layer}")(x)
+            x = nn.elu(layer_norm(x, self.dtype, f"linear{layer}_norm"))
         return x
 
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from agents.cost import Part, dense, of_data
+from agents.layers import Dense
 from data.games.keys import KEYS
 from data.spec import COLUMNS
 
@@ -43,13 +44,13 @@ class PromptHead(nn.Module):
         first_BxT: jax.Array,
         memory: Memory,
     ) -> tuple[jax.Array, Memory]:
-        """Logits [B, T, A] to add, and the memory after the window."""
+        """Logits [B, T, A] to add, float32, and the memory after the window."""
         offered_SxA = offered_keys(message_BxTxC.reshape(-1, COLUMNS))
         offered_BxTxA = offered_SxA.reshape(*first_BxT.shape, ACTIONS)
         answers_BxTxA, memory = remember(offered_BxTxA, prev_action_BxT, first_BxT, memory)
-        score_BxTx2 = nn.Dense(2, dtype=y_BxTxD.dtype, name="score")(y_BxTxD)
-        score_BxTxA = score_BxTx2[:, :, :1] + score_BxTx2[:, :, 1:] * answers_BxTxA.astype(y_BxTxD.dtype)
-        return jnp.where(offered_BxTxA, score_BxTxA, jnp.zeros((), y_BxTxD.dtype)), memory
+        score_BxTx2 = Dense(2, y_BxTxD.dtype, out=jnp.float32, name="score")(y_BxTxD)
+        score_BxTxA = score_BxTx2[:, :, :1] + score_BxTx2[:, :, 1:] * answers_BxTxA
+        return jnp.where(offered_BxTxA, score_BxTxA, jnp.float32(0)), memory
 
 
 def prompt_cost(width: int) -> Part:

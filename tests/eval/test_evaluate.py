@@ -13,7 +13,7 @@ import pytest
 
 from agents.ladder import find
 from data.common.cli import UserError
-from eval.checkpoints import evaluate, games_of
+from eval.checkpoints import evaluate, games_of, load_checkpoint
 from eval.config import EvalConfig
 from eval.play.nethack.game import GameRow
 from eval.play.records import read_games
@@ -61,6 +61,7 @@ def test_rows_say_what_was_measured(run: Path, rows: list[ResultRow]) -> None:
         assert row.flops_paper == 6 * row.params * row.samples
         assert row.loss_se is not None
         assert row.loss_se > 0
+        assert (row.dtype, row.device) == ("float32", "cpu")
     assert read([run / "runs.jsonl"]).rows == read([run / "runs.csv"]).rows == tuple(rows)
 
 
@@ -103,6 +104,22 @@ def test_more_episodes_keep_the_games_already_played(config: EvalConfig, rows: l
     after = evaluate(chosen, progress=False)
     assert read_games(games_of(copy, rows[1].flops), GameRow)[:3] == before
     assert [row.episodes for row in after] == [3, 4]
+
+
+def test_another_dtype_is_measured_again_and_the_protocol_names_it(
+    config: EvalConfig, rows: list[ResultRow], tmp_path: Path
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(config.run, copy)
+    chosen = dataclasses.replace(config, run=copy, episodes=0, budgets=(rows[0].flops,))
+    half, _ = evaluate(dataclasses.replace(chosen, compute="bfloat16"), progress=False)
+    assert (half.dtype, half.protocol) == ("float32", "in bfloat16")
+    assert half.loss != rows[0].loss
+    assert half.loss == pytest.approx(rows[0].loss, rel=0.01)
+    again, _ = evaluate(chosen, progress=False)
+    assert (again.loss, again.protocol) == (rows[0].loss, None)
+    for compute, dtype in ((None, "float32"), ("bfloat16", "bfloat16")):
+        assert load_checkpoint(copy, compute=compute)[0].dtype == dtype
 
 
 def test_an_unknown_budget_names_those_there_are(config: EvalConfig) -> None:

@@ -13,7 +13,14 @@ from laws.rows import runs
 from laws.rows.runs import read
 
 HEADER = "game,run,flops,params,samples,loss"
-ROW = ResultRow("nethack", "a", 1e14, 1000, 2000, 1.5, 0.01, -3.0, 0.5, 64, seed=-1, core="lstm", lr=1e-3)
+ROW = ResultRow(
+    *("nethack", "a", 1e14, 1000, 2000, 1.5, 0.01, -3.0, 0.5, 64),
+    seed=-1,
+    core="lstm",
+    lr=1e-3,
+    dtype="bfloat16",
+    device="NVIDIA H100 80GB HBM3, TPU v5 lite",
+)
 
 
 def write(path: Path, *lines: str) -> Path:

@@ -1,0 +1,134 @@
+"""Layers that compute in a given dtype, such as bfloat16, and sum in float32.
+
+A bfloat16 number has 8 significant bits: 256 + 1 is 256. Differentiating a bfloat16 layer the plain way sums gradients
+of tables, biases and scan constants over all samples in bfloat16, so that they stall. Here products accumulate in
+float32, and parameters enter a computation as float32, so that their gradients are summed in float32. With dtype
+float32 the layers compute what Flax's do; names, shapes and initial values of their parameters are Flax's.
+"""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import CustomVJPPrimal
+from jax.typing import DTypeLike
+
+Residuals = tuple[jax.Array, jax.Array, tuple[()] | None]
+
+
+def product(spec: str, out: DTypeLike, a: jax.Array, b: jax.Array) -> jax.Array:
+    """`jnp.einsum(spec, a, b)` in the dtype of `a`, accumulated in float32 and rounded once, to dtype `out`.
+
+    `spec` names every axis, and each in two of the three arrays. The gradient with respect to `b`, for example a
+    float32 kernel, is accumulated in float32 and has `b`'s dtype; autodiff would round it to the dtype of `a`.
+    """
+    return _product(spec, out, a, b)  # pyright: ignore[reportReturnType]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _product(spec: str, out: DTypeLike, a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.einsum(spec, a, b.astype(a.dtype), preferred_element_type=out)
+
+
+def _forward(spec: str, out: DTypeLike, a: CustomVJPPrimal, b: CustomVJPPrimal) -> tuple[jax.Array, Residuals]:
+    return product(spec, out, a.value, b.value), (a.value, b.value, () if a.perturbed else None)
+
+
+def _backward(
+    spec: str, out: DTypeLike, residuals: Residuals, gradient: jax.Array
+) -> tuple[jax.Array | None, jax.Array]:
+    a, b, wanted = residuals
+    inputs, output = spec.split("->")
+    left, right = inputs.split(",")
+    gradient = gradient.astype(a.dtype)
+    # Of data no gradient is asked for.
+    of_a = None if wanted is None else jnp.einsum(f"{output},{right}->{left}", gradient, b.astype(a.dtype))
+    return of_a, jnp.einsum(f"{output},{left}->{right}", gradient, a, preferred_element_type=b.dtype)
+
+
+_product.defvjp(_forward, _backward, symbolic_zeros=True)
+
+
+def biased(x: jax.Array, bias: jax.Array, out: DTypeLike) -> jax.Array:
+    """`x` plus a float32 bias of its last axis, added in float32 (so is the bias's gradient), in dtype `out`."""
+    x = x.astype(jnp.float32)
+    return (x + bias.reshape((1,) * (x.ndim - 1) + bias.shape)).astype(out)
+
+
+def layer_norm(x: jax.Array, dtype: jnp.dtype, name: str) -> jax.Array:
+    """`nn.LayerNorm` over the last axis, computed in float32, in `dtype`."""
+    return nn.LayerNorm(dtype=dtype, name=name)(x.astype(jnp.float32))
+
+
+def rms_norm(x: jax.Array, dtype: jnp.dtype, name: str) -> jax.Array:
+    """`nn.RMSNorm` over the last axis, computed in float32, in `dtype`."""
+    return nn.RMSNorm(dtype=dtype, name=name)(x.astype(jnp.float32))
+
+
+class Dense(nn.Module):
+    """A linear layer over the last axis; parameters as of `nn.Dense`."""
+
+    features: int
+    dtype: jnp.dtype
+    """Dtype of the product."""
+    use_bias: bool = True
+    out: DTypeLike | None = None
+    """Dtype of the output, if not `dtype`: float32 for logits."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., features] in dtype `out`."""
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (x.shape[-1], self.features))
+        axes = "abcdefgh"[: x.ndim - 1]
+        out = self.out or self.dtype
+        y = product(f"{axes}i,io->{axes}o", out, x.astype(self.dtype), kernel)
+        if not self.use_bias:
+            return y
+        return biased(y, self.param("bias", nn.initializers.zeros_init(), (self.features,)), out)
+
+
+class Conv(nn.Module):
+    """A convolution over one or two axes, channels last; parameters as of `nn.Conv`."""
+
+    features: int
+    kernel_size: tuple[int, ...]
+    dtype: jnp.dtype
+    """Dtype of the convolution and of the output."""
+    stride: int = 1
+    padding: str = "SAME"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[N, ..., features]."""
+        shape = (*self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        space = "HW"[: len(self.kernel_size)]
+        layout = jax.lax.conv_dimension_numbers(x.shape, shape, (f"N{space}C", f"{space}IO", f"N{space}C"))
+        y = jax.lax.conv_general_dilated(
+            x.astype(self.dtype),
+            kernel.astype(self.dtype),
+            (self.stride,) * len(self.kernel_size),
+            self.padding,
+            dimension_numbers=layout,
+        )
+        return biased(y, bias, self.dtype)
+
+
+class Embedding(nn.Module):
+    """Embedding table. Indices must be in range; they are not checked."""
+
+    rows: int
+    width: int
+    scale: float = 1.0
+    """Standard deviation of the table's entries at initialisation."""
+
+    @nn.compact
+    def __call__(self, index: jax.Array) -> jax.Array:
+        """The embedded `index`, float32, one axis more.
+
+        Cast after the look-up, so that a row's gradient is a float32 sum.
+        """
+        rows = self.param("rows", nn.initializers.normal(self.scale), (self.rows, self.width))
+        return rows.at[index].get(mode="promise_in_bounds")

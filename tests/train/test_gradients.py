@@ -1,0 +1,197 @@
+"""Gradients in bfloat16 are those in float32 but for the rounding of weights and activations.
+
+What is summed in bfloat16 stalls: the sum over samples, positions or steps of a table's, a bias's or a recurrent
+kernel's gradient is then off by a factor, more so in a larger batch. So the bfloat16 gradient is of the whole batch, while
+the
+float32 one is summed in float64 over parts of it.
+"""
+
+import dataclasses
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from agents.ladder import find
+from agents.spec import Agent, Params
+from data.collect.gym import collect_gym
+from data.importers.nld import import_nld
+from data.sampling.stream import batches
+from data.spec import Batch
+from data.store.reader import TrajectoryStore
+
+WINDOW = 32
+PART = 64
+"""Lanes of a part of the float32 batch."""
+LIMIT, LIMIT_OF_CONVOLUTIONS = 0.02, 0.04
+"""Largest relative L2 distance of a group's gradients."""
+CONVOLUTIONS = ("conv", "section", "screen")
+"""Beginnings of the names of groups of convolutions; at `nethack/paper` also what is before or beside them."""
+
+ENV = '''
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+
+
+class Ball(gymnasium.Env):
+    """A ball falls through an image; go where it will land."""
+
+    observation_space = Box(0, 255, (12, 12, 3), np.uint8)
+    action_space = Discrete(3)
+
+    def _seen(self):
+        image = np.zeros((12, 12, 3), np.uint8)
+        image[self.row, self.ball, 0] = image[-1, self.place, 1] = 255
+        return image
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.row, self.ball, self.place = 0, *(int(x) for x in self.np_random.integers(12, size=2))
+        return self._seen(), {}
+
+    def step(self, action):
+        self.row, self.place = self.row + 1, min(11, max(0, self.place + int(action) - 1))
+        return self._seen(), float(self.place == self.ball), self.row == 11, False, {}
+
+
+gymnasium.register("Ball-v0", entry_point=Ball)
+
+
+def catch(observation):
+    return int(1 + np.sign(observation[:-1, :, 0].max(0).argmax() - observation[-1, :, 1].argmax()))
+'''
+
+
+@pytest.fixture(scope="session")
+def ball(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Episodes of an environment with images, played by a scripted expert."""
+    folder = tmp_path_factory.mktemp("ball")
+    (folder / "ball_of_test.py").write_text(ENV)
+    sys.path.insert(0, str(folder))
+    env, expert = "ball_of_test:Ball-v0", "ball_of_test:catch"
+    collect_gym(folder / "store", env=env, expert=expert, episodes=300, workers=1, dev_fraction=0)
+    yield folder / "store"
+    sys.path.remove(str(folder))
+    gymnasium.registry.pop("Ball-v0", None)
+
+
+@pytest.fixture(scope="session")
+def cart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cart") / "store"
+    collect_gym(folder, env="CartPole-v1", expert="embedded", episodes=12, workers=1, dev_fraction=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def autoascend(nld: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """100,000 steps and more of AutoAscend."""
+    folder = tmp_path_factory.mktemp("autoascend")
+    source = nld / "train" / "monk"
+    for path in [*source.glob("*xlogfile*"), *(source / f"nle.3648.{number}.ttyrec3.bz2" for number in range(4))]:
+        shutil.copy(path, folder)
+    import_nld(folder, folder / "store", dev_fraction=0, workers=1)
+    return folder / "store"
+
+
+def gradient(agent: Agent, params: Params, batch: Batch, lanes: int) -> Params:
+    """The gradient of the summed loss, in parts of so many lanes."""
+
+    @jax.jit
+    def of(part: Batch) -> Params:
+        def loss(params: Params) -> jax.Array:
+            carry = agent.initial_carry(len(part.mask))
+            logits, _ = agent.apply(params, part.observation, part.first, carry)
+            losses = optax.softmax_cross_entropy_with_integer_labels(logits, part.action)
+            return (losses * part.mask.astype(jnp.float32)).sum() / jnp.float32(batch.mask.sum())
+
+        return jax.grad(loss)(params)
+
+    total = jax.tree.map(lambda x: np.zeros(x.shape), params)
+    for start in range(0, len(batch.mask), lanes):
+        part = jax.tree.map(lambda x, start=start: x[start : start + lanes], batch)
+        total = jax.tree.map(lambda sum, x: sum + np.asarray(x, np.float64), total, of(part))
+    return total
+
+
+def distances(name: str, store: Path, samples: int) -> dict[str, float]:
+    """By group, the relative L2 distance of the bfloat16 from the float32 gradient at initialisation."""
+    opened = TrajectoryStore.open(store)
+    agent = find(name, len(opened.manifest["actions"]), opened.codec.observation)
+    params, lanes = agent.init(jax.random.key(0)), samples // WINDOW
+    order = "lanes" if agent.recurrent else "windows"
+    batch = next(batches(opened, "train", lanes, WINDOW, seed=0, order=order))
+    exact = gradient(agent, params, batch, min(lanes, PART))
+    half = gradient(dataclasses.replace(agent, dtype="bfloat16"), params, batch, lanes)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+    def norm(group: Params) -> float:
+        return float(np.sqrt(sum((leaf**2).sum() for leaf in jax.tree.leaves(group))))
+
+    assert all(norm(group) > 0 for group in exact.values())
+    return {name: norm(jax.tree.map(np.subtract, half[name], exact[name])) / norm(exact[name]) for name in exact}
+
+
+def limit(agent: str, group: str) -> float:
+    encoders = ("cells", "crop", "status") if agent.startswith("nethack/paper") else ()
+    return LIMIT_OF_CONVOLUTIONS if group.startswith((*CONVOLUTIONS, *encoders)) else LIMIT
+
+
+def check(name: str, store: Path, samples: int) -> None:
+    found = distances(name, store, samples)
+    wrong = {group: f"{100 * far:.2f} %" for group, far in found.items() if not far < limit(name, group)}
+    assert not wrong, (wrong, found)
+
+
+slow = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nethack/lstm/16",
+        pytest.param("nethack/lstm/64", marks=slow),
+        pytest.param("nethack/lstm/128", marks=slow),
+        pytest.param("nethack/transformer/32", marks=slow),
+        pytest.param("nethack/transformer/128x2", marks=slow),
+        pytest.param("nethack/paper/190k", marks=slow),
+    ],
+)
+def test_nethack(name: str, store: Path) -> None:
+    check(name, store, 2048)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["atari/cnn/3", "atari/cnn/13", "atari/impala/2"])
+def test_atari(name: str, atari_store: Path) -> None:
+    check(name, atari_store, 2048)
+
+
+@pytest.mark.parametrize("name", ["gym/mlp/8", pytest.param("gym/mlp/128", marks=slow)])
+@pytest.mark.parametrize("samples", [2048, 65_536])
+def test_gym_numbers(name: str, samples: int, cart: Path) -> None:
+    check(name, cart, samples)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gym/cnn/2", "gym/cnn/16"])
+@pytest.mark.parametrize("samples", [2048, 65_536])
+def test_gym_images(name: str, samples: int, ball: Path) -> None:
+    check(name, ball, samples)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["nethack/lstm/16", "nethack/lstm/64", "nethack/transformer/32"])
+def test_nethack_in_a_large_batch(name: str, autoascend: Path) -> None:
+    check(name, autoascend, 65_536)
+
+
+@pytest.mark.slow
+def test_atari_in_a_large_batch(atari_store: Path) -> None:
+    check("atari/cnn/1", atari_store, 65_536)
