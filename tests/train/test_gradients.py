@@ -1,9 +1,8 @@
 """Gradients in bfloat16 are those in float32 but for the rounding of weights and activations.
 
 What is summed in bfloat16 stalls: the sum over samples, positions or steps of a table's, a bias's or a recurrent
-kernel's gradient is then off by a factor, more so in a larger batch. So the bfloat16 gradient is of the whole batch, while
-the
-float32 one is summed in float64 over parts of it.
+kernel's gradient is then off by a factor, more so in a larger batch. So the bfloat16 gradient is of the whole batch,
+while the float32 one is summed in float64 over parts of it.
 """
 
 import dataclasses
