@@ -77,12 +77,18 @@ def test_recomputed_activations_give_the_same_gradient(store: Path, name: str) -
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_in_bfloat16_parts_sum_to_the_whole_and_lose_nothing_to_float32(store: Path, name: str) -> None:
-    """Each part's products are rounded to bfloat16 (2^-9 of them), but not the sums."""
-    half = find(name).for_backend("bfloat16")
+    """A part's products are rounded to bfloat16, their sums are not: they are as near to the float32 gradient."""
+    agent = find(name)
+    half, exact = agent.for_backend("bfloat16"), gradient(store, agent, None, dropout=0.3)[0]
     with jax.numpy_dtype_promotion("standard"):
-        whole = gradient(store, half, None, dropout=0.3)
-        parts = gradient(store, half, 1, dropout=0.3)
-    expect_close(whole, parts, 0.02)
+        whole = gradient(store, half, None, dropout=0.3)[0]
+        parts = gradient(store, half, 1, dropout=0.3)[0]
+    for group, grads in exact.items():
+        norm, far, near = (
+            float(optax.tree.norm(tree))
+            for tree in (grads, *(jax.tree.map(np.subtract, other[group], grads) for other in (whole, parts)))
+        )
+        assert near <= far + 0.01 * norm, group
 
 
 @pytest.mark.parametrize(
