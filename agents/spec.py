@@ -17,7 +17,8 @@ class Dropout(NamedTuple):
     """Dropout for training: `rate` of the features is dropped before and after the core."""
 
     rate: float
-    key: jax.Array
+    bits: jax.Array
+    """uint32 [B], random bits of each lane; `agents.cores.dropout` derives the masks from them."""
 
 
 class Agent(Protocol):
@@ -53,7 +54,7 @@ class Agent(Protocol):
 
     @property
     def microbatch(self) -> int | None:
-        """Samples per microbatch of a training step; None to compute the whole batch at once."""
+        """Samples per device in a microbatch of a training step, by default; None for the whole batch at once."""
         ...
 
     @property
@@ -75,6 +76,13 @@ class Agent(Protocol):
         """The same agent as JAX's default backend computes it best, in `dtype`; the parameters are the same.
 
         "auto" is float32 on a CPU and bfloat16 on accelerators.
+        """
+        ...
+
+    def rematerialised(self) -> "Agent | None":
+        """The same agent, with the layers' activations recomputed in the backward pass; None if it has no such mode.
+
+        Only the layers' inputs are kept in memory from the forward pass.
         """
         ...
 

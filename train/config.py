@@ -73,6 +73,13 @@ class TrainConfig:
     """Dropout rate before and after the core."""
     compute: Literal["auto", "float32", "bfloat16"] = "auto"
     """Dtype of the computation: "auto" is that of the run; for a new run bfloat16 on accelerators, float32 on a CPU."""
+    fsdp: int = 1
+    """Devices over which parameters, average and optimiser state are sharded; a divisor of the number of devices."""
+    microbatch: int | Literal["auto"] = "auto"
+    """Gradient accumulation: samples per device in a microbatch, at most, in whole lanes. "auto" is as many as fit
+    into the device's memory; on a CPU, what is fastest for the agent."""
+    remat: Literal["auto", "none", "layers"] = "auto"
+    """Rematerialisation: recompute the layers' activations in the backward pass. "auto" does where memory needs it."""
     checkpoint_seconds: float = 60.0
     """Seconds between checkpoints for resuming."""
     log_every: int = 50
@@ -91,6 +98,8 @@ class TrainConfig:
             "window": self.window,
             "log_every": self.log_every,
             "threads": self.threads,
+            "fsdp": self.fsdp,
+            "microbatch": 1 if self.microbatch == "auto" else self.microbatch,
             "optimizer.lr": optimizer.lr,
             "optimizer.clip": optimizer.clip,
             "optimizer.eps": optimizer.eps,
@@ -181,9 +190,10 @@ def from_json(values: Mapping[str, Any]) -> TrainConfig:
 
 
 def result_fields(config: TrainConfig) -> dict[str, Any]:
-    """The fields that determine the parameters: without paths, intervals and threads."""
+    """The fields that determine the parameters: without paths, intervals, threads, and what changes only rounding."""
     values = to_json(config)
-    for name in ("run", "store", "mix", "checkpoint_seconds", "log_every", "threads"):
+    unchanging = ("fsdp", "microbatch", "remat")
+    for name in ("run", "store", "mix", "checkpoint_seconds", "log_every", "threads", *unchanging):
         del values[name]
     return values
 

@@ -14,12 +14,14 @@ from train.checkpoint import Checkpoints, save_budget
 from train.config import TrainConfig, defaults_of, result_fields
 from train.folder import claim, record_start, resolved
 from train.log import Log, Stopwatch, Window
-from train.mesh import lanes_of_host, make_mesh, over_lanes, peak_flops, put, replicated, start_hosts
+from train.memory.fit import FittedStep
+from train.memory.settings import candidates, step_maker
+from train.mesh import lanes_of_host, make_mesh, over_lanes, peak_flops, put, start_hosts
 from train.metrics import MetricsRow
 from train.optimizer import bc_optimizer, learning_rate
 from train.plan import Plan
-from train.state import TrainState, init_state, kept_params
-from train.step import StepMetrics, make_train_step
+from train.state import TrainState, init_state, kept_params, state_shardings
+from train.step import StepMetrics
 
 
 def train(config: TrainConfig, *, progress: bool = True) -> None:
@@ -30,18 +32,13 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
     start_hosts()
     config = resolved(config)
     plan = Plan.of(config)
+    mesh, last = make_mesh(fsdp=config.fsdp), plan.steps[-1]
+    settings = candidates(plan.agent, config.lanes // mesh.size, config.window, config.microbatch, config.remat)
     claim(config.run, plan.description(config), result_fields(config), defaults_of(TrainConfig))
     record_start(config.run)
-    mesh, last = make_mesh(), plan.steps[-1]
     optimizer = bc_optimizer(config.optimizer, config.batch, last)
-    train_step = make_train_step(
-        plan.agent,
-        optimizer,
-        average=config.optimizer.average,
-        dropout=config.dropout,
-        seed=config.seed,
-        mesh=mesh,
-    )
+    options = {"average": config.optimizer.average, "dropout": config.dropout, "seed": config.seed, "mesh": mesh}
+    train_step = FittedStep(step_maker(plan.agent, optimizer, **options), settings)
     state = fresh_state(plan, config, optimizer, mesh)
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(contextlib.closing(Checkpoints(config.run, config.checkpoint_seconds)))
@@ -70,14 +67,14 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
 
 
 def fresh_state(plan: Plan, config: TrainConfig, optimizer: Any, mesh: Mesh) -> TrainState:
-    """The state before the first step, computed on the devices that hold it: lanes sharded, the rest replicated."""
+    """The state before the first step, computed on the devices that hold it."""
+    carried, averaged = config.order == "lanes", config.optimizer.average > 0
 
     def init(key: jax.Array) -> TrainState:
-        params, averaged = plan.agent.init(key), config.optimizer.average > 0
-        return init_state(params, optimizer, averaged=averaged, carry=plan.agent.initial_carry(config.lanes))
+        carry = plan.agent.initial_carry(config.lanes) if carried else ()
+        return init_state(plan.agent.init(key), optimizer, averaged=averaged, carry=carry)
 
-    whole, lanes = replicated(mesh), over_lanes(mesh)
-    shardings = TrainState(whole, whole, whole, whole, lanes)  # pyright: ignore[reportArgumentType]
+    shardings = state_shardings(plan.agent, optimizer, mesh, averaged=averaged)
     return jax.jit(init, out_shardings=shardings)(jax.random.key(config.seed))
 
 

@@ -1,11 +1,18 @@
-"""The device mesh, of one axis `data`: lanes are sharded over it, parameters are replicated."""
+"""The device mesh, of the axes `data` and `fsdp`: lanes are sharded over both, the state over `fsdp`.
+
+With `fsdp` = 1, the parameters are replicated (data parallelism). Else each array of the parameters, their average and
+the optimiser's state is sharded over `fsdp` (fully sharded data parallelism): XLA gathers parameters where they are
+used and reduces and scatters their gradients.
+"""
 
 import os
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from data.common.cli import UserError
 
@@ -27,15 +34,25 @@ def start_hosts() -> None:
         jax.distributed.initialize()
 
 
-def make_mesh(parts: int | None = None) -> Mesh:
-    """A mesh of all devices of all hosts; given `parts`, of the most local devices whose number divides it."""
-    if parts is None:
-        count, devices = jax.device_count(), None
-    else:
+SHARDED = 2**14
+"""Fewest numbers of an array that is worth sharding: to gather a smaller one takes longer than it saves."""
+
+
+def make_mesh(parts: int | None = None, fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
+    """A mesh of `fsdp` × `data` devices: of all devices of all hosts, or of `devices`.
+
+    Given `parts`, it is of the most local devices whose number divides it.
+
+    Raises: UserError: `fsdp` does not divide the number of devices.
+    """
+    if parts is not None:
         local = jax.local_devices()
-        count = max(n for n in range(1, len(local) + 1) if parts % n == 0)
-        devices = local[:count]
-    return jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+        devices = local[: max(n for n in range(1, len(local) + 1) if parts % n == 0)]
+    # A host's devices stand side by side, for `lanes_of_host`, and so do those that share a copy of the parameters.
+    ordered = sorted(devices or jax.devices(), key=lambda device: (device.process_index, device.id))
+    if len(ordered) % fsdp:
+        raise UserError(f"--fsdp {fsdp} does not divide {len(ordered)} devices: choose a divisor")
+    return Mesh(np.array(ordered).reshape(-1, fsdp), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -45,7 +62,25 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 def over_lanes(mesh: Mesh) -> NamedSharding:
     """Sharding of an array's leading axis, lanes, over the devices."""
-    return NamedSharding(mesh, PartitionSpec("data"))
+    return NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+
+
+def over_fsdp(mesh: Mesh | AbstractMesh, tree: Any) -> Any:
+    """Shardings of a tree of arrays over `fsdp`: each along its largest axis that can be divided evenly.
+
+    Arrays of fewer than `SHARDED` numbers, and those that can't be divided, are replicated. Depends on shapes alone, so
+    that an optimiser's moments are sharded like their parameters.
+    """
+    parts = mesh.shape["fsdp"]
+
+    def of(x: Any) -> NamedSharding:
+        axes = [axis for axis in range(x.ndim) if x.shape[axis] % parts == 0]
+        if parts == 1 or x.size < SHARDED or not axes:
+            return NamedSharding(mesh, PartitionSpec())
+        axis = max(axes, key=lambda axis: x.shape[axis])
+        return NamedSharding(mesh, PartitionSpec(*(None,) * axis, "fsdp"))
+
+    return jax.tree.map(of, tree)
 
 
 def lanes_of_host(lanes: int) -> range:

@@ -5,8 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
-from agents.spec import Carry, Params
+from agents.spec import Agent, Carry, Params
+from train.mesh import over_fsdp, over_lanes, replicated
 
 
 class TrainState(NamedTuple):
@@ -19,7 +21,7 @@ class TrainState(NamedTuple):
     """Moving average of the parameters, which evaluation uses; an empty tuple if none is kept."""
     opt_state: optax.OptState
     carry: Carry
-    """The carry of every lane; an empty tuple if there is none."""
+    """The carry of every lane; an empty tuple if there is none, or windows are read in shuffled order."""
 
 
 def init_state(
@@ -29,6 +31,17 @@ def init_state(
     # A copy: the state is donated to the training step, and a buffer can't be donated twice.
     average = jax.tree.map(jnp.copy, params) if averaged else ()
     return TrainState(jnp.int32(0), params, average, optimizer.init(params), carry)
+
+
+def state_shardings(agent: Agent, optimizer: optax.GradientTransformation, mesh: Mesh, *, averaged: bool) -> TrainState:
+    """Shardings of the state: lanes over the devices, parameters, average and optimiser state over `fsdp`.
+
+    A prefix of the state's tree, whose carry may be empty.
+    """
+    params = jax.eval_shape(agent.init, jax.random.key(0))
+    of_params, opt_state = over_fsdp(mesh, (params, jax.eval_shape(optimizer.init, params)))
+    average = of_params if averaged else ()
+    return TrainState(replicated(mesh), of_params, average, opt_state, over_lanes(mesh))  # pyright: ignore[reportArgumentType]
 
 
 def kept_params(state: TrainState) -> Params:

@@ -2,18 +2,17 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 
-from agents.cpu.microbatch import accumulated
 from agents.spec import Agent, Carry, Dropout, Params
 from data.spec import Batch
-from train.mesh import over_lanes, replicated
-from train.state import TrainState
+from train.mesh import over_fsdp, over_lanes, replicated
+from train.state import TrainState, state_shardings
 
 
 class StepMetrics(NamedTuple):
@@ -37,30 +36,23 @@ def make_train_step(
     dropout: float,
     seed: int,
     mesh: Mesh,
-) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
-    """Compile `(state, batch) → (state, metrics)`, with lanes sharded over the mesh. The state is donated.
+    microbatch: int | None = None,
+) -> jax.stages.Wrapped:
+    """The jitted `(state, batch) → (state, metrics)`, with lanes sharded over the mesh. The state is donated.
 
-    `average` is `Optimizer.average`, `dropout` the rate, `seed` that of the dropout.
+    `average` is `Optimizer.average`, `dropout` the rate, `seed` that of the dropout, `microbatch` the most samples per
+    device whose gradients are computed at once (None: `agent.microbatch`). A state with an empty carry begins every
+    batch with the initial carry and ends it with an empty one.
 
     Raises: ValueError: the agent has no dropout (when the step is traced).
     """
-    loss_and_grad = jax.value_and_grad(partial(_loss, agent), has_aux=True)
+    gradients = accumulated(partial(_loss, agent, dropout), microbatch or agent.microbatch, mesh)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
-        noise = None
-        if dropout:
-            # With the default generator, drawing the noise takes a fifth of a CPU's step.
-            noise = Dropout(dropout, jax.random.fold_in(jax.random.key(seed, impl="rbg"), state.step))
-
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        bits = jax.random.bits(key, batch.mask.shape[:1], jnp.uint32) if dropout else ()
         samples = batch.mask.astype(jnp.float32).sum()
-        if agent.microbatch is None:
-            (loss, aux), grads = loss_and_grad(state.params, batch, state.carry, noise, samples)
-        elif noise is None:
-            in_parts = accumulated(loss_and_grad, agent.microbatch, mesh)
-            (loss, aux), grads = in_parts(state.params, batch, state.carry, samples)
-        else:
-            raise ValueError(f"{agent.name} has no dropout")
-        carry, top1, top3 = aux
+        (loss, (carry, top1, top3)), grads = gradients(state.params, Lanes(batch, state.carry, bits), samples)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         done = state.step + 1
@@ -68,19 +60,89 @@ def make_train_step(
         metrics = StepMetrics(loss, top1, top3, optax.tree.norm(grads))
         return TrainState(done, params, kept, opt_state, carry), metrics
 
-    whole, lanes = replicated(mesh), over_lanes(mesh)
-    state = TrainState(whole, whole, whole, whole, lanes)  # pyright: ignore[reportArgumentType]
-    return jax.jit(step, in_shardings=(state, lanes), out_shardings=(state, whole), donate_argnums=0)
+    state = state_shardings(agent, optimizer, mesh, averaged=average > 0)
+    shardings = (state, over_lanes(mesh))
+    return jax.jit(step, in_shardings=shardings, out_shardings=(state, replicated(mesh)), donate_argnums=0)
+
+
+class Lanes(NamedTuple):
+    """What a batch has for each lane: arrays with leading axis B."""
+
+    batch: Batch
+    carry: Carry
+    bits: Any
+    """uint32 [B], random bits for dropout; an empty tuple without dropout."""
+
+
+def accumulated(loss: Callable[..., Any], samples: int | None, mesh: Mesh) -> Callable[[Params, Lanes, jax.Array], Any]:
+    """Value and gradient of `loss`, accumulated in float32 over microbatches of each device's lanes.
+
+    `loss(params, lanes, total)` returns `(loss, (carry, *metrics))`, where `loss` and the `metrics` are sums over the
+    lanes divided by `total`, so that they add up. The result takes the same arguments, with the lanes of all devices,
+    and returns `((loss, (carry, *metrics)), gradient)`. A device's lanes are cut into equal parts of at most `samples`
+    samples, but at least one lane; None makes one part. Lanes keep their carry and dropout bits, so that the number of
+    parts changes nothing but rounding. Gradients cross the mesh axis `data` once, after the last microbatch.
+    """
+    loss_and_grad = jax.value_and_grad(loss, has_aux=True)
+    data, fsdp = mesh.shape["data"], mesh.shape["fsdp"]
+
+    def on_data_shard(params: Params, of_lanes: Lanes, total: jax.Array) -> Any:
+        lanes, window = of_lanes.batch.mask.shape
+        parts = parts_of(lanes // fsdp, window, samples)
+
+        def add(sums: Any, part: Lanes) -> tuple[Any, Carry]:
+            (value, (after, *metrics)), grads = loss_and_grad(params, part, total)
+            return sharded(jax.tree.map(jnp.add, sums, (value, metrics, grads))), after
+
+        zero = sharded((jnp.float32(0), [jnp.float32(0)] * 2, jax.tree.map(jnp.zeros_like, params)))
+        if parts == 1:
+            sums, carry = add(zero, of_lanes)
+        else:
+            # Every device has lanes in every part: [fsdp parts n, ...] to [parts, fsdp n, ...].
+            cut = jax.tree.map(lambda x: x.reshape(fsdp, parts, -1, *x.shape[1:]).swapaxes(0, 1), of_lanes)
+            sums, after = jax.lax.scan(add, zero, jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[3:]), cut))
+            carry = jax.tree.map(lambda x: x.reshape(parts, fsdp, -1, *x.shape[2:]).swapaxes(0, 1), after)
+            carry = jax.tree.map(lambda x: x.reshape(lanes, *x.shape[3:]), carry)
+        value, metrics, grads = sums if data == 1 else jax.lax.psum(sums, "data")
+        return (value, (carry, *metrics)), grads
+
+    def sharded(tree: Any) -> Any:
+        # Inside of `shard_map` the mesh is another, of which only `fsdp` is left to XLA.
+        within = mesh if data == 1 else jax.sharding.get_abstract_mesh()
+        return jax.lax.with_sharding_constraint(tree, over_fsdp(within, tree)) if fsdp > 1 else tree
+
+    if data == 1:
+        return on_data_shard
+    whole, over_data = PartitionSpec(), PartitionSpec("data")
+    return jax.shard_map(
+        on_data_shard,
+        mesh=mesh,
+        in_specs=(whole, over_data, whole),
+        out_specs=((whole, (over_data, whole, whole)), whole),
+        # Over `fsdp`, XLA shards by itself.
+        axis_names={"data"} if fsdp > 1 else set(mesh.axis_names),
+        # The check would insert a psum after every microbatch.
+        check_vma=False,
+    )
+
+
+def parts_of(lanes: int, window: int, samples: int | None) -> int:
+    """Number of equal parts of a device's `lanes`, each of at most `samples` samples and at least one lane."""
+    most = lanes if samples is None else max(1, samples // window)
+    return next(parts for parts in range(1, lanes + 1) if lanes % parts == 0 and lanes // parts <= most)
 
 
 def _loss(
-    agent: Agent, params: Params, batch: Batch, carry: Carry, noise: Dropout | None, samples: jax.Array
+    agent: Agent, dropout: float, params: Params, lanes: Lanes, samples: jax.Array
 ) -> tuple[jax.Array, tuple[Carry, jax.Array, jax.Array]]:
-    """Cross-entropy, and the carry, top-1 and top-3 accuracy: sums over the batch divided by `samples`.
+    """Cross-entropy, and the carry, top-1 and top-3 accuracy: sums over the lanes divided by `samples`.
 
-    `samples` counts those of the whole batch, of which `batch` may be a part.
+    `samples` counts those of the whole batch, of which `lanes` may be a part.
     """
-    logits, carry = agent.apply(params, batch.observation, batch.first, carry, noise)
+    batch, noise = lanes.batch, Dropout(dropout, lanes.bits) if dropout else None
+    carried = bool(jax.tree.leaves(lanes.carry))
+    carry = lanes.carry if carried else agent.initial_carry(len(batch.mask))
+    logits, after = agent.apply(params, batch.observation, batch.first, carry, noise)
     losses_BxT = optax.softmax_cross_entropy_with_integer_labels(logits, batch.action)
     # Ties count as errors.
     expert_BxT = jnp.take_along_axis(logits, batch.action[:, :, None], axis=-1)
@@ -89,7 +151,7 @@ def _loss(
     def mean(values_BxT: jax.Array) -> jax.Array:
         return (values_BxT.astype(jnp.float32) * batch.mask.astype(jnp.float32)).sum() / samples
 
-    return mean(losses_BxT), (carry, mean(above_BxT < 1), mean(above_BxT < 3))
+    return mean(losses_BxT), (after if carried else (), mean(above_BxT < 1), mean(above_BxT < 3))
 
 
 def _averaged(average: Params, params: Params, fraction: float, step: jax.Array) -> Params:

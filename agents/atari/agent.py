@@ -72,6 +72,10 @@ class AtariAgent:
         """The same agent as JAX's default backend computes it best; see `agents.spec.Agent`."""
         return dataclasses.replace(self, dtype=resolve_dtype(dtype), im2col=on_cpu())
 
+    def rematerialised(self) -> None:
+        """None: there is no such mode; microbatches are as small as memory needs."""
+        return
+
     def init(self, key: jax.Array) -> Any:
         """Fresh parameters, float32, by group."""
         frames = jnp.zeros((1, STACK, FRAME_ROWS, FRAME_COLUMNS), jnp.uint8)

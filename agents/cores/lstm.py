@@ -34,9 +34,9 @@ class LSTM:
         gates = Part(0, 18 * self.width, 21 * self.width)
         return (dense(self.width, 4 * self.width) + hidden + gates) * self.layers
 
-    def module(self, dtype: jnp.dtype) -> nn.Module:
-        """The Flax module, from (x_BxTxD, first_BxT, carry) to (y_BxTxD, carry)."""
-        return LSTMStack(self, dtype, name="core")
+    def module(self, dtype: jnp.dtype, remat: bool = False) -> nn.Module:
+        """The Flax module, from (x_BxTxD, first_BxT, carry) to (y_BxTxD, carry); `remat` recomputes each layer."""
+        return LSTMStack(self, dtype, remat, name="core")
 
 
 class LSTMStack(nn.Module):
@@ -44,13 +44,14 @@ class LSTMStack(nn.Module):
 
     config: LSTM
     dtype: jnp.dtype
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x_BxTxD: jax.Array, first_BxT: jax.Array, carry: jax.Array):
         """Outputs [B, T, D] and the carry after the window."""
-        after = []
+        after, kind = [], nn.remat(LSTMLayer) if self.remat else LSTMLayer
         for layer in range(self.config.layers):
-            cell = LSTMLayer(self.config.width, self.dtype, name=f"layer{layer}")
+            cell = kind(self.config.width, self.dtype, name=f"layer{layer}")
             x_BxTxD, state = cell(x_BxTxD, first_BxT, carry[:, layer])
             after.append(state)
         return x_BxTxD, jnp.stack(after, axis=1)

@@ -58,9 +58,9 @@ class Transformer:
         block = attention + feed + norm(d, bias=False) * 2
         return block * self.layers + norm(d, bias=False) + (table(1, d) if self.spare_row else NOTHING)
 
-    def module(self, dtype: jnp.dtype) -> nn.Module:
-        """The Flax module, from (x_BxTxD, first_BxT, carry) to (y_BxTxD, carry)."""
-        return TransformerStack(self, dtype, name="core")
+    def module(self, dtype: jnp.dtype, remat: bool = False) -> nn.Module:
+        """The Flax module, from (x_BxTxD, first_BxT, carry) to (y_BxTxD, carry); `remat` recomputes each block."""
+        return TransformerStack(self, dtype, remat, name="core")
 
 
 class TransformerStack(nn.Module):
@@ -68,6 +68,7 @@ class TransformerStack(nn.Module):
 
     config: Transformer
     dtype: jnp.dtype
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x_BxTxD: jax.Array, first_BxT: jax.Array, carry: dict[str, jax.Array]):
@@ -76,9 +77,9 @@ class TransformerStack(nn.Module):
         if config.spare_row:
             self.param("spare_row", nn.initializers.normal(0.02), (1, config.width))
         mask_BxTxK, valid_BxC = _visible(first_BxT, carry["valid"])
-        keys, values = [], []
+        keys, values, kind = [], [], nn.remat(Block) if self.remat else Block
         for layer in range(config.layers):
-            block = Block(config, self.dtype, name=f"layer{layer}")
+            block = kind(config, self.dtype, name=f"layer{layer}")
             past = carry["keys"][:, layer], carry["values"][:, layer]
             x_BxTxD, k, v = block(x_BxTxD, mask_BxTxK, *past)
             keys.append(k)

@@ -57,6 +57,10 @@ class GymAgent:
         """The same agent as JAX's default backend computes it best; see `agents.spec.Agent`."""
         return dataclasses.replace(self, dtype=resolve_dtype(dtype))
 
+    def rematerialised(self) -> None:
+        """None: there is no such mode; microbatches are as small as memory needs."""
+        return
+
     def init(self, key: jax.Array) -> Any:
         """Fresh parameters, float32, by group."""
         observation = {

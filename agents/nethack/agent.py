@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from agents.cores.dropout import dropped
 from agents.cores.lstm import LSTM
 from agents.cores.transformer import Transformer
 from agents.cost import Cost, Group, dense, head, norm, relu
@@ -30,6 +31,8 @@ class NetHackAgent:
     prompts: bool = False
     """Add a head that scores the letters that a prompt offers (`agents.nethack.prompt`)."""
     dtype: str = "float32"
+    remat: bool = False
+    """Recompute the activations of encoders and core layers in the backward pass."""
 
     recurrent = True
     microbatch = None
@@ -59,6 +62,10 @@ class NetHackAgent:
         """The same agent in the dtype that suits JAX's default backend; see `agents.spec.Agent`."""
         return dataclasses.replace(self, dtype=resolve_dtype(dtype))
 
+    def rematerialised(self) -> "NetHackAgent":
+        """The same agent with `remat`; see `agents.spec.Agent`."""
+        return dataclasses.replace(self, remat=True)
+
     def init(self, key: jax.Array) -> Any:
         """Fresh parameters, float32: a flat dict of the groups."""
         observation = {name: jnp.zeros((1, 1, *field.shape), field.dtype) for name, field in self._fields().items()}
@@ -82,9 +89,7 @@ class NetHackAgent:
         dropout: Dropout | None = None,
     ) -> tuple[jax.Array, Any]:
         """Logits float32 [B, T, 121] and the carry after the window."""
-        rngs = None if dropout is None else {"dropout": dropout.key}
-        rate = 0.0 if dropout is None else dropout.rate
-        logits, carry = Network(self).apply({"params": params}, observation, first, carry, rate, rngs=rngs)  # pyright: ignore
+        logits, carry = Network(self).apply({"params": params}, observation, first, carry, dropout)  # pyright: ignore
         return logits, carry
 
     def cost(self, window: int) -> Cost:
@@ -118,26 +123,26 @@ class Network(nn.Module):
 
     @nn.compact
     def __call__(
-        self, observation: Mapping[str, jax.Array], first_BxT: jax.Array, carry: Any, dropout: float = 0.0
+        self, observation: Mapping[str, jax.Array], first_BxT: jax.Array, carry: Any, dropout: Dropout | None = None
     ) -> tuple[jax.Array, Any]:
-        """Logits [B, T, A] and the carry; `dropout` is the rate."""
+        """Logits [B, T, A] and the carry."""
         config = self.config
         dtype = jnp.dtype(config.dtype)
         lanes, steps = first_BxT.shape
         samples = {name: x.reshape(lanes * steps, *x.shape[2:]) for name, x in observation.items()}
-        encoders = config.encoders.module(dtype).copy(name="encoders")
+        encoders = config.encoders.module(dtype, config.remat).copy(name="encoders")
         if self.flat:
             nn.share_scope(self, encoders)
         features = encoders(samples)
-        noisy = nn.Dropout(dropout, deterministic=dropout == 0)
+        features = dropped(features.reshape(lanes, steps, -1), dropout, 0).reshape(features.shape)
         action = jax.nn.one_hot(samples["prev_action"], ACTIONS, dtype=dtype)
         x = Mixer(config.core_config.width, 2 if isinstance(config.encoders, Deep) else 1, dtype, name="mixer")(
-            jnp.concatenate([noisy(features), action], axis=-1)
+            jnp.concatenate([features, action], axis=-1)
         )
-        core = config.core_config.module(dtype)
+        core = config.core_config.module(dtype, config.remat)
         core_carry, memory = carry
-        y_BxTxD, core_carry = core(noisy(x).reshape(lanes, steps, -1), first_BxT, core_carry)
-        y_BxTxD = noisy(y_BxTxD)
+        y_BxTxD, core_carry = core(dropped(x.reshape(lanes, steps, -1), dropout, 1), first_BxT, core_carry)
+        y_BxTxD = dropped(y_BxTxD, dropout, 2)
         logits = Dense(ACTIONS, dtype, out=jnp.float32, name="head")(y_BxTxD)
         if config.prompts:
             prompt = PromptHead(name="prompt")

@@ -9,6 +9,7 @@ Shapes: S samples (lanes x steps), 24x80 the terminal, F features.
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -90,9 +91,9 @@ class Thin:
         """Width of all features together, without the previous action."""
         return self.width * (3 + self.view + (self.screen > 0))
 
-    def module(self, dtype: jnp.dtype) -> nn.Module:
-        """The Flax module: inputs of S samples to features [S, F]."""
-        return ThinEncoders(self, dtype)
+    def module(self, dtype: jnp.dtype, remat: bool = False) -> nn.Module:
+        """The Flax module: inputs of S samples to features [S, F]; `remat` recomputes each encoder's activations."""
+        return ThinEncoders(self, dtype, remat)
 
 
 @dataclass(frozen=True)
@@ -132,9 +133,9 @@ class Deep:
         """Width of all features together, without the previous action."""
         return 8 * self.crop**2 + 64 + 128 + 512 + (256 if self.inventory else 0)
 
-    def module(self, dtype: jnp.dtype) -> nn.Module:
-        """The Flax module: inputs of S samples to features [S, F]."""
-        return DeepEncoders(self, dtype)
+    def module(self, dtype: jnp.dtype, remat: bool = False) -> nn.Module:
+        """The Flax module: inputs of S samples to features [S, F]; `remat` recomputes each encoder's activations."""
+        return DeepEncoders(self, dtype, remat)
 
 
 class ThinEncoders(nn.Module):
@@ -142,6 +143,7 @@ class ThinEncoders(nn.Module):
 
     config: Thin
     dtype: jnp.dtype
+    remat: bool = False
 
     @nn.compact
     def __call__(self, inputs: Inputs) -> jax.Array:
@@ -164,7 +166,7 @@ class ThinEncoders(nn.Module):
             features.append(line("view", wide_view(chars, colors, inputs["cursor"])))
         if config.screen:
             channels = (config.screen, 2 * config.screen)
-            resnet = ResNet(channels, (config.width,), self.dtype, name="screen")
+            resnet = recomputed(ResNet, self.remat)(channels, (config.width,), self.dtype, name="screen")
             features.append(resnet(cells(chars[:, 1 : 1 + MAP_ROWS], colors[:, 1 : 1 + MAP_ROWS])))
         return jnp.concatenate(features, axis=-1)
 
@@ -174,6 +176,7 @@ class DeepEncoders(nn.Module):
 
     config: Deep
     dtype: jnp.dtype
+    remat: bool = False
 
     @nn.compact
     def __call__(self, inputs: Inputs) -> jax.Array:
@@ -183,16 +186,21 @@ class DeepEncoders(nn.Module):
         cells = Cells(config.cell, dtype, name="cells")
         crop = cells(*(around(x, cursor, config.crop) for x in (chars, colors)))
         features = [
-            Message(dtype, name="message")(chars[:, 0]),
-            Status(dtype, name="status")(chars[:, -2:].reshape(-1, 2 * COLUMNS)),
-            ResNet((16, 32), (512, 512), dtype, name="screen")(
+            recomputed(Message, self.remat)(dtype, name="message")(chars[:, 0]),
+            recomputed(Status, self.remat)(dtype, name="status")(chars[:, -2:].reshape(-1, 2 * COLUMNS)),
+            recomputed(ResNet, self.remat)((16, 32), (512, 512), dtype, name="screen")(
                 cells(chars[:, 1 : 1 + MAP_ROWS], colors[:, 1 : 1 + MAP_ROWS])
             ),
-            Crop(dtype, name="crop")(crop),
+            recomputed(Crop, self.remat)(dtype, name="crop")(crop),
         ]
         if config.inventory:
-            features.append(Inventory(dtype, name="inventory")(inputs["inventory"]))
+            features.append(recomputed(Inventory, self.remat)(dtype, name="inventory")(inputs["inventory"]))
         return jnp.concatenate(features, axis=-1)
+
+
+def recomputed(kind: Any, remat: bool) -> Any:
+    """The Flax module class, with its activations recomputed in the backward pass if `remat`."""
+    return nn.remat(kind) if remat else kind
 
 
 class Cells(nn.Module):

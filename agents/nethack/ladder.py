@@ -29,6 +29,8 @@ LSTM_SIZES = {
     "2048": (2048, 2, 512, 16, 8, True, 16),
     "3072": (3072, 2, 512, 16, 8, True, 16),
     "4096": (4096, 2, 512, 16, 8, True, 16),
+    "6144": (6144, 2, 512, 16, 8, True, 16),
+    "8192": (8192, 2, 512, 16, 8, True, 16),
 }
 
 # By size: core width, core layers, width of an attention head, then as above.
@@ -45,6 +47,8 @@ TRANSFORMER_SIZES = {
     "768x8": (768, 8, 64, 384, 16, 8, True, 16),
     "1024x12": (1024, 12, 64, 512, 16, 8, True, 16),
     "1280x16": (1280, 16, 64, 512, 16, 8, True, 16),
+    "1536x16": (1536, 16, 64, 512, 16, 8, True, 16),
+    "2048x16": (2048, 16, 64, 512, 16, 8, True, 16),
 }
 
 # The paper's ten sizes (Tuyls et al., arXiv 2307.09423), named by N with the inventory: core width, core layers. Each

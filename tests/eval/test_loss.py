@@ -32,6 +32,9 @@ class Counter:
     def for_backend(self, dtype: str = "auto") -> "Counter":
         return self
 
+    def rematerialised(self) -> None:
+        return None
+
     def init(self, key: jax.Array) -> dict[str, jax.Array]:
         a, b, c = jax.random.split(key, 3)
         shapes = {"action": (NO_ACTION + 1, ACTIONS), "row": (24, ACTIONS), "age": (8, ACTIONS)}

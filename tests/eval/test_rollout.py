@@ -51,6 +51,9 @@ class Walker:
     def for_backend(self, dtype: str = "auto") -> "Walker":
         return self
 
+    def rematerialised(self) -> None:
+        return None
+
     def init(self, key: jax.Array) -> dict[str, jax.Array]:
         table, screen = jax.random.split(key)
         bias = np.full(len(KEYS), -1e9, np.float32)

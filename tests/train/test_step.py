@@ -6,7 +6,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from jax.sharding import AxisType
 
 from agents.atari.agent import AtariAgent
 from agents.atari.cnn import CNN
@@ -16,7 +15,7 @@ from data.sampling.stream import batches
 from data.store.reader import TrajectoryStore
 from tests.train.runs import AGENT
 from train.config import Optimizer
-from train.mesh import over_lanes, put
+from train.mesh import make_mesh, over_lanes, put
 from train.optimizer import bc_optimizer
 from train.state import TrainState, init_state
 from train.step import make_train_step
@@ -29,7 +28,7 @@ def steps_on(
     devices: int, store: Path, agent: Agent, *, lr: float, start: int = 0, dropout: float = 0.0
 ) -> tuple[list[float], bool, TrainState]:
     """The losses of four steps on a mesh of so many devices, whether a batch was padded, and the state after them."""
-    mesh = jax.make_mesh((devices,), ("data",), (AxisType.Auto,), devices=jax.devices()[:devices])
+    mesh = make_mesh(devices=jax.devices()[:devices])
     optimizer = bc_optimizer(Optimizer(lr=lr, warmup_samples=0), LANES * WINDOW, 100)
     step = make_train_step(agent, optimizer, average=0.1, dropout=dropout, seed=0, mesh=mesh)
     params, carry = agent.init(jax.random.key(0)), agent.initial_carry(LANES)

@@ -120,12 +120,12 @@ def test_lanes_do_not_see_each_other(agent, params) -> None:
     assert not np.allclose(a[1], b[1])
 
 
-def test_dropout_is_noise_of_its_key_alone(agent, params) -> None:
+def test_dropout_is_noise_of_its_bits_alone(agent, params) -> None:
     observation, first = screens(9, agent), starts()
 
     @jax.jit
     def logits(seed: int) -> jax.Array:
-        noise = Dropout(0.5, jax.random.key(seed))
+        noise = Dropout(0.5, jax.random.bits(jax.random.key(seed), (LANES,), jnp.uint32))
         return agent.apply(params, observation, first, agent.initial_carry(LANES), noise)[0]
 
     quiet, _ = jax.jit(agent.apply)(params, observation, first, agent.initial_carry(LANES))

@@ -1,0 +1,73 @@
+"""The fastest settings that fit: their order, and XLA's account of real compiled steps."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import pytest
+
+from agents.ladder import find
+from data.common.cli import UserError
+from tests.train.runs import LANES, WINDOW, config
+from train.compile.step import batch_shapes, state_shapes
+from train.config import Optimizer
+from train.loop import fresh_state, train
+from train.memory.fit import compiled, device_memory, fastest
+from train.memory.settings import LEAST, Settings, candidates, step_maker
+from train.mesh import make_mesh
+from train.optimizer import bc_optimizer
+from train.plan import Plan
+
+AGENT = find("nethack/transformer/64")
+
+
+def test_candidates_halve_the_microbatch_then_recompute_then_halve_on() -> None:
+    found = candidates(AGENT, 256, 32, "auto", "auto")
+    sizes = [(choice.microbatch, choice.remat) for choice in found]
+    assert sizes[:4] == [(8192, False), (4096, False), (LEAST, False), (LEAST, True)]
+    assert sizes[4:] == [(LEAST >> halved, True) for halved in range(1, 7)]
+    assert candidates(AGENT, 256, 32, 1000, "none") == (Settings(512, False),)
+    assert candidates(AGENT, 256, 32, "auto", "layers")[0] == Settings(8192, True)
+    assert candidates(find("atari/cnn/8"), 4, 8, "auto", "auto")[-1] == Settings(8, False)
+    assert candidates(AGENT, 1, 8, "auto", "auto") == (Settings(8, False), Settings(8, True))
+
+
+def test_an_agent_without_rematerialisation_is_refused_it(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="atari/cnn/8 has no rematerialisation"):
+        candidates(find("atari/cnn/8"), 4, 8, "auto", "layers")
+
+
+def test_the_first_step_that_fits_is_chosen_and_fewer_samples_need_less() -> None:
+    mesh, lanes = make_mesh(devices=jax.devices()[:1]), 64
+    optimizer = bc_optimizer(Optimizer(), lanes * WINDOW, 100)
+    make = step_maker(AGENT, optimizer, mesh=mesh, average=0.1, dropout=0.0, seed=0)
+    state = state_shapes(AGENT, optimizer, mesh, lanes=lanes, averaged=True, carried=True)
+    batch = batch_shapes(AGENT, mesh, lanes, WINDOW)
+    choices = candidates(AGENT, lanes, WINDOW, "auto", "none")[:3]
+    needs = [compiled(make, choice, state, batch).memory for choice in (choices[0], choices[-1])]
+    assert needs[0] is not None
+    assert needs[1] is not None
+    assert needs[0].arguments == needs[1].arguments > sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(batch))
+    assert needs[1].temporaries < needs[0].temporaries
+    assert fastest(make, choices, state, batch, needs[0].total).settings == choices[0]
+    fitted = fastest(make, choices, state, batch, needs[1].total)
+    assert fitted.settings == choices[-1]
+    assert fitted.memory == needs[1]
+    with pytest.raises(UserError, match="does not fit"):
+        fastest(make, choices, state, batch, needs[1].arguments)
+
+
+def test_a_cpu_has_no_limit_to_fit() -> None:
+    assert device_memory() is None
+
+
+def test_shuffled_windows_keep_no_carry(store: Path, tmp_path: Path) -> None:
+    kept = dataclasses.replace(config(store, tmp_path / "run"), agent=AGENT.name)
+    flops = float(AGENT.cost(WINDOW).train_flops("exact") * LANES * WINDOW * 2)
+    windows = dataclasses.replace(kept, flops=(flops,), order="windows")
+    mesh, optimizer = make_mesh(), bc_optimizer(Optimizer(), LANES * WINDOW, 2)
+    assert jax.tree.leaves(fresh_state(Plan.of(dataclasses.replace(kept, flops=(flops,))), kept, optimizer, mesh).carry)
+    assert fresh_state(Plan.of(windows), windows, optimizer, mesh).carry == ()
+    train(windows, progress=False)
+    # What an uninterrupted run leaves is also what a resumed one reads.
+    train(windows, progress=False)

@@ -1,0 +1,82 @@
+"""A training step compiled for devices that need not be here, and whether it fits them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from agents.spec import Agent
+from data.spec import FRAME_COLUMNS, FRAME_ROWS, NETHACK, STACK, Batch
+from train.memory.fit import Fitted, fastest
+from train.memory.settings import Settings, step_maker
+from train.mesh import over_lanes
+from train.state import TrainState, init_state, state_shardings
+
+
+def fitted_step(
+    agent: Agent,
+    optimizer: optax.GradientTransformation,
+    choices: Sequence[Settings],
+    mesh: Mesh,
+    *,
+    lanes: int,
+    window: int,
+    memory: int,
+    carried: bool,
+    average: float = 0.0,
+    dropout: float = 0.0,
+) -> Fitted:
+    """Compile the step with the fastest of `choices` that fits into `memory` bytes of each of the mesh's devices.
+
+    `lanes` are those of all devices; `carried` says whether the state has a carry (`--order lanes`).
+
+    Raises: UserError: none fits.
+    """
+    state = state_shapes(agent, optimizer, mesh, lanes=lanes, averaged=average > 0, carried=carried)
+    return fastest(
+        step_maker(agent, optimizer, mesh=mesh, average=average, dropout=dropout, seed=0),
+        choices,
+        state,
+        batch_shapes(agent, mesh, lanes, window),
+        memory,
+    )
+
+
+def state_shapes(
+    agent: Agent, optimizer: optax.GradientTransformation, mesh: Mesh, *, lanes: int, averaged: bool, carried: bool
+) -> TrainState:
+    """Shapes and shardings of the state."""
+
+    def init() -> TrainState:
+        carry = agent.initial_carry(lanes) if carried else ()
+        return init_state(agent.init(jax.random.key(0)), optimizer, averaged=averaged, carry=carry)
+
+    shapes, shardings = jax.eval_shape(init), state_shardings(agent, optimizer, mesh, averaged=averaged)
+    return jax.tree.map(
+        lambda sharding, part: jax.tree.map(lambda x: _with(x, sharding), part),
+        shardings,
+        shapes,
+        is_leaf=lambda x: isinstance(x, jax.sharding.Sharding),
+    )
+
+
+def batch_shapes(agent: Agent, mesh: Mesh, lanes: int, window: int) -> Batch:
+    """Shapes and shardings of a batch of NetHack or Atari for all that the agent reads."""
+    shapes = {name: ((window, *field.shape), field.dtype) for name, field in NETHACK.items()}
+    shapes |= {"inventory": ((window, 55), "int16")}
+    shapes |= {"frames": ((STACK - 1 + window, FRAME_ROWS, FRAME_COLUMNS), "uint8"), "oldest": ((window,), "int32")}
+
+    def of_lanes(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((lanes, *shape), dtype, sharding=over_lanes(mesh))
+
+    observation = {name: of_lanes(*shapes[name]) for name in agent.inputs}
+    action, episode = (of_lanes((window,), jnp.int32) for _ in range(2))
+    first, mask = (of_lanes((window,), bool) for _ in range(2))
+    return Batch(observation, action, first, mask, episode)
+
+
+def _with(x: jax.ShapeDtypeStruct, sharding: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)

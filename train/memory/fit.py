@@ -1,0 +1,139 @@
+"""The fastest settings with which the compiled training step fits the device."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.errors import JaxRuntimeError
+from jax.experimental import multihost_utils
+
+from data.common.cli import UserError
+from train.memory.settings import Settings
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of a device that a compiled step needs."""
+
+    arguments: int
+    """The state and the batch."""
+    temporaries: int
+    """Activations, gradients, and results that don't replace an argument."""
+    code: int
+    next_batch: int
+    """The batch that is transferred while the step runs."""
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.arguments + self.temporaries + self.code + self.next_batch
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A compiled step, its settings and its memory; None if the compiler itself found that it does not fit."""
+
+    settings: Settings
+    step: Any
+    memory: Memory | None
+
+    def fits(self, limit: int) -> bool:
+        """Whether it needs at most `limit` bytes of each device."""
+        return self.memory is not None and self.memory.total <= limit
+
+
+def compiled(make: Callable[[Settings], Any], settings: Settings, state: Any, batch: Any) -> Fitted:
+    """Compile the step that `make` jits for these settings; `state` and `batch` are arrays or shapes with shardings."""
+    try:
+        step = make(settings).lower(state, batch).compile()
+    except JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return Fitted(settings, None, None)
+    return Fitted(settings, step, memory_of(step, batch))
+
+
+def memory_of(step: Any, batch: Any) -> Memory:
+    """What a compiled step needs of each device, by XLA's account."""
+    needs = step.memory_analysis()
+    results = needs.output_size_in_bytes - needs.alias_size_in_bytes
+    shards = [x.sharding.shard_shape(x.shape) for x in jax.tree.leaves(batch)]
+    per_device = sum(
+        int(np.prod(shape)) * x.dtype.itemsize for shape, x in zip(shards, jax.tree.leaves(batch), strict=True)
+    )
+    return Memory(
+        arguments=needs.argument_size_in_bytes,
+        temporaries=needs.temp_size_in_bytes + results,
+        code=needs.generated_code_size_in_bytes,
+        next_batch=per_device,
+    )
+
+
+def fastest(make: Callable[[Settings], Any], choices: Sequence[Settings], state: Any, batch: Any, limit: int) -> Fitted:
+    """The first of `choices` whose compiled step fits into `limit` bytes of each device.
+
+    A choice is not compiled if its activations, in proportion to those of one that did not fit, would not fit either.
+
+    Raises: UserError: none fits.
+    """
+    tried: list[Fitted] = []
+    for settings in choices:
+        if any(_at_least(seen, settings) > limit for seen in tried):
+            continue
+        tried.append(compiled(make, settings, state, batch))
+        if tried[-1].fits(limit):
+            return tried[-1]
+    raise UserError(
+        f"the training step does not fit into {limit / 2**30:.1f} GiB of a device: choose more devices, a larger"
+        " --fsdp, fewer --lanes or a smaller --microbatch"
+    )
+
+
+def _at_least(seen: Fitted, settings: Settings) -> float:
+    """Bytes that a step with `settings` needs at least, given the memory of another; 0 if they can't be compared."""
+    if seen.memory is None or seen.settings.remat != settings.remat:
+        return 0
+    fixed = seen.memory.total - seen.memory.temporaries
+    return fixed + seen.memory.temporaries * settings.microbatch / seen.settings.microbatch
+
+
+def device_memory() -> int | None:
+    """Bytes that JAX may use of a device, the least of all processes' devices; None where it is not known (CPU)."""
+    stats = [device.memory_stats() for device in jax.local_devices()]
+    limits = [entry["bytes_limit"] for entry in stats if entry and "bytes_limit" in entry]
+    if len(limits) < len(stats):
+        return None
+    limit = np.float32(min(limits))
+    return int(np.min(multihost_utils.process_allgather(limit)) if jax.process_count() > 1 else limit)
+
+
+class FittedStep:
+    """A training step that is compiled when it is first called, with the fastest settings that fit the device."""
+
+    def __init__(self, make: Callable[[Settings], Any], choices: Sequence[Settings]) -> None:
+        """`make` jits the step for settings, of which `choices` are given from the fastest to the most frugal."""
+        self._make, self._choices, self._step = make, choices, None
+
+    def __call__(self, state: Any, batch: Any) -> Any:
+        """The step's result.
+
+        Raises: UserError: the step fits with none of the settings.
+        """
+        if self._step is None:
+            self._step = self._chosen(state, batch)
+        return self._step(state, batch)
+
+    def _chosen(self, state: Any, batch: Any) -> Any:
+        limit = device_memory()
+        if limit is None:
+            return self._make(self._choices[0])
+        fitted = fastest(self._make, self._choices, state, batch, limit)
+        if jax.process_index() == 0 and fitted.memory is not None:
+            kept = "layers recomputed" if fitted.settings.remat else "no rematerialisation"
+            print(
+                f"microbatches of {fitted.settings.microbatch} samples per device, {kept}:"
+                f" {fitted.memory.total / 2**30:.1f} of {limit / 2**30:.1f} GiB"
+            )
+        return fitted.step
