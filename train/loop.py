@@ -1,6 +1,7 @@
 """The training loop of behavioural cloning."""
 
 import contextlib
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +12,11 @@ from jax.sharding import Mesh
 from data.common.cli import DelayedInterrupt
 from data.sampling.stream import batches
 from train.checkpoint import Checkpoints, save_budget
-from train.config import TrainConfig, defaults_of, result_fields
-from train.folder import claim
+from train.config import TrainConfig, defaults_of, result_fields, to_json
+from train.folder import claimed
+from train.hosts.agree import SAVE, Agreement, same_everywhere, together
 from train.log import Log, Stopwatch, Window
-from train.mesh import lanes_of_host, make_mesh, over_lanes, peak_flops, put, replicated, start_hosts
+from train.mesh import lanes_of_host, make_mesh, over_lanes, peak_flops, put, replicated
 from train.metrics import MetricsRow
 from train.optimizer import bc_optimizer, learning_rate
 from train.plan import Plan
@@ -25,11 +27,12 @@ from train.step import StepMetrics, make_train_step
 def train(config: TrainConfig, *, progress: bool = True) -> None:
     """Train to the largest budget, from the last checkpoint if the run was interrupted.
 
+    Processes that have joined (`train.hosts.start`) train together.
+
     Raises: UserError: the configuration cannot be run (nothing is written then), or the disk is full.
     """
-    start_hosts()
-    plan = Plan.of(config)
-    claim(config.run, plan.description(config), result_fields(config), defaults_of(TrainConfig))
+    same_everywhere(to_json(config))
+    plan = together(lambda: Plan.of(config))
     mesh, last = make_mesh(), plan.steps[-1]
     optimizer = bc_optimizer(config.optimizer, config.batch, last)
     train_step = make_train_step(
@@ -40,15 +43,17 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
         seed=config.seed,
         mesh=mesh,
     )
-    state = fresh_state(plan, config, optimizer, mesh)
     with contextlib.ExitStack() as stack:
+        identity = plan.description(config), result_fields(config), defaults_of(TrainConfig)
+        stack.enter_context(claimed(config.run, *identity))
+        state = fresh_state(plan, config, optimizer, mesh)
         checkpoints = stack.enter_context(contextlib.closing(Checkpoints(config.run, config.checkpoint_seconds)))
         state = checkpoints.restore(state) or state
         steps = range(int(state.step), last)
         waiting, row_of = Stopwatch(), rows_of(config, plan)
         log = Log(config.run, steps, config.log_every, waiting, row_of, name=config.agent, progress=progress)
         stack.enter_context(contextlib.closing(log))
-        interrupt = stack.enter_context(DelayedInterrupt())
+        interrupt, agreement = stack.enter_context(DelayedInterrupt()), Agreement()
         mine = lanes_of_host(config.lanes)
         options = config.lanes, config.window, config.seed, steps.start, mine, config.threads
         stream = batches(plan.store, "train", *options, order=config.order)
@@ -61,9 +66,10 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
             log.add(step + 1, metrics)
             if step + 1 in plan.steps:
                 save_budget(config.run, kept_params(state), plan.spent(step + 1))
-            if checkpoints.due or interrupt.requested or step + 1 == last:
+            decision = agreement.decide(save=checkpoints.due, stop=interrupt.requested * signal.SIGINT)
+            if decision or step + 1 == last:
                 checkpoints.save(step + 1, state)
-            if interrupt.requested:
+            if decision > SAVE:
                 raise KeyboardInterrupt
 
 

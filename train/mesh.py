@@ -1,6 +1,5 @@
 """The device mesh, of one axis `data`: lanes are sharded over it, parameters are replicated."""
 
-import os
 import time
 
 import jax
@@ -19,12 +18,6 @@ PEAK_FLOPS = {
     "TPU v6 lite": 918e12,
 }
 """Peak dense bfloat16 FLOP/s of a chip, by the beginning of JAX's `device_kind`; from the vendors' data sheets."""
-
-
-def start_hosts() -> None:
-    """Initialise `jax.distributed` on a TPU pod, or where JAX_COORDINATOR_ADDRESS is set."""
-    if "JAX_COORDINATOR_ADDRESS" in os.environ or len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1:
-        jax.distributed.initialize()
 
 
 def make_mesh(parts: int | None = None) -> Mesh:
