@@ -11,6 +11,7 @@ import tyro
 
 from data.common.cli import UserError, exit_with, lazy_command, use_huge_pages
 from train.config import TrainConfig
+from train.hosts.leave import leaving
 from train.hosts.options import Hosts
 from train.presets import PRESETS, expand
 from train.rl.config import RlConfig
@@ -91,7 +92,8 @@ def presets() -> None:
 def main(prog: str = "python -m train") -> NoReturn:
     """Parse the command line, run the command and exit; `prog` is the program's name in help and errors."""
     use_huge_pages()
-    exit_with(lambda: app.cli(prog=prog, args=expand(sys.argv[1:])))
+    with leaving():
+        exit_with(lambda: app.cli(prog=prog, args=expand(sys.argv[1:])))
 
 
 if __name__ == "__main__":

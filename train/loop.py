@@ -15,6 +15,7 @@ from train.checkpoint import Checkpoints, save_budget
 from train.config import TrainConfig, defaults_of, result_fields, to_json
 from train.folder import claimed
 from train.hosts.agree import SAVE, Agreement, same_everywhere, together
+from train.hosts.leave import Stop
 from train.log import Log, Stopwatch, Window
 from train.mesh import lanes_of_host, make_mesh, over_lanes, peak_flops, put, replicated
 from train.metrics import MetricsRow
@@ -70,7 +71,7 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
             if decision or step + 1 == last:
                 checkpoints.save(step + 1, state)
             if decision > SAVE:
-                raise KeyboardInterrupt
+                raise Stop(decision)
 
 
 def fresh_state(plan: Plan, config: TrainConfig, optimizer: Any, mesh: Mesh) -> TrainState:

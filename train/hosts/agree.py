@@ -11,6 +11,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from data.common.cli import UserError
+from train.hosts.leave import AgreedError
 
 T = TypeVar("T")
 
@@ -62,7 +63,7 @@ class Agreement:
 def together(action: Callable[[], T]) -> T:
     """Call `action` in every process and return its result, or raise in all of them if it fails in one.
 
-    Raises: UserError: `action` raised one here or in another process.
+    Raises: AgreedError: `action` raised one here or in another process.
     """
     if jax.process_count() == 1:
         return action()
@@ -78,14 +79,14 @@ def together(action: Callable[[], T]) -> T:
     for process, bytes_ in enumerate(np.asarray(failures)):
         if bytes_.any():
             said = bytes(bytes_[bytes_ > 0]).decode(errors="replace")
-            raise UserError(failure or f"process {process}: {said}")
+            raise AgreedError(failure or f"process {process}: {said}")
     return result  # pyright: ignore[reportReturnType]
 
 
 def by_first(action: Callable[[], object]) -> None:
     """Call `action` in process 0 while the others wait.
 
-    Raises: UserError: in every process, if `action` raised one.
+    Raises: AgreedError: in every process, if `action` raised one.
     """
     together(lambda: action() if first() else None)
 
@@ -93,7 +94,7 @@ def by_first(action: Callable[[], object]) -> None:
 def same_everywhere(values: Mapping[str, Any]) -> None:
     """Check that all processes were started with the same options.
 
-    Raises: UserError: they differ.
+    Raises: AgreedError: they differ.
     """
     if jax.process_count() == 1:
         return
@@ -101,4 +102,4 @@ def same_everywhere(values: Mapping[str, Any]) -> None:
     rows = np.asarray(multihost_utils.process_allgather(sums))
     differ = [name for name, column in zip(sorted(values), rows.T, strict=True) if len(set(column.tolist())) > 1]
     if differ:
-        raise UserError(f"processes differ in {', '.join(differ)}: start all alike (--processes 1 trains alone)")
+        raise AgreedError(f"processes differ in {', '.join(differ)}: start all alike (--processes 1 trains alone)")
