@@ -1,6 +1,7 @@
 """Several processes train as one does."""
 
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -40,11 +41,11 @@ def test_begun_by_two_refused_to_others_stopped_by_one_resumed_by_one_two_and_fo
     store: Path, alone: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    running = launch(
-        options(store, run, "--checkpoint-seconds", "0"), tmp_path, 2, ("interrupt after waiting", STOP, 1)
-    )
+    words = options(store, run, "--checkpoint-seconds", "0")
+    running = launch(words, tmp_path, 2, ("interrupt after waiting", STOP, 1))
     while not (tmp_path / "reached").exists():
         assert all(process.poll() is None for process in running), wait(running)
+        time.sleep(0.1)
     for count in (1, 2):
         second = wait(launch(options(store, run), tmp_path, count))
         expect(second, *[2] * count)
