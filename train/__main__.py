@@ -11,6 +11,8 @@ import tyro
 
 from data.common.cli import UserError, exit_with, lazy_command, use_huge_pages
 from train.config import TrainConfig
+from train.hosts.leave import leaving
+from train.hosts.options import Hosts
 from train.presets import PRESETS, expand
 from train.rl.config import RlConfig
 
@@ -19,16 +21,20 @@ app = tyro.extras.SubcommandApp()
 
 @app.command
 @lazy_command
-def bc(config: tyro.conf.OmitArgPrefixes[TrainConfig]) -> None:
+def bc(
+    config: tyro.conf.OmitArgPrefixes[TrainConfig],
+    hosts: tyro.conf.OmitArgPrefixes[Hosts] = Hosts(),  # noqa: B008 frozen
+) -> None:
     """Behavioural cloning of the games in a store. Started again, the same command resumes.
 
     `--preset NAME` stands for a set of options (`python -m train presets` lists them).
     """
     from agents.cpu.devices import spread_over_cores
     from agents.ladder import find
+    from train.hosts.start import start
     from train.loop import train
 
-    if not find(config.agent).recurrent:
+    if not start(hosts, config.run) and not find(config.agent).recurrent:
         spread_over_cores(config.lanes)
     train(config)
 
@@ -86,7 +92,8 @@ def presets() -> None:
 def main(prog: str = "python -m train") -> NoReturn:
     """Parse the command line, run the command and exit; `prog` is the program's name in help and errors."""
     use_huge_pages()
-    exit_with(lambda: app.cli(prog=prog, args=expand(sys.argv[1:])))
+    with leaving():
+        exit_with(lambda: app.cli(prog=prog, args=expand(sys.argv[1:])))
 
 
 if __name__ == "__main__":

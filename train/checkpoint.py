@@ -17,6 +17,8 @@ from absl import logging
 from agents.spec import Agent, Params
 from data.common.cli import UserError
 from data.common.files import replace_text
+from data.common.paths import absolute
+from train.hosts.agree import first
 from train.state import TrainState
 
 KEEP = 2
@@ -54,9 +56,7 @@ class Checkpoints:
         logging.set_verbosity(logging.FATAL)
         self._folder, self._seconds = run / "checkpoints", seconds
         self._names = names or {name: name for name in TrainState._fields}
-        self._checkpointer = training.Checkpointer(
-            str(self._folder.resolve()), cleanup_tmp_directories=True, **policies
-        )
+        self._checkpointer = training.Checkpointer(absolute(self._folder), cleanup_tmp_directories=True, **policies)
         self._saved = time.monotonic()
 
     @property
@@ -112,14 +112,17 @@ def budget_name(flops: float) -> str:
 def save_budget(run: Path, params: Params, facts: dict[str, Any]) -> Budget:
     """Write the parameters, then `budget.json` with `facts` and a digest, which marks them as complete.
 
+    All processes call it, at the same step.
+
     Raises: UserError: the disk is full.
     """
     budget = Budget(digest=digest(params), **facts)
     folder = run / "budgets" / budget_name(budget.flops)
     folder.mkdir(parents=True, exist_ok=True)
     with _disk(folder):
-        ocp.v1.save(str((folder / "params").resolve()), params, overwrite=True)
-        replace_text(folder / "budget.json", json.dumps(dataclasses.asdict(budget), indent=1))
+        ocp.v1.save(absolute(folder / "params"), params, overwrite=True)
+        if first():
+            replace_text(folder / "budget.json", json.dumps(dataclasses.asdict(budget), indent=1))
     return budget
 
 
@@ -140,7 +143,7 @@ def load_budget(run: Path, budget: Budget, agent: Agent) -> Params:
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=one), like)
     damaged = f"{folder} is damaged: remove it and train again with the same command"
     try:
-        params = ocp.v1.load(str((folder / "params").resolve()), like)
+        params = ocp.v1.load(absolute(folder / "params"), like)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{damaged} ({type(error).__name__})") from error
     if digest(params) != budget.digest:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from agents.cost import Convention
 from data.common.cli import UserError
+from data.common.paths import Location, location
 from data.store.episodes import EpisodeFilter
 
 
@@ -45,8 +46,9 @@ class TrainConfig:
 
     store: Path
     """Folder of the store to learn from."""
-    run: Path
-    """Folder of the run, for checkpoints, metrics and results. An interrupted run in it is resumed."""
+    run: Location
+    """Folder of the run, for checkpoints, metrics and results; also in a bucket (gs://BUCKET/NAME). An interrupted run
+    in it is resumed."""
     agent: str
     """Name of the agent, for example nethack/lstm/64 (`python -m agents` lists them)."""
     flops: tuple[float, ...]
@@ -179,8 +181,7 @@ def from_json(values: Mapping[str, Any]) -> TrainConfig:
     ]
     if unknown:
         raise UserError(f"configuration of a later version, with {', '.join(sorted(unknown))}: update isoplay")
-    for name in ("store", "run"):
-        values[name] = Path(values[name])
+    values["store"], values["run"] = Path(values["store"]), location(values["run"])
     values["flops"] = tuple(values["flops"])
     values["mix"] = tuple(map(Path, values["mix"]))
     values["weights"] = tuple(values["weights"])

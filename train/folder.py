@@ -1,8 +1,9 @@
 """The folder of a run, identified by its `config.json`."""
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,8 +15,29 @@ from agents.cpu.devices import resolve_dtype
 from data.common.cli import UserError
 from data.common.files import replace_text
 from train.config import TrainConfig, completed
+from train.hosts.agree import by_first
+from train.hosts.lease import FOLDER, held
 
 _CONFIG, _STARTS = "config.json", "starts.jsonl"
+
+
+@contextlib.contextmanager
+def claimed(
+    run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> Iterator[None]:
+    """Hold the folder of a run, which `claim` describes, until training ends: process 0 does, the others wait.
+
+    Raises: UserError: in every process; see `claim`, or another process trains this run.
+    """
+
+    def hold() -> None:
+        check(run, values, decisive, defaults)
+        lease.enter_context(held(run))
+        claim(run, values, decisive, defaults)
+
+    with contextlib.ExitStack() as lease:
+        by_first(hold)
+        yield
 
 
 def claim(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
@@ -23,6 +45,18 @@ def claim(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], def
 
     Runs are the same if their kind, the checksum of their store and the fields `decisive` of their configuration are.
     Fields that an earlier version did not have are at their `defaults`.
+
+    Raises: UserError: the folder holds anything else.
+    """
+    if check(run, values, decisive, defaults):
+        return
+    run.mkdir(parents=True, exist_ok=True)
+    made_by = {"version": version("isoplay"), "jax": jax.__version__, "device": jax.devices()[0].device_kind}
+    replace_text(run / _CONFIG, json.dumps({**values, **made_by}, indent=1))
+
+
+def check(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
+    """Whether the folder holds this run already, rather than nothing; see `claim`.
 
     Raises: UserError: the folder holds anything else.
     """
@@ -39,12 +73,10 @@ def claim(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], def
             changed.append("store")
         if changed:
             raise UserError(f"{run} holds a run with another {', '.join(changed)}: choose another --run")
-        return
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        return True
+    if run.exists() and (not run.is_dir() or any(path.name != FOLDER for path in run.iterdir())):
         raise UserError(f"{run} is not empty and no run: choose another --run")
-    run.mkdir(parents=True, exist_ok=True)
-    made_by = {"version": version("isoplay"), "jax": jax.__version__, "device": jax.devices()[0].device_kind}
-    replace_text(path, json.dumps({**values, **made_by}, indent=1))
+    return False
 
 
 def is_run(run: Path) -> bool:

@@ -67,7 +67,7 @@ class Log(Generic[T]):
             desc=name,
             unit="step",
             unit_scale=True,
-            disable=not progress,
+            disable=not progress or jax.process_index() > 0,
             file=sys.stderr,
             dynamic_ncols=True,
         )

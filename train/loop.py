@@ -1,6 +1,7 @@
 """The training loop of behavioural cloning."""
 
 import contextlib
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -11,12 +12,14 @@ from jax.sharding import Mesh
 from data.common.cli import DelayedInterrupt
 from data.sampling.stream import batches
 from train.checkpoint import Checkpoints, save_budget
-from train.config import TrainConfig, defaults_of, result_fields
-from train.folder import claim, record_start, resolved
+from train.config import TrainConfig, defaults_of, result_fields, to_json
+from train.folder import claimed, record_start, resolved
+from train.hosts.agree import SAVE, Agreement, same_everywhere, together
+from train.hosts.leave import Stop
 from train.log import Log, Stopwatch, Window
 from train.memory.fit import FittedStep
 from train.memory.settings import candidates, step_maker
-from train.mesh import lanes_of_host, make_mesh, over_lanes, peak_flops, put, start_hosts
+from train.mesh import lanes_of_host, make_mesh, over_lanes, peak_flops, put
 from train.metrics import MetricsRow
 from train.optimizer import bc_optimizer, learning_rate
 from train.plan import Plan
@@ -27,27 +30,30 @@ from train.step import StepMetrics
 def train(config: TrainConfig, *, progress: bool = True) -> None:
     """Train to the largest budget, from the last checkpoint if the run was interrupted.
 
+    Processes that have joined (`train.hosts.start`) train together.
+
     Raises: UserError: the configuration cannot be run (nothing is written then), or the disk is full.
     """
-    start_hosts()
-    config = resolved(config)
-    plan = Plan.of(config)
+    same_everywhere(to_json(config))
+    config = together(lambda: resolved(config))
+    plan = together(lambda: Plan.of(config))
     mesh, last = make_mesh(fsdp=config.fsdp), plan.steps[-1]
     settings = candidates(plan.agent, config.lanes // mesh.size, config.window, config.microbatch, config.remat)
-    claim(config.run, plan.description(config), result_fields(config), defaults_of(TrainConfig))
-    record_start(config.run)
     optimizer = bc_optimizer(config.optimizer, config.batch, last)
     options = {"average": config.optimizer.average, "dropout": config.dropout, "seed": config.seed, "mesh": mesh}
     train_step = FittedStep(step_maker(plan.agent, optimizer, **options), settings)
-    state = fresh_state(plan, config, optimizer, mesh)
     with contextlib.ExitStack() as stack:
+        identity = plan.description(config), result_fields(config), defaults_of(TrainConfig)
+        stack.enter_context(claimed(config.run, *identity))
+        record_start(config.run)
+        state = fresh_state(plan, config, optimizer, mesh)
         checkpoints = stack.enter_context(contextlib.closing(Checkpoints(config.run, config.checkpoint_seconds)))
         state = checkpoints.restore(state) or state
         steps = range(int(state.step), last)
         waiting, row_of = Stopwatch(), rows_of(config, plan)
         log = Log(config.run, steps, config.log_every, waiting, row_of, name=config.agent, progress=progress)
         stack.enter_context(contextlib.closing(log))
-        interrupt = stack.enter_context(DelayedInterrupt())
+        interrupt, agreement = stack.enter_context(DelayedInterrupt()), Agreement()
         mine = lanes_of_host(config.lanes)
         options = config.lanes, config.window, config.seed, steps.start, mine, config.threads
         stream = batches(plan.store, "train", *options, order=config.order)
@@ -60,10 +66,11 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
             log.add(step + 1, metrics)
             if step + 1 in plan.steps:
                 save_budget(config.run, kept_params(state), plan.spent(step + 1))
-            if checkpoints.due or interrupt.requested or step + 1 == last:
+            decision = agreement.decide(save=checkpoints.due, stop=interrupt.requested * signal.SIGINT)
+            if decision or step + 1 == last:
                 checkpoints.save(step + 1, state)
-            if interrupt.requested:
-                raise KeyboardInterrupt
+            if decision > SAVE:
+                raise Stop(decision)
 
 
 def fresh_state(plan: Plan, config: TrainConfig, optimizer: Any, mesh: Mesh) -> TrainState:

@@ -5,7 +5,6 @@ the optimiser's state is sharded over `fsdp` (fully sharded data parallelism): X
 used and reduces and scatters their gradients.
 """
 
-import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -26,12 +25,6 @@ PEAK_FLOPS = {
     "TPU v6 lite": 918e12,
 }
 """Peak dense bfloat16 FLOP/s of a chip, by the beginning of JAX's `device_kind`; from the vendors' data sheets."""
-
-
-def start_hosts() -> None:
-    """Initialise `jax.distributed` on a TPU pod, or where JAX_COORDINATOR_ADDRESS is set."""
-    if "JAX_COORDINATOR_ADDRESS" in os.environ or len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1:
-        jax.distributed.initialize()
 
 
 SHARDED = 2**14

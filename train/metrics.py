@@ -14,6 +14,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from data.common.files import replace_text
+from data.common.paths import Appender
 
 
 class Row(Protocol):
@@ -73,7 +74,7 @@ class MetricsWriter:
         rows = read_metrics(run)
         kept = "".join(json.dumps(row) + "\n" for row in rows if row["step"] <= step)
         replace_text(path, kept)
-        self._file = path.open("a")
+        self._file = Appender(path)
         self._events = EventFileWriter(str(run))
         # Makes TensorBoard drop what an earlier session logged at later steps.
         start = SessionLog(status=SessionLog.START)
@@ -83,7 +84,6 @@ class MetricsWriter:
         """Append one row and flush it."""
         values = dataclasses.asdict(row)
         self._file.write(json.dumps(values) + "\n")
-        self._file.flush()
         scalars = {tag: value for tag, value in values.items() if tag != "step" and value is not None}
         summary = Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()])
         self._events.add_event(Event(wall_time=time.time(), step=row.step, summary=summary))

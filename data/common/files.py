@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from data.common.cli import UserError
+from data.common.paths import in_bucket
 
 
 @contextmanager
@@ -30,11 +31,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a text file atomically.
+    """Write a text file, or an object of a bucket, atomically.
 
     Raises:
         UserError: See `replacing`.
     """
+    if in_bucket(path):
+        path.write_text(text)
+        return
     with replacing(path) as scratch:
         scratch.write_text(text)
 

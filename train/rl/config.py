@@ -2,10 +2,10 @@
 
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from data.common.cli import UserError
+from data.common.paths import Location
 from train.config import to_json
 
 
@@ -41,7 +41,7 @@ class RlConfig:
 
     game: str
     """Name of the Atari game, for example Breakout or BankHeist."""
-    run: Path
+    run: Location
     """Folder of the run, for checkpoints, metrics and the policy. An interrupted run in it is resumed."""
     steps: int = 10_000_000
     """Environment steps of all lanes together, each of four frames; rounded up to whole updates."""

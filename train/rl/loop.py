@@ -22,7 +22,7 @@ from data.experts.trained import ppo as policy_file
 from data.games import atari
 from train.checkpoint import Checkpoints
 from train.config import defaults_of, to_json
-from train.folder import claim, record_start
+from train.folder import claimed, record_start
 from train.log import Log, Stopwatch
 from train.mesh import make_mesh, replicated
 from train.rl.config import RlConfig, result_fields
@@ -44,8 +44,6 @@ def train_expert(config: RlConfig, *, progress: bool = True) -> None:
     """
     actions = [str(action) for action in atari.content(config.game).actions]
     values = {"kind": policy_file.KIND, "game": config.game, "actions": actions, "config": to_json(config)}
-    claim(config.run, values, result_fields(config), defaults_of(RlConfig))
-    record_start(config.run)
     # Acting for a few lanes takes one device less time than sharding them.
     mesh, one = make_mesh(minibatch_parts(config)), make_mesh(1)
     update = make_update(config.ppo, config.updates, make_network(mesh), mesh)
@@ -54,6 +52,8 @@ def train_expert(config: RlConfig, *, progress: bool = True) -> None:
     state = init_state(init(of_params, len(actions)), ppo_optimizer(config.ppo, config.updates))
     state = jax.device_put(state, replicated(mesh))
     with contextlib.ExitStack() as stack:
+        stack.enter_context(claimed(config.run, values, result_fields(config), defaults_of(RlConfig)))
+        record_start(config.run)
         checkpoints = Checkpoints(config.run, config.checkpoint_seconds, SAVED)
         stack.enter_context(contextlib.closing(checkpoints))
         state = checkpoints.restore(state) or state

@@ -1,0 +1,88 @@
+"""Several processes train as one does."""
+
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.train.hosts.processes import Done, launch, options, wait
+from train.hosts.agree import LAG
+from train.metrics import read_metrics
+
+pytestmark = pytest.mark.slow
+
+STOP = 40
+
+
+def losses(run: Path) -> dict[float, float]:
+    return {row["step"]: row["loss"] for row in read_metrics(run)}
+
+
+def checkpoints(run: Path) -> list[int]:
+    return sorted(int(path.name) for path in (run / "checkpoints").iterdir() if path.name.isdigit())
+
+
+def expect(done: list[Done], *codes: int) -> None:
+    assert [process.code for process in done] == list(codes), "\n".join(process.said for process in done)
+
+
+@pytest.fixture(scope="module")
+def alone(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one process with one device."""
+    folder = tmp_path_factory.mktemp("alone")
+    expect(wait(launch(options(store, folder / "run"), folder, 1)), 0)
+    assert len(losses(folder / "run")) >= 100
+    return folder / "run"
+
+
+def test_begun_by_two_refused_to_others_stopped_by_one_resumed_by_one_two_and_four(
+    store: Path, alone: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    words = options(store, run, "--checkpoint-seconds", "0")
+    running = launch(words, tmp_path, 2, ("interrupt after waiting", STOP, 1))
+    while not (tmp_path / "reached").exists():
+        assert all(process.poll() is None for process in running), wait(running)
+        time.sleep(0.1)
+    for count in (1, 2):
+        second = wait(launch(options(store, run), tmp_path, count))
+        expect(second, *[2] * count)
+        assert all(f"is being trained by process {running[0].pid}" in process.said for process in second)
+    (tmp_path / "go").touch()
+    expect(wait(running), 130, 130)
+    # The signal came before the vote after step STOP + 1; with checkpoints all the time, votes start anew after each.
+    newest = checkpoints(run)[-1]
+    assert STOP < newest <= STOP + 2 * (LAG + 1)
+    for count in (1, 2, 4):
+        copy = tmp_path / str(count)
+        shutil.copytree(run, copy)
+        expect(wait(launch(options(store, copy), tmp_path, count)), *[0] * count)
+        assert losses(copy).keys() == losses(alone).keys()
+        np.testing.assert_allclose(list(losses(copy).values()), list(losses(alone).values()), rtol=1e-5)
+
+
+def test_four_learn_what_one_learns(store: Path, alone: Path, tmp_path: Path) -> None:
+    expect(wait(launch(options(store, tmp_path / "run"), tmp_path, 4)), 0, 0, 0, 0)
+    np.testing.assert_allclose(list(losses(tmp_path / "run").values()), list(losses(alone).values()), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("event", "process", "codes"),
+    [("fail", 1, (1, 1)), ("refuse", 1, (1, 2)), ("kill", 1, (1, -9)), ("kill", 0, (-9, 1))],
+)
+def test_if_one_fails_all_end(store: Path, tmp_path: Path, event: str, process: int, codes: tuple[int, int]) -> None:
+    words = options(store, tmp_path / "run", "--heartbeat-timeout", "10")
+    done = wait(launch(words, tmp_path, 2, (event, 20, process)))
+    # JAX aborts those that are not at a collective.
+    assert done[process].code == codes[process], done
+    assert done[1 - process].code in (codes[1 - process], -6), done
+
+
+def test_processes_with_other_options_are_refused(store: Path, tmp_path: Path) -> None:
+    started = launch(options(store, tmp_path / "run"), tmp_path, 2, more=[[], ["--seed", "1"]])
+    done = wait(started)
+    expect(done, 2, 2)
+    assert all("processes differ in seed" in process.said for process in done)
+    assert not (tmp_path / "run").exists()
