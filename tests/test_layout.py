@@ -14,7 +14,7 @@ PACKAGES = ("data", "agents", "train", "eval", "laws")
 ORDER = {
     "data": ("common", "spec", "codec", "games", "store", "sampling", "importers", "experts", "collect", "view", "*"),
     "agents": ("cost", "spec", "cpu", "cores", "nethack atari gym", "*"),
-    "train": ("*", "bc rl"),
+    "train": ("state", "failure", "*", "bc rl"),
     "eval": ("statistics results loss", "play", "*"),
     "laws": ("rows", "fitting", "predict", "figures", "report", "study", "*"),
 }

@@ -3,9 +3,12 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ from absl import logging
 from agents.spec import Agent, Params
 from data.common.cli import UserError
 from data.common.files import replace_text
+from train.failure import checksums
+from train.failure.skipping import last_good
 from train.state import TrainState
 
 KEEP = 2
@@ -38,57 +43,69 @@ class Budget:
 
 
 class Checkpoints:
-    """The checkpoints of a run in `checkpoints/STEP`, written atomically and in the background."""
+    """The checkpoints of a run in `checkpoints/STEP`, written in the background, then sealed with checksums."""
 
     def __init__(self, run: Path, seconds: float, names: Mapping[str, str] | None = None) -> None:
         """Open a run's checkpoints, of which one is due every `seconds` seconds.
 
-        `names` are the fields of the state to save and the names that they are saved by; by default all, by their own.
+        `names` are the fields of the state to save and the names that they are saved by; by default all but `skipped`,
+        by their own.
         """
-        training = ocp.v1.training
-        policies: dict[str, Any] = {
-            "preservation_policy": training.preservation_policies.LatestN(KEEP),
-            "save_decision_policy": training.save_decision_policies.FixedIntervalPolicy(1),
-        }
         # Orbax logs every error that it also raises, with its traceback.
         logging.set_verbosity(logging.FATAL)
         self._folder, self._seconds = run / "checkpoints", seconds
-        self._names = names or {name: name for name in TrainState._fields}
-        self._checkpointer = training.Checkpointer(
-            str(self._folder.resolve()), cleanup_tmp_directories=True, **policies
-        )
-        self._saved = time.monotonic()
+        self._names = names or {name: name for name in TrainState._fields if name != "skipped"}
+        self._sealing: Future[None] | None = None
+        self._thread = ThreadPoolExecutor(1)
+        self._saved, self._newest = time.monotonic(), None
 
     @property
     def due(self) -> bool:
         """Whether the last checkpoint is older than `seconds`."""
         return time.monotonic() - self._saved > self._seconds
 
-    def save(self, step: int, state: TrainState) -> None:
-        """Start to save; returns once the state is copied.
+    def save(self, state: TrainState) -> None:
+        """Start to save the state, as it was before the last steps if these were skipped; returns once it is copied.
 
         Raises: UserError: the disk is full.
         """
+        state = last_good(state)
+        step, self._saved = int(state.step), time.monotonic()
+        if step == self._newest:
+            return
+        self._wait()
         with _disk(self._folder):
-            self._checkpointer.save_async(step, self._tree(state), overwrite=True)
-        self._saved = time.monotonic()
+            response = self._checkpointer.save_async(step, self._tree(state), overwrite=True)
+        self._sealing, self._newest = self._thread.submit(self._seal, response, step), step
 
     def restore(self, like: TrainState) -> TrainState | None:
-        """The newest state that can be read, sharded like `like`; None if there is no checkpoint.
+        """The newest state that is whole, sharded like `like`; None if there is no checkpoint. Removes damaged ones.
+
+        A checkpoint without checksums is used if no earlier one has any: then an earlier version wrote it.
 
         Raises: UserError: there are checkpoints, but all are damaged.
         """
-        steps = sorted((c.step for c in self._checkpointer.checkpoints), reverse=True)
-        for step in steps:
+        steps = sorted((int(path.name) for path in self._folder.glob("[0-9]*") if path.name.isdigit()), reverse=True)
+        sealed = [step for step in steps if (self._folder / str(step) / checksums.FILE).exists()]
+        for number, step in enumerate(steps):
+            path = self._folder / str(step)
             try:
-                saved = self._checkpointer.load(step, self._tree(like))
-            except (OSError, ValueError, KeyError) as error:
-                print(f"checkpoint {self._folder / str(step)} is damaged and left out: {error}")
+                if step >= min(sealed, default=step + 1):
+                    checksums.check(path)
+                    saved = ocp.v1.load(str(path.resolve()), self._tree(like))
+                else:
+                    saved = _load_unsealed(path, self._tree(like))
+            except checksums.Damaged as error:
+                print(f"checkpoint {path} is damaged or unfinished and left out: {error}", flush=True)
                 continue
-            self._saved = time.monotonic()
+            # They would take the places of whole ones among the `KEEP` newest.
+            if jax.process_index() == 0:
+                for damaged in steps[:number]:
+                    shutil.rmtree(self._folder / str(damaged))
+            self._saved, self._newest = time.monotonic(), step
             return like._replace(**{field: saved[name] for field, name in self._names.items()})
         if steps:
-            raise UserError(f"no checkpoint in {self._folder} can be read: remove the folder to start again")
+            raise UserError(f"no checkpoint in {self._folder} is whole: remove the folder to start again")
         return None
 
     def close(self) -> None:
@@ -96,11 +113,49 @@ class Checkpoints:
 
         Raises: UserError: the disk is full.
         """
-        with _disk(self._folder):
-            self._checkpointer.close()
+        try:
+            self._wait()
+        finally:
+            self._thread.shutdown()
+            if "_checkpointer" in vars(self):
+                with _disk(self._folder):
+                    self._checkpointer.close()
+
+    @cached_property
+    def _checkpointer(self) -> Any:
+        """Orbax's checkpointer, opened once damaged checkpoints are gone."""
+        training = ocp.v1.training
+        policies: dict[str, Any] = {
+            "preservation_policy": training.preservation_policies.LatestN(KEEP),
+            "save_decision_policy": training.save_decision_policies.FixedIntervalPolicy(1),
+        }
+        return training.Checkpointer(str(self._folder.resolve()), cleanup_tmp_directories=True, **policies)
+
+    def _seal(self, response: Any, step: int) -> None:
+        """Wait until a checkpoint is complete, and write its checksums; on the background thread."""
+        response.result()
+        if jax.process_index() == 0:
+            checksums.seal(self._folder / str(step))
+
+    def _wait(self) -> None:
+        if self._sealing is not None:
+            sealing, self._sealing = self._sealing, None
+            with _disk(self._folder):
+                sealing.result()
 
     def _tree(self, state: TrainState) -> dict[str, Any]:
         return {name: getattr(state, field) for field, name in self._names.items()}
+
+
+def _load_unsealed(path: Path, like: dict[str, Any]) -> dict[str, Any]:
+    """Load a checkpoint without checksums, of whose damage only Orbax and its libraries can tell, by any exception.
+
+    Raises: Damaged: it can't be read.
+    """
+    try:
+        return ocp.v1.load(str(path.resolve()), like)
+    except Exception as error:
+        raise checksums.Damaged(f"{type(error).__name__}: {error}") from error
 
 
 def budget_name(flops: float) -> str:

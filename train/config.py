@@ -77,6 +77,8 @@ class TrainConfig:
     """Seconds between checkpoints for resuming."""
     log_every: int = 50
     """Optimiser steps per row of metrics."""
+    max_skipped: int = 10
+    """Fail after so many steps in a row whose loss or gradient was not finite; such a step is skipped."""
     threads: int = 1
     """Number of threads that read the store."""
 
@@ -90,6 +92,7 @@ class TrainConfig:
             "lanes": self.lanes,
             "window": self.window,
             "log_every": self.log_every,
+            "max_skipped": self.max_skipped,
             "threads": self.threads,
             "optimizer.lr": optimizer.lr,
             "optimizer.clip": optimizer.clip,
@@ -183,7 +186,7 @@ def from_json(values: Mapping[str, Any]) -> TrainConfig:
 def result_fields(config: TrainConfig) -> dict[str, Any]:
     """The fields that determine the parameters: without paths, intervals and threads."""
     values = to_json(config)
-    for name in ("run", "store", "mix", "checkpoint_seconds", "log_every", "threads"):
+    for name in ("run", "store", "mix", "checkpoint_seconds", "log_every", "max_skipped", "threads"):
         del values[name]
     return values
 

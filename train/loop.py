@@ -1,6 +1,7 @@
 """The training loop of behavioural cloning."""
 
 import contextlib
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,8 @@ from data.common.cli import DelayedInterrupt
 from data.sampling.stream import batches
 from train.checkpoint import Checkpoints, save_budget
 from train.config import TrainConfig, defaults_of, result_fields
+from train.failure.divergence import diverged
+from train.failure.skipping import SkipLimit, last_good
 from train.folder import claim
 from train.log import Log, Stopwatch, Window
 from train.mesh import lanes_of_host, make_mesh, over_lanes, peak_flops, put, replicated, start_hosts
@@ -25,7 +28,8 @@ from train.step import StepMetrics, make_train_step
 def train(config: TrainConfig, *, progress: bool = True) -> None:
     """Train to the largest budget, from the last checkpoint if the run was interrupted.
 
-    Raises: UserError: the configuration cannot be run (nothing is written then), or the disk is full.
+    Raises: UserError: the configuration cannot be run (nothing is written then), or the disk is full; `Diverged`:
+        `config.max_skipped` steps in a row were not finite.
     """
     start_hosts()
     plan = Plan.of(config)
@@ -39,6 +43,7 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
         dropout=config.dropout,
         seed=config.seed,
         mesh=mesh,
+        max_skipped=config.max_skipped,
     )
     state = fresh_state(plan, config, optimizer, mesh)
     with contextlib.ExitStack() as stack:
@@ -48,7 +53,7 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
         waiting, row_of = Stopwatch(), rows_of(config, plan)
         log = Log(config.run, steps, config.log_every, waiting, row_of, name=config.agent, progress=progress)
         stack.enter_context(contextlib.closing(log))
-        interrupt = stack.enter_context(DelayedInterrupt())
+        interrupt, skips = stack.enter_context(DelayedInterrupt()), SkipLimit(config.max_skipped)
         mine = lanes_of_host(config.lanes)
         options = config.lanes, config.window, config.seed, steps.start, mine, config.threads
         stream = batches(plan.store, "train", *options, order=config.order)
@@ -59,12 +64,17 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
             # The step was only dispatched. While it runs, a row is written of those before it.
             log.write_due()
             log.add(step + 1, metrics)
-            if step + 1 in plan.steps:
+            spent = step + 1 in plan.steps
+            saves = checkpoints.due or interrupt.requested or step + 1 == last
+            failed = skips.reached(metrics.skipped, now=spent or saves)
+            if spent and not failed:
                 save_budget(config.run, kept_params(state), plan.spent(step + 1))
-            if checkpoints.due or interrupt.requested or step + 1 == last:
-                checkpoints.save(step + 1, state)
-            if interrupt.requested:
-                raise KeyboardInterrupt
+            if saves or failed:
+                checkpoints.save(state)
+            if failed:
+                good = last_good(state)
+                raise diverged(config.run, plan.store, plan.sampler, int(good.step), config.max_skipped)
+            interrupt.raise_if_requested()
 
 
 def fresh_state(plan: Plan, config: TrainConfig, optimizer: Any, mesh: Mesh) -> TrainState:
@@ -75,7 +85,7 @@ def fresh_state(plan: Plan, config: TrainConfig, optimizer: Any, mesh: Mesh) -> 
         return init_state(params, optimizer, averaged=averaged, carry=plan.agent.initial_carry(config.lanes))
 
     whole, lanes = replicated(mesh), over_lanes(mesh)
-    shardings = TrainState(whole, whole, whole, whole, lanes)  # pyright: ignore[reportArgumentType]
+    shardings = TrainState(whole, whole, whole, whole, lanes, whole)  # pyright: ignore[reportArgumentType]
     return jax.jit(init, out_shardings=shardings)(jax.random.key(config.seed))
 
 
@@ -86,7 +96,8 @@ def rows_of(config: TrainConfig, plan: Plan) -> Callable[[Window[StepMetrics]], 
 
     def row_of(window: Window[StepMetrics]) -> MetricsRow:
         columns = [np.asarray(jax.device_get(values), np.float64) for values in zip(*window.records, strict=True)]
-        loss, top1, top3 = (float(column.mean()) for column in columns[:3])
+        applied = columns[4] == 0
+        loss, top1, top3 = (float(column[applied].mean()) if applied.any() else math.nan for column in columns[:3])
         samples = plan.sampler.samples(window.step)
         rate = (samples - plan.sampler.samples(window.after)) / window.seconds
         return MetricsRow(
@@ -101,6 +112,7 @@ def rows_of(config: TrainConfig, plan: Plan) -> Callable[[Window[StepMetrics]], 
             samples_per_s=rate,
             mfu=rate * plan.flops["exact"] / peak,
             input_wait=window.timed / window.seconds,
+            skipped=int((~applied).sum()),
         )
 
     return row_of

@@ -20,6 +20,9 @@ class TrainState(NamedTuple):
     opt_state: optax.OptState
     carry: Carry
     """The carry of every lane; an empty tuple if there is none."""
+    skipped: jax.Array
+    """int32 scalar: steps skipped in a row, up to now, as their loss or gradient was not finite. Checkpoints are of the
+    state before them, and don't hold it."""
 
 
 def init_state(
@@ -28,7 +31,7 @@ def init_state(
     """The state before the first step."""
     # A copy: the state is donated to the training step, and a buffer can't be donated twice.
     average = jax.tree.map(jnp.copy, params) if averaged else ()
-    return TrainState(jnp.int32(0), params, average, optimizer.init(params), carry)
+    return TrainState(jnp.int32(0), params, average, optimizer.init(params), carry, jnp.int32(0))
 
 
 def kept_params(state: TrainState) -> Params:
