@@ -11,6 +11,7 @@ import tyro
 
 from data.common.cli import UserError, exit_with, lazy_command, use_huge_pages
 from train.config import TrainConfig
+from train.failure.determinism import use_deterministic_kernels
 from train.presets import PRESETS, expand
 from train.rl.config import RlConfig
 
@@ -28,6 +29,8 @@ def bc(config: tyro.conf.OmitArgPrefixes[TrainConfig]) -> None:
     from agents.ladder import find
     from train.loop import train
 
+    if config.deterministic:
+        use_deterministic_kernels()
     if not find(config.agent).recurrent:
         spread_over_cores(config.lanes)
     train(config)
@@ -40,6 +43,8 @@ def rl(config: tyro.conf.OmitArgPrefixes[RlConfig]) -> None:
     from agents.cpu.devices import spread_over_cores
     from train.rl.loop import minibatch_parts, train_expert
 
+    if config.deterministic:
+        use_deterministic_kernels()
     spread_over_cores(minibatch_parts(config))
     train_expert(config)
 

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
+from jax.experimental.multihost_utils import process_allgather
 
 from agents.spec import Agent, Params
 from data.common.cli import UserError
@@ -24,6 +25,7 @@ from train.failure import checksums
 from train.failure.skipping import last_good
 from train.state import TrainState
 
+_BUDGET = "budget.json"
 KEEP = 2
 """Number of checkpoints kept: the newest, and the one before in case the newest is damaged."""
 
@@ -147,15 +149,15 @@ class Checkpoints:
         return {name: getattr(state, field) for field, name in self._names.items()}
 
 
-def _load_unsealed(path: Path, like: dict[str, Any]) -> dict[str, Any]:
-    """Load a checkpoint without checksums, of whose damage only Orbax and its libraries can tell, by any exception.
+def _load_unsealed(path: Path, like: Any) -> Any:
+    """Load what has no checksums of its files; of damage to it Orbax and its libraries tell by any exception.
 
     Raises: Damaged: it can't be read.
     """
     try:
         return ocp.v1.load(str(path.resolve()), like)
     except Exception as error:
-        raise checksums.Damaged(f"{type(error).__name__}: {error}") from error
+        raise checksums.Damaged(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
 
 
 def budget_name(flops: float) -> str:
@@ -173,15 +175,43 @@ def save_budget(run: Path, params: Params, facts: dict[str, Any]) -> Budget:
     folder = run / "budgets" / budget_name(budget.flops)
     folder.mkdir(parents=True, exist_ok=True)
     with _disk(folder):
+        # Not complete while it is written anew, by a run that was set back.
+        (folder / _BUDGET).unlink(missing_ok=True)
         ocp.v1.save(str((folder / "params").resolve()), params, overwrite=True)
-        replace_text(folder / "budget.json", json.dumps(dataclasses.asdict(budget), indent=1))
+        checksums.seal(folder / "params")
+        values = dataclasses.asdict(budget)
+        replace_text(folder / _BUDGET, json.dumps({**values, "checksum": _checksum(values)}, indent=1))
     return budget
 
 
 def budgets(run: Path) -> list[Budget]:
-    """The budgets that a run has spent, smallest first."""
-    found = [Budget(**json.loads(path.read_text())) for path in (run / "budgets").glob("*/budget.json")]
-    return sorted(found, key=lambda budget: budget.flops)
+    """The budgets that a run has spent, smallest first.
+
+    Raises: UserError: a `budget.json` is damaged.
+    """
+    return sorted(map(_read_budget, (run / "budgets").glob(f"*/{_BUDGET}")), key=lambda budget: budget.flops)
+
+
+def _read_budget(path: Path) -> Budget:
+    try:
+        values = json.loads(path.read_bytes())
+        checksum = values.pop("checksum", None)
+        budget = Budget(**values)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise _damaged(path.parent, f"its {_BUDGET} can't be read") from error
+    # Earlier versions wrote none.
+    if checksum not in (None, _checksum(values)):
+        raise _damaged(path.parent, f"its {_BUDGET} has another checksum")
+    return budget
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _damaged(folder: Path, how: str) -> UserError:
+    checkpoints = folder.parents[1] / "checkpoints"
+    return UserError(f"{folder} is damaged ({how}): remove it and {checkpoints}, and train again with the same command")
 
 
 def load_budget(run: Path, budget: Budget, agent: Agent) -> Params:
@@ -193,21 +223,25 @@ def load_budget(run: Path, budget: Budget, agent: Agent) -> Params:
     like = jax.eval_shape(agent.init, jax.random.key(0))
     one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=one), like)
-    damaged = f"{folder} is damaged: remove it and train again with the same command"
     try:
-        params = ocp.v1.load(str((folder / "params").resolve()), like)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{damaged} ({type(error).__name__})") from error
+        # Earlier versions wrote no checksums of the files, only the digest.
+        if (folder / "params" / checksums.FILE).exists():
+            checksums.check(folder / "params")
+        params = _load_unsealed(folder / "params", like)
+    except checksums.Damaged as error:
+        raise _damaged(folder, str(error)) from error
     if digest(params) != budget.digest:
-        raise UserError(f"{damaged} (its digest differs)")
+        raise _damaged(folder, "its digest differs")
     return params
 
 
 def digest(tree: Any) -> str:
-    """SHA-256 of the names and bytes of all arrays."""
+    """SHA-256 of the names and bytes of all arrays. Of arrays sharded over processes, call it in every process."""
     sha = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         sha.update(jax.tree_util.keystr(path).encode())
+        if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
+            leaf = process_allgather(leaf, tiled=True)
         sha.update(np.ascontiguousarray(leaf).tobytes())
     return sha.hexdigest()
 

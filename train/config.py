@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +82,8 @@ class TrainConfig:
     """Fail after so many steps in a row whose loss or gradient was not finite; such a step is skipped."""
     threads: int = 1
     """Number of threads that read the store."""
+    deterministic: bool = False
+    """Compute with GPU kernels that give the same bits each time; they may be slower."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -100,7 +103,7 @@ class TrainConfig:
             **{f"flops {budget:g}": budget for budget in self.flops},
         }
         for name, value in positive.items():
-            if not value > 0:
+            if not 0 < value < math.inf:
                 raise UserError(f"{name} must be more than 0, not {value}")
         shares = {
             "dropout": self.dropout,
@@ -186,7 +189,7 @@ def from_json(values: Mapping[str, Any]) -> TrainConfig:
 def result_fields(config: TrainConfig) -> dict[str, Any]:
     """The fields that determine the parameters: without paths, intervals and threads."""
     values = to_json(config)
-    for name in ("run", "store", "mix", "checkpoint_seconds", "log_every", "max_skipped", "threads"):
+    for name in ("run", "store", "mix", "checkpoint_seconds", "log_every", "max_skipped", "threads", "deterministic"):
         del values[name]
     return values
 

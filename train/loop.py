@@ -13,6 +13,7 @@ from data.common.cli import DelayedInterrupt
 from data.sampling.stream import batches
 from train.checkpoint import Checkpoints, save_budget
 from train.config import TrainConfig, defaults_of, result_fields
+from train.failure.determinism import require_deterministic_kernels
 from train.failure.divergence import diverged
 from train.failure.skipping import SkipLimit, last_good
 from train.folder import claim
@@ -31,6 +32,8 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
     Raises: UserError: the configuration cannot be run (nothing is written then), or the disk is full; `Diverged`:
         `config.max_skipped` steps in a row were not finite.
     """
+    if config.deterministic:
+        require_deterministic_kernels()
     start_hosts()
     plan = Plan.of(config)
     claim(config.run, plan.description(config), result_fields(config), defaults_of(TrainConfig))

@@ -22,6 +22,7 @@ from data.experts.trained import ppo as policy_file
 from data.games import atari
 from train.checkpoint import Checkpoints
 from train.config import defaults_of, to_json
+from train.failure.determinism import require_deterministic_kernels
 from train.failure.divergence import Diverged
 from train.folder import claim
 from train.log import Log, Stopwatch
@@ -44,6 +45,8 @@ def train_expert(config: RlConfig, *, progress: bool = True) -> None:
     Raises: UserError: the configuration cannot be run (nothing is written then), or the disk is full; `Diverged`:
         `config.max_skipped` updates in a row were not finite.
     """
+    if config.deterministic:
+        require_deterministic_kernels()
     actions = [str(action) for action in atari.content(config.game).actions]
     values = {"kind": policy_file.KIND, "game": config.game, "actions": actions, "config": to_json(config)}
     claim(config.run, values, result_fields(config), defaults_of(RlConfig))
