@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import math
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 from agents.spec import Agent, Params
 from data.common.cli import UserError
 from data.common.files import replace_text
+from data.common.rows import as_record
 from data.sampling.stream import Store, dev_batches
 from data.store.mixture import open_stores
 from eval.config import EvalConfig
@@ -60,9 +63,11 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
         games = _games(folder / "games.jsonl", agent, params, game, config, budget, played_by, progress=progress)
         measured = played_by if games else other[0] if other else None
         row = _row(config, agent, game, trained, described, budget, loss, games, measured)
-        replace_text(folder / "row.json", json.dumps(asdict(row), indent=1))
+        if not math.isfinite(loss.loss):
+            print(f"{folder}: the dev loss is not finite: it is left empty in runs.jsonl", file=sys.stderr)
+        replace_text(folder / "row.json", json.dumps(as_record(row), indent=1))
     rows = [
-        ResultRow(**json.loads(path.read_text()))
+        ResultRow(**json.loads(path.read_text(), parse_constant=_null))
         for path in (config.run / "budgets" / budget_name(budget.flops) / "row.json" for budget in budgets(config.run))
         if path.exists()
     ]
@@ -135,6 +140,10 @@ def games_of(run: Path, flops: float) -> Path:
 def returns(games: Sequence[Row]) -> Interval:
     """Return the mean final score with its bootstrap confidence interval."""
     return mean_interval([game.score for game in games])
+
+
+def _null(constant: str) -> None:
+    """What `json` reads in place of NaN or an infinity, as earlier versions wrote them."""
 
 
 def _loss(path: Path, agent: Agent, params: Params, store: Store, budget: Budget, dtype: str) -> LossRow:

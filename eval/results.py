@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.common.files import replace_text
+from data.common.rows import as_record
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,12 @@ NAMES = tuple(field.name for field in dataclasses.fields(ResultRow))
 
 
 def write_rows(path: Path, rows: Iterable[ResultRow]) -> None:
-    """Write rows to `path` as JSON lines, and to the same path with suffix .csv. Each file is replaced atomically."""
-    records = [dataclasses.asdict(row) for row in rows]
-    replace_text(path, "".join(json.dumps(record) + "\n" for record in records))
+    """Write rows to `path` as JSON lines, and to the same path with suffix .csv. Each file is replaced atomically.
+
+    A number that is not finite, such as the loss of a policy that diverged, is missing in the file.
+    """
+    records = [as_record(row) for row in rows]
+    replace_text(path, "".join(json.dumps(record, allow_nan=False) + "\n" for record in records))
     table = io.StringIO(newline="")
     writer = csv.DictWriter(table, NAMES)
     writer.writeheader()

@@ -11,6 +11,7 @@ import tyro
 
 from data.common.cli import UserError, exit_with, lazy_command, use_huge_pages
 from train.config import TrainConfig
+from train.failure.determinism import use_deterministic_kernels
 from train.hosts.leave import leaving
 from train.hosts.options import Hosts
 from train.presets import PRESETS, expand
@@ -34,6 +35,8 @@ def bc(
     from train.hosts.start import start
     from train.loop import train
 
+    if config.deterministic:
+        use_deterministic_kernels()
     if not start(hosts, config.run) and not find(config.agent).recurrent:
         spread_over_cores(config.lanes)
     train(config)
@@ -46,6 +49,8 @@ def rl(config: tyro.conf.OmitArgPrefixes[RlConfig]) -> None:
     from agents.cpu.devices import spread_over_cores
     from train.rl.loop import minibatch_parts, train_expert
 
+    if config.deterministic:
+        use_deterministic_kernels()
     spread_over_cores(minibatch_parts(config))
     train_expert(config)
 

@@ -4,8 +4,10 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,19 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
+from etils import epath
+from jax.experimental.multihost_utils import process_allgather
 
 from agents.spec import Agent, Params
 from data.common.cli import UserError
 from data.common.files import replace_text
 from data.common.paths import absolute
-from train.hosts.agree import first
+from train.failure import checksums
+from train.failure.skipping import last_good
+from train.hosts.agree import by_first, first
 from train.state import TrainState
 
+_BUDGET = "budget.json"
 KEEP = 2
 """Number of checkpoints kept: the newest, and the one before in case the newest is damaged."""
 
@@ -40,55 +47,66 @@ class Budget:
 
 
 class Checkpoints:
-    """The checkpoints of a run in `checkpoints/STEP`, written atomically and in the background."""
+    """The checkpoints of a run in `checkpoints/STEP`, written in the background, then sealed with checksums."""
 
     def __init__(self, run: Path, seconds: float, names: Mapping[str, str] | None = None) -> None:
         """Open a run's checkpoints, of which one is due every `seconds` seconds.
 
-        `names` are the fields of the state to save and the names that they are saved by; by default all, by their own.
+        `names` are the fields of the state to save and the names that they are saved by; by default all but `skipped`,
+        by their own.
         """
-        training = ocp.v1.training
-        policies: dict[str, Any] = {
-            "preservation_policy": training.preservation_policies.LatestN(KEEP),
-            "save_decision_policy": training.save_decision_policies.FixedIntervalPolicy(1),
-        }
         # Orbax logs every error that it also raises, with its traceback.
         logging.set_verbosity(logging.FATAL)
         self._folder, self._seconds = run / "checkpoints", seconds
-        self._names = names or {name: name for name in TrainState._fields}
-        self._checkpointer = training.Checkpointer(absolute(self._folder), cleanup_tmp_directories=True, **policies)
-        self._saved = time.monotonic()
+        self._names = names or {name: name for name in TrainState._fields if name != "skipped"}
+        self._sealing: Future[None] | None = None
+        self._thread = ThreadPoolExecutor(1)
+        self._saved, self._newest = time.monotonic(), None
 
     @property
     def due(self) -> bool:
         """Whether the last checkpoint is older than `seconds`."""
         return time.monotonic() - self._saved > self._seconds
 
-    def save(self, step: int, state: TrainState) -> None:
-        """Start to save; returns once the state is copied.
+    def save(self, state: TrainState) -> None:
+        """Start to save the state, as it was before the last steps if these were skipped; returns once it is copied.
 
         Raises: UserError: the disk is full.
         """
+        state = last_good(state)
+        step, self._saved = int(state.step), time.monotonic()
+        if step == self._newest:
+            return
+        self._wait()
         with _disk(self._folder):
-            self._checkpointer.save_async(step, self._tree(state), overwrite=True)
-        self._saved = time.monotonic()
+            response = self._checkpointer.save_async(step, self._tree(state), overwrite=True)
+        self._sealing, self._newest = self._thread.submit(self._seal, response, step), step
 
     def restore(self, like: TrainState) -> TrainState | None:
-        """The newest state that can be read, sharded like `like`; None if there is no checkpoint.
+        """The newest state that is whole, sharded like `like`; None if there is no checkpoint. Removes damaged ones.
+
+        A checkpoint without checksums is used if no earlier one has any: then an earlier version wrote it.
 
         Raises: UserError: there are checkpoints, but all are damaged.
         """
-        steps = sorted((c.step for c in self._checkpointer.checkpoints), reverse=True)
-        for step in steps:
+        steps = sorted((int(path.name) for path in self._folder.glob("[0-9]*") if path.name.isdigit()), reverse=True)
+        sealed = [step for step in steps if (self._folder / str(step) / checksums.FILE).exists()]
+        for number, step in enumerate(steps):
+            path = self._folder / str(step)
             try:
-                saved = self._checkpointer.load(step, self._tree(like))
-            except (OSError, ValueError, KeyError) as error:
-                print(f"checkpoint {self._folder / str(step)} is damaged and left out: {error}")
+                if step >= min(sealed, default=step + 1):
+                    checksums.check(path)
+                    saved = ocp.v1.load(absolute(path), self._tree(like))
+                else:
+                    saved = _load_unsealed(path, self._tree(like))
+            except checksums.Damaged as error:
+                print(f"checkpoint {path} is damaged or unfinished and left out: {error}", flush=True)
                 continue
-            self._saved = time.monotonic()
+            by_first(lambda damaged=steps[:number]: self._remove(damaged))
+            self._saved, self._newest = time.monotonic(), step
             return like._replace(**{field: saved[name] for field, name in self._names.items()})
         if steps:
-            raise UserError(f"no checkpoint in {self._folder} can be read: remove the folder to start again")
+            raise UserError(f"no checkpoint in {self._folder} is whole: remove the folder to start again")
         return None
 
     def close(self) -> None:
@@ -96,11 +114,54 @@ class Checkpoints:
 
         Raises: UserError: the disk is full.
         """
-        with _disk(self._folder):
-            self._checkpointer.close()
+        try:
+            self._wait()
+        finally:
+            self._thread.shutdown()
+            if "_checkpointer" in vars(self):
+                with _disk(self._folder):
+                    self._checkpointer.close()
+
+    @cached_property
+    def _checkpointer(self) -> Any:
+        """Orbax's checkpointer, opened once damaged checkpoints are gone."""
+        training = ocp.v1.training
+        policies: dict[str, Any] = {
+            "preservation_policy": training.preservation_policies.LatestN(KEEP),
+            "save_decision_policy": training.save_decision_policies.FixedIntervalPolicy(1),
+        }
+        return training.Checkpointer(absolute(self._folder), cleanup_tmp_directories=True, **policies)
+
+    def _remove(self, steps: Sequence[int]) -> None:
+        """Remove damaged checkpoints: they would take the places of whole ones among the `KEEP` newest."""
+        for step in steps:
+            epath.Path(self._folder / str(step)).rmtree()
+
+    def _seal(self, response: Any, step: int) -> None:
+        """Wait until a checkpoint is complete, and write its checksums; on the background thread."""
+        response.result()
+        if first():
+            checksums.seal(self._folder / str(step))
+
+    def _wait(self) -> None:
+        if self._sealing is not None:
+            sealing, self._sealing = self._sealing, None
+            with _disk(self._folder):
+                sealing.result()
 
     def _tree(self, state: TrainState) -> dict[str, Any]:
         return {name: getattr(state, field) for field, name in self._names.items()}
+
+
+def _load_unsealed(path: Path, like: Any) -> Any:
+    """Load what has no checksums of its files; of damage to it Orbax and its libraries tell by any exception.
+
+    Raises: Damaged: it can't be read.
+    """
+    try:
+        return ocp.v1.load(absolute(path), like)
+    except Exception as error:
+        raise checksums.Damaged(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
 
 
 def budget_name(flops: float) -> str:
@@ -120,16 +181,45 @@ def save_budget(run: Path, params: Params, facts: dict[str, Any]) -> Budget:
     folder = run / "budgets" / budget_name(budget.flops)
     folder.mkdir(parents=True, exist_ok=True)
     with _disk(folder):
+        if first():
+            # Not complete while it is written anew, by a run that was set back.
+            (folder / _BUDGET).unlink(missing_ok=True)
         ocp.v1.save(absolute(folder / "params"), params, overwrite=True)
         if first():
-            replace_text(folder / "budget.json", json.dumps(dataclasses.asdict(budget), indent=1))
+            checksums.seal(folder / "params")
+            values = dataclasses.asdict(budget)
+            replace_text(folder / _BUDGET, json.dumps({**values, "checksum": _checksum(values)}, indent=1))
     return budget
 
 
 def budgets(run: Path) -> list[Budget]:
-    """The budgets that a run has spent, smallest first."""
-    found = [Budget(**json.loads(path.read_text())) for path in (run / "budgets").glob("*/budget.json")]
-    return sorted(found, key=lambda budget: budget.flops)
+    """The budgets that a run has spent, smallest first.
+
+    Raises: UserError: a `budget.json` is damaged.
+    """
+    return sorted(map(_read_budget, (run / "budgets").glob(f"*/{_BUDGET}")), key=lambda budget: budget.flops)
+
+
+def _read_budget(path: Path) -> Budget:
+    try:
+        values = json.loads(path.read_bytes())
+        checksum = values.pop("checksum", None)
+        budget = Budget(**values)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise _damaged(path.parent, f"its {_BUDGET} can't be read") from error
+    # Earlier versions wrote none.
+    if checksum not in (None, _checksum(values)):
+        raise _damaged(path.parent, f"its {_BUDGET} has another checksum")
+    return budget
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _damaged(folder: Path, how: str) -> UserError:
+    checkpoints = folder.parents[1] / "checkpoints"
+    return UserError(f"{folder} is damaged ({how}): remove it and {checkpoints}, and train again with the same command")
 
 
 def load_budget(run: Path, budget: Budget, agent: Agent) -> Params:
@@ -141,21 +231,25 @@ def load_budget(run: Path, budget: Budget, agent: Agent) -> Params:
     like = jax.eval_shape(agent.init, jax.random.key(0))
     one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=one), like)
-    damaged = f"{folder} is damaged: remove it and train again with the same command"
     try:
-        params = ocp.v1.load(absolute(folder / "params"), like)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{damaged} ({type(error).__name__})") from error
+        # Earlier versions wrote no checksums of the files, only the digest.
+        if (folder / "params" / checksums.FILE).exists():
+            checksums.check(folder / "params")
+        params = _load_unsealed(folder / "params", like)
+    except checksums.Damaged as error:
+        raise _damaged(folder, str(error)) from error
     if digest(params) != budget.digest:
-        raise UserError(f"{damaged} (its digest differs)")
+        raise _damaged(folder, "its digest differs")
     return params
 
 
 def digest(tree: Any) -> str:
-    """SHA-256 of the names and bytes of all arrays."""
+    """SHA-256 of the names and bytes of all arrays. Of arrays sharded over processes, call it in every process."""
     sha = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         sha.update(jax.tree_util.keystr(path).encode())
+        if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
+            leaf = process_allgather(leaf, tiled=True)
         sha.update(np.ascontiguousarray(leaf).tobytes())
     return sha.hexdigest()
 

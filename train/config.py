@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,8 +87,12 @@ class TrainConfig:
     """Seconds between checkpoints for resuming."""
     log_every: int = 50
     """Optimiser steps per row of metrics."""
+    max_skipped: int = 10
+    """Fail after so many steps in a row whose loss or gradient was not finite; such a step is skipped."""
     threads: int = 1
     """Number of threads that read the store."""
+    deterministic: bool = False
+    """Compute with GPU kernels that give the same bits each time; they may be slower."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -99,6 +104,7 @@ class TrainConfig:
             "lanes": self.lanes,
             "window": self.window,
             "log_every": self.log_every,
+            "max_skipped": self.max_skipped,
             "threads": self.threads,
             "fsdp": self.fsdp,
             "microbatch": 1 if self.microbatch == "auto" else self.microbatch,
@@ -108,7 +114,7 @@ class TrainConfig:
             **{f"flops {budget:g}": budget for budget in self.flops},
         }
         for name, value in positive.items():
-            if not value > 0:
+            if not 0 < value < math.inf:
                 raise UserError(f"{name} must be more than 0, not {value}")
         shares = {
             "dropout": self.dropout,
@@ -193,8 +199,8 @@ def from_json(values: Mapping[str, Any]) -> TrainConfig:
 def result_fields(config: TrainConfig) -> dict[str, Any]:
     """The fields that determine the parameters: without paths, intervals, threads, and what changes only rounding."""
     values = to_json(config)
-    unchanging = ("fsdp", "microbatch", "remat")
-    for name in ("run", "store", "mix", "checkpoint_seconds", "log_every", "threads", *unchanging):
+    unchanging = ("fsdp", "microbatch", "remat", "deterministic")
+    for name in ("run", "store", "mix", "checkpoint_seconds", "log_every", "max_skipped", "threads", *unchanging):
         del values[name]
     return values
 

@@ -1,7 +1,7 @@
 """The training loop of behavioural cloning."""
 
 import contextlib
-import signal
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +13,9 @@ from data.common.cli import DelayedInterrupt
 from data.sampling.stream import batches
 from train.checkpoint import Checkpoints, save_budget
 from train.config import TrainConfig, defaults_of, result_fields, to_json
+from train.failure.determinism import require_deterministic_kernels
+from train.failure.divergence import diverged
+from train.failure.skipping import SkipLimit, last_good
 from train.folder import claimed, record_start, resolved
 from train.hosts.agree import SAVE, Agreement, same_everywhere, together
 from train.hosts.leave import Stop
@@ -32,16 +35,27 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
 
     Processes that have joined (`train.hosts.start`) train together.
 
-    Raises: UserError: the configuration cannot be run (nothing is written then), or the disk is full.
+    Raises: UserError: the configuration cannot be run (nothing is written then), or the disk is full; `Diverged`:
+        `config.max_skipped` steps in a row were not finite.
     """
+    if config.deterministic:
+        require_deterministic_kernels()
     same_everywhere(to_json(config))
     config = together(lambda: resolved(config))
     plan = together(lambda: Plan.of(config))
     mesh, last = make_mesh(fsdp=config.fsdp), plan.steps[-1]
     settings = candidates(plan.agent, config.lanes // mesh.size, config.window, config.microbatch, config.remat)
     optimizer = bc_optimizer(config.optimizer, config.batch, last)
-    options = {"average": config.optimizer.average, "dropout": config.dropout, "seed": config.seed, "mesh": mesh}
-    train_step = FittedStep(step_maker(plan.agent, optimizer, **options), settings)
+    make_step = step_maker(
+        plan.agent,
+        optimizer,
+        average=config.optimizer.average,
+        dropout=config.dropout,
+        seed=config.seed,
+        max_skipped=config.max_skipped,
+        mesh=mesh,
+    )
+    train_step = FittedStep(make_step, settings)
     with contextlib.ExitStack() as stack:
         identity = plan.description(config), result_fields(config), defaults_of(TrainConfig)
         stack.enter_context(claimed(config.run, *identity))
@@ -54,6 +68,7 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
         log = Log(config.run, steps, config.log_every, waiting, row_of, name=config.agent, progress=progress)
         stack.enter_context(contextlib.closing(log))
         interrupt, agreement = stack.enter_context(DelayedInterrupt()), Agreement()
+        skips = SkipLimit(config.max_skipped)
         mine = lanes_of_host(config.lanes)
         options = config.lanes, config.window, config.seed, steps.start, mine, config.threads
         stream = batches(plan.store, "train", *options, order=config.order)
@@ -64,11 +79,16 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
             # The step was only dispatched. While it runs, a row is written of those before it.
             log.write_due()
             log.add(step + 1, metrics)
-            if step + 1 in plan.steps:
+            decision = agreement.decide(save=checkpoints.due, stop=interrupt.signal)
+            spent, saves = step + 1 in plan.steps, decision > 0 or step + 1 == last
+            failed = skips.reached(metrics.skipped, now=spent or saves)
+            if spent and not failed:
                 save_budget(config.run, kept_params(state), plan.spent(step + 1))
-            decision = agreement.decide(save=checkpoints.due, stop=interrupt.requested * signal.SIGINT)
-            if decision or step + 1 == last:
-                checkpoints.save(step + 1, state)
+            if saves or failed:
+                checkpoints.save(state)
+            if failed:
+                good = last_good(state)
+                raise diverged(config.run, plan.store, plan.sampler, int(good.step), config.max_skipped)
             if decision > SAVE:
                 raise Stop(decision)
 
@@ -92,7 +112,8 @@ def rows_of(config: TrainConfig, plan: Plan) -> Callable[[Window[StepMetrics]], 
 
     def row_of(window: Window[StepMetrics]) -> MetricsRow:
         columns = [np.asarray(jax.device_get(values), np.float64) for values in zip(*window.records, strict=True)]
-        loss, top1, top3 = (float(column.mean()) for column in columns[:3])
+        applied = columns[4] == 0
+        loss, top1, top3 = (float(column[applied].mean()) if applied.any() else math.nan for column in columns[:3])
         samples = plan.sampler.samples(window.step)
         rate = (samples - plan.sampler.samples(window.after)) / window.seconds
         return MetricsRow(
@@ -107,6 +128,7 @@ def rows_of(config: TrainConfig, plan: Plan) -> Callable[[Window[StepMetrics]], 
             samples_per_s=rate,
             mfu=rate * plan.flops["exact"] / peak,
             input_wait=window.timed / window.seconds,
+            skipped=int((~applied).sum()),
         )
 
     return row_of

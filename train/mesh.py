@@ -5,6 +5,7 @@ the optimiser's state is sharded over `fsdp` (fully sharded data parallelism): X
 used and reduces and scatters their gradients.
 """
 
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -17,14 +18,32 @@ from data.common.cli import UserError
 
 PEAK_FLOPS = {
     "NVIDIA A100": 312e12,
+    "NVIDIA B200": 2250e12,
+    "NVIDIA GH200": 989e12,
     "NVIDIA H100": 989e12,
+    "NVIDIA H100 NVL": 835e12,
+    "NVIDIA H100 PCIe": 756e12,
     "NVIDIA H200": 989e12,
+    "NVIDIA H200 NVL": 835e12,
+    "NVIDIA L4": 121e12,
+    "NVIDIA L40": 181e12,
+    "NVIDIA L40S": 362e12,
+    "TPU v2": 22.5e12,
+    "TPU v3": 61.5e12,
     "TPU v4": 275e12,
+    "TPU v4 lite": 138e12,
+    "TPU v5": 459e12,
     "TPU v5 lite": 197e12,
+    "TPU v5e": 197e12,
     "TPU v5p": 459e12,
     "TPU v6 lite": 918e12,
+    "TPU v6e": 918e12,
+    "TPU7x": 1153.5e12,
 }
-"""Peak dense bfloat16 FLOP/s of a chip, by the beginning of JAX's `device_kind`; from the vendors' data sheets."""
+"""Peak dense bfloat16 FLOP/s of a JAX device, by the first words of its `device_kind`; from the vendors' data sheets.
+
+"TPU v5" is v5p. The two cores of a chip are two devices of v2, v3 and 7x, and one of v4 and v5p.
+"""
 
 
 SHARDED = 2**14
@@ -94,22 +113,28 @@ def put(tree, sharding: NamedSharding):
 
 
 def peak_flops(dtype: str) -> float:
-    """Peak FLOP/s of all devices together: from the data sheet, else as measured with a large matrix product."""
-    device = jax.devices()[0]
-    for kind, peak in PEAK_FLOPS.items():
-        if device.device_kind.startswith(kind):
-            return peak * jax.device_count()
-    return _measured_peak(dtype)
+    """Peak FLOP/s of all devices together: from the data sheets, else as measured with large matrix products."""
+    peak = listed_peak(jax.devices()[0].device_kind)
+    if peak is not None:
+        return peak * jax.device_count()
+    return _measured_peak(dtype) * jax.process_count()
+
+
+def listed_peak(kind: str) -> float | None:
+    """The entry of `PEAK_FLOPS` with the most words of a `device_kind`; None if there is none."""
+    listed = [name for name in PEAK_FLOPS if re.match(rf"{re.escape(name)}\b", kind)]
+    return PEAK_FLOPS[max(listed, key=len)] if listed else None
 
 
 def _measured_peak(dtype: str, side: int = 1536, repeats: int = 5) -> float:
-    """FLOP/s of the fastest of several square matrix products."""
-    x = jax.numpy.ones((side, side), dtype)
+    """FLOP/s of the local devices together, which may share cores: the fastest of several matrix products on each."""
+    devices = jax.local_devices()
+    inputs = [jax.device_put(jax.numpy.ones((side, side), dtype), device) for device in devices]
     product = jax.jit(lambda a: a @ a)
-    product(x).block_until_ready()
+    jax.block_until_ready([product(x) for x in inputs])
     best = float("inf")
     for _ in range(repeats):
         begin = time.perf_counter()
-        product(x).block_until_ready()
+        jax.block_until_ready([product(x) for x in inputs])
         best = min(best, time.perf_counter() - begin)
-    return 2 * side**3 / best
+    return len(devices) * 2 * side**3 / best

@@ -15,6 +15,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from data.common.files import replace_text
 from data.common.paths import Appender
+from data.common.rows import as_record
 
 
 class Row(Protocol):
@@ -35,7 +36,8 @@ class Row(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class MetricsRow:
-    """Metrics of behavioural cloning: means over the steps since the row before, unless a field says otherwise."""
+    """Metrics of behavioural cloning: means over the steps since the row before that were not skipped, unless a field
+    says otherwise. A number that is not finite is null in the file."""
 
     step: int
     """Optimiser steps done."""
@@ -59,6 +61,8 @@ class MetricsRow:
     """Model FLOPs utilisation: exact FLOP/s over the devices' peak FLOP/s."""
     input_wait: float
     """Fraction of the time that the loop waited for data."""
+    skipped: int
+    """Steps since the row before that were skipped, as their loss or gradient was not finite."""
 
     @property
     def summary(self) -> str:
@@ -81,9 +85,9 @@ class MetricsWriter:
         self._events.add_event(Event(wall_time=time.time(), step=step + 1, session_log=start))
 
     def write(self, row: Row) -> None:
-        """Append one row and flush it."""
-        values = dataclasses.asdict(row)
-        self._file.write(json.dumps(values) + "\n")
+        """Append one row and flush it. Numbers that are not finite are null in the file and left out of TensorBoard."""
+        values = as_record(row)
+        self._file.write(json.dumps(values, allow_nan=False) + "\n")
         scalars = {tag: value for tag, value in values.items() if tag != "step" and value is not None}
         summary = Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()])
         self._events.add_event(Event(wall_time=time.time(), step=row.step, summary=summary))

@@ -22,6 +22,9 @@ class TrainState(NamedTuple):
     opt_state: optax.OptState
     carry: Carry
     """The carry of every lane; an empty tuple if there is none, or windows are read in shuffled order."""
+    skipped: jax.Array
+    """int32 scalar: steps skipped in a row, up to now, as their loss or gradient was not finite. Checkpoints are of the
+    state before them, and don't hold it."""
 
 
 def init_state(
@@ -30,7 +33,7 @@ def init_state(
     """The state before the first step."""
     # A copy: the state is donated to the training step, and a buffer can't be donated twice.
     average = jax.tree.map(jnp.copy, params) if averaged else ()
-    return TrainState(jnp.int32(0), params, average, optimizer.init(params), carry)
+    return TrainState(jnp.int32(0), params, average, optimizer.init(params), carry, jnp.int32(0))
 
 
 def state_shardings(agent: Agent, optimizer: optax.GradientTransformation, mesh: Mesh, *, averaged: bool) -> TrainState:
@@ -41,7 +44,7 @@ def state_shardings(agent: Agent, optimizer: optax.GradientTransformation, mesh:
     params = jax.eval_shape(agent.init, jax.random.key(0))
     of_params, opt_state = over_fsdp(mesh, (params, jax.eval_shape(optimizer.init, params)))
     average = of_params if averaged else ()
-    return TrainState(replicated(mesh), of_params, average, opt_state, over_lanes(mesh))  # pyright: ignore[reportArgumentType]
+    return TrainState(replicated(mesh), of_params, average, opt_state, over_lanes(mesh), replicated(mesh))  # pyright: ignore[reportArgumentType]
 
 
 def kept_params(state: TrainState) -> Params:

@@ -11,6 +11,8 @@ from jax.sharding import Mesh, PartitionSpec
 
 from agents.spec import Agent, Carry, Dropout, Params
 from data.spec import Batch
+from train.config import TrainConfig
+from train.failure.skipping import all_finite, skip_nonfinite
 from train.mesh import over_fsdp, over_lanes, replicated
 from train.state import TrainState, state_shardings
 
@@ -26,6 +28,8 @@ class StepMetrics(NamedTuple):
     """Fraction of samples whose action is among the three most probable ones."""
     grad_norm: jax.Array
     """Global norm of the gradient before clipping."""
+    skipped: jax.Array
+    """Steps skipped in a row up to this one, int32; 0 if the step was applied."""
 
 
 def make_train_step(
@@ -37,12 +41,14 @@ def make_train_step(
     seed: int,
     mesh: Mesh,
     microbatch: int | None = None,
+    max_skipped: int = TrainConfig.max_skipped,
 ) -> jax.stages.Wrapped:
     """The jitted `(state, batch) → (state, metrics)`, with lanes sharded over the mesh. The state is donated.
 
     `average` is `Optimizer.average`, `dropout` the rate, `seed` that of the dropout, `microbatch` the most samples per
     device whose gradients are computed at once (None: `agent.microbatch`). A state with an empty carry begins every
-    batch with the initial carry and ends it with an empty one.
+    batch with the initial carry and ends it with an empty one. A step whose loss, gradient or carry is not finite is
+    skipped, as is every step after `max_skipped` in a row.
 
     Raises: ValueError: the agent has no dropout (when the step is traced).
     """
@@ -57,8 +63,10 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         done = state.step + 1
         kept = _averaged(state.average, params, average, done) if average else ()
-        metrics = StepMetrics(loss, top1, top3, optax.tree.norm(grads))
-        return TrainState(done, params, kept, opt_state, carry), metrics
+        norm = optax.tree.norm(grads)
+        after = TrainState(done, params, kept, opt_state, carry, state.skipped)
+        after = skip_nonfinite(state, after, all_finite(loss, norm, carry), max_skipped)
+        return after, StepMetrics(loss, top1, top3, norm, after.skipped)
 
     state = state_shardings(agent, optimizer, mesh, averaged=average > 0)
     shardings = (state, over_lanes(mesh))
@@ -144,9 +152,9 @@ def _loss(
     carry = lanes.carry if carried else agent.initial_carry(len(batch.mask))
     logits, after = agent.apply(params, batch.observation, batch.first, carry, noise)
     losses_BxT = optax.softmax_cross_entropy_with_integer_labels(logits, batch.action)
-    # Ties count as errors.
+    # Ties count as errors, and so does a loss that is not finite.
     expert_BxT = jnp.take_along_axis(logits, batch.action[:, :, None], axis=-1)
-    above_BxT = (logits >= expert_BxT).sum(axis=-1) - 1
+    above_BxT = jnp.where(jnp.isfinite(losses_BxT), (logits >= expert_BxT).sum(axis=-1) - 1, logits.shape[-1])
 
     def mean(values_BxT: jax.Array) -> jax.Array:
         return (values_BxT.astype(jnp.float32) * batch.mask.astype(jnp.float32)).sum() / samples

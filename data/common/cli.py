@@ -23,6 +23,12 @@ def printable(text: str) -> str:
 class UserError(Exception):
     """An error that the user can fix. The message, one line, names the problem and the remedy."""
 
+    exit_code = 2
+
+
+class Signalled(KeyboardInterrupt):
+    """The interrupt by a signal, whose number is the argument."""
+
 
 def lazy_command(command: Callable[..., Any]) -> Callable[..., Callable[[], Any]]:
     """A function with the same signature that returns the call, to be made later, instead of making it."""
@@ -42,9 +48,9 @@ def run(command: Callable[..., Any], prog: str) -> NoReturn:
 def exit_with(parse: Callable[[], Callable[[], Any]]) -> NoReturn:
     """Parse the command line into a call, make the call, and exit.
 
-    Exit codes: 0 on success, or the integer that the call returns; 2 for a `UserError`, a full disk or an invalid
-    option, each reported in one line on stderr; 130 if interrupted; 141 if stdout is a closed pipe. Any other exception
-    is a bug and propagates with its traceback.
+    Exit codes: 0 on success, or the integer that the call returns; 2 for a `UserError` (unless its class has another),
+    a full disk or an invalid option, each reported in one line on stderr; 130 after SIGINT and 143 after SIGTERM; 141
+    if stdout is a closed pipe. Any other exception is a bug and propagates with its traceback.
     """
     signal.signal(signal.SIGTERM, _interrupt)
     for stream in (sys.stdout, sys.stderr):
@@ -55,7 +61,7 @@ def exit_with(parse: Callable[[], Callable[[], Any]]) -> NoReturn:
         sys.stdout.flush()
     except UserError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of a pipe (`| head`) has closed it. Python flushes its buffer at exit: to /dev/null.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -65,9 +71,9 @@ def exit_with(parse: Callable[[], Callable[[], Any]]) -> NoReturn:
             raise
         print(f"error: no space left for {error.filename or 'output'}: free space and start again", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("interrupted: start the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(128 + (error.args[0] if isinstance(error, Signalled) else signal.SIGINT))
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -106,9 +112,14 @@ class DelayedInterrupt:
     """
 
     def __init__(self) -> None:
-        self.requested = False
-        """Whether a signal was received."""
+        self.signal = 0
+        """Number of the signal that was received; 0 if none was."""
         self._before: dict[int, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal was received."""
+        return self.signal != 0
 
     def __enter__(self) -> "DelayedInterrupt":
         if threading.current_thread() is threading.main_thread():
@@ -117,19 +128,18 @@ class DelayedInterrupt:
         return self
 
     def raise_if_requested(self) -> None:
-        """Raise the interrupt that was delayed, if any; call it after leaving the block.
+        """Raise the interrupt that was delayed, if any.
 
         Raises:
-            KeyboardInterrupt: A signal was received in the block.
+            Signalled: A signal was received in the block.
         """
-        if self.requested:
-            raise KeyboardInterrupt
+        if self.signal:
+            raise Signalled(self.signal)
 
     def _note(self, signum: int, frame: object) -> None:
-        if self.requested:
-            # The second signal: do not wait any longer.
-            raise KeyboardInterrupt
-        self.requested = True
+        # The second signal: do not wait any longer.
+        self.raise_if_requested()
+        self.signal = signum
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
@@ -137,4 +147,4 @@ class DelayedInterrupt:
 
 
 def _interrupt(signum: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
+    raise Signalled(signum)

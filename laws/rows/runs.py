@@ -221,7 +221,7 @@ def _number(place: str, name: str, value: Any) -> int | float:
     except OverflowError as error:
         raise UserError(f"{place}: {name} is beyond double precision; mend the value") from error
     if not finite:
-        raise UserError(f"{place}: {name} is {value}; leave a value that isn't known empty (null)")
+        raise UserError(f"{place}: {name} is {value}; leave it empty (null), or evaluate the run again")
     if value and not 1 / LARGEST <= abs(value) <= LARGEST:
         raise UserError(f"{place}: {name} is {value}, beyond what a fit can count with; mend the value")
     if name in _SIZES and value <= 0:

@@ -180,7 +180,7 @@ def test_an_import_goes_on_where_it_was_interrupted(many: Path, tmp_path: Path, 
     path = tmp_path / "store"
     process, _ = stopped(many, path, how)
     _, err = process.communicate(timeout=600)
-    assert process.returncode == 130, err
+    assert process.returncode == 128 + how, err
     assert err == "interrupted: start the same command again to go on\n"
     assert run("info", path)[2].startswith(f"error: {path} is not a store: its import was not finished")
     code, out, err = run("import", "nld", many, path, "--workers", 2)

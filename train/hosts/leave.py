@@ -6,15 +6,15 @@ import sys
 import traceback
 from collections.abc import Iterator
 
-from data.common.cli import UserError
+from data.common.cli import Signalled, UserError
 
 
 class AgreedError(UserError):
     """An error that all processes raise."""
 
 
-class Stop(KeyboardInterrupt):
-    """All processes stop after the same step, because of a signal, whose number is the argument."""
+class Stop(Signalled):
+    """All processes stop after the same step, because one of them received a signal."""
 
 
 @contextlib.contextmanager

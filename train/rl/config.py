@@ -59,6 +59,10 @@ class RlConfig:
     """Seconds between checkpoints for resuming; the policy is written with each."""
     log_every: int = 10
     """Updates per row of metrics."""
+    deterministic: bool = False
+    """Compute with GPU kernels that give the same bits each time; they may be slower."""
+    max_skipped: int = 10
+    """Fail after so many updates in a row whose losses or gradient were not finite; such an update is skipped."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -70,6 +74,7 @@ class RlConfig:
             "steps": self.steps,
             "lanes": self.lanes,
             "log_every": self.log_every,
+            "max_skipped": self.max_skipped,
             "threads": 1 if self.threads is None else self.threads,
             "ppo.horizon": ppo.horizon,
             "ppo.epochs": ppo.epochs,
@@ -113,6 +118,6 @@ class RlConfig:
 def result_fields(config: RlConfig) -> dict[str, Any]:
     """The fields that determine the parameters: without the path, intervals and threads."""
     values = to_json(config)
-    for name in ("run", "threads", "checkpoint_seconds", "log_every"):
+    for name in ("run", "threads", "checkpoint_seconds", "log_every", "deterministic", "max_skipped"):
         del values[name]
     return values

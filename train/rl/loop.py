@@ -22,6 +22,8 @@ from data.experts.trained import ppo as policy_file
 from data.games import atari
 from train.checkpoint import Checkpoints
 from train.config import defaults_of, to_json
+from train.failure.determinism import require_deterministic_kernels
+from train.failure.divergence import Diverged
 from train.folder import claimed, record_start
 from train.log import Log, Stopwatch
 from train.mesh import make_mesh, replicated
@@ -40,13 +42,16 @@ SAVED = {"step": "update", "params": "params", "opt_state": "opt_state"}
 def train_expert(config: RlConfig, *, progress: bool = True) -> None:
     """Train to the last update, from the last checkpoint if the run was interrupted.
 
-    Raises: UserError: the configuration cannot be run (nothing is written then), or the disk is full.
+    Raises: UserError: the configuration cannot be run (nothing is written then), or the disk is full; `Diverged`:
+        `config.max_skipped` updates in a row were not finite.
     """
+    if config.deterministic:
+        require_deterministic_kernels()
     actions = [str(action) for action in atari.content(config.game).actions]
     values = {"kind": policy_file.KIND, "game": config.game, "actions": actions, "config": to_json(config)}
     # Acting for a few lanes takes one device less time than sharding them.
     mesh, one = make_mesh(minibatch_parts(config)), make_mesh(1)
-    update = make_update(config.ppo, config.updates, make_network(mesh), mesh)
+    update = make_update(config.ppo, config.updates, make_network(mesh), mesh, config.max_skipped)
     act = make_act(make_network(one), one)
     of_params, of_actions, of_minibatches = jax.random.split(jax.random.key(config.seed), 3)
     state = init_state(init(of_params, len(actions)), ppo_optimizer(config.ppo, config.updates))
@@ -72,11 +77,16 @@ def train_expert(config: RlConfig, *, progress: bool = True) -> None:
             # Waits for the update, which the next rollout needs.
             log.add(done * config.batch, (jax.device_get(metrics), finished))
             log.write_due()
-            if checkpoints.due or interrupt.requested or done == last:
+            failed = int(state.skipped) >= config.max_skipped
+            if checkpoints.due or interrupt.requested or done == last or failed:
                 policy_file.write(config.run, jax.device_get(state.params))
-                checkpoints.save(done, state)
-            if interrupt.requested:
-                raise KeyboardInterrupt
+                checkpoints.save(state)
+            if failed:
+                raise Diverged(
+                    f"{config.run} diverged: losses or gradient not finite in {config.max_skipped} updates in a row,"
+                    f" up to update {done}; the policy before them is kept: choose another --run with a lower --lr"
+                )
+            interrupt.raise_if_requested()
 
 
 def minibatch_parts(config: RlConfig) -> int:

@@ -16,7 +16,8 @@ Record = tuple[PpoMetrics, list[FinishedGame]]
 
 @dataclass(frozen=True)
 class RlRow:
-    """A row of `metrics.jsonl`: means over the updates since the row before, unless a field says otherwise."""
+    """A row of `metrics.jsonl`: means over the updates since the row before that were not skipped, unless a field says
+    otherwise. A number that is not finite is null in the file."""
 
     step: int
     """Environment steps of all lanes together, each of four frames."""
@@ -48,6 +49,8 @@ class RlRow:
     """Environment steps per second of wall time."""
     playing: float
     """Fraction of the time spent on playing; the rest is learning."""
+    skipped: int
+    """Updates since the row before that were skipped, as their losses or gradient were not finite."""
 
     @property
     def summary(self) -> str:
@@ -62,7 +65,9 @@ def rows_of(config: RlConfig) -> Callable[[Window[Record]], RlRow]:
     def row_of(window: Window[Record]) -> RlRow:
         update = window.step // config.batch
         games = [game for _, finished in window.records for game in finished]
-        means = np.array([metrics for metrics, _ in window.records], np.float64).mean(axis=0)
+        values = np.array([metrics for metrics, _ in window.records], np.float64)
+        applied = np.isfinite(values).all(axis=1)
+        means = values[applied].mean(axis=0) if applied.any() else np.full(len(PpoMetrics._fields), np.nan)
         return RlRow(
             step=window.step,
             update=update,
@@ -72,6 +77,7 @@ def rows_of(config: RlConfig) -> Callable[[Window[Record]], RlRow]:
             lr=config.ppo.lr * (1 - update / config.updates),
             steps_per_s=(window.step - window.after) / window.seconds,
             playing=window.timed / window.seconds,
+            skipped=int((~applied).sum()),
             **dict(zip(PpoMetrics._fields, means.tolist(), strict=True)),
         )
 

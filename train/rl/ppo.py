@@ -20,9 +20,10 @@ from jax.sharding import Mesh
 from agents.atari.actor_critic import Network, Params
 from agents.atari.convolutions import BLOCK, blocks_of
 from data.spec import STACK, Array
+from train.failure.skipping import all_finite, skip_nonfinite
 from train.mesh import replicated
 from train.optimizer import make_optimizer
-from train.rl.config import Ppo
+from train.rl.config import Ppo, RlConfig
 from train.state import TrainState
 
 
@@ -92,11 +93,12 @@ def ppo_optimizer(ppo: Ppo, updates: int) -> optax.GradientTransformation:
 
 @cache
 def make_update(
-    ppo: Ppo, updates: int, network: Network, mesh: Mesh
+    ppo: Ppo, updates: int, network: Network, mesh: Mesh, max_skipped: int = RlConfig.max_skipped
 ) -> Callable[[TrainState, Rollout, jax.Array], tuple[TrainState, PpoMetrics]]:
     """Compile `(state, rollout, key) → (state, metrics)`; key and `state.step` determine the minibatches.
 
     The rollout is replicated; the network shards each minibatch over the devices. The state is donated.
+    An update is skipped as a whole if a loss or gradient in it is not finite.
     """
     optimizer = ppo_optimizer(ppo, updates)
 
@@ -119,8 +121,9 @@ def make_update(
         (params, opt_state), metrics = jax.lax.scan(epoch, (state.params, state.opt_state), keys)
         means: tuple[Losses, jax.Array] = jax.tree.map(jnp.mean, metrics)
         explained = 1 - jnp.var(samples.advantage) / jnp.maximum(jnp.var(samples.target), 1e-8)
-        state = state._replace(step=state.step + 1, params=params, opt_state=opt_state)
-        return state, PpoMetrics(*means[0], means[1], explained)
+        after = state._replace(step=state.step + 1, params=params, opt_state=opt_state)
+        finite = all_finite(means)
+        return skip_nonfinite(state, after, finite, max_skipped), PpoMetrics(*means[0], means[1], explained)
 
     whole = replicated(mesh)
     return jax.jit(update, in_shardings=whole, out_shardings=whole, donate_argnums=0)

@@ -124,7 +124,7 @@ def test_interrupted_it_keeps_what_it_did(tmp_path: Path) -> None:
     environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", RUN, "rl", *words]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 130
+    assert done.returncode == 143
     assert "start the same command again to go on" in done.stderr.splitlines()[-1]
     assert max(int(path.name) for path in (run / "checkpoints").iterdir()) == 2
     assert [row["update"] for row in read_metrics(run)] == [2]

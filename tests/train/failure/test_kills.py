@@ -1,0 +1,133 @@
+"""Killed again and again, at random steps and stages of a step, a run gives the same bits."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.train.runs import config
+from train.checkpoint import Checkpoints, budgets, digest
+from train.config import TrainConfig
+from train.loop import fresh_state, train
+from train.mesh import make_mesh
+from train.optimizer import bc_optimizer
+from train.plan import Plan
+
+ROOT = Path(__file__).resolve().parents[3]
+KILLS, BUDGETS = 20, (8, 16, 24, 32, 40)
+
+KILLED = """
+import os, random, signal, sys
+from pathlib import Path
+from tests.train.runs import config
+from train import checkpoint, loop
+from train.failure import checksums
+
+run, kills = Path(sys.argv[2]), int(sys.argv[3])
+budgets = tuple(map(int, sys.argv[4:]))
+options = {"dropout": 0.1, "checkpoint_seconds": 0}
+
+def dying(function, call, *, before=False):
+    calls = 0
+    def counted(*arguments, **options):
+        nonlocal calls
+        calls += 1
+        if before and calls == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = function(*arguments, **options)
+        if calls == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    return counted
+
+def life(stage, call):
+    if stage == "dispatched":
+        make = loop.make_train_step
+        loop.make_train_step = lambda *a, **k: dying(make(*a, **k), call)
+    if stage == "copied":
+        checkpoint.Checkpoints.save = dying(checkpoint.Checkpoints.save, call)
+    if stage == "complete":
+        checksums.seal = dying(checksums.seal, call, before=True)
+    if stage == "sealed":
+        checksums.seal = dying(checksums.seal, call)
+    loop.train(config(Path(sys.argv[1]), run, budgets, **options), progress=False)
+
+random = random.Random(0)
+for kill in range(kills):
+    stage, call = random.choice(["dispatched", "copied", "complete", "sealed"]), random.randint(1, 4)
+    child = os.fork()  # before JAX is initialised; it saves the time of the imports
+    if not child:
+        life(stage, call)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    newest = sorted(int(path.name) for path in (run / "checkpoints").glob("[0-9]*") if path.name.isdigit())[-1:]
+    print(f"killed at call {call}, {stage}: status {status}, newest checkpoint {newest}", flush=True)
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+"""
+"""A process whose children train, and kill themselves at a random step: after it was dispatched, while it is saved,
+when it is saved but has no checksums, and when it has."""
+
+
+def state_digest(config: TrainConfig) -> str:
+    """Of the whole state in the newest checkpoint."""
+    plan = Plan.of(config)
+    optimizer = bc_optimizer(config.optimizer, config.batch, plan.steps[-1])
+    checkpoints = Checkpoints(config.run, 60)
+    state = checkpoints.restore(fresh_state(plan, config, optimizer, make_mesh()))
+    checkpoints.close()
+    assert state is not None
+    assert int(state.step) == plan.steps[-1]
+    return digest(state)
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_gives_the_same_bits(store: Path, tmp_path: Path) -> None:
+    whole, killed = (config(store, tmp_path / name, BUDGETS, dropout=0.1) for name in ("whole", "killed"))
+    train(whole, progress=False)
+    command = [sys.executable, "-c", KILLED, str(store), str(killed.run), str(KILLS), *map(str, BUDGETS)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("killed at") == KILLS
+    train(killed, progress=False)
+    assert budgets(killed.run) == budgets(whole.run)
+    assert state_digest(killed) == state_digest(whole)
+
+
+TERMINATED = """
+import os, runpy, signal
+from train.metrics import MetricsWriter
+
+write = MetricsWriter.write
+
+def write_and_stop(self, row):
+    write(self, row)
+    if row.step == 6:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+MetricsWriter.write = write_and_stop
+runpy.run_module("train", run_name="__main__", alter_sys=True)
+"""
+"""`python -m train`, sent SIGTERM as the row of step 6 is written, while step 7 runs."""
+
+
+def test_terminated_it_saves_and_exits_with_143(trained: TrainConfig, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = {
+        "store": trained.store,
+        "run": run,
+        "agent": trained.agent,
+        "flops": trained.flops[-1],
+        "lanes": trained.lanes,
+    }
+    options |= {"lanes": trained.lanes, "window": trained.window, "log-every": 3, "dropout": 0.1}
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    command = [sys.executable, "-c", TERMINATED, "bc", *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr
+    assert done.stderr.splitlines()[-1] == "interrupted: start the same command again to go on"
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["7"]
