@@ -79,6 +79,12 @@ class TrainConfig:
     """Optimiser steps per row of metrics."""
     threads: int = 1
     """Number of threads that read the store."""
+    dev_every: int | None = 1000
+    """Optimiser steps between measurements of the dev loss on held-out episodes; None: never."""
+    dev_samples: int = 32_768
+    """Upper bound on the samples of these episodes, which are the same for all runs on a store."""
+    tensorboard_axis: Literal["steps", "samples", "flops"] = "steps"
+    """Horizontal axis of TensorBoard: optimiser steps, samples or training FLOPs."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -91,6 +97,8 @@ class TrainConfig:
             "window": self.window,
             "log_every": self.log_every,
             "threads": self.threads,
+            "dev_samples": self.dev_samples,
+            **({} if self.dev_every is None else {"dev_every": self.dev_every}),
             "optimizer.lr": optimizer.lr,
             "optimizer.clip": optimizer.clip,
             "optimizer.eps": optimizer.eps,
@@ -122,6 +130,10 @@ class TrainConfig:
             raise UserError("flops names no budget: give at least one, for example --flops 1e12")
         if len(set(self.flops)) < len(self.flops):
             raise UserError("flops names a budget twice: give each once")
+        if self.tensorboard_axis == "flops" and not max(self.flops) < 2**63:
+            raise UserError(
+                f"TensorBoard's axis ends at 2^63, below {max(self.flops):g} FLOPs: choose steps or samples"
+            )
 
     @property
     def stores(self) -> tuple[Path, ...]:
@@ -181,9 +193,11 @@ def from_json(values: Mapping[str, Any]) -> TrainConfig:
 
 
 def result_fields(config: TrainConfig) -> dict[str, Any]:
-    """The fields that determine the parameters: without paths, intervals and threads."""
+    """The fields that determine the parameters: without paths, intervals, threads and what is only shown."""
     values = to_json(config)
-    for name in ("run", "store", "mix", "checkpoint_seconds", "log_every", "threads"):
+    elsewhere = ("run", "store", "mix")
+    not_results = ("checkpoint_seconds", "log_every", "threads", "dev_every", "dev_samples", "tensorboard_axis")
+    for name in (*elsewhere, *not_results):
         del values[name]
     return values
 

@@ -25,8 +25,12 @@ class StepMetrics(NamedTuple):
     """Fraction of samples whose action is the most probable one."""
     top3: jax.Array
     """Fraction of samples whose action is among the three most probable ones."""
+    entropy: jax.Array
+    """Entropy of the policy, nats per sample."""
     grad_norm: jax.Array
     """Global norm of the gradient before clipping."""
+    update_norm: jax.Array
+    """Global norm of the change of the parameters."""
 
 
 def make_train_step(
@@ -60,12 +64,12 @@ def make_train_step(
             (loss, aux), grads = in_parts(state.params, batch, state.carry, samples)
         else:
             raise ValueError(f"{agent.name} has no dropout")
-        carry, top1, top3 = aux
+        carry, top1, top3, entropy = aux
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         done = state.step + 1
         kept = _averaged(state.average, params, average, done) if average else ()
-        metrics = StepMetrics(loss, top1, top3, optax.tree.norm(grads))
+        metrics = StepMetrics(loss, top1, top3, entropy, optax.tree.norm(grads), optax.tree.norm(updates))
         return TrainState(done, params, kept, opt_state, carry), metrics
 
     whole, lanes = replicated(mesh), over_lanes(mesh)
@@ -75,8 +79,8 @@ def make_train_step(
 
 def _loss(
     agent: Agent, params: Params, batch: Batch, carry: Carry, noise: Dropout | None, samples: jax.Array
-) -> tuple[jax.Array, tuple[Carry, jax.Array, jax.Array]]:
-    """Cross-entropy, and the carry, top-1 and top-3 accuracy: sums over the batch divided by `samples`.
+) -> tuple[jax.Array, tuple[Carry, jax.Array, jax.Array, jax.Array]]:
+    """Cross-entropy, and the carry, top-1 and top-3 accuracy and entropy: sums over the batch divided by `samples`.
 
     `samples` counts those of the whole batch, of which `batch` may be a part.
     """
@@ -85,11 +89,13 @@ def _loss(
     # Ties count as errors.
     expert_BxT = jnp.take_along_axis(logits, batch.action[:, :, None], axis=-1)
     above_BxT = (logits >= expert_BxT).sum(axis=-1) - 1
+    log_policy = jax.nn.log_softmax(logits)
+    entropy_BxT = -(jnp.exp(log_policy) * log_policy).sum(axis=-1)
 
     def mean(values_BxT: jax.Array) -> jax.Array:
         return (values_BxT.astype(jnp.float32) * batch.mask.astype(jnp.float32)).sum() / samples
 
-    return mean(losses_BxT), (carry, mean(above_BxT < 1), mean(above_BxT < 3))
+    return mean(losses_BxT), (carry, mean(above_BxT < 1), mean(above_BxT < 3), mean(entropy_BxT))
 
 
 def _averaged(average: Params, params: Params, fraction: float, step: jax.Array) -> Params:

@@ -19,7 +19,7 @@ def accumulated(loss_and_grad: Callable[..., Any], samples: int, mesh: Mesh) -> 
     """Gradient accumulation over microbatches of about `samples` samples, on each device over its own lanes.
 
     `loss_and_grad(params, batch, carry, None, total)` returns `((loss, (carry, *metrics)), grads)`, where `loss` and
-    the two `metrics` are sums over the batch divided by `total`, so that they add up over microbatches. The returned
+    the three `metrics` are sums over the batch divided by `total`, so that they add up over microbatches. The returned
     function takes the same arguments without the `None`. Gradients cross between devices once, at the end.
     """
 
@@ -32,7 +32,7 @@ def accumulated(loss_and_grad: Callable[..., Any], samples: int, mesh: Mesh) -> 
             return jax.tree.map(jnp.add, sums, (loss, metrics, grads)), after
 
         parts = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), (batch, carry))
-        zero = jnp.float32(0), [jnp.float32(0)] * 2, jax.tree.map(jnp.zeros_like, params)
+        zero = jnp.float32(0), [jnp.float32(0)] * 3, jax.tree.map(jnp.zeros_like, params)
         sums, after = jax.lax.scan(add, zero, parts)
         loss, metrics, grads = jax.lax.psum(sums, "data")
         carry = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), after)
@@ -43,7 +43,7 @@ def accumulated(loss_and_grad: Callable[..., Any], samples: int, mesh: Mesh) -> 
         on_device,
         mesh=mesh,
         in_specs=(whole, lanes, lanes, whole),
-        out_specs=((whole, (lanes, whole, whole)), whole),
+        out_specs=((whole, (lanes, whole, whole, whole)), whole),
         # The check would insert a psum after every microbatch.
         check_vma=False,
     )

@@ -114,10 +114,11 @@ class DevBatches:
         threads: int = 2,
         prefetch: int = 4,
         split: Split = "dev",
+        rows: np.ndarray | None = None,
     ) -> None:
         self._store, self._window, self._lanes = store, window, _block(lanes, lane_range)
         self._threads, self._prefetch = threads, prefetch
-        self._rows = labelled(store).rows(split)
+        self._rows = labelled(store).rows(split) if rows is None else rows
         self._sampler = SequentialSampler(store.lengths[self._rows], lanes, window)
         self._buffers = BufferPool()
         store.reserve(2 * len(self._lanes))
@@ -133,7 +134,9 @@ class DevBatches:
         return assemble(self._store, self._rows, slices, self._lanes, self._window, self._sampler.pieces, self._buffers)
 
 
-def dev_batches(store: Store, lanes: int, window: int, lane_range: range | None = None) -> DevBatches:
+def dev_batches(
+    store: Store, lanes: int, window: int, lane_range: range | None = None, rows: np.ndarray | None = None
+) -> DevBatches:
     """Batches [B, T] of the held-out episodes, each step exactly once; `len` gives their number.
 
     Every episode is whole in one lane, so that a recurrent state can be carried through it.
@@ -143,12 +146,13 @@ def dev_batches(store: Store, lanes: int, window: int, lane_range: range | None 
         lanes: Number of lanes of all hosts together.
         window: Steps per lane T.
         lane_range: The lanes of this host, a contiguous block; B = len(lane_range). Default all.
+        rows: The episodes, as rows of the store's episode table. Default all that are held out.
 
     Raises:
         UserError: The dev split has no episodes, or the store has no actions. While iterating: the store is damaged.
         ValueError: `lane_range` is not a block of the lanes, or an argument is not positive.
     """
-    return DevBatches(store, lanes, window, lane_range)
+    return DevBatches(store, lanes, window, lane_range, rows=rows)
 
 
 def assemble(
