@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,10 +80,10 @@ class TrainConfig:
     """Optimiser steps per row of metrics."""
     threads: int = 1
     """Number of threads that read the store."""
-    dev_every: int | None = 1000
-    """Optimiser steps between measurements of the dev loss on held-out episodes; None: never."""
+    dev_every: int | Literal["auto", "never"] = "auto"
+    """Optimiser steps between measurements of the dev loss; "auto": about a hundredth of the compute."""
     dev_samples: int = 32_768
-    """Upper bound on the samples of these episodes, which are the same for all runs on a store."""
+    """Upper bound on the held-out samples of a measurement, which are the same for all runs on a store."""
     tensorboard_axis: Literal["steps", "samples", "flops"] = "steps"
     """Horizontal axis of TensorBoard: optimiser steps, samples or training FLOPs."""
 
@@ -98,7 +99,7 @@ class TrainConfig:
             "log_every": self.log_every,
             "threads": self.threads,
             "dev_samples": self.dev_samples,
-            **({} if self.dev_every is None else {"dev_every": self.dev_every}),
+            **({"dev_every": self.dev_every} if isinstance(self.dev_every, int) else {}),
             "optimizer.lr": optimizer.lr,
             "optimizer.clip": optimizer.clip,
             "optimizer.eps": optimizer.eps,
@@ -144,6 +145,20 @@ class TrainConfig:
     def batch(self) -> int:
         """Samples per optimiser step."""
         return self.lanes * self.window
+
+    @property
+    def measure_every(self) -> int | None:
+        """Optimiser steps between measurements of the dev loss; None: never.
+
+        "auto": a multiple of `log_every` so large that they take about 1 % of the FLOPs. A sample costs a third of what
+        it costs in training, which has a backward pass.
+        """
+        if self.dev_every == "never":
+            return None
+        if self.dev_every == "auto":
+            rows = self.dev_samples / 3 / (0.01 * self.batch * self.log_every)
+            return self.log_every * math.ceil(rows)
+        return self.dev_every
 
 
 def to_json(config: Any) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
         mine = lanes_of_host(config.lanes)
         options = config.lanes, config.window, config.seed, steps.start, mine, config.threads
         stream = batches(plan.store, "train", *options, order=config.order)
-        dev = PeriodicDevLoss(plan.agent, plan.store, mesh, config.dev_every, config.dev_samples)
+        dev = PeriodicDevLoss(plan.agent, plan.store, mesh, config.measure_every, config.dev_samples)
         for step in steps:
             with waiting:
                 batch = next(stream)

@@ -49,7 +49,7 @@ class Plan:
         sampler = training_sampler(store, store.rows("train"), config.lanes, config.window, config.seed, config.order)
         budgets = tuple(sorted(config.flops))
         steps = _steps_of(budgets, flops[config.convention], sampler, config)
-        if config.dev_every is not None and config.dev_every <= steps[-1]:
+        if config.measure_every is not None and config.measure_every <= steps[-1]:
             _check_held_out(store)
         return Plan(agent, store, sampler, flops, cost.counted_params, budgets, steps)
 
@@ -92,7 +92,7 @@ def _check_held_out(store: Store) -> None:
     try:
         store.rows("dev")
     except UserError as error:
-        raise UserError(f"{error}, or train without dev loss: --dev-every None") from None
+        raise UserError(f"{error}, or train without dev loss: --dev-every never") from None
 
 
 def steps_within(sampler: Sampler, samples: float) -> int:

@@ -15,15 +15,18 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents.ladder import find
+from agents.spec import Agent, Params
 from data.common.cli import UserError
 from data.importers.nld import import_nld
+from data.spec import NO_ACTION
 from data.store.reader import TrajectoryStore
 from eval.checkpoints import evaluate
 from eval.config import EvalConfig
 from tests.train.runs import AGENT, config
 from train.checkpoint import budgets
 from train.config import TrainConfig
-from train.dev.episodes import DevSet, PeriodicDevLoss, some_episodes
+from train.dev import episodes
+from train.dev.episodes import DevSet, PeriodicDevLoss, some_pieces
 from train.dev.loss import LossRow
 from train.loop import train
 from train.mesh import make_mesh, replicated
@@ -33,40 +36,64 @@ ROOT = Path(__file__).resolve().parents[3]
 EVERY = 4
 
 
-def test_the_episodes_are_few_and_stay_when_others_come(store: Path) -> None:
+def steps_of(pieces: np.ndarray) -> list[tuple[int, int]]:
+    """The steps of pieces: row and number of each."""
+    return sorted((row, step) for row, start, stop in pieces.tolist() for step in range(start, stop))
+
+
+def test_a_dev_set_is_a_part_of_the_split_that_stays(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(episodes, "PIECE", 50)
     opened = TrajectoryStore.open(store)
-    held_out = opened.rows("dev")
-    total = int(opened.lengths[held_out].sum())
-    assert sorted(some_episodes(opened, total)) == sorted(held_out)
-    some = some_episodes(opened, total // 2)
-    assert 0 < len(some) < len(held_out)
-    assert opened.lengths[some].sum() <= total // 2
-    assert len(some_episodes(opened, 1)) == 1
-    for samples in range(1, total, 50):
-        few = some_episodes(opened, samples)
-        assert list(few) == list(some_episodes(opened, total)[: len(few)])
-    ids = [opened.episodes[row].id for row in some]
+    rows = opened.rows("dev")
+    total = int(opened.lengths[rows].sum())
+    whole = [(row, 0, opened.lengths[row]) for row in rows]
+    assert sorted(map(tuple, some_pieces(opened, total).tolist())) == whole
+    most = some_pieces(opened, total - 1)
+    assert total - 51 <= len(steps_of(most)) == len(set(steps_of(most))) < total
+    assert set(steps_of(most)) < set(steps_of(np.array(whole)))
+    for samples in range(1, total, 30):
+        few = some_pieces(opened, samples)
+        np.testing.assert_array_equal(few, most[: len(few)])
+        assert samples - 50 < len(steps_of(few)) <= max(samples, 50)
+    some = some_pieces(opened, total // 2)
+    assert len(set(some[:, 0])) > 1
+    chosen = {(opened.episodes[row].id, start) for row, start, _ in some}
     opened.episodes.reverse()
-    assert [opened.episodes[row].id for row in some_episodes(opened, total // 2)] == ids
+    assert {(opened.episodes[row].id, start) for row, start, _ in some_pieces(opened, total // 2)} == chosen
 
 
 def same(one: LossRow, other: LossRow) -> None:
     assert dataclasses.asdict(one) == pytest.approx(dataclasses.asdict(other), rel=1e-5)
 
 
-def test_devices_share_the_lanes_and_change_no_loss(store: Path) -> None:
+def test_devices_share_the_lanes_and_change_no_loss(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(episodes, "PIECE", 50)
     agent, opened = find(AGENT), TrajectoryStore.open(store)
-    params, rows = agent.init(jax.random.key(0)), some_episodes(opened, 400)
-    assert 1 < len(rows) < len(opened.rows("dev"))
+    params, pieces = agent.init(jax.random.key(0)), some_pieces(opened, 200)
     losses = []
     for devices in (1, 8):
         mesh = make_mesh(devices)
-        assert mesh.size == devices
-        losses.append(DevSet(agent, opened, mesh, rows).loss(jax.device_put(params, replicated(mesh))))
+        assert mesh.size == devices > len(pieces) or devices == 1
+        losses.append(DevSet(agent, opened, mesh, pieces).loss(jax.device_put(params, replicated(mesh))))
     same(*losses)
-    assert (losses[0].episodes, losses[0].steps) == (len(rows), opened.lengths[rows].sum())
-    everything = DevSet(agent, opened, make_mesh(1)).loss(params)
-    assert everything.episodes == len(opened.rows("dev")) > len(rows)
+    assert (losses[0].episodes, losses[0].steps) == (len(set(pieces[:, 0])), len(steps_of(pieces)))
+    assert losses[0].loss == pytest.approx(by_hand(agent, params, opened, pieces), rel=1e-5)
+
+
+def by_hand(agent: Agent, params: Params, store: TrajectoryStore, pieces: np.ndarray) -> float:
+    """Mean loss, piece by piece, each as a sequence of its own."""
+    losses = []
+    for row, start, stop in pieces.tolist():
+        steps = store.read(row, max(0, start - 1), stop)
+        before = steps.action_S[:-1] if start else np.append(NO_ACTION, steps.action_S[:-1])
+        fields = {"chars": steps.chars_Sx24x80, "colors": steps.colors_Sx24x80, "cursor": steps.cursor_Sx2}
+        observation = {name: field[None, -(stop - start) :] for name, field in fields.items()}
+        observation["prev_action"] = before[None].astype(np.uint8)
+        first = np.arange(stop - start)[None] == 0
+        logits, _ = agent.apply(params, observation, first, agent.initial_carry(1))
+        action = steps.action_S[-(stop - start) :].astype(int)
+        losses.append(-np.asarray(jax.nn.log_softmax(logits))[0, np.arange(len(action)), action])
+    return float(np.concatenate(losses).mean())
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +163,7 @@ def test_a_store_without_held_out_episodes_is_refused_at_once_but_only_if_a_meas
     games = store.parent / "games"
     import_nld(games, tmp_path / "store", expert="embedded", dev_fraction=0.0, workers=2)
     due = config(tmp_path / "store", tmp_path / "run", steps=(2,), dev_every=2)
-    with pytest.raises(UserError, match=r"no dev episode .*--dev-every None"):
+    with pytest.raises(UserError, match=r"no dev episode .*--dev-every never"):
         train(due, progress=False)
     assert not due.run.exists()
     opened = TrajectoryStore.open(tmp_path / "store")
@@ -151,7 +178,7 @@ from dataclasses import asdict
 import jax
 from agents.ladder import find
 from data.store.reader import TrajectoryStore
-from train.dev.episodes import DevSet, some_episodes
+from train.dev.episodes import DevSet, some_pieces
 from train.mesh import make_mesh, replicated
 
 store, agent, address, number = sys.argv[1:]
@@ -161,7 +188,7 @@ agent, mesh = find(agent), make_mesh()
 assert mesh.size == 4
 params = jax.jit(agent.init, out_shardings=replicated(mesh))(jax.random.key(0))
 opened = TrajectoryStore.open(store)
-print(json.dumps(asdict(DevSet(agent, opened, mesh, some_episodes(opened, 400)).loss(params))))
+print(json.dumps(asdict(DevSet(agent, opened, mesh, some_pieces(opened, 400)).loss(params))))
 """
 """One of two processes of two devices each."""
 
@@ -169,7 +196,7 @@ print(json.dumps(asdict(DevSet(agent, opened, mesh, some_episodes(opened, 400)).
 @pytest.mark.slow
 def test_two_processes_measure_the_loss_of_one(store: Path) -> None:
     agent, opened = find(AGENT), TrajectoryStore.open(store)
-    alone = DevSet(agent, opened, make_mesh(1), some_episodes(opened, 400)).loss(agent.init(jax.random.key(0)))
+    alone = DevSet(agent, opened, make_mesh(1), some_pieces(opened, 400)).loss(agent.init(jax.random.key(0)))
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
