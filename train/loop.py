@@ -101,8 +101,7 @@ def rows_of(config: TrainConfig, plan: Plan) -> Callable[[Window[Record]], Metri
         means = dict(zip(StepMetrics._fields, np.asarray(steps, np.float64).mean(axis=0).tolist(), strict=True))
         measured = window.records[-1][1]
         dev = measured and measured.row
-        dev_seconds = measured.seconds if measured else 0.0
-        seconds = window.seconds - dev_seconds
+        seconds = window.seconds - (measured.seconds if measured else 0)
         samples = plan.sampler.samples(window.step)
         rate = (samples - plan.sampler.samples(window.after)) / seconds
         return MetricsRow(
@@ -121,7 +120,7 @@ def rows_of(config: TrainConfig, plan: Plan) -> Callable[[Window[Record]], Metri
             dev_loss_se=dev and dev.loss_se,
             dev_top1=dev and dev.top1,
             dev_top3=dev and dev.top3,
-            dev_seconds=dev_seconds,
+            dev_seconds=measured and measured.seconds,
             samples_per_s=rate,
             mfu=rate * plan.flops["exact"] / peak,
             input_wait=window.timed / seconds,

@@ -71,15 +71,15 @@ class MetricsRow:
     """Learning rate at the last step."""
     dev_loss: float | None
     """Cross-entropy on held-out episodes after the last step, nats per sample, with the parameters that evaluation uses
-    (`train.state.kept_params`). This and the next three are None where it was not measured."""
+    (`train.state.kept_params`). This and the next four are None where it was not measured."""
     dev_loss_se: float | None
     """Standard error of `dev_loss` with episodes as the sampling unit; None for a single episode."""
     dev_top1: float | None
     """As `top1`, on the held-out episodes."""
     dev_top3: float | None
     """As `top3`, on the held-out episodes."""
-    dev_seconds: float
-    """Seconds spent on the dev loss, which the speeds below leave out."""
+    dev_seconds: float | None
+    """Seconds that measuring it took, which the speeds below leave out."""
     samples_per_s: float
     """Samples per second of wall time."""
     mfu: float
