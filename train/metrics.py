@@ -107,7 +107,7 @@ class MetricsWriter:
         for events in run.glob("events.out.tfevents.*"):
             events.unlink()
         self._events = EventFileWriter(str(run), flush_secs=FLUSH_SECONDS)
-        # Makes a TensorBoard that is running forget what it read in the files just removed.
+        # Lets a running TensorBoard forget what it read in the files just removed (one that changes axis: restart it).
         start = SessionLog(status=SessionLog.START)
         self._events.add_event(Event(wall_time=time.time(), step=0, session_log=start))
         for row in rows:
