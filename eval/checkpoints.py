@@ -13,23 +13,20 @@ from agents.spec import Agent, Params
 from data.common.cli import UserError
 from data.common.files import replace_text
 from data.common.rows import as_record
-from data.sampling.stream import Store, dev_batches
+from data.sampling.stream import Store
 from data.store.mixture import open_stores
 from eval.config import EvalConfig
-from eval.loss import LossRow, dev_loss
 from eval.play.options import Row, play_of, protocol
 from eval.play.records import read_games, write_games
 from eval.results import ResultRow, write_rows
 from eval.statistics import Interval, mean_interval
 from train.checkpoint import Budget, budget_name, budgets, load_budget
 from train.config import TrainConfig, config_hash, from_json
+from train.dev.episodes import DevSet
+from train.dev.loss import LossRow
 from train.folder import devices_of, dtype_of, read_run
+from train.mesh import make_mesh
 from train.plan import prepare_agent
-
-LANES, WINDOW = 16, 128
-"""Shape [B, T] of a dev batch. The loss does not depend on it."""
-_MICROBATCH_STEPS = 128
-"""Timesteps per dev batch (B * T) for agents with a microbatch, which take half as long on these smaller batches."""
 
 
 def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
@@ -152,9 +149,7 @@ def _loss(path: Path, agent: Agent, params: Params, store: Store, budget: Budget
         kept = json.loads(path.read_text())
         if kept["digest"] == budget.digest and kept.get("dtype", dtype) == agent.dtype:
             return LossRow(**kept["loss"])
-    lanes = min(LANES, len(store.rows("dev")))
-    window = WINDOW if agent.microbatch is None else max(1, _MICROBATCH_STEPS // lanes)
-    loss = dev_loss(agent, params, dev_batches(store, lanes, window), lanes)
+    loss = DevSet(agent, store, make_mesh(1)).loss(params)
     kept = {"digest": budget.digest, "dtype": agent.dtype, "loss": asdict(loss)}
     replace_text(path, json.dumps(kept, indent=1))
     return loss

@@ -14,8 +14,8 @@ PACKAGES = ("data", "agents", "train", "eval", "laws")
 ORDER = {
     "data": ("common", "spec", "codec", "games", "store", "sampling", "importers", "experts", "collect", "view", "*"),
     "agents": ("cost", "spec", "cpu", "layers", "cores", "nethack atari gym", "*"),
-    "train": ("hosts", "mesh", "state", "failure", "*", "memory", "loop compile", "bc rl"),
-    "eval": ("statistics results loss", "play", "*"),
+    "train": ("hosts", "mesh", "state", "failure", "dev", "*", "memory", "loop compile", "bc rl"),
+    "eval": ("statistics results", "play", "*"),
     "laws": ("rows", "fitting", "predict", "figures", "report", "study", "*"),
 }
 """The rooms (sub-packages and files) of each package: a room imports those before it. Names in one string stand side

@@ -93,6 +93,12 @@ class TrainConfig:
     """Number of threads that read the store."""
     deterministic: bool = False
     """Compute with GPU kernels that give the same bits each time; they may be slower."""
+    dev_every: int | Literal["auto", "never"] = "auto"
+    """Optimiser steps between measurements of the dev loss; "auto": about a hundredth of the compute."""
+    dev_samples: int = 32_768
+    """Upper bound on the held-out samples of a measurement, which are the same for all runs on a store."""
+    tensorboard_axis: Literal["steps", "samples", "flops"] = "steps"
+    """Horizontal axis of TensorBoard: optimiser steps, samples or training FLOPs."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -108,6 +114,8 @@ class TrainConfig:
             "threads": self.threads,
             "fsdp": self.fsdp,
             "microbatch": 1 if self.microbatch == "auto" else self.microbatch,
+            "dev_samples": self.dev_samples,
+            **({"dev_every": self.dev_every} if isinstance(self.dev_every, int) else {}),
             "optimizer.lr": optimizer.lr,
             "optimizer.clip": optimizer.clip,
             "optimizer.eps": optimizer.eps,
@@ -139,6 +147,10 @@ class TrainConfig:
             raise UserError("flops names no budget: give at least one, for example --flops 1e12")
         if len(set(self.flops)) < len(self.flops):
             raise UserError("flops names a budget twice: give each once")
+        if self.tensorboard_axis == "flops" and not max(self.flops) < 2**63:
+            raise UserError(
+                f"TensorBoard's axis ends at 2^63, below {max(self.flops):g} FLOPs: choose steps or samples"
+            )
 
     @property
     def stores(self) -> tuple[Path, ...]:
@@ -149,6 +161,20 @@ class TrainConfig:
     def batch(self) -> int:
         """Samples per optimiser step."""
         return self.lanes * self.window
+
+    @property
+    def measure_every(self) -> int | None:
+        """Optimiser steps between measurements of the dev loss; None: never.
+
+        "auto": a multiple of `log_every` so large that they take about 1 % of the FLOPs. A sample costs a third of what
+        it costs in training, which has a backward pass.
+        """
+        if self.dev_every == "never":
+            return None
+        if self.dev_every == "auto":
+            rows = self.dev_samples / 3 / (0.01 * self.batch * self.log_every)
+            return self.log_every * math.ceil(rows)
+        return self.dev_every
 
 
 def to_json(config: Any) -> dict[str, Any]:
@@ -197,10 +223,12 @@ def from_json(values: Mapping[str, Any]) -> TrainConfig:
 
 
 def result_fields(config: TrainConfig) -> dict[str, Any]:
-    """The fields that determine the parameters: without paths, intervals, threads, and what changes only rounding."""
+    """The fields that determine the parameters: without paths, what changes only rounding, and what is only shown."""
     values = to_json(config)
-    unchanging = ("fsdp", "microbatch", "remat", "deterministic")
-    for name in ("run", "store", "mix", "checkpoint_seconds", "log_every", "max_skipped", "threads", *unchanging):
+    elsewhere = ("run", "store", "mix")
+    rounding = ("fsdp", "microbatch", "remat", "deterministic")
+    watching = ("checkpoint_seconds", "log_every", "max_skipped", "dev_every", "dev_samples", "tensorboard_axis")
+    for name in (*elsewhere, *rounding, *watching, "threads"):
         del values[name]
     return values
 

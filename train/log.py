@@ -45,7 +45,7 @@ class Window(Generic[T]):
 
 
 class Log(Generic[T]):
-    """Collects a record per step, and writes a row of metrics whenever `every` divides the step."""
+    """Collects a record per step, and writes a row of metrics whenever `every` divides the step or a record asks."""
 
     def __init__(
         self,
@@ -57,9 +57,13 @@ class Log(Generic[T]):
         *,
         name: str,
         progress: bool,
+        axis: str = "step",
     ) -> None:
-        """Continue the run's log at step `steps.start`; `name` labels the bar, which is shown if `progress`."""
-        self._writer = MetricsWriter(run, steps.start) if jax.process_index() == 0 else None
+        """Continue the run's log at step `steps.start`.
+
+        `name` labels the bar, which is shown if `progress`; `axis` is TensorBoard's, see `MetricsWriter`.
+        """
+        self._writer = MetricsWriter(run, steps.start, axis) if jax.process_index() == 0 else None
         self._every, self._watch, self._row_of = every, watch, row_of
         self._bar = tqdm(
             total=steps.stop,
@@ -72,17 +76,18 @@ class Log(Generic[T]):
             dynamic_ncols=True,
         )
         self._records: list[T] = []
+        self._ends_row = False
         self._step = self._row_step = steps.start
         self._row_time, self._row_timed = time.perf_counter(), watch.seconds
 
-    def add(self, step: int, record: T) -> None:
-        """Keep the record of `step`."""
-        self._step = step
+    def add(self, step: int, record: T, *, ends_row: bool = False) -> None:
+        """Keep the record of `step`, after which a row is due also if `ends_row`."""
+        self._step, self._ends_row = step, ends_row
         self._records.append(record)
 
     def write_due(self) -> None:
         """Write a row if one is due at the last step added. Waits for that step's metrics to be computed."""
-        if self._records and self._step % self._every == 0:
+        if self._records and (self._ends_row or self._step % self._every == 0):
             self._write()
 
     def _write(self) -> None:

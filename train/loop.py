@@ -13,6 +13,7 @@ from data.common.cli import DelayedInterrupt
 from data.sampling.stream import batches
 from train.checkpoint import Checkpoints, save_budget
 from train.config import TrainConfig, defaults_of, result_fields, to_json
+from train.dev.episodes import Measured, PeriodicDevLoss
 from train.failure.determinism import require_deterministic_kernels
 from train.failure.divergence import diverged
 from train.failure.skipping import SkipLimit, last_good
@@ -23,7 +24,7 @@ from train.log import Log, Stopwatch, Window
 from train.memory.fit import FittedStep
 from train.memory.settings import candidates, step_maker
 from train.mesh import lanes_of_host, make_mesh, over_lanes, peak_flops, put
-from train.metrics import MetricsRow
+from train.metrics import MetricsRow, peak_memory
 from train.optimizer import bc_optimizer, learning_rate
 from train.plan import Plan
 from train.state import TrainState, init_state, kept_params, state_shardings
@@ -65,26 +66,31 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
         state = checkpoints.restore(state) or state
         steps = range(int(state.step), last)
         waiting, row_of = Stopwatch(), rows_of(config, plan)
-        log = Log(config.run, steps, config.log_every, waiting, row_of, name=config.agent, progress=progress)
+        axis = "step" if config.tensorboard_axis == "steps" else config.tensorboard_axis
+        log = Log(config.run, steps, config.log_every, waiting, row_of, name=config.agent, progress=progress, axis=axis)
         stack.enter_context(contextlib.closing(log))
         interrupt, agreement = stack.enter_context(DelayedInterrupt()), Agreement()
         skips = SkipLimit(config.max_skipped)
         mine = lanes_of_host(config.lanes)
         options = config.lanes, config.window, config.seed, steps.start, mine, config.threads
         stream = batches(plan.store, "train", *options, order=config.order)
+        dev = PeriodicDevLoss(plan.agent, plan.store, mesh, config.measure_every, config.dev_samples)
         for step in steps:
             with waiting:
                 batch = next(stream)
             state, metrics = train_step(state, put(batch, over_lanes(mesh)))
             # The step was only dispatched. While it runs, a row is written of those before it.
             log.write_due()
-            log.add(step + 1, metrics)
+            measured = dev.measure(step + 1, kept_params(state))
+            log.add(step + 1, (metrics, measured), ends_row=measured is not None)
             decision = agreement.decide(save=checkpoints.due, stop=interrupt.signal)
             spent, saves = step + 1 in plan.steps, decision > 0 or step + 1 == last
             failed = skips.reached(metrics.skipped, now=spent or saves)
             if spent and not failed:
                 save_budget(config.run, kept_params(state), plan.spent(step + 1))
             if saves or failed:
+                # A run that is killed later resumes here, and would not write this row again.
+                log.write_due()
                 checkpoints.save(state)
             if failed:
                 good = last_good(state)
@@ -105,30 +111,48 @@ def fresh_state(plan: Plan, config: TrainConfig, optimizer: Any, mesh: Mesh) -> 
     return jax.jit(init, out_shardings=shardings)(jax.random.key(config.seed))
 
 
-def rows_of(config: TrainConfig, plan: Plan) -> Callable[[Window[StepMetrics]], MetricsRow]:
+Record = tuple[StepMetrics, Measured | None]
+"""What is logged of a step: its metrics, and the dev loss if it was measured after it."""
+
+
+def rows_of(config: TrainConfig, plan: Plan) -> Callable[[Window[Record]], MetricsRow]:
     """A function from the metrics of several steps to a row."""
     schedule = learning_rate(config.optimizer, config.batch, plan.steps[-1])
     peak = peak_flops(plan.agent.dtype)
+    epoch = int(plan.store.lengths[plan.store.rows("train")].sum())
 
-    def row_of(window: Window[StepMetrics]) -> MetricsRow:
-        columns = [np.asarray(jax.device_get(values), np.float64) for values in zip(*window.records, strict=True)]
-        applied = columns[4] == 0
-        loss, top1, top3 = (float(column[applied].mean()) if applied.any() else math.nan for column in columns[:3])
+    def row_of(window: Window[Record]) -> MetricsRow:
+        steps = np.asarray(jax.device_get([metrics for metrics, _ in window.records]), np.float64)
+        applied = steps[:, StepMetrics._fields.index("skipped")] == 0
+        means = steps[applied].mean(axis=0) if applied.any() else np.full(steps.shape[1], math.nan)
+        mean, last = (dict(zip(StepMetrics._fields, row.tolist(), strict=True)) for row in (means, steps[-1]))
+        measured = window.records[-1][1]
+        dev = measured and measured.row
+        seconds = window.seconds - (measured.seconds if measured else 0)
         samples = plan.sampler.samples(window.step)
-        rate = (samples - plan.sampler.samples(window.after)) / window.seconds
+        rate = (samples - plan.sampler.samples(window.after)) / seconds
         return MetricsRow(
             step=window.step,
             samples=samples,
+            epochs=samples / epoch,
             flops=float(plan.flops[config.convention] * samples),
-            loss=loss,
-            top1=top1,
-            top3=top3,
-            grad_norm=float(columns[3][-1]),
+            loss=mean["loss"],
+            top1=mean["top1"],
+            top3=mean["top3"],
+            entropy=mean["entropy"],
+            grad_norm=last["grad_norm"],
+            update_norm=last["update_norm"],
             lr=float(schedule(window.step - 1)),
+            dev_loss=dev and dev.loss,
+            dev_loss_se=dev and dev.loss_se,
+            dev_top1=dev and dev.top1,
+            dev_top3=dev and dev.top3,
+            dev_seconds=measured and measured.seconds,
             samples_per_s=rate,
             mfu=rate * plan.flops["exact"] / peak,
-            input_wait=window.timed / window.seconds,
+            input_wait=window.timed / seconds,
             skipped=int((~applied).sum()),
+            device_memory=peak_memory(),
         )
 
     return row_of

@@ -1,4 +1,7 @@
-"""Metrics of a run: rows of `metrics.jsonl`, the same numbers as TensorBoard scalars."""
+"""Metrics of a run: rows of `metrics.jsonl`, the same numbers as TensorBoard scalars in groups.
+
+TensorBoard's files are made from the rows, anew when a run is resumed, so that a run may go on with another axis.
+"""
 
 # Protocol buffers make their classes at import, where a type checker doesn't see them.
 # pyright: reportAttributeAccessIssue=false
@@ -6,9 +9,11 @@
 import dataclasses
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+import jax
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
@@ -16,6 +21,12 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from data.common.files import replace_text
 from data.common.paths import Appender
 from data.common.rows import as_record
+
+PERFORMANCE = {"samples_per_s", "steps_per_s", "mfu", "input_wait", "playing", "device_memory", "dev_seconds"}
+"""Fields of rows that TensorBoard shows as `perf/NAME`; `dev_NAME` are `dev/NAME`, all others `train/NAME`."""
+
+FLUSH_SECONDS = 10
+"""Seconds after which a running TensorBoard sees a row at the latest."""
 
 
 class Row(Protocol):
@@ -43,6 +54,8 @@ class MetricsRow:
     """Optimiser steps done."""
     samples: int
     """Samples seen."""
+    epochs: float
+    """Samples seen over the samples of all training episodes."""
     flops: float
     """Training FLOPs spent, by the run's convention."""
     loss: float
@@ -51,10 +64,25 @@ class MetricsRow:
     """Fraction of samples whose action is the most probable one."""
     top3: float
     """Fraction of samples whose action is among the three most probable ones."""
+    entropy: float
+    """Entropy of the policy, nats per sample."""
     grad_norm: float
     """Global norm of the gradient before clipping, at the last step."""
+    update_norm: float
+    """Global norm of the change of the parameters, at the last step."""
     lr: float
     """Learning rate at the last step."""
+    dev_loss: float | None
+    """Cross-entropy on held-out episodes after the last step, nats per sample, with the parameters that evaluation uses
+    (`train.state.kept_params`). This and the next four are None where it was not measured."""
+    dev_loss_se: float | None
+    """Standard error of `dev_loss` with episodes as the sampling unit; None for a single episode."""
+    dev_top1: float | None
+    """As `top1`, on the held-out episodes."""
+    dev_top3: float | None
+    """As `top3`, on the held-out episodes."""
+    dev_seconds: float | None
+    """Seconds that measuring it took, which the speeds below leave out."""
     samples_per_s: float
     """Samples per second of wall time."""
     mfu: float
@@ -63,6 +91,8 @@ class MetricsRow:
     """Fraction of the time that the loop waited for data."""
     skipped: int
     """Steps since the row before that were skipped, as their loss or gradient was not finite."""
+    device_memory: int | None
+    """Peak bytes in use so far on the device of the first process that uses most; None on a CPU."""
 
     @property
     def summary(self) -> str:
@@ -73,29 +103,51 @@ class MetricsRow:
 class MetricsWriter:
     """Appends rows. Opened at a step, it drops rows after that step, so that a resumed run has each row once."""
 
-    def __init__(self, run: Path, step: int) -> None:
-        path = run / "metrics.jsonl"
-        rows = read_metrics(run)
-        kept = "".join(json.dumps(row) + "\n" for row in rows if row["step"] <= step)
-        replace_text(path, kept)
+    def __init__(self, run: Path, step: int, axis: str = "step") -> None:
+        """`axis` is the field of the rows that is TensorBoard's horizontal axis, a whole number below 2^63."""
+        path, self._axis = run / "metrics.jsonl", axis
+        rows = [row for row in read_metrics(run) if row["step"] <= step]
+        replace_text(path, "".join(json.dumps(row) + "\n" for row in rows))
         self._file = Appender(path)
-        self._events = EventFileWriter(str(run))
-        # Makes TensorBoard drop what an earlier session logged at later steps.
+        for events in run.glob("events.out.tfevents.*"):
+            events.unlink()
+        self._events = EventFileWriter(str(run), flush_secs=FLUSH_SECONDS)
+        # Lets a running TensorBoard forget what it read in the files just removed (one that changes axis: restart it).
         start = SessionLog(status=SessionLog.START)
-        self._events.add_event(Event(wall_time=time.time(), step=step + 1, session_log=start))
+        self._events.add_event(Event(wall_time=time.time(), step=0, session_log=start))
+        for row in rows:
+            self._events.add_event(_event(row, axis))
 
     def write(self, row: Row) -> None:
         """Append one row and flush it. Numbers that are not finite are null in the file and left out of TensorBoard."""
-        values = as_record(row)
+        values = {**as_record(row), "time": time.time()}
         self._file.write(json.dumps(values, allow_nan=False) + "\n")
-        scalars = {tag: value for tag, value in values.items() if tag != "step" and value is not None}
-        summary = Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()])
-        self._events.add_event(Event(wall_time=time.time(), step=row.step, summary=summary))
+        self._events.add_event(_event(values, self._axis))
 
     def close(self) -> None:
         """Flush and close both files."""
         self._file.close()
         self._events.close()
+
+
+def _event(row: Mapping[str, Any], axis: str) -> Event:
+    """TensorBoard's event of a row. Rows of earlier versions have no time of their own."""
+    scalars = {tag_of(name): row[name] for name in row.keys() - {"step", "time"} if row[name] is not None}
+    summary = Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()])
+    return Event(wall_time=row.get("time", time.time()), step=int(row[axis]), summary=summary)
+
+
+def tag_of(name: str) -> str:
+    """TensorBoard's tag, `GROUP/NAME`, of a field of a row."""
+    if name in PERFORMANCE:
+        return f"perf/{name}"
+    return f"dev/{name.removeprefix('dev_')}" if name.startswith("dev_") else f"train/{name}"
+
+
+def peak_memory() -> int | None:
+    """Peak bytes in use so far on the local device where they are most; None where the backend does not count them."""
+    counted = (device.memory_stats() for device in jax.local_devices())
+    return max((stats["peak_bytes_in_use"] for stats in counted if stats), default=None)
 
 
 def read_metrics(run: Path) -> list[dict[str, float]]:

@@ -52,6 +52,8 @@ class Plan:
         sampler = training_sampler(store, store.rows("train"), config.lanes, config.window, config.seed, config.order)
         budgets = tuple(sorted(config.flops))
         steps = _steps_of(budgets, flops[config.convention], sampler, config)
+        if config.measure_every is not None and config.measure_every <= steps[-1]:
+            _check_held_out(store)
         return Plan(agent, store, sampler, flops, version, cost.counted_params, budgets, steps)
 
     def description(self, config: TrainConfig) -> dict[str, Any]:
@@ -87,6 +89,14 @@ def prepare_agent(config: TrainConfig, store: Store) -> Agent:
         game = store.manifest["game"]
         raise UserError(f"{config.agent} reads {', '.join(sorted(missing))}; {config.store} holds games of {game}")
     return agent.for_backend(config.compute)
+
+
+def _check_held_out(store: Store) -> None:
+    """Raise `UserError` if the store has no episodes to measure the dev loss on."""
+    try:
+        store.rows("dev")
+    except UserError as error:
+        raise UserError(f"{error}, or train without dev loss: --dev-every never") from None
 
 
 def steps_within(sampler: Sampler, samples: float) -> int:

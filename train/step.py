@@ -26,8 +26,12 @@ class StepMetrics(NamedTuple):
     """Fraction of samples whose action is the most probable one."""
     top3: jax.Array
     """Fraction of samples whose action is among the three most probable ones."""
+    entropy: jax.Array
+    """Entropy of the policy, nats per sample."""
     grad_norm: jax.Array
     """Global norm of the gradient before clipping."""
+    update_norm: jax.Array
+    """Global norm of the change of the parameters."""
     skipped: jax.Array
     """Steps skipped in a row up to this one, int32; 0 if the step was applied."""
 
@@ -58,7 +62,8 @@ def make_train_step(
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         bits = jax.random.bits(key, batch.mask.shape[:1], jnp.uint32) if dropout else ()
         samples = batch.mask.astype(jnp.float32).sum()
-        (loss, (carry, top1, top3)), grads = gradients(state.params, Lanes(batch, state.carry, bits), samples)
+        lanes = Lanes(batch, state.carry, bits)
+        (loss, (carry, top1, top3, entropy)), grads = gradients(state.params, lanes, samples)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         done = state.step + 1
@@ -66,7 +71,7 @@ def make_train_step(
         norm = optax.tree.norm(grads)
         after = TrainState(done, params, kept, opt_state, carry, state.skipped)
         after = skip_nonfinite(state, after, all_finite(loss, norm, carry), max_skipped)
-        return after, StepMetrics(loss, top1, top3, norm, after.skipped)
+        return after, StepMetrics(loss, top1, top3, entropy, norm, optax.tree.norm(updates), after.skipped)
 
     state = state_shardings(agent, optimizer, mesh, averaged=average > 0)
     shardings = (state, over_lanes(mesh))
@@ -102,7 +107,7 @@ def accumulated(loss: Callable[..., Any], samples: int | None, mesh: Mesh) -> Ca
             (value, (after, *metrics)), grads = loss_and_grad(params, part, total)
             return sharded(jax.tree.map(jnp.add, sums, (value, metrics, grads))), after
 
-        zero = sharded((jnp.float32(0), [jnp.float32(0)] * 2, jax.tree.map(jnp.zeros_like, params)))
+        zero = sharded((jnp.float32(0), [jnp.float32(0)] * 3, jax.tree.map(jnp.zeros_like, params)))
         if parts == 1:
             sums, carry = add(zero, of_lanes)
         else:
@@ -126,7 +131,7 @@ def accumulated(loss: Callable[..., Any], samples: int | None, mesh: Mesh) -> Ca
         on_data_shard,
         mesh=mesh,
         in_specs=(whole, over_data, whole),
-        out_specs=((whole, (over_data, whole, whole)), whole),
+        out_specs=((whole, (over_data, whole, whole, whole)), whole),
         # Over `fsdp`, XLA shards by itself.
         axis_names={"data"} if fsdp > 1 else set(mesh.axis_names),
         # The check would insert a psum after every microbatch.
@@ -142,8 +147,8 @@ def parts_of(lanes: int, window: int, samples: int | None) -> int:
 
 def _loss(
     agent: Agent, dropout: float, params: Params, lanes: Lanes, samples: jax.Array
-) -> tuple[jax.Array, tuple[Carry, jax.Array, jax.Array]]:
-    """Cross-entropy, and the carry, top-1 and top-3 accuracy: sums over the lanes divided by `samples`.
+) -> tuple[jax.Array, tuple[Carry, jax.Array, jax.Array, jax.Array]]:
+    """Cross-entropy, and the carry, top-1 and top-3 accuracy and entropy: sums over the lanes divided by `samples`.
 
     `samples` counts those of the whole batch, of which `lanes` may be a part.
     """
@@ -155,11 +160,18 @@ def _loss(
     # Ties count as errors, and so does a loss that is not finite.
     expert_BxT = jnp.take_along_axis(logits, batch.action[:, :, None], axis=-1)
     above_BxT = jnp.where(jnp.isfinite(losses_BxT), (logits >= expert_BxT).sum(axis=-1) - 1, logits.shape[-1])
+    log_policy = jax.nn.log_softmax(logits)
+    entropy_BxT = -(jnp.exp(log_policy) * log_policy).sum(axis=-1)
 
     def mean(values_BxT: jax.Array) -> jax.Array:
         return (values_BxT.astype(jnp.float32) * batch.mask.astype(jnp.float32)).sum() / samples
 
-    return mean(losses_BxT), (after if carried else (), mean(above_BxT < 1), mean(above_BxT < 3))
+    return mean(losses_BxT), (
+        after if carried else (),
+        mean(above_BxT < 1),
+        mean(above_BxT < 3),
+        mean(entropy_BxT),
+    )
 
 
 def _averaged(average: Params, params: Params, fraction: float, step: jax.Array) -> Params:

@@ -114,11 +114,15 @@ class DevBatches:
         threads: int = 2,
         prefetch: int = 4,
         split: Split = "dev",
+        pieces: np.ndarray | None = None,
     ) -> None:
         self._store, self._window, self._lanes = store, window, _block(lanes, lane_range)
         self._threads, self._prefetch = threads, prefetch
-        self._rows = labelled(store).rows(split)
-        self._sampler = SequentialSampler(store.lengths[self._rows], lanes, window)
+        if pieces is None:
+            rows = labelled(store).rows(split)
+            pieces = np.stack([rows, np.zeros_like(rows), store.lengths[rows]], axis=1)
+        self._rows, self._starts, stops = pieces.T
+        self._sampler = SequentialSampler(stops - self._starts, lanes, window)
         self._buffers = BufferPool()
         store.reserve(2 * len(self._lanes))
 
@@ -130,10 +134,13 @@ class DevBatches:
 
     def _batch(self, step: int) -> Batch:
         slices = self._sampler.at(step, self._lanes)
+        slices[:, 3:5] += self._starts[slices[:, 2], None]
         return assemble(self._store, self._rows, slices, self._lanes, self._window, self._sampler.pieces, self._buffers)
 
 
-def dev_batches(store: Store, lanes: int, window: int, lane_range: range | None = None) -> DevBatches:
+def dev_batches(
+    store: Store, lanes: int, window: int, lane_range: range | None = None, pieces: np.ndarray | None = None
+) -> DevBatches:
     """Batches [B, T] of the held-out episodes, each step exactly once; `len` gives their number.
 
     Every episode is whole in one lane, so that a recurrent state can be carried through it.
@@ -143,12 +150,14 @@ def dev_batches(store: Store, lanes: int, window: int, lane_range: range | None 
         lanes: Number of lanes of all hosts together.
         window: Steps per lane T.
         lane_range: The lanes of this host, a contiguous block; B = len(lane_range). Default all.
+        pieces: The consecutive steps to read, int64 [pieces, 3]: row of the store's episode table, start and stop. A
+            recurrent state is reset at the start of each. Default all held-out episodes, whole.
 
     Raises:
         UserError: The dev split has no episodes, or the store has no actions. While iterating: the store is damaged.
         ValueError: `lane_range` is not a block of the lanes, or an argument is not positive.
     """
-    return DevBatches(store, lanes, window, lane_range)
+    return DevBatches(store, lanes, window, lane_range, pieces=pieces)
 
 
 def assemble(

@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
         ({"flops": (1e12, 1e12)}, "twice"),
         ({"flops": (-1.0,)}, "flops"),
         ({"lanes": 0}, "lanes"),
+        ({"dev_every": 0}, "dev_every"),
+        ({"flops": (1e19,), "tensorboard_axis": "flops"}, "choose steps or samples"),
         ({"dropout": 1.0}, "dropout"),
         ({"optimizer": Optimizer(lr=0.0)}, "optimizer.lr"),
     ],
@@ -35,10 +37,21 @@ def test_impossible_values_are_named(store: Path, tmp_path: Path, changes: dict,
         dataclasses.replace(config(store, tmp_path / "run"), **changes)
 
 
+@pytest.mark.parametrize(("lanes", "every"), [(8, 17_100), (64, 2150), (8192, 50)])
+def test_the_dev_loss_takes_a_hundredth_of_the_compute_unless_told(
+    store: Path, tmp_path: Path, lanes: int, every: int
+) -> None:
+    auto = config(store, tmp_path / "run", lanes=lanes, log_every=50)
+    assert auto.measure_every == every
+    assert auto.dev_samples / 3 <= 0.01 * every * auto.batch
+    assert dataclasses.replace(auto, dev_every=3).measure_every == 3
+    assert dataclasses.replace(auto, dev_every="never").measure_every is None
+
+
 def test_config_survives_json_and_the_hash_ignores_where_things_lie(store: Path, tmp_path: Path) -> None:
     here = config(store, tmp_path / "a", dropout=0.1)
     assert from_json(json.loads(json.dumps(to_json(here)))) == here
-    there = dataclasses.replace(here, run=tmp_path / "b", log_every=7)
+    there = dataclasses.replace(here, run=tmp_path / "b", log_every=7, dev_every="never", tensorboard_axis="flops")
     assert config_hash(there) == config_hash(here)
     assert config_hash(dataclasses.replace(here, seed=1)) != config_hash(here)
 

@@ -20,7 +20,7 @@ from data.experts.trained import policies
 from tests.train.rl.runs import BATCH, TINY, config
 from train.checkpoint import digest
 from train.mesh import make_mesh
-from train.metrics import read_metrics
+from train.metrics import read_metrics, tag_of
 from train.rl.config import Ppo, RlConfig
 from train.rl.loop import minibatch_parts, train_expert
 from train.rl.metrics import RlRow
@@ -42,7 +42,7 @@ def learned(run: Path) -> str:
 
 def metrics(run: Path) -> list[dict[str, Any]]:
     """The metrics, without times."""
-    return [{k: v for k, v in row.items() if k not in ("steps_per_s", "playing")} for row in read_metrics(run)]
+    return [{k: v for k, v in row.items() if k not in ("steps_per_s", "playing", "time")} for row in read_metrics(run)]
 
 
 def test_a_run_leaves_its_files(trained: RlConfig) -> None:
@@ -54,14 +54,15 @@ def test_a_run_leaves_its_files(trained: RlConfig) -> None:
     assert (policy.network, policy.actions) == ("nature", tuple(described["actions"]))
     rows = read_metrics(trained.run)
     assert [row["step"] for row in rows] == [4 * BATCH, 8 * BATCH]
-    assert set(rows[0]) == {field.name for field in dataclasses.fields(RlRow)}
+    assert set(rows[0]) == {field.name for field in dataclasses.fields(RlRow)} | {"time"}
     assert rows[0]["episode_return"] is None
     assert rows[0]["lr"] == pytest.approx(TINY.lr / 2)
     assert all(0 < row["playing"] < 1 and row["entropy"] <= np.log(4) + 1e-6 for row in rows)
     events = EventAccumulator(str(trained.run))
     events.Reload()
-    assert set(events.Tags()["scalars"]) == set(rows[0]) - {"step", "episode_return", "episode_length"}
-    assert [event.step for event in events.Scalars("entropy")] == [row["step"] for row in rows]
+    shown = rows[0].keys() - {"step", "time", "episode_return", "episode_length"}
+    assert set(events.Tags()["scalars"]) == {tag_of(name) for name in shown} >= {"train/lr", "perf/playing"}
+    assert [event.step for event in events.Scalars("train/entropy")] == [row["step"] for row in rows]
     assert sorted(path.name for path in trained.run.iterdir() if path.name.startswith(".")) == []
 
 

@@ -6,13 +6,16 @@ Dimensions in names: B lanes, T timesteps of a window, A actions, S unmasked tim
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from agents.spec import Agent, Carry, Params
 from data.spec import Batch
+from train.mesh import over_lanes, put, replicated
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,17 @@ class LossRow:
     """Number of episodes."""
 
 
+class _Measured(NamedTuple):
+    """Arrays [B, T], whole on every device, so that each process of several has all of them."""
+
+    episode: jax.Array
+    mask: jax.Array
+    loss: jax.Array
+    """float32, cross-entropy."""
+    rank: jax.Array
+    """int32, rank of the expert's action among the logits, 0 for the highest, and A where the loss is not finite."""
+
+
 @dataclass
 class _Sums:
     """Sums per episode, float64 [E], indexed by `Batch.episode`. The arrays grow when larger indices occur."""
@@ -47,14 +61,15 @@ class _Sums:
     top3_E: np.ndarray = field(default_factory=lambda: np.zeros(0))
     steps_E: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
-    def add(self, batch: Batch, loss_BxT: np.ndarray, rank_BxT: np.ndarray) -> None:
-        episode_S = batch.episode[batch.mask]
+    def add(self, measured: "_Measured") -> None:
+        episode_BxT, mask_BxT, loss_BxT, rank_BxT = jax.device_get(measured)
+        episode_S = episode_BxT[mask_BxT]
         if not episode_S.size:
             return
-        rank_S = rank_BxT[batch.mask]
+        rank_S = rank_BxT[mask_BxT]
         missing = int(episode_S.max()) + 1 - self.steps_E.size
         for name, value_S in (
-            ("loss_E", loss_BxT[batch.mask].astype(np.float64)),
+            ("loss_E", loss_BxT[mask_BxT].astype(np.float64)),
             ("top1_E", rank_S < 1),
             ("top3_E", rank_S < 3),
             ("steps_E", np.ones(episode_S.shape)),
@@ -84,49 +99,42 @@ class _Sums:
         )
 
 
-def dev_loss(agent: Agent, params: Params, batches: Iterable[Batch], lanes: int) -> LossRow:
-    """Compute the loss over consecutive windows of episodes.
+def dev_loss(agent: Agent, params: Params, batches: Iterable[Batch], lanes: int, mesh: Mesh) -> LossRow:
+    """Compute the loss over consecutive windows of episodes, on all devices of a mesh.
 
     Args:
         agent: The agent.
-        params: Its parameters.
-        batches: Batches [B, T], each of which continues the lanes of the one before; the carry is passed along.
-        lanes: B, the number of lanes.
+        params: Its parameters, on the devices of the mesh.
+        batches: Batches [B, T], each of which continues the lanes of the one before; the carry is passed along. A
+            process of several yields its own lanes (`train.mesh.lanes_of_host`).
+        lanes: B, the number of lanes of all processes together, a multiple of the mesh's devices.
+        mesh: The lanes are sharded over it.
+
+    Returns:
+        The loss, the same on every process.
 
     Raises:
         ValueError: No timestep of the batches is unmasked.
     """
-    carry = jax.tree.map(jnp.copy, agent.initial_carry(lanes))
+    carry = jax.jit(agent.initial_carry, static_argnums=0, out_shardings=over_lanes(mesh))(lanes)
     sums = _Sums()
-    pending: tuple[Batch, jax.Array, jax.Array] | None = None
+    pending: _Measured | None = None
     for batch in batches:
-        loss_BxT, rank_BxT, carry = _loss_and_rank(agent, params, batch.observation, batch.action, batch.first, carry)
-        # Sum the previous batch on the host while the device computes this one.
+        measured, carry = _measure(agent, mesh, params, put(batch, over_lanes(mesh)), carry)
+        # Sum the previous batch on the host while the devices compute this one.
         if pending is not None:
-            sums.add(pending[0], *jax.device_get(pending[1:]))
-        pending = batch, loss_BxT, rank_BxT
+            sums.add(pending)
+        pending = measured
     if pending is not None:
-        sums.add(pending[0], *jax.device_get(pending[1:]))
+        sums.add(pending)
     return sums.row()
 
 
-@partial(jax.jit, static_argnames="agent", donate_argnames="carry")
-def _loss_and_rank(
-    agent: Agent,
-    params: Params,
-    observation: dict[str, jax.Array],
-    action_BxT: jax.Array,
-    first_BxT: jax.Array,
-    carry: Carry,
-) -> tuple[jax.Array, jax.Array, Carry]:
-    """Compute the cross-entropy and the rank of the expert's action.
-
-    Returns:
-        Loss float32 [B, T]; rank int32 [B, T] of the expert's action among the logits, 0 for the highest, and A where
-        the loss is not finite; and the next carry.
-    """
-    logits_BxTxA, carry = agent.apply(params, observation, first_BxT, carry)
-    index_BxTx1 = action_BxT[..., None].astype(jnp.int32)
+@partial(jax.jit, static_argnames=("agent", "mesh"), donate_argnames="carry")
+def _measure(agent: Agent, mesh: Mesh, params: Params, batch: Batch, carry: Carry) -> tuple[_Measured, Carry]:
+    """Compute the cross-entropy and the rank of the expert's action, and the next carry."""
+    logits_BxTxA, carry = agent.apply(params, batch.observation, batch.first, carry)
+    index_BxTx1 = batch.action[..., None].astype(jnp.int32)
     loss_BxT = -jnp.take_along_axis(jax.nn.log_softmax(logits_BxTxA), index_BxTx1, axis=-1)[..., 0]
     logit_BxTx1 = jnp.take_along_axis(logits_BxTxA, index_BxTx1, axis=-1)
     actions = logits_BxTxA.shape[-1]
@@ -134,4 +142,7 @@ def _loss_and_rank(
     earlier_BxTxA = jnp.arange(actions, dtype=jnp.int32)[None, None] < index_BxTx1
     ahead_BxTxA = (logits_BxTxA > logit_BxTx1) | ((logits_BxTxA == logit_BxTx1) & earlier_BxTxA)
     rank_BxT = ahead_BxTxA.sum(axis=-1, dtype=jnp.int32)
-    return loss_BxT, jnp.where(jnp.isfinite(loss_BxT), rank_BxT, actions), carry
+    rank_BxT = jnp.where(jnp.isfinite(loss_BxT), rank_BxT, actions)
+    measured = _Measured(batch.episode, batch.mask, loss_BxT, rank_BxT)
+    constrain = jax.lax.with_sharding_constraint
+    return constrain(measured, replicated(mesh)), constrain(carry, over_lanes(mesh))
