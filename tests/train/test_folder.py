@@ -1,12 +1,64 @@
-"""The folder of a run."""
+"""The folder of a run: its dtype is resolved once and stays; its devices are recorded at every start."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
 from data.common.cli import UserError
-from train.folder import claim
+from tests.train.runs import config
+from train.checkpoint import budgets
+from train.config import TrainConfig, config_hash
+from train.folder import claim, devices_of, dtype_of, read_run, record_start, resolved
+from train.loop import train
+
+
+def test_a_run_records_its_dtype_and_every_start(store: Path, tmp_path: Path) -> None:
+    asked = config(store, tmp_path / "run", (1,))
+    assert asked.compute == "auto"
+    for _ in range(2):
+        train(asked, progress=False)
+    described = read_run(asked.run)
+    assert dtype_of(described) == described["config"]["compute"] == "float32"
+    starts = [json.loads(line) for line in (asked.run / "starts.jsonl").read_text().splitlines()]
+    assert [(start["device"], start["devices"], start["processes"]) for start in starts] == [("cpu", 8, 1)] * 2
+    assert config_hash(resolved(asked)) != config_hash(dataclasses.replace(asked, compute="bfloat16"))
+
+
+def test_auto_is_the_dtype_of_the_run_wherever_it_goes_on(store: Path, tmp_path: Path) -> None:
+    """Started elsewhere in bfloat16, on a CPU it goes on in bfloat16, bit for bit."""
+    there = config(store, tmp_path / "there", (2,), compute="bfloat16")
+    here = dataclasses.replace(there, run=tmp_path / "here", compute="auto")
+    train(there, progress=False)
+    here.run.mkdir()
+    (here.run / "config.json").write_text((there.run / "config.json").read_text())
+    train(here, progress=False)
+    assert budgets(here.run) == budgets(there.run)
+    with pytest.raises(UserError, match="here computes in bfloat16, not float32: leave --compute out"):
+        train(dataclasses.replace(here, compute="float32"), progress=False)
+
+
+def test_another_dtype_is_refused_and_the_same_accepted(trained: TrainConfig) -> None:
+    before = budgets(trained.run)
+    train(dataclasses.replace(trained, compute="float32"), progress=False)
+    assert budgets(trained.run) == before
+    with pytest.raises(UserError, match="computes in float32, not bfloat16"):
+        train(dataclasses.replace(trained, compute="bfloat16"), progress=False)
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("cpu", "float32"), ("NVIDIA H100 80GB HBM3", "bfloat16")])
+def test_a_run_of_an_earlier_version_has_the_dtype_of_its_device(
+    store: Path, tmp_path: Path, device: str, dtype: str
+) -> None:
+    earlier = {"config": {"compute": "auto"}, "device": device}
+    assert dtype_of(earlier) == dtype
+    (tmp_path / "config.json").write_text(json.dumps(earlier))
+    assert resolved(config(store, tmp_path)).compute == dtype
+    assert devices_of(tmp_path, earlier) == device
+    record_start(tmp_path)
+    assert devices_of(tmp_path, earlier) == ", ".join(dict.fromkeys([device, "cpu"]))
+
 
 DEFAULTS = {"rate": 0.1, "optimizer": {"lr": 1e-3, "clip": 1.0}}
 
