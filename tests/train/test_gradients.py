@@ -1,9 +1,8 @@
 """Gradients in bfloat16 are those in float32 but for the rounding of weights and activations.
 
 What is summed in bfloat16 stalls: the sum over samples, positions or steps of a table's, a bias's or a recurrent
-kernel's gradient is then off by a factor, more so in a larger batch. So the bfloat16 gradient is of the whole batch, while
-the
-float32 one is summed in float64 over parts of it.
+kernel's gradient is then off by a factor, more so in a larger batch. So the bfloat16 gradient is that of the whole
+batch at once; the float32 gradient is summed in float64 over parts of the batch.
 """
 
 import dataclasses
@@ -21,6 +20,7 @@ import pytest
 
 from agents.ladder import find
 from agents.spec import Agent, Params
+from data.collect.atari import collect_atari
 from data.collect.gym import collect_gym
 from data.importers.nld import import_nld
 from data.sampling.stream import batches
@@ -81,6 +81,14 @@ def ball(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield folder / "store"
     sys.path.remove(str(folder))
     gymnasium.registry.pop("Ball-v0", None)
+
+
+@pytest.fixture(scope="session")
+def breakout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Games of the scripted expert. Random play will not do: its mean gradient is nothing but noise."""
+    folder = tmp_path_factory.mktemp("breakout") / "store"
+    collect_atari(folder, game="Breakout", expert="embedded", episodes=2, workers=1, dev_fraction=0)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -157,9 +165,8 @@ slow = pytest.mark.slow
     [
         "nethack/lstm/16",
         pytest.param("nethack/lstm/64", marks=slow),
-        pytest.param("nethack/lstm/128", marks=slow),
         pytest.param("nethack/transformer/32", marks=slow),
-        pytest.param("nethack/transformer/128x2", marks=slow),
+        pytest.param("nethack/transformer/64x2", marks=slow),
         pytest.param("nethack/paper/190k", marks=slow),
     ],
 )
@@ -169,8 +176,8 @@ def test_nethack(name: str, store: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["atari/cnn/3", "atari/cnn/13", "atari/impala/2"])
-def test_atari(name: str, atari_store: Path) -> None:
-    check(name, atari_store, 2048)
+def test_atari(name: str, breakout: Path) -> None:
+    check(name, breakout, 2048)
 
 
 @pytest.mark.parametrize("name", ["gym/mlp/8", pytest.param("gym/mlp/128", marks=slow)])
@@ -193,5 +200,5 @@ def test_nethack_in_a_large_batch(name: str, autoascend: Path) -> None:
 
 
 @pytest.mark.slow
-def test_atari_in_a_large_batch(atari_store: Path) -> None:
-    check("atari/cnn/1", atari_store, 65_536)
+def test_atari_in_a_large_batch(breakout: Path) -> None:
+    check("atari/cnn/1", breakout, 65_536)
