@@ -194,7 +194,7 @@ def test_gym_images(name: str, samples: int, ball: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETHACK)
+@pytest.mark.parametrize("name", NETHACK[1:])
 def test_nethack_in_a_large_batch(name: str, autoascend: Path) -> None:
     check(name, autoascend, 65_536)
 
