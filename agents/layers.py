@@ -58,12 +58,12 @@ def biased(x: jax.Array, bias: jax.Array, out: DTypeLike) -> jax.Array:
 
 def layer_norm(x: jax.Array, dtype: jnp.dtype, name: str) -> jax.Array:
     """`nn.LayerNorm` over the last axis, computed in float32, in `dtype`."""
-    return nn.LayerNorm(dtype=dtype, name=name)(x.astype(jnp.float32))
+    return nn.LayerNorm(dtype=jnp.float32, name=name)(x.astype(jnp.float32)).astype(dtype)
 
 
 def rms_norm(x: jax.Array, dtype: jnp.dtype, name: str) -> jax.Array:
     """`nn.RMSNorm` over the last axis, computed in float32, in `dtype`."""
-    return nn.RMSNorm(dtype=dtype, name=name)(x.astype(jnp.float32))
+    return nn.RMSNorm(dtype=jnp.float32, name=name)(x.astype(jnp.float32)).astype(dtype)
 
 
 class Dense(nn.Module):

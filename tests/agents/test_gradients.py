@@ -1,8 +1,8 @@
 """Gradients in bfloat16 are those in float32 but for the rounding of weights and activations.
 
 What is summed in bfloat16 stalls: the sum over samples, positions or steps of a table's, a bias's or a recurrent
-kernel's gradient is then off by a factor, more so in a larger batch. So the bfloat16 gradient is of the whole batch,
-while the float32 one is summed in float64 over parts of it.
+kernel's gradient is then off by a factor, more so in a larger batch. So the bfloat16 gradient is that of the whole
+batch at once; the float32 gradient is summed in float64 over parts of the batch.
 """
 
 import dataclasses
@@ -20,6 +20,7 @@ import pytest
 
 from agents.ladder import find
 from agents.spec import Agent, Params
+from data.collect.atari import collect_atari
 from data.collect.gym import collect_gym
 from data.importers.nld import import_nld
 from data.sampling.stream import batches
@@ -31,6 +32,8 @@ PART = 64
 """Lanes of a part of the float32 batch."""
 LIMIT, LIMIT_OF_CONVOLUTIONS = 0.02, 0.04
 """Largest relative L2 distance of a group's gradients."""
+LIMIT_OF_FEW_STEPS = 0.04
+"""Of a batch of a thousand distinct steps, in which what the rounding of weights does averages out less."""
 CONVOLUTIONS = ("conv", "section", "screen")
 """Beginnings of the names of groups of convolutions; at `nethack/paper` also what is before or beside them."""
 
@@ -83,6 +86,14 @@ def ball(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
+def breakout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Games of the scripted expert. Random play will not do: its mean gradient is nothing but noise."""
+    folder = tmp_path_factory.mktemp("breakout") / "store"
+    collect_atari(folder, game="Breakout", expert="embedded", episodes=2, workers=1, dev_fraction=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def cart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cart") / "store"
     collect_gym(folder, env="CartPole-v1", expert="embedded", episodes=12, workers=1, dev_fraction=0)
@@ -91,12 +102,12 @@ def cart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def autoascend(nld: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """100,000 steps and more of AutoAscend."""
+    """400,000 steps of AutoAscend."""
     folder = tmp_path_factory.mktemp("autoascend")
     source = nld / "train" / "monk"
-    for path in [*source.glob("*xlogfile*"), *(source / f"nle.3648.{number}.ttyrec3.bz2" for number in range(4))]:
+    for path in [*source.glob("*xlogfile*"), *(source / f"nle.3648.{number}.ttyrec3.bz2" for number in range(12))]:
         shutil.copy(path, folder)
-    import_nld(folder, folder / "store", dev_fraction=0, workers=1)
+    import_nld(folder, folder / "store", expert="autoascend", dev_fraction=0, workers=1)
     return folder / "store"
 
 
@@ -142,34 +153,31 @@ def limit(agent: str, group: str) -> float:
     return LIMIT_OF_CONVOLUTIONS if group.startswith((*CONVOLUTIONS, *encoders)) else LIMIT
 
 
-def check(name: str, store: Path, samples: int) -> None:
+def check(name: str, store: Path, samples: int, least: float = 0.0) -> None:
     found = distances(name, store, samples)
-    wrong = {group: f"{100 * far:.2f} %" for group, far in found.items() if not far < limit(name, group)}
+    wrong = {group: f"{100 * far:.2f} %" for group, far in found.items() if not far < max(least, limit(name, group))}
     assert not wrong, (wrong, found)
 
 
 slow = pytest.mark.slow
+NETHACK = ("nethack/lstm/16", "nethack/lstm/64", "nethack/transformer/32", "nethack/transformer/64x2")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "nethack/lstm/16",
-        pytest.param("nethack/lstm/64", marks=slow),
-        pytest.param("nethack/lstm/128", marks=slow),
-        pytest.param("nethack/transformer/32", marks=slow),
-        pytest.param("nethack/transformer/128x2", marks=slow),
-        pytest.param("nethack/paper/190k", marks=slow),
-    ],
-)
-def test_nethack(name: str, store: Path) -> None:
-    check(name, store, 2048)
+@pytest.mark.parametrize("name", ["nethack/lstm/16", *(pytest.param(name, marks=slow) for name in NETHACK[1:])])
+def test_nethack_on_few_steps(name: str, store: Path) -> None:
+    check(name, store, 2048, LIMIT_OF_FEW_STEPS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*NETHACK, "nethack/paper/190k"])
+def test_nethack(name: str, autoascend: Path) -> None:
+    check(name, autoascend, 2048)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["atari/cnn/3", "atari/cnn/13", "atari/impala/2"])
-def test_atari(name: str, atari_store: Path) -> None:
-    check(name, atari_store, 2048)
+def test_atari(name: str, breakout: Path) -> None:
+    check(name, breakout, 2048)
 
 
 @pytest.mark.parametrize("name", ["gym/mlp/8", pytest.param("gym/mlp/128", marks=slow)])
@@ -186,11 +194,11 @@ def test_gym_images(name: str, samples: int, ball: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["nethack/lstm/16", "nethack/lstm/64", "nethack/transformer/32"])
+@pytest.mark.parametrize("name", NETHACK[1:])
 def test_nethack_in_a_large_batch(name: str, autoascend: Path) -> None:
     check(name, autoascend, 65_536)
 
 
 @pytest.mark.slow
-def test_atari_in_a_large_batch(atari_store: Path) -> None:
-    check("atari/cnn/1", atari_store, 65_536)
+def test_atari_in_a_large_batch(breakout: Path) -> None:
+    check("atari/cnn/1", breakout, 65_536)
