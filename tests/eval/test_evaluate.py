@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from agents.ladder import find
@@ -19,6 +20,7 @@ from eval.play.nethack.game import GameRow
 from eval.play.records import read_games
 from eval.results import ResultRow
 from laws.rows.runs import read
+from train.checkpoint import budget_name, budgets, load_budget, save_budget
 from train.config import TrainConfig
 from train.loop import train
 
@@ -120,6 +122,24 @@ def test_another_dtype_is_measured_again_and_the_protocol_names_it(
     assert (again.loss, again.protocol) == (rows[0].loss, None)
     for compute, dtype in ((None, "float32"), ("bfloat16", "bfloat16")):
         assert load_checkpoint(copy, compute=compute)[0].dtype == dtype
+
+
+def test_a_loss_that_is_not_finite_is_missing_in_the_row(
+    config: EvalConfig, rows: list[ResultRow], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(config.run, copy)
+    old = copy / "budgets" / budget_name(rows[0].flops) / "row.json"
+    old.write_text(old.read_text().replace(str(rows[0].loss), "NaN"))
+    facts = dataclasses.asdict(budgets(copy)[1])
+    del facts["digest"]
+    params = load_budget(copy, budgets(copy)[1], find(AGENT))
+    save_budget(copy, jax.tree.map(lambda x: x * jnp.float32(1e37), params), facts)
+    found = evaluate(dataclasses.replace(config, run=copy, episodes=0, budgets=(rows[1].flops,)), progress=False)
+    assert [row.loss for row in found] == [None, None]
+    assert "the dev loss is not finite" in capsys.readouterr().err
+    assert "NaN" not in (copy / "runs.jsonl").read_text()
+    assert [row.loss for row in read([copy / "runs.jsonl"]).rows] == [None, None]
 
 
 def test_an_unknown_budget_names_those_there_are(config: EvalConfig) -> None:

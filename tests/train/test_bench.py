@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from train.mesh import listed_peak
+
 
 def bench(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "train", "bench", "--rounds", "1", "--seconds", "0.05", *words]
@@ -37,3 +39,26 @@ def test_what_cannot_be_measured_is_one_line(atari_store: Path) -> None:
         assert done.returncode == 2, done.stderr
         assert said in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "peak"),
+    [
+        ("TPU v5", 459e12),
+        ("TPU v5 lite", 197e12),
+        ("TPU v5p", 459e12),
+        ("TPU v6 lite", 918e12),
+        ("TPU v4", 275e12),
+        ("TPU v4 lite", 138e12),
+        ("TPU7x", 1153.5e12),
+        ("NVIDIA A100-SXM4-40GB", 312e12),
+        ("NVIDIA H100 80GB HBM3", 989e12),
+        ("NVIDIA H100 PCIe", 756e12),
+        ("NVIDIA L40S", 362e12),
+        ("NVIDIA A1000 Laptop GPU", None),
+        ("TPU v50", None),
+        ("cpu", None),
+    ],
+)
+def test_the_peak_of_a_device_is_that_of_its_longest_name(kind: str, peak: float | None) -> None:
+    assert listed_peak(kind) == peak

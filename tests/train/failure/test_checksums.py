@@ -57,7 +57,8 @@ def mutate(folder: Path, random: np.random.Generator) -> str:
     elif how == "missing":
         path.unlink()
     else:
-        for other in map(files.__getitem__, random.permutation(len(files))[: random.integers(1, len(files))]):
+        for number in random.permutation(len(files))[: random.integers(1, len(files))]:
+            other = files[number]
             other.write_bytes(other.read_bytes()[: random.integers(max(1, other.stat().st_size))])
     return f"{path.relative_to(folder)} {how}"
 

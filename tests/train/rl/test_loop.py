@@ -19,6 +19,7 @@ from data.common.cli import UserError
 from data.experts.trained import policies
 from tests.train.rl.runs import BATCH, TINY, config
 from train.checkpoint import digest
+from train.failure.divergence import Diverged
 from train.mesh import make_mesh
 from train.metrics import read_metrics, tag_of
 from train.rl.config import Ppo, RlConfig
@@ -130,6 +131,21 @@ def test_interrupted_it_keeps_what_it_did(tmp_path: Path) -> None:
     assert max(int(path.name) for path in (run / "checkpoints").iterdir()) == 2
     assert [row["update"] for row in read_metrics(run)] == [2]
     assert policies.load(run, "Breakout").actions[1] == "FIRE"
+
+
+@pytest.mark.slow
+def test_a_run_that_diverges_stops_and_keeps_the_policy_before(tmp_path: Path) -> None:
+    wrong = config(tmp_path / "run", ppo=dataclasses.replace(TINY, lr=3e38), max_skipped=2, log_every=1)
+    with pytest.raises(Diverged, match="2 updates in a row") as error:
+        train_expert(wrong, progress=False)
+    assert error.value.exit_code == 1
+    rows = read_metrics(wrong.run)
+    assert "NaN" not in (wrong.run / "metrics.jsonl").read_text()
+    assert [row["skipped"] for row in rows[-2:]] == [1, 1]
+    assert rows[-1]["value_loss"] is None
+    weights = jax.tree.leaves(policies.load(wrong.run, "Breakout").weights)
+    assert all(np.isfinite(leaf).all() for leaf in weights)
+    assert max(int(path.name) for path in (wrong.run / "checkpoints").iterdir()) == rows[-1]["update"] - 2
 
 
 def test_another_configuration_in_the_same_folder_is_refused(trained: RlConfig) -> None:

@@ -17,6 +17,7 @@ from agents.atari.convolutions import blocks_of
 from data.games.arcade import Arcade
 from data.spec import STACK
 from tests.train.rl.runs import LANES, TINY, UPDATES, config, mesh_of
+from train.checkpoint import digest
 from train.mesh import make_mesh, replicated
 from train.rl.loop import minibatch_parts
 from train.rl.ppo import Rollout, Samples, advantages, make_update, objective, ppo_optimizer, stacked
@@ -161,7 +162,7 @@ def bandit(action: np.ndarray, log_prob: np.ndarray, bright: np.ndarray) -> Roll
     )
 
 
-def test_updates_learn_what_pays_from_what_is_seen(tmp_path: Path) -> None:
+def test_updates_learn_what_pays_from_what_is_seen_and_skip_what_is_not_finite(tmp_path: Path) -> None:
     mesh = make_mesh(minibatch_parts(config(tmp_path)))
     assert mesh.size == 2
     network = make_network(mesh)
@@ -183,6 +184,13 @@ def test_updates_learn_what_pays_from_what_is_seen(tmp_path: Path) -> None:
     assert right[0] == pytest.approx(0.25, abs=0.05)
     assert right[-1] > 0.5
     assert losses[-1] < losses[0]
+    spoilt = bandit(np.zeros(shape), np.zeros(shape), np.zeros(shape, bool))
+    spoilt.reward[0, 0] = np.nan
+    before = digest(state._replace(step=jnp.int32(0)))
+    state, metrics = update(state, spoilt, jax.random.key(1))
+    assert not np.isfinite(metrics.value_loss)
+    assert (int(state.step), int(state.skipped)) == (UPDATES + 1, 1)
+    assert digest(state._replace(step=jnp.int32(0), skipped=jnp.int32(0))) == before
 
 
 def test_the_learning_rate_falls_to_nothing() -> None:
