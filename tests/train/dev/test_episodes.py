@@ -145,6 +145,7 @@ train(run, progress=False)
 """A run that kills itself after step 9, of which it has a checkpoint of step 7 or 8, where a row was due."""
 
 
+@pytest.mark.slow
 def test_a_killed_run_has_the_same_measurements(watched: TrainConfig, tmp_path: Path) -> None:
     killed = dataclasses.replace(watched, run=tmp_path / "killed", tensorboard_axis="steps")
     command = [sys.executable, "-c", RUN, str(killed.store), str(killed.run)]
