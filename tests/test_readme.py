@@ -29,6 +29,8 @@ OTHERS = {
     "pre-commit": "needs the index for its hooks; .ci/run runs them",
     "tensorboard": "a server that runs until it is stopped",
     ".ci/run": "runs this test suite",
+    "gcloud": "needs a TPU slice",
+    "srun": "needs a Slurm cluster",
 }
 """Programs that are not ours, by how their commands begin, and why no command of theirs is run."""
 

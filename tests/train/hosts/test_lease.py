@@ -1,5 +1,6 @@
 """One process holds a run's folder."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -16,6 +17,7 @@ import pytest
 
 from data.common.cli import UserError
 from tests.train.hosts.processes import ROOT
+from train.hosts import lease
 from train.hosts.lease import FOLDER, SECONDS, Holder, held, refuse_if_held
 
 PROCESSES, THREADS = 4, 50
@@ -54,12 +56,12 @@ def leave(run: Path, who: Holder, number: int = 1) -> Path:
     return path
 
 
-def contend(run: Path, ready: Barrier, done: Barrier, owners: "multiprocessing.Queue[tuple[int, list[str]]]") -> None:
+def contend(run: Path, start: float, done: Barrier, owners: "multiprocessing.Queue[tuple[int, list[str]]]") -> None:
     """Start once per thread, at the same time; report how many hold the lease, and what unexpected refusals say."""
     held_by, refused, over = [], [], threading.Event()
 
     def one() -> None:
-        ready.wait()
+        time.sleep(max(0, start - time.time()))
         try:
             with held(run):
                 held_by.append(1)
@@ -82,9 +84,8 @@ def test_of_200_simultaneous_starts_one_holds_the_lease(tmp_path: Path, dead: bo
     if dead:
         leave(tmp_path, replace(Holder.me(), started="0"))
     context = multiprocessing.get_context("forkserver")
-    ready, done = context.Barrier(PROCESSES * THREADS), context.Barrier(PROCESSES)
-    owners = context.Queue()
-    contenders = [context.Process(target=contend, args=(tmp_path, ready, done, owners)) for _ in range(PROCESSES)]
+    start, done, owners = time.time() + 2, context.Barrier(PROCESSES), context.Queue()
+    contenders = [context.Process(target=contend, args=(tmp_path, start, done, owners)) for _ in range(PROCESSES)]
     for contender in contenders:
         contender.start()
     counts, others = zip(*(owners.get() for _ in contenders), strict=True)
@@ -154,9 +155,23 @@ def test_a_process_whose_lease_was_taken_over_exits(tmp_path: Path) -> None:
     assert said.count("\n") == 1
 
 
-def test_a_start_that_was_suspended_half_way_gives_up(tmp_path: Path) -> None:
-    """Its number is free again, but there is a larger one."""
-    leave(tmp_path, replace(Holder.me(), started="0"), number=1)
-    leave(tmp_path, Holder.me(), number=3)
-    with pytest.raises(UserError, match="is being trained"), held(tmp_path):
-        pass
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_start_that_is_overtaken_half_way_gives_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """Others take the folder between its look at the lease and its own; the second time, its number is free again."""
+    create = lease.create
+    with contextlib.ExitStack() as stack:
+
+        def late(path: Path, text: str) -> bool:
+            monkeypatch.setattr(lease, "create", create)
+            for _ in range(times - 1):
+                with held(tmp_path):
+                    pass
+            stack.enter_context(held(tmp_path))
+            return create(path, text)
+
+        monkeypatch.setattr(lease, "create", late)
+        with pytest.raises(UserError, match="is being trained"), held(tmp_path):
+            pass
+        assert [path.name for path in (tmp_path / FOLDER).iterdir()] == [str(times)]
