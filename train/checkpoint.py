@@ -81,12 +81,12 @@ class Checkpoints:
         steps = sorted((c.step for c in self._checkpointer.checkpoints), reverse=True)
         for step in steps:
             try:
-                saved = self._checkpointer.load(step, self._tree(like))
+                saved = self._load(step, like)
             except (OSError, ValueError, KeyError) as error:
                 print(f"checkpoint {self._folder / str(step)} is damaged and left out: {error}")
                 continue
             self._saved = time.monotonic()
-            return like._replace(**{field: saved[name] for field, name in self._names.items()})
+            return like._replace(**{field: saved[name] for field, name in self._names.items() if name in saved})
         if steps:
             raise UserError(f"no checkpoint in {self._folder} can be read: remove the folder to start again")
         return None
@@ -98,6 +98,13 @@ class Checkpoints:
         """
         with _disk(self._folder):
             self._checkpointer.close()
+
+    def _load(self, step: int, like: TrainState) -> dict[str, Any]:
+        """What `like` is not empty of: earlier versions saved a carry for shuffled windows, too."""
+        partial = ocp.v1.options.PyTreeOptions(loading=ocp.v1.options.PyTreeOptions.Loading(partial_load=True))
+        with ocp.v1.Context(pytree_options=partial):
+            wanted = {name: part for name, part in self._tree(like).items() if jax.tree.leaves(part)}
+            return self._checkpointer.load(step, wanted)
 
     def _tree(self, state: TrainState) -> dict[str, Any]:
         return {name: getattr(state, field) for field, name in self._names.items()}
