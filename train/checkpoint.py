@@ -24,7 +24,7 @@ from data.common.files import replace_text
 from data.common.paths import absolute
 from train.failure import checksums
 from train.failure.skipping import last_good
-from train.hosts.agree import by_first, first
+from train.hosts.agree import by_first, first, of_first
 from train.state import TrainState
 
 _BUDGET = "budget.json"
@@ -85,29 +85,52 @@ class Checkpoints:
     def restore(self, like: TrainState) -> TrainState | None:
         """The newest state that is whole, sharded like `like`; None if there is no checkpoint. Removes damaged ones.
 
-        A checkpoint without checksums is used if no earlier one has any: then an earlier version wrote it.
-
         Raises: UserError: there are checkpoints, but all are damaged.
         """
-        steps = sorted((int(path.name) for path in self._folder.glob("[0-9]*") if path.name.isdigit()), reverse=True)
-        sealed = [step for step in steps if (self._folder / str(step) / checksums.FILE).exists()]
-        for number, step in enumerate(steps):
-            path = self._folder / str(step)
+        steps, candidates = of_first(self._candidates)
+        for step in candidates:
             try:
-                if step >= min(sealed, default=step + 1):
-                    checksums.check(path)
-                    saved = ocp.v1.load(absolute(path), self._tree(like))
-                else:
-                    saved = _load_unsealed(path, self._tree(like))
+                saved = self._load(step, like)
             except checksums.Damaged as error:
-                print(f"checkpoint {path} is damaged or unfinished and left out: {error}", flush=True)
+                self._leave_out(step, error)
                 continue
-            by_first(lambda damaged=steps[:number]: self._remove(damaged))
+            by_first(lambda step=step: self._remove([later for later in steps if later > step]))
             self._saved, self._newest = time.monotonic(), step
-            return like._replace(**{field: saved[name] for field, name in self._names.items()})
+            return like._replace(**{field: saved[name] for field, name in self._names.items() if name in saved})
         if steps:
             raise UserError(f"no checkpoint in {self._folder} is whole: remove the folder to start again")
         return None
+
+    def _candidates(self) -> tuple[list[int], list[int]]:
+        """Steps of all checkpoints, and of those that may be whole: down to the newest with the right checksums.
+
+        A checkpoint without checksums may be whole if no earlier one has any: then an earlier version wrote it.
+        """
+        steps = sorted((int(path.name) for path in self._folder.glob("[0-9]*") if path.name.isdigit()), reverse=True)
+        sealed = [step for step in steps if (self._folder / str(step) / checksums.FILE).exists()]
+        for step in steps:
+            if step < min(sealed, default=step + 1):
+                break
+            try:
+                checksums.check(self._folder / str(step))
+            except checksums.Damaged as error:
+                self._leave_out(step, error)
+                continue
+            return steps, [step]
+        return steps, [step for step in steps if not sealed or step < min(sealed)]
+
+    def _leave_out(self, step: int, error: checksums.Damaged) -> None:
+        print(f"checkpoint {self._folder / str(step)} is damaged or unfinished and left out: {error}", flush=True)
+
+    def _load(self, step: int, like: TrainState) -> dict[str, Any]:
+        """What `like` is not empty of: earlier versions saved a carry for shuffled windows, too.
+
+        Raises: Damaged: it can't be read.
+        """
+        partial = ocp.v1.options.PyTreeOptions(loading=ocp.v1.options.PyTreeOptions.Loading(partial_load=True))
+        wanted = {name: part for name, part in self._tree(like).items() if jax.tree.leaves(part)}
+        with ocp.v1.Context(pytree_options=partial):
+            return _load(self._folder / str(step), wanted)
 
     def close(self) -> None:
         """Wait until everything is saved.
@@ -153,8 +176,8 @@ class Checkpoints:
         return {name: getattr(state, field) for field, name in self._names.items()}
 
 
-def _load_unsealed(path: Path, like: Any) -> Any:
-    """Load what has no checksums of its files; of damage to it Orbax and its libraries tell by any exception.
+def _load(path: Path, like: Any) -> Any:
+    """Load arrays; of damage to files without checksums Orbax and its libraries tell by any exception.
 
     Raises: Damaged: it can't be read.
     """
@@ -235,7 +258,7 @@ def load_budget(run: Path, budget: Budget, agent: Agent) -> Params:
         # Earlier versions wrote no checksums of the files, only the digest.
         if (folder / "params" / checksums.FILE).exists():
             checksums.check(folder / "params")
-        params = _load_unsealed(folder / "params", like)
+        params = _load(folder / "params", like)
     except checksums.Damaged as error:
         raise _damaged(folder, str(error)) from error
     if digest(params) != budget.digest:

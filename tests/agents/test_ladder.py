@@ -39,6 +39,15 @@ def test_names_in_the_ladder_are_unique_and_say_the_core() -> None:
         assert agent.core == ("transformer" if family == "paper" else family)
 
 
+def test_both_recurrent_ladders_reach_a_billion_parameters() -> None:
+    for core in ("lstm", "transformer"):
+        counts = [
+            agent.cost(32).counted_params for name, agent in ladder().items() if name.startswith(f"nethack/{core}/")
+        ]
+        assert counts == sorted(counts)
+        assert counts[-1] > 1e9
+
+
 def test_the_table_of_the_ladder_has_every_group_once() -> None:
     shown = merged([group.name for group in agent.cost(32).groups] for agent in ladder().values())
     assert len(set(shown)) == len(shown)

@@ -1,5 +1,6 @@
 """What the processes that train together decide together, by public JAX collectives."""
 
+import json
 import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -15,6 +16,8 @@ from train.hosts.leave import AgreedError
 
 T = TypeVar("T")
 
+_MOST_BYTES = 4096
+"""Longest text that process 0 sends to the others."""
 LAG = 2
 """Steps between a vote and its outcome. The devices count the votes meanwhile, and the host does not wait for them."""
 SAVE = 1
@@ -89,6 +92,22 @@ def by_first(action: Callable[[], object]) -> None:
     Raises: AgreedError: in every process, if `action` raised one.
     """
     together(lambda: action() if first() else None)
+
+
+def of_first(action: Callable[[], T]) -> T:
+    """The result of `action`, values of JSON, as process 0 finds it, in every process.
+
+    Raises: AgreedError: in every process, if `action` raised one.
+    """
+    if jax.process_count() == 1:
+        return action()
+    found: list[str] = []
+    by_first(lambda: found.append(json.dumps(action())))
+    text = np.zeros(_MOST_BYTES, np.uint8)
+    for word in found:
+        text[: len(word)] = list(word.encode())
+    text = np.asarray(multihost_utils.broadcast_one_to_all(text))
+    return json.loads(bytes(text[text > 0]))
 
 
 def same_everywhere(values: Mapping[str, Any]) -> None:

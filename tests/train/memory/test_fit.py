@@ -1,14 +1,18 @@
 """The fastest settings that fit: their order, and XLA's account of real compiled steps."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from agents.ladder import find
 from data.common.cli import UserError
 from tests.train.runs import LANES, WINDOW, config
+from train.checkpoint import Checkpoints
 from train.compile.step import batch_shapes, state_shapes
 from train.config import Optimizer
 from train.loop import fresh_state, train
@@ -17,6 +21,7 @@ from train.memory.settings import LEAST, Settings, candidates, step_maker
 from train.mesh import make_mesh
 from train.optimizer import bc_optimizer
 from train.plan import Plan
+from train.state import init_state
 
 AGENT = find("nethack/transformer/64")
 
@@ -69,5 +74,15 @@ def test_shuffled_windows_keep_no_carry(store: Path, tmp_path: Path) -> None:
     assert jax.tree.leaves(fresh_state(Plan.of(dataclasses.replace(kept, flops=(flops,))), kept, optimizer, mesh).carry)
     assert fresh_state(Plan.of(windows), windows, optimizer, mesh).carry == ()
     train(windows, progress=False)
-    # What an uninterrupted run leaves is also what a resumed one reads.
     train(windows, progress=False)
+
+
+def test_a_carry_that_an_earlier_version_saved_for_shuffled_windows_is_left_out(tmp_path: Path) -> None:
+    saved = init_state(AGENT.init(jax.random.key(0)), bc_optimizer(Optimizer(), 8, 2), carry=AGENT.initial_carry(2))
+    with contextlib.closing(Checkpoints(tmp_path, 60)) as checkpoints:
+        checkpoints.save(saved._replace(step=jnp.int32(3)))
+    with contextlib.closing(Checkpoints(tmp_path, 60)) as checkpoints:
+        restored = checkpoints.restore(saved._replace(carry=()))
+    assert restored is not None
+    assert restored.carry == ()
+    jax.tree.map(np.testing.assert_array_equal, restored.params, saved.params)
