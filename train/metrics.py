@@ -109,7 +109,7 @@ class MetricsWriter:
         rows = [row for row in read_metrics(run) if row["step"] <= step]
         replace_text(path, "".join(json.dumps(row) + "\n" for row in rows))
         self._file = Appender(path)
-        for events in run.glob("events.out.tfevents.*"):
+        for events in [path for path in run.iterdir() if path.name.startswith("events.out.tfevents.")]:
             events.unlink()
         self._events = EventFileWriter(str(run), flush_secs=FLUSH_SECONDS)
         # Lets a running TensorBoard forget what it read in the files just removed (one that changes axis: restart it).

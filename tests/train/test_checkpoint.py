@@ -21,6 +21,7 @@ def test_checkpoints_hold_the_names_that_older_runs_hold(trained: TrainConfig) -
     assert list(saved["params"]) == sorted(group.name for group in find(AGENT).cost(1).groups)
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_refused_and_the_one_before_used(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents.atari.agent import AtariAgent
@@ -16,7 +15,7 @@ from data.sampling.sampler import LaneSampler
 from data.sampling.stream import batches
 from data.store.reader import TrajectoryStore
 from train.config import Optimizer
-from train.mesh import over_lanes, put
+from train.mesh import make_mesh, over_lanes, put
 from train.metrics import MetricsWriter, read_metrics
 from train.optimizer import bc_optimizer
 from train.state import init_state
@@ -92,7 +91,7 @@ def test_entropy_and_update_norm_are_those_of_the_batch(atari_store: Path, im2co
     logits, _ = agent.apply(params, batch.observation, batch.first, ())
     policy_N = np.exp(np.asarray(logits, np.float64))[batch.mask]
     policy_N /= policy_N.sum(-1, keepdims=True)
-    mesh = jax.make_mesh((devices,), ("data",), (AxisType.Auto,), devices=jax.devices()[:devices])
+    mesh = make_mesh(devices=jax.devices()[:devices])
     optimizer = bc_optimizer(Optimizer(lr=0.01, warmup_samples=0), LANES * WINDOW, 100)
     step = make_train_step(agent, optimizer, average=0.0, dropout=0.0, seed=0, mesh=mesh)
     before = jax.device_get(params)

@@ -57,6 +57,7 @@ def test_one_device_and_eight_give_the_same_losses(store: Path) -> None:
     assert one[-1] < one[0] - 0.3
 
 
+@pytest.mark.slow
 def test_dropout_changes_training(store: Path) -> None:
     agent = find(AGENT)
     assert steps_on(1, store, agent, lr=0.02, dropout=0.5)[0][0] != steps_on(1, store, agent, lr=0.02)[0][0]

@@ -66,6 +66,7 @@ def same(one: LossRow, other: LossRow) -> None:
     assert dataclasses.asdict(one) == pytest.approx(dataclasses.asdict(other), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_devices_share_the_lanes_and_change_no_loss(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(episodes, "PIECE", 50)
     agent, opened = find(AGENT), TrajectoryStore.open(store)

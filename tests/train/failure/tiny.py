@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType
 
 from agents.spec import Carry, Dropout, Params
 from data.spec import Batch
 from train.config import Optimizer
+from train.mesh import make_mesh
 from train.optimizer import bc_optimizer
 from train.state import init_state
 from train.step import make_train_step
@@ -72,7 +72,7 @@ def batch(*, bad: bool, seed: int = 0) -> Batch:
 def step_and_state(fault: str, max_skipped: int = 3):
     """A compiled step of one device, and the state before it."""
     agent, optimizer = Tiny(fault), bc_optimizer(Optimizer(warmup_samples=0), LANES * WINDOW, 100)
-    mesh = jax.make_mesh((1,), ("data",), (AxisType.Auto,), devices=jax.devices()[:1])
+    mesh = make_mesh(1)
     options = {"average": 0.1, "dropout": 0.0, "seed": 0, "mesh": mesh, "max_skipped": max_skipped}
     step = make_train_step(agent, optimizer, **options)  # pyright: ignore[reportArgumentType]
     carry = agent.initial_carry(LANES)

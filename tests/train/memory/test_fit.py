@@ -42,6 +42,7 @@ def test_an_agent_without_rematerialisation_is_refused_it(store: Path, tmp_path:
         candidates(find("atari/cnn/8"), 4, 8, "auto", "layers")
 
 
+@pytest.mark.slow
 def test_the_first_step_that_fits_is_chosen_and_fewer_samples_need_less() -> None:
     mesh, lanes = make_mesh(devices=jax.devices()[:1]), 64
     optimizer = bc_optimizer(Optimizer(), lanes * WINDOW, 100)
@@ -66,6 +67,7 @@ def test_a_cpu_has_no_limit_to_fit() -> None:
     assert device_memory() is None
 
 
+@pytest.mark.slow
 def test_shuffled_windows_keep_no_carry(store: Path, tmp_path: Path) -> None:
     kept = dataclasses.replace(config(store, tmp_path / "run"), agent=AGENT.name)
     flops = float(AGENT.cost(WINDOW).train_flops("exact") * LANES * WINDOW * 2)

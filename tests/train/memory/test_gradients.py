@@ -20,7 +20,7 @@ from train.state import init_state
 from train.step import make_train_step, parts_of
 
 LANES, WINDOW, DEVICES = 16, 8, 2
-AGENTS = ("nethack/lstm/16", "nethack/transformer/32")
+AGENTS = ["nethack/lstm/16", pytest.param("nethack/transformer/32", marks=pytest.mark.slow)]
 
 
 @functools.cache

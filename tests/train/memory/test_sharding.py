@@ -74,6 +74,7 @@ def test_every_mesh_gives_the_same_losses(store: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(losses[fsdp], losses[1], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_resumes_on_another_mesh(store: Path, tmp_path: Path) -> None:
     whole, moved = run(store, tmp_path / "whole", 4), run(store, tmp_path / "moved", 2)
     train(whole, progress=False)
