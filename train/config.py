@@ -48,8 +48,7 @@ class TrainConfig:
     store: Path
     """Folder of the store to learn from."""
     run: Location
-    """Folder of the run, for checkpoints, metrics and results; also in a bucket (gs://BUCKET/NAME). An interrupted run
-    in it is resumed."""
+    """Folder of the run, or gs://BUCKET/NAME: checkpoints, metrics, results. An interrupted run in it is resumed."""
     agent: str
     """Name of the agent, for example nethack/lstm/64 (`python -m agents` lists them)."""
     flops: tuple[float, ...]
@@ -79,8 +78,7 @@ class TrainConfig:
     fsdp: int = 1
     """Devices over which parameters, average and optimiser state are sharded; a divisor of the number of devices."""
     microbatch: int | Literal["auto"] = "auto"
-    """Gradient accumulation: samples per device in a microbatch, at most, in whole lanes. "auto" is as many as fit
-    into the device's memory; on a CPU, what is fastest for the agent."""
+    """Gradient accumulation: most samples per device in a microbatch, in whole lanes; "auto" is as many as fit."""
     remat: Literal["auto", "none", "layers"] = "auto"
     """Rematerialisation: recompute the layers' activations in the backward pass. "auto" does where memory needs it."""
     checkpoint_seconds: float = 60.0
