@@ -88,3 +88,16 @@ def test_a_carry_that_an_earlier_version_saved_for_shuffled_windows_is_left_out(
     assert restored is not None
     assert restored.carry == ()
     jax.tree.map(np.testing.assert_array_equal, restored.params, saved.params)
+
+
+def test_a_carry_that_an_earlier_version_saved_in_bfloat16_goes_on_in_float32(tmp_path: Path) -> None:
+    agent = find("nethack/lstm/16")
+    core, memory = agent.initial_carry(2)
+    now = init_state(agent.init(jax.random.key(0)), bc_optimizer(Optimizer(), 8, 2), carry=(core, memory))
+    with contextlib.closing(Checkpoints(tmp_path, 60)) as checkpoints:
+        checkpoints.save(now._replace(carry=(core.astype(jnp.bfloat16) + jnp.bfloat16(1.5), memory)))
+    with contextlib.closing(Checkpoints(tmp_path, 60)) as checkpoints:
+        restored = checkpoints.restore(now)
+    assert restored is not None
+    assert restored.carry[0].dtype == jnp.float32
+    np.testing.assert_array_equal(restored.carry[0], np.full(core.shape, 1.5, np.float32))
