@@ -24,6 +24,14 @@ def checkpoints(run: Path) -> list[int]:
     return sorted(int(path.name) for path in (run / "checkpoints").iterdir() if path.name.isdigit())
 
 
+def damage(folder: Path) -> None:
+    """Flip a bit of a checkpoint's largest file."""
+    path = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 def expect(done: list[Done], *codes: int) -> None:
     assert [process.code for process in done] == list(codes), "\n".join(process.said for process in done)
 
@@ -58,7 +66,11 @@ def test_begun_by_two_refused_to_others_stopped_by_one_resumed_by_one_two_and_fo
     for count in (1, 2, 4):
         copy = tmp_path / str(count)
         shutil.copytree(run, copy)
-        expect(wait(launch(options(store, copy), tmp_path, count)), *[0] * count)
+        if count == 2:
+            damage(copy / "checkpoints" / str(newest))
+        done = wait(launch(options(store, copy), tmp_path, count))
+        expect(done, *[0] * count)
+        assert (f"{newest} is damaged or unfinished and left out" in done[0].said) == (count == 2)
         assert losses(copy).keys() == losses(alone).keys()
         np.testing.assert_allclose(list(losses(copy).values()), list(losses(alone).values()), rtol=1e-5)
 
