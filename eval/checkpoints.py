@@ -57,7 +57,8 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
         params = load_budget(config.run, budget, agent)
         loss = _loss(folder / "loss.json", agent, params, store, budget, dtype_of(described))
         played_by = ", ".join([protocol(game, config.options, config.seed), *other])
-        games = _games(folder / "games.jsonl", agent, params, game, config, budget, played_by, progress=progress)
+        path = games_of(config.run, budget.flops)
+        games = _games(path, agent, params, game, config, budget, played_by, progress=progress)
         measured = played_by if games else other[0] if other else None
         row = _row(config, agent, game, trained, described, budget, loss, games, measured)
         if not math.isfinite(loss.loss):

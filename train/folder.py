@@ -15,7 +15,7 @@ from agents.cpu.devices import resolve_dtype
 from data.common.cli import UserError
 from data.common.files import replace_text
 from train.config import TrainConfig, completed
-from train.hosts.agree import by_first
+from train.hosts.agree import by_first, first
 from train.hosts.lease import FOLDER, held
 
 _CONFIG, _STARTS = "config.json", "starts.jsonl"
@@ -129,7 +129,7 @@ def record_start(run: Path) -> None:
 
     Only the first process writes.
     """
-    if jax.process_index() == 0:
+    if first():
         start = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "version": version("isoplay"),

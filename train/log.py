@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 import jax
 from tqdm import tqdm
 
+from train.hosts.agree import first
 from train.metrics import MetricsWriter, Row
 
 T = TypeVar("T")
@@ -63,7 +64,7 @@ class Log(Generic[T]):
 
         `name` labels the bar, which is shown if `progress`; `axis` is TensorBoard's, see `MetricsWriter`.
         """
-        self._writer = MetricsWriter(run, steps.start, axis) if jax.process_index() == 0 else None
+        self._writer = MetricsWriter(run, steps.start, axis) if first() else None
         self._every, self._watch, self._row_of = every, watch, row_of
         self._bar = tqdm(
             total=steps.stop,

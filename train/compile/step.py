@@ -9,7 +9,8 @@ import optax
 from jax.sharding import Mesh
 
 from agents.spec import Agent
-from data.spec import FRAME_COLUMNS, FRAME_ROWS, NETHACK, STACK, Batch
+from agents.xla import batch_of
+from data.spec import Batch
 from train.memory.fit import Fitted, fastest
 from train.memory.settings import Settings, step_maker
 from train.mesh import over_lanes
@@ -64,18 +65,14 @@ def state_shapes(
 
 
 def batch_shapes(agent: Agent, mesh: Mesh, lanes: int, window: int) -> Batch:
-    """Shapes and shardings of a batch of NetHack or Atari for all that the agent reads."""
-    shapes = {name: ((window, *field.shape), field.dtype) for name, field in NETHACK.items()}
-    shapes |= {"inventory": ((window, 55), "int16")}
-    shapes |= {"frames": ((STACK - 1 + window, FRAME_ROWS, FRAME_COLUMNS), "uint8"), "oldest": ((window,), "int32")}
+    """Shapes and shardings of a batch of all that the agent reads."""
 
-    def of_lanes(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((lanes, *shape), dtype, sharding=over_lanes(mesh))
+    def steps(dtype: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((lanes, window), dtype)
 
-    observation = {name: of_lanes(*shapes[name]) for name in agent.inputs}
-    action, episode = (of_lanes((window,), jnp.int32) for _ in range(2))
-    first, mask = (of_lanes((window,), bool) for _ in range(2))
-    return Batch(observation, action, first, mask, episode)
+    observation = dict(batch_of(agent, lanes, window))
+    batch = Batch(observation, steps(jnp.int32), steps(bool), steps(bool), steps(jnp.int32))
+    return jax.tree.map(lambda x: _with(x, over_lanes(mesh)), batch)
 
 
 def _with(x: jax.ShapeDtypeStruct, sharding: Any) -> jax.ShapeDtypeStruct:

@@ -1,18 +1,17 @@
 """Checksums of the files of a checkpoint, by which a damaged or unfinished one is told from a whole one."""
 
-import hashlib
 import json
 import os
 from pathlib import Path
+from typing import cast
 
 from etils import epath
 
 from data.common.files import replace_text
+from data.store.manifest import file_sha256
 
 FILE = "sha256.json"
 """Path in the checkpoint's folder: SHA-256 by the path of each other file. Written last, it marks it as complete."""
-
-_BLOCK = 1 << 20
 
 
 class Damaged(Exception):
@@ -46,10 +45,7 @@ def _digests(folder: Path) -> dict[str, str]:
     digests = {}
     for parent, _, names in epath.Path(folder).walk():
         for name in names:
-            path, sha = parent / name, hashlib.sha256()
-            with path.open("rb") as file:
-                while block := file.read(_BLOCK):
-                    sha.update(block)
-            digests[os.path.relpath(path, folder)] = sha.hexdigest()
+            path = parent / name
+            digests[os.path.relpath(path, folder)] = file_sha256(cast(Path, path))
     digests.pop(FILE, None)
     return dict(sorted(digests.items()))

@@ -10,6 +10,7 @@ from jax.errors import JaxRuntimeError
 from jax.experimental import multihost_utils
 
 from data.common.cli import UserError
+from train.hosts.agree import first
 from train.memory.settings import Settings
 
 
@@ -130,7 +131,7 @@ class FittedStep:
         if limit is None:
             return self._make(self._choices[0])
         fitted = fastest(self._make, self._choices, state, batch, limit)
-        if jax.process_index() == 0 and fitted.memory is not None:
+        if first() and fitted.memory is not None:
             kept = "layers recomputed" if fitted.settings.remat else "no rematerialisation"
             print(
                 f"microbatches of {fitted.settings.microbatch} samples per device, {kept}:"
