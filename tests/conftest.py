@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -66,3 +67,19 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     collect(folder / "games", episodes=12, max_steps=150, workers=2)
     import_nld(folder / "games", folder / "store", expert="embedded", dev_fraction=0.4, workers=2)
     return folder / "store"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """A function that mounts a file system of a size, for example 400k, and returns its folder."""
+    folder = tmp_path / "disk"
+
+    def mount(size: str) -> Path:
+        folder.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)], check=False).returncode:
+            pytest.skip("mounting a small file system needs root")
+        return folder
+
+    yield mount
+    if folder.is_mount():
+        subprocess.run(["umount", str(folder)], check=True)

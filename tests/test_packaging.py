@@ -149,7 +149,8 @@ def test_wheel_makes_the_smoke_study_in_a_folder_of_the_users(wheel: Path, shado
     origin = command([python, "-c", "import laws; print(laws.__file__)"], tmp_path)
     assert Path(origin.stdout.strip()).is_relative_to(packages), origin.stdout + origin.stderr
 
-    done = command([environment / "bin" / "isoplay", "laws", "reproduce", "smoke", "--out", "study"], shadows)
+    study = ("laws", "reproduce", "smoke", "--game", "gym/CartPole-v1", "--out", "study")
+    done = command([environment / "bin" / "isoplay", *study], shadows)
     assert done.returncode == 0, done.stderr
     assert (shadows / "study" / "report.html").stat().st_size > 10_000
     assert len(read([shadows / "study" / "runs.jsonl"]).rows) == 6

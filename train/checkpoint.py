@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +22,7 @@ from jax.experimental.multihost_utils import process_allgather
 from agents.spec import Agent, Params
 from data.common.cli import UserError
 from data.common.files import replace_text
-from data.common.paths import absolute
+from data.common.paths import absolute, in_bucket
 from train.failure import checksums
 from train.failure.skipping import last_good
 from train.hosts.agree import by_first, first, of_first
@@ -78,8 +79,9 @@ class Checkpoints:
         if step == self._newest:
             return
         self._wait()
-        with _disk(self._folder):
-            response = self._checkpointer.save_async(step, self._tree(state), overwrite=True)
+        tree = self._tree(state)
+        with _disk(self._folder, tree):
+            response = self._checkpointer.save_async(step, tree, overwrite=True)
         self._sealing, self._newest = self._thread.submit(self._seal, response, step), step
 
     def restore(self, like: TrainState) -> TrainState | None:
@@ -203,7 +205,7 @@ def save_budget(run: Path, params: Params, facts: dict[str, Any]) -> Budget:
     budget = Budget(digest=digest(params), **facts)
     folder = run / "budgets" / budget_name(budget.flops)
     folder.mkdir(parents=True, exist_ok=True)
-    with _disk(folder):
+    with _disk(folder, params):
         if first():
             # Not complete while it is written anew, by a run that was set back.
             (folder / _BUDGET).unlink(missing_ok=True)
@@ -280,12 +282,22 @@ def digest(tree: Any) -> str:
 class _disk:
     """Turns the error of a full disk into a `UserError` that names the folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, tree: Any = ()) -> None:
+        """Write into `folder`, for example the arrays of `tree`: without room for them, nothing is written."""
+        self._folder, self._bytes = folder, sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
 
     def __enter__(self) -> None:
-        pass
+        # Orbax may go on writing in threads of its own after it has failed.
+        if self._bytes and not in_bucket(self._folder) and of_first(self._free) < self._bytes:
+            raise self._full()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is not None and "No space left on device" in str(error):
-            raise UserError(f"no space left for {self._folder}: make room and start again") from error
+            raise self._full() from error
+
+    def _free(self) -> int:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return shutil.disk_usage(self._folder).free
+
+    def _full(self) -> UserError:
+        return UserError(f"no space left for {self._folder}: make room and start again")

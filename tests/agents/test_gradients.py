@@ -214,6 +214,16 @@ def test_nethack_in_a_large_batch(name: str, autoascend: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_smallest_in_a_large_batch_but_for_the_rounding_of_its_weights(autoascend: Path) -> None:
+    """With these weights rounded to bfloat16, the float32 gradient of `text` is 2.2 % off; with other seeds' 0.5 %."""
+    agent, batch = agent_and_batch("nethack/lstm/16", autoascend, 65_536)
+    params = agent.init(jax.random.key(0))
+    exact = gradient(agent, jax.tree.map(lambda x: x.astype(jnp.bfloat16).astype(x.dtype), params), batch, PART)
+    found = distances(gradient(in_bfloat16(agent), params, batch, len(batch.mask)), exact)
+    assert max(found.values()) < 0.01, found
+
+
+@pytest.mark.slow
 def test_atari_in_a_large_batch(breakout: Path) -> None:
     """Of 65,536 samples XLA's convolutions in bfloat16 fail on a CPU ("YNNPACK operation failed")."""
-    check("atari/cnn/1", breakout, 16_384)
+    check("atari/cnn/1", breakout, 8192)

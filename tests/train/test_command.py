@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,20 +33,13 @@ def test_the_command_names_what_is_wrong_and_exits_with_2(words: list[str], name
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_is_one_line_and_nothing_half_written(store: Path, tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "none", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("mounting a small file system needs root")
-    try:
-        environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
-        options = ["--store", str(store), "--agent", "nethack/lstm/96", "--flops", str(STEP * 400.0)]
-        command = [sys.executable, "-m", "train", "bc", *options, "--run", str(disk / "run"), "--lanes", "8"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert done.returncode == 2, done.stderr
-        assert "no space left" in done.stderr.splitlines()[-1]
-        assert "Traceback" not in done.stderr
-        assert not list(disk.glob("run/budgets/*/budget.json"))
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+def test_a_full_disk_is_one_line_and_nothing_half_written(store: Path, small_disk: Callable[[str], Path]) -> None:
+    disk = small_disk("600k")
+    environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
+    options = ["--store", str(store), "--agent", "nethack/lstm/96", "--flops", str(STEP * 400.0)]
+    command = [sys.executable, "-m", "train", "bc", *options, "--run", str(disk / "run"), "--lanes", "8"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "no space left" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not list(disk.glob("run/budgets/*/budget.json"))
