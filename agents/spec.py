@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import numpy as np
 
 from agents.cost import Cost
 
@@ -70,6 +71,10 @@ class Agent(Protocol):
     @property
     def depth(self) -> int:
         """Layers of the core."""
+        ...
+
+    def on_host(self, observation: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """What to send to the devices of an observation: all of it, or what `apply` computes the same logits from."""
         ...
 
     def for_backend(self, dtype: str = "auto") -> "Agent":

@@ -10,6 +10,7 @@ import tyro
 
 from data.common.cli import exit_with, lazy_command, use_huge_pages
 from eval.config import EvalConfig, ExpertConfig
+from train.compile.cache import keep_programs
 
 
 def evaluate_run(config: tyro.conf.OmitArgPrefixes[EvalConfig]) -> None:
@@ -37,6 +38,7 @@ def main(prog: str = "python -m eval") -> NoReturn:
         prog: Program name shown in help and error messages.
     """
     use_huge_pages()
+    keep_programs()
     command, args = (evaluate_expert, sys.argv[2:]) if sys.argv[1:2] == ["expert"] else (evaluate_run, sys.argv[1:])
     prog = f"{prog} expert" if command is evaluate_expert else prog
     exit_with(lambda: tyro.cli(lazy_command(command), prog=prog, description=command.__doc__, args=args))

@@ -172,7 +172,9 @@ def _commands(words: list[str]) -> dict[str, Callable[..., Any]]:
     if words[:1] == ["reproduce"]:
         use_huge_pages()
         from laws.study.reproduce import reproduce
+        from train.compile.cache import keep_programs
 
+        keep_programs()
         commands["reproduce"] = reproduce
     return {name: lazy_command(command) for name, command in commands.items()}
 

@@ -10,6 +10,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tyro
 
 from data.common.cli import UserError, exit_with, lazy_command, use_huge_pages
+from train.compile.cache import keep_programs
 from train.config import TrainConfig
 from train.failure.determinism import use_deterministic_kernels
 from train.hosts.leave import leaving
@@ -97,6 +98,7 @@ def presets() -> None:
 def main(prog: str = "python -m train") -> NoReturn:
     """Parse the command line, run the command and exit; `prog` is the program's name in help and errors."""
     use_huge_pages()
+    keep_programs()
     with leaving():
         exit_with(lambda: app.cli(prog=prog, args=expand(sys.argv[1:])))
 

@@ -28,7 +28,8 @@ from data.sampling.stream import batches
 from data.spec import FRAME_COLUMNS, FRAME_ROWS, STACK
 from data.store.reader import TrajectoryStore
 from train.config import Optimizer
-from train.mesh import lanes_of_host, make_mesh, over_lanes, put, replicated
+from train.input.transfer import transferred
+from train.mesh import lanes_of_host, make_mesh, replicated
 from train.optimizer import bc_optimizer
 from train.state import TrainState, init_state
 from train.step import make_train_step
@@ -90,7 +91,7 @@ def _ours(network: CNN, store: TrajectoryStore, batch: int) -> Callable[[int], i
     optimizer = bc_optimizer(config, batch, _STEPS)
     step = make_train_step(agent, optimizer, average=config.average, dropout=0.0, seed=0, mesh=mesh)
     lanes = batch // WINDOW
-    stream = batches(store, "train", lanes, WINDOW, 0, threads=1, order="windows")
+    stream = transferred(agent, batches(store, "train", lanes, WINDOW, 0, threads=1, order="windows"), mesh)
     fresh = init_state(agent.init(jax.random.key(0)), optimizer, averaged=True)
     state: list[TrainState] = [jax.device_put(fresh, replicated(mesh))]
 
@@ -99,7 +100,7 @@ def _ours(network: CNN, store: TrajectoryStore, batch: int) -> Callable[[int], i
         for _ in range(count):
             read = next(stream)
             samples += int(read.mask.sum())
-            state[0], _ = step(state[0], put(read, over_lanes(mesh)))
+            state[0], _ = step(state[0], read)
         jax.block_until_ready(state[0])
         return samples
 

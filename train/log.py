@@ -40,7 +40,7 @@ class Window(Generic[T]):
     records: list[T]
     """What was logged of each step."""
     seconds: float
-    """Wall time."""
+    """Wall time, without what was paused."""
     timed: float
     """Seconds of it on the stopwatch."""
 
@@ -64,6 +64,8 @@ class Log(Generic[T]):
 
         `name` labels the bar, which is shown if `progress`; `axis` is TensorBoard's, see `MetricsWriter`.
         """
+        self.paused = Stopwatch()
+        """Times what is no part of the steps, such as compiling them."""
         self._writer = MetricsWriter(run, steps.start, axis) if first() else None
         self._every, self._watch, self._row_of = every, watch, row_of
         self._bar = tqdm(
@@ -79,7 +81,7 @@ class Log(Generic[T]):
         self._records: list[T] = []
         self._ends_row = False
         self._step = self._row_step = steps.start
-        self._row_time, self._row_timed = time.perf_counter(), watch.seconds
+        self._row_time, self._row_timed = self._now(), watch.seconds
 
     def add(self, step: int, record: T, *, ends_row: bool = False) -> None:
         """Keep the record of `step`, after which a row is due also if `ends_row`."""
@@ -91,8 +93,11 @@ class Log(Generic[T]):
         if self._records and (self._ends_row or self._step % self._every == 0):
             self._write()
 
+    def _now(self) -> float:
+        return time.perf_counter() - self.paused.seconds
+
     def _write(self) -> None:
-        now, timed = time.perf_counter(), self._watch.seconds
+        now, timed = self._now(), self._watch.seconds
         row = self._row_of(
             Window(self._row_step, self._step, self._records, now - self._row_time, timed - self._row_timed)
         )

@@ -20,10 +20,11 @@ from train.failure.skipping import SkipLimit, last_good
 from train.folder import claimed, record_start, resolved
 from train.hosts.agree import SAVE, Agreement, same_everywhere, together
 from train.hosts.leave import Stop
+from train.input.transfer import transferred
 from train.log import Log, Stopwatch, Window
 from train.memory.fit import FittedStep
 from train.memory.settings import candidates, step_maker
-from train.mesh import lanes_of_host, make_mesh, over_lanes, peak_flops, put
+from train.mesh import lanes_of_host, make_mesh, peak_flops
 from train.metrics import MetricsRow, peak_memory
 from train.optimizer import bc_optimizer, learning_rate
 from train.plan import Plan
@@ -73,12 +74,14 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
         skips = SkipLimit(config.max_skipped)
         mine = lanes_of_host(config.lanes)
         options = config.lanes, config.window, config.seed, steps.start, mine, config.threads
-        stream = batches(plan.store, "train", *options, order=config.order)
+        stream = transferred(plan.agent, batches(plan.store, "train", *options, order=config.order), mesh)
         dev = PeriodicDevLoss(plan.agent, plan.store, mesh, config.measure_every, config.dev_samples)
         for step in steps:
             with waiting:
                 batch = next(stream)
-            state, metrics = train_step(state, put(batch, over_lanes(mesh)))
+            with log.paused:
+                train_step.compile(state, batch)
+            state, metrics = train_step(state, batch)
             # The step was only dispatched. While it runs, a row is written of those before it.
             log.write_due()
             measured = dev.measure(step + 1, kept_params(state))

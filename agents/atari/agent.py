@@ -9,6 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from agents.atari.cnn import CNN, LAYERS
 from agents.atari.convolutions import (
@@ -67,6 +68,10 @@ class AtariAgent:
     def depth(self) -> int:
         """Number of convolutions."""
         return self.network.depth
+
+    def on_host(self, observation: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """All of it; see `agents.spec.Agent`."""
+        return observation
 
     def for_backend(self, dtype: str = "auto") -> "AtariAgent":
         """The same agent as JAX's default backend computes it best; see `agents.spec.Agent`."""

@@ -8,6 +8,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from agents.cost import Cost
 from agents.cpu.devices import resolve_dtype
@@ -52,6 +53,10 @@ class GymAgent:
     def depth(self) -> int:
         """Hidden layers, or convolutions."""
         return self.network.depth
+
+    def on_host(self, observation: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """All of it; see `agents.spec.Agent`."""
+        return observation
 
     def for_backend(self, dtype: str = "auto") -> "GymAgent":
         """The same agent as JAX's default backend computes it best; see `agents.spec.Agent`."""

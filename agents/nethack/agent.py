@@ -8,6 +8,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from agents.cores.dropout import dropped
 from agents.cores.lstm import LSTM
@@ -17,6 +18,7 @@ from agents.cpu.devices import resolve_dtype
 from agents.layers import Dense, layer_norm
 from agents.nethack.encoders import SLOTS, Deep, Thin
 from agents.nethack.prompt import ACTIONS, PromptHead, no_prompts, prompt_cost
+from agents.nethack.sight import cut_out, lines
 from agents.spec import Dropout
 from data.spec import NETHACK, Field
 
@@ -57,6 +59,10 @@ class NetHackAgent:
     def inputs(self) -> tuple[str, ...]:
         """Names of the observation's arrays that it reads."""
         return tuple(self._fields())
+
+    def on_host(self, observation: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """The crop and the text lines alone, if it sees no more of a screen; see `agents.spec.Agent`."""
+        return cut_out(observation, self.encoders.crop) if self.encoders.crop_alone else observation
 
     def for_backend(self, dtype: str = "auto") -> "NetHackAgent":
         """The same agent in the dtype that suits JAX's default backend; see `agents.spec.Agent`."""
@@ -146,7 +152,7 @@ class Network(nn.Module):
         logits = Dense(ACTIONS, dtype, out=jnp.float32, name="head")(y_BxTxD)
         if config.prompts:
             prompt = PromptHead(name="prompt")
-            message_BxTxC = observation["chars"][:, :, 0]
+            message_BxTxC, _ = lines(observation)
             offer, memory = prompt(y_BxTxD, message_BxTxC, observation["prev_action"], first_BxT, memory)
             logits += offer
         return logits, (core_carry, memory)

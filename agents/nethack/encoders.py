@@ -18,10 +18,11 @@ import numpy as np
 
 from agents.cost import NOTHING, Part, conv, conv3x3, dense, elu, norm, of_data, relu, table
 from agents.layers import Conv, Dense, Embedding, biased, layer_norm
+from agents.nethack.sight import crop, lines, pick
+from data.spec import COLUMNS
 
 CHARS, COLORS = 256, 32
 """Character codes, and NLE's tty colours (16, twice for bold)."""
-ROWS, COLUMNS = 24, 80
 MAP_ROWS = 21
 """Rows 1 to 21 of the terminal are the map; row 0 is the message line, the last two are the status lines."""
 GLYPHS, SLOTS = 5977, 55
@@ -69,6 +70,11 @@ class Thin:
 
     counted = True
 
+    @property
+    def crop_alone(self) -> bool:
+        """Whether the crop and the text lines are all that it sees of a screen."""
+        return not (self.view or self.screen)
+
     def parts(self) -> dict[str, Part]:
         """Cost by group, in the order of the features."""
         parts = {
@@ -106,6 +112,7 @@ class Deep:
     counted = False
     cell = 16
     crop = 9
+    crop_alone = False
 
     def parts(self) -> dict[str, Part]:
         """Cost by group."""
@@ -156,18 +163,18 @@ class ThinEncoders(nn.Module):
             flat = x_SxCxE.reshape(x_SxCxE.shape[0], -1)
             return nn.relu(Dense(config.width, self.dtype, name=name)(flat))
 
-        chars, colors = inputs["chars"], inputs["colors"]
+        message, status = lines(inputs)
         features = [
-            line("crop", cells(*(around(x, inputs["cursor"], config.crop) for x in (chars, colors)))),
-            line("message", text(chars[:, 0])),
-            line("status", text(chars[:, -2:].reshape(-1, 2 * COLUMNS))),
+            line("crop", cells(*crop(inputs, config.crop))),
+            line("message", text(message)),
+            line("status", text(status)),
         ]
         if config.view:
-            features.append(line("view", wide_view(chars, colors, inputs["cursor"])))
+            features.append(line("view", wide_view(inputs["chars"], inputs["colors"], inputs["cursor"])))
         if config.screen:
             channels = (config.screen, 2 * config.screen)
             resnet = recomputed(ResNet, self.remat)(channels, (config.width,), self.dtype, name="screen")
-            features.append(resnet(cells(chars[:, 1 : 1 + MAP_ROWS], colors[:, 1 : 1 + MAP_ROWS])))
+            features.append(resnet(cells(*(inputs[name][:, 1 : 1 + MAP_ROWS] for name in ("chars", "colors")))))
         return jnp.concatenate(features, axis=-1)
 
 
@@ -182,16 +189,16 @@ class DeepEncoders(nn.Module):
     def __call__(self, inputs: Inputs) -> jax.Array:
         """Features [S, F]."""
         config, dtype = self.config, self.dtype
-        chars, colors, cursor = inputs["chars"], inputs["colors"], inputs["cursor"]
         cells = Cells(config.cell, dtype, name="cells")
-        crop = cells(*(around(x, cursor, config.crop) for x in (chars, colors)))
+        near = cells(*crop(inputs, config.crop))
+        message, status = lines(inputs)
         features = [
-            recomputed(Message, self.remat)(dtype, name="message")(chars[:, 0]),
-            recomputed(Status, self.remat)(dtype, name="status")(chars[:, -2:].reshape(-1, 2 * COLUMNS)),
+            recomputed(Message, self.remat)(dtype, name="message")(message),
+            recomputed(Status, self.remat)(dtype, name="status")(status),
             recomputed(ResNet, self.remat)((16, 32), (512, 512), dtype, name="screen")(
-                cells(chars[:, 1 : 1 + MAP_ROWS], colors[:, 1 : 1 + MAP_ROWS])
+                cells(*(inputs[name][:, 1 : 1 + MAP_ROWS] for name in ("chars", "colors")))
             ),
-            recomputed(Crop, self.remat)(dtype, name="crop")(crop),
+            recomputed(Crop, self.remat)(dtype, name="crop")(near),
         ]
         if config.inventory:
             features.append(recomputed(Inventory, self.remat)(dtype, name="inventory")(inputs["inventory"]))
@@ -358,26 +365,3 @@ def _by_index_in_block(blocks: int) -> np.ndarray:
     In this order a block's sum adds whole slices, 1.6 times as fast on a CPU as adding neighbours.
     """
     return np.arange(BLOCK * blocks).reshape(blocks, BLOCK).T.ravel() - BLOCK * blocks // 2
-
-
-def around(cells_SxRxC: jax.Array, cursor_Sx2: jax.Array, side: int) -> jax.Array:
-    """The cells [S, side, side] centred on the cursor; 0 beyond the terminal's edge."""
-    offsets = np.arange(side) - side // 2
-    return pick(cells_SxRxC, cursor_Sx2, offsets, offsets)
-
-
-def pick(cells_SxRxC: jax.Array, cursor_Sx2: jax.Array, rows: np.ndarray, columns: np.ndarray) -> jax.Array:
-    """The cells [S, rows, columns] at these offsets from the cursor; 0 beyond the terminal's edge."""
-
-    def places(axis: int, offsets: np.ndarray, size: int) -> tuple[jax.Array, jax.Array]:
-        place_SxP = cursor_Sx2[:, axis, None].astype(jnp.int32) + jnp.asarray(offsets, jnp.int32)[None]
-        inside_SxP = (place_SxP >= 0) & (place_SxP < size)
-        return jnp.where(inside_SxP, place_SxP, jnp.int32(0)), inside_SxP
-
-    row_SxR, row_inside = places(0, rows, ROWS)
-    column_SxC, column_inside = places(1, columns, COLUMNS)
-    place = row_SxR[:, :, None] * jnp.int32(COLUMNS) + column_SxC[:, None, :]
-    flat = cells_SxRxC.reshape(-1, ROWS * COLUMNS)
-    found = jnp.take_along_axis(flat, place.reshape(len(flat), -1), axis=1, mode="promise_in_bounds")
-    inside = row_inside[:, :, None] & column_inside[:, None, :]
-    return jnp.where(inside, found.reshape(place.shape), jnp.zeros((), found.dtype))

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 
 from agents.spec import Agent
 from agents.xla import batch_of
 from data.spec import Batch
+from train.input.transfer import sent
 from train.memory.fit import Fitted, fastest
 from train.memory.settings import Settings, step_maker
 from train.mesh import over_lanes
@@ -65,13 +66,13 @@ def state_shapes(
 
 
 def batch_shapes(agent: Agent, mesh: Mesh, lanes: int, window: int) -> Batch:
-    """Shapes and shardings of a batch of all that the agent reads."""
+    """Shapes and shardings of a batch as it is sent to the devices (`train.input.transfer.sent`)."""
 
-    def steps(dtype: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((lanes, window), dtype)
-
-    observation = dict(batch_of(agent, lanes, window))
-    batch = Batch(observation, steps(jnp.int32), steps(bool), steps(bool), steps(jnp.int32))
+    # Of one lane, since it is computed.
+    observation = {name: np.zeros((1, *x.shape[1:]), x.dtype) for name, x in batch_of(agent, lanes, window).items()}
+    steps = (np.zeros((1, window), dtype) for dtype in (np.int32, bool, bool, np.int32))
+    lane = sent(agent, Batch(observation, *steps))
+    batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((lanes, *x.shape[1:]), x.dtype), lane)
     return jax.tree.map(lambda x: _with(x, over_lanes(mesh)), batch)
 
 

@@ -120,6 +120,7 @@ def dev_loss(agent: Agent, params: Params, batches: Iterable[Batch], lanes: int,
     sums = _Sums()
     pending: _Measured | None = None
     for batch in batches:
+        batch = batch._replace(observation=agent.on_host(batch.observation))
         measured, carry = _measure(agent, mesh, params, put(batch, over_lanes(mesh)), carry)
         # Sum the previous batch on the host while the devices compute this one.
         if pending is not None:

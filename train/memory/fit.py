@@ -111,25 +111,29 @@ def device_memory() -> int | None:
 
 
 class FittedStep:
-    """A training step that is compiled when it is first called, with the fastest settings that fit the device."""
+    """A training step, compiled with the fastest settings that fit the device."""
 
     def __init__(self, make: Callable[[Settings], Any], choices: Sequence[Settings]) -> None:
         """`make` jits the step for settings, of which `choices` are given from the fastest to the most frugal."""
         self._make, self._choices, self._step = make, choices, None
 
-    def __call__(self, state: Any, batch: Any) -> Any:
-        """The step's result.
+    def compile(self, state: Any, batch: Any) -> None:
+        """Compile it for arguments like these, unless it is compiled already.
 
         Raises: UserError: the step fits with none of the settings.
         """
         if self._step is None:
             self._step = self._chosen(state, batch)
+
+    def __call__(self, state: Any, batch: Any) -> Any:
+        """The step's result; `compile` it before."""
+        assert self._step is not None, "compile comes first"
         return self._step(state, batch)
 
     def _chosen(self, state: Any, batch: Any) -> Any:
         limit = device_memory()
         if limit is None:
-            return self._make(self._choices[0])
+            return compiled(self._make, self._choices[0], state, batch).step
         fitted = fastest(self._make, self._choices, state, batch, limit)
         if first() and fitted.memory is not None:
             kept = "layers recomputed" if fitted.settings.remat else "no rematerialisation"

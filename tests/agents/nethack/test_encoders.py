@@ -4,15 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agents.nethack.encoders import BLOCK, KINDS, around, wide_view
-
-
-def test_crop_is_the_neighbourhood_of_the_cursor() -> None:
-    cells = np.random.default_rng(0).integers(1, 255, (3, 24, 80), np.uint8)
-    cursors = np.array([[0, 0], [23, 79], [12, 40]], np.uint8)
-    padded = np.pad(cells, ((0, 0), (4, 4), (4, 4)))
-    expected = [padded[i, r : r + 9, c : c + 9] for i, (r, c) in enumerate(cursors)]
-    np.testing.assert_array_equal(around(jnp.asarray(cells), jnp.asarray(cursors), 9), expected)
+from agents.nethack.encoders import BLOCK, KINDS, wide_view
 
 
 def test_the_wide_view_counts_kinds_in_blocks() -> None:

@@ -44,6 +44,9 @@ class Counter:
             name: jax.random.normal(key, shape) for key, (name, shape) in zip((a, b, c), shapes.items(), strict=True)
         }
 
+    def on_host(self, observation: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        return observation
+
     def initial_carry(self, lanes: int) -> jax.Array:
         return jnp.zeros(lanes, jnp.int32)
 
