@@ -97,6 +97,8 @@ class TrainConfig:
     """Upper bound on the held-out samples of a measurement, which are the same for all runs on a store."""
     tensorboard_axis: Literal["steps", "samples", "flops"] = "steps"
     """Horizontal axis of TensorBoard: optimiser steps, samples or training FLOPs."""
+    profile: bool = False
+    """Write a trace of ten steps into RUN/plugins/profile, for TensorBoard with the xprof package."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -225,7 +227,15 @@ def result_fields(config: TrainConfig) -> dict[str, Any]:
     values = to_json(config)
     elsewhere = ("run", "store", "mix")
     rounding = ("fsdp", "microbatch", "remat", "deterministic")
-    watching = ("checkpoint_seconds", "log_every", "max_skipped", "dev_every", "dev_samples", "tensorboard_axis")
+    watching = (
+        "checkpoint_seconds",
+        "log_every",
+        "max_skipped",
+        "dev_every",
+        "dev_samples",
+        "tensorboard_axis",
+        "profile",
+    )
     for name in (*elsewhere, *rounding, *watching, "threads"):
         del values[name]
     return values

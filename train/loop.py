@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from data.common.cli import DelayedInterrupt
 from data.sampling.stream import batches
 from train.checkpoint import Checkpoints, save_budget
+from train.compile.profile import profiled
 from train.config import TrainConfig, defaults_of, result_fields, to_json
 from train.dev.episodes import Measured, PeriodicDevLoss
 from train.failure.determinism import require_deterministic_kernels
@@ -65,6 +66,8 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
         state = fresh_state(plan, config, optimizer, mesh)
         checkpoints = stack.enter_context(contextlib.closing(Checkpoints(config.run, config.checkpoint_seconds)))
         state = checkpoints.restore(state) or state
+        if config.profile:
+            train_step = stack.enter_context(profiled(train_step, config.run))
         steps = range(int(state.step), last)
         waiting, row_of = Stopwatch(), rows_of(config, plan)
         axis = "step" if config.tensorboard_axis == "steps" else config.tensorboard_axis

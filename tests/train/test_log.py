@@ -1,5 +1,6 @@
 """The log writes each record once, in rows that say which steps they cover."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,18 @@ def test_rows_cover_all_steps_once(tmp_path: Path, steps: range, ends: list[int]
     assert sum(row["sum"] for row in rows) == sum(range(steps.start + 1, steps.stop + 1))
     assert all(0 <= row["timed"] <= row["seconds"] for row in rows)
     assert (sum(row["timed"] for row in rows) > 0) == (len(rows) > 0)
+
+
+def test_paused_time_is_in_no_row(tmp_path: Path) -> None:
+    begin = time.perf_counter()
+    writer = Log(tmp_path, range(2), 1, Stopwatch(), sums, name="test", progress=False)
+    for step in (1, 2):
+        with writer.paused:
+            time.sleep(0.2)
+        writer.add(step, step)
+        writer.write_due()
+    writer.close()
+    assert sum(row["seconds"] for row in read_metrics(tmp_path)) <= time.perf_counter() - begin - 2 * 0.2
 
 
 def test_a_resumed_log_drops_what_came_after(tmp_path: Path) -> None:
