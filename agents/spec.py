@@ -33,7 +33,7 @@ class Agent(Protocol):
         ...
 
     @property
-    def core(self) -> str:
+    def kind(self) -> str:
         """Kind of the network, for example `lstm`."""
         ...
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from agents.cost import NOTHING, Part, conv, conv3x3, dense, elu, norm, of_data, relu, table
 from agents.layers import Conv, Dense, Embedding, biased, layer_norm
+from agents.overrides import require
 
 CHARS, COLORS = 256, 32
 """Character codes, and NLE's tty colours (16, twice for bold)."""
@@ -68,6 +69,10 @@ class Thin:
     """Channels of the screen ResNet's first stage; 0 for no screen ResNet."""
 
     counted = True
+
+    def __post_init__(self) -> None:
+        """Raise `UserError` if a size is out of range."""
+        require(self, width=1, cell=1, text=1, crop=1, screen=0)
 
     def parts(self) -> dict[str, Part]:
         """Cost by group, in the order of the features."""
