@@ -13,6 +13,7 @@ from eval.results import ResultRow
 from laws.fitting.bootstrap import DRAWS
 from laws.fitting.choices import MIN_BUDGETS
 from laws.fitting.isoflop import Profile, profiles
+from laws.fitting.rates import best_rates, rate_law
 from laws.predict.forecast import forecast_at_size, forecast_loss, forecast_return
 from laws.predict.plan import plan
 from laws.predict.text import forecast_lines, forecast_record, plan_lines
@@ -137,6 +138,29 @@ def plan_command(
     print("\n".join(plan_lines(planned)))
 
 
+def rate_command(
+    runs: tyro.conf.Positional[tuple[Path, ...]], /, *, game: str | None = None, mixed_versions: bool = False
+) -> None:
+    """Fit the learning rate with the least loss against the number of parameters, from a sweep of both.
+
+    Args:
+        runs: Result files, as for `fit`; of each size at least three learning rates, the best inside.
+        game: The game, if the rows are of several.
+        mixed_versions: As for `fit`.
+    """
+    rows, _ = _one_game(runs, game, mixed_versions=mixed_versions)
+    best = best_rates(rows)
+    for one in best:
+        tried = ", ".join(f"{lr:g}: {loss:.4g}" for lr, loss in one.tried)
+        print(f"N {one.params:>12,}  D {one.samples:>14,}  best lr {one.lr:.3g}  ({tried})")
+    if len(best) < 2:
+        raise UserError("fewer than two sizes whose best learning rate has runs on both sides: train more")
+    law = rate_law(best)
+    interval = law.exponent_ci
+    within = "no interval" if interval is None else f"95 % {interval[0]:+.3f} to {interval[1]:+.3f}"
+    print(f"lr = {law.coefficient:.4g} N^{law.exponent:+.3f}  ({within})")
+
+
 def _one_game(
     runs: Sequence[Path], game: str | None, *, mixed_versions: bool
 ) -> tuple[tuple[ResultRow, ...], tuple[Profile, ...]]:
@@ -166,6 +190,7 @@ def _commands(words: list[str]) -> dict[str, Callable[..., Any]]:
         "fit": fit_command,
         "forecast": forecast_command,
         "plan": plan_command,
+        "rate": rate_command,
         "import-official": import_official,
         "reproduce": reproduce_command,
     }

@@ -44,6 +44,7 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
     same_everywhere(to_json(config))
     config = together(lambda: resolved(config))
     plan = together(lambda: Plan.of(config))
+    config = plan.config
     mesh, last = make_mesh(fsdp=config.fsdp), plan.steps[-1]
     settings = candidates(plan.agent, config.lanes // mesh.size, config.window, config.microbatch, config.remat)
     optimizer = bc_optimizer(config.optimizer, config.batch, last)

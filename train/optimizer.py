@@ -45,10 +45,10 @@ def learning_rate(config: Optimizer, batch: int, steps: int) -> Callable[[Any], 
     """The learning-rate schedule of behavioural cloning: from the optimiser step to the learning rate."""
     warmup = max(1, min(config.warmup_samples // batch, steps // 10))
     if config.schedule == "cosine":
-        after = optax.cosine_decay_schedule(config.lr, max(1, steps - warmup), alpha=config.final_lr / config.lr)
+        after = optax.cosine_decay_schedule(config.peak, max(1, steps - warmup), alpha=config.final_lr / config.peak)
     else:
-        after = optax.constant_schedule(config.lr)
-    rise = optax.linear_schedule(config.lr / warmup, config.lr, warmup)
+        after = optax.constant_schedule(config.peak)
+    rise = optax.linear_schedule(config.peak / warmup, config.peak, warmup)
     return optax.join_schedules([rise, after], [warmup])
 
 
