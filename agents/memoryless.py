@@ -81,6 +81,10 @@ class Memoryless:
         """None: there is no such mode; microbatches are as small as memory needs."""
         return
 
+    def of_width(self, width: int) -> Self:
+        """The same agent with a network of this width."""
+        return dataclasses.replace(self, network=dataclasses.replace(self.network, width=width))  # pyright: ignore
+
     def example(self) -> Mapping[str, jax.Array]:
         """An observation of one lane and one step, from whose shapes parameters are made."""
         raise NotImplementedError

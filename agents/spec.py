@@ -86,6 +86,10 @@ class Agent(Protocol):
         """
         ...
 
+    def of_width(self, width: int) -> "Agent | None":
+        """The same agent `width` features wide, all layers in proportion; None if it has one width only."""
+        ...
+
     def init(self, key: jax.Array) -> Params:
         """Fresh parameters, float32."""
         ...

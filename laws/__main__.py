@@ -184,8 +184,12 @@ def reproduce_command() -> None:
     """Run a whole study: collect expert games, train, evaluate, fit, and write the report."""
 
 
+def coordinates_command() -> None:
+    """Draw the coordinate check of µP: how far the outputs of layers move in the first steps, against width."""
+
+
 def _commands(words: list[str]) -> dict[str, Callable[..., Any]]:
-    """The subcommands. Only `reproduce` imports JAX, which takes seconds."""
+    """The subcommands. Only `reproduce` and `coordinates` import JAX, which takes seconds."""
     commands: dict[str, Callable[..., Any]] = {
         "fit": fit_command,
         "forecast": forecast_command,
@@ -193,7 +197,12 @@ def _commands(words: list[str]) -> dict[str, Callable[..., Any]]:
         "rate": rate_command,
         "import-official": import_official,
         "reproduce": reproduce_command,
+        "coordinates": coordinates_command,
     }
+    if words[:1] == ["coordinates"]:
+        from laws.study.coordinates import coordinates
+
+        commands["coordinates"] = coordinates
     if words[:1] == ["reproduce"]:
         use_huge_pages()
         from laws.study.reproduce import reproduce
@@ -202,9 +211,16 @@ def _commands(words: list[str]) -> dict[str, Callable[..., Any]]:
     return {name: lazy_command(command) for name, command in commands.items()}
 
 
+def _parsed(words: list[str], prog: str) -> Callable[[], Any]:
+    return tyro.extras.subcommand_cli_from_dict(_commands(words), prog=prog, description=__doc__, args=words)
+
+
 def main(prog: str = "python -m laws") -> NoReturn:
     """Parse the command line, run the command and exit; `prog` is the program's name in help and errors."""
-    exit_with(lambda: tyro.extras.subcommand_cli_from_dict(_commands(sys.argv[1:]), prog=prog, description=__doc__))
+    words = sys.argv[1:]
+    exit_with(
+        lambda: tyro.extras.subcommand_cli_from_dict(_commands(words), prog=prog, description=__doc__, args=words)
+    )
 
 
 if __name__ == "__main__":

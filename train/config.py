@@ -21,6 +21,8 @@ class Optimizer:
 
     lr: float | Literal["auto"] = "auto"
     """Peak learning rate; "auto" is that of the run, for a new run by its size (`train.scaling.rule`)."""
+    scaling: Literal["standard", "mup"] = "standard"
+    """How learning rates and initial values follow the width: as they are, or by µP, whose lr is that of width 64."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """Learning rate after the warmup: constant, or cosine decay to `final_lr` at the largest budget."""
     final_lr: float = 1e-4

@@ -6,7 +6,9 @@ from typing import Any
 import jax
 import optax
 
+from agents.spec import Agent
 from train.config import Optimizer
+from train.scaling import mup
 
 
 def make_optimizer(
@@ -29,9 +31,9 @@ def make_optimizer(
     return optax.chain(optax.clip_by_global_norm(clip), adam)
 
 
-def bc_optimizer(config: Optimizer, batch: int, steps: int) -> optax.GradientTransformation:
-    """The optimiser of behavioural cloning, for a run of `steps` steps of `batch` samples."""
-    return make_optimizer(
+def bc_optimizer(config: Optimizer, batch: int, steps: int, agent: Agent | None = None) -> optax.GradientTransformation:
+    """The optimiser of behavioural cloning, for a run of `steps` steps of `batch` samples; µP needs the agent."""
+    adam = make_optimizer(
         learning_rate(config, batch, steps),
         clip=config.clip,
         b1=config.b1,
@@ -39,6 +41,10 @@ def bc_optimizer(config: Optimizer, batch: int, steps: int) -> optax.GradientTra
         eps=config.eps,
         weight_decay=config.weight_decay,
     )
+    if config.scaling == "standard":
+        return adam
+    assert agent is not None, "learning rates by width need the agent"
+    return optax.chain(adam, mup.scale_updates(agent))
 
 
 def learning_rate(config: Optimizer, batch: int, steps: int) -> Callable[[Any], Any]:

@@ -15,6 +15,7 @@ from data.store.mixture import open_stores
 from train.config import TrainConfig, from_json, result_fields, to_json
 from train.folder import is_run, read_run
 from train.mesh import lanes_of_host
+from train.scaling.mup import base_of
 from train.scaling.rule import RULE, peak_of
 
 Sampler = LaneSampler | WindowSampler | MixedSampler
@@ -57,7 +58,8 @@ class Plan:
         rule = RULE if config.optimizer.lr == "auto" else None
         optimizer = config.optimizer
         if optimizer.lr == "auto":
-            optimizer = dataclasses.replace(optimizer, lr=peak_of(cost.counted_params))
+            ruled = base_of(agent).cost(config.window) if optimizer.scaling == "mup" else cost
+            optimizer = dataclasses.replace(optimizer, lr=peak_of(ruled.counted_params))
         config = dataclasses.replace(config, agent=agent.name, optimizer=optimizer)
         flops, version = _flops_of(config, cost)
         sampler = training_sampler(store, store.rows("train"), config.lanes, config.window, config.seed, config.order)

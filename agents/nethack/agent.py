@@ -66,6 +66,13 @@ class NetHackAgent:
         """The same agent with `remat`; see `agents.spec.Agent`."""
         return dataclasses.replace(self, remat=True)
 
+    def of_width(self, width: int) -> "NetHackAgent":
+        """The same agent with a core of this width, and thin encoders in proportion; see `agents.spec.Agent`."""
+        encoders = self.encoders
+        if isinstance(encoders, Thin):
+            encoders = dataclasses.replace(encoders, width=max(1, encoders.width * width // self.width))
+        return dataclasses.replace(self, encoders=encoders, core=dataclasses.replace(self.core, width=width))
+
     def init(self, key: jax.Array) -> Any:
         """Fresh parameters, float32: a flat dict of the groups."""
         observation = {name: jnp.zeros((1, 1, *field.shape), field.dtype) for name, field in self._fields().items()}

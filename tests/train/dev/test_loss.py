@@ -34,6 +34,9 @@ class Counter:
     def for_backend(self, dtype: str = "auto") -> "Counter":
         return self
 
+    def of_width(self, width: int) -> None:
+        return
+
     def rematerialised(self) -> None:
         return None
 
