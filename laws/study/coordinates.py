@@ -22,13 +22,14 @@ from data.common.files import replacing
 from data.sampling.stream import batches
 from data.spec import Batch
 from data.store.reader import TrajectoryStore
-from laws.figures.style import BLUE, GREEN, ORANGE, PURPLE, SKY, finish, legend, log_axis, panels, plain, render
+from laws.figures.style import BLUE, GREEN, ORANGE, PURPLE, SKY, finish, log_axis, panels, plain, render
 from train.config import Optimizer
 from train.optimizer import bc_optimizer
 from train.scaling import mup
 
 Scaling = Literal["standard", "mup"]
 LANES, WINDOW = 8, 16
+COLOURS = (BLUE, ORANGE, GREEN, SKY, PURPLE)
 
 CAPTION = "Root mean square of the layers' outputs, and of their change in a few steps, against the width of the core."
 
@@ -103,12 +104,13 @@ def draw(lines: Sequence[Line], name: str, steps: int) -> Figure:
     for axes, (scaling, what) in zip(all_axes, columns, strict=True):
         shown = [line for line in lines if line.scaling == scaling]
         for number, line in enumerate(shown):
-            colour = (BLUE, ORANGE, GREEN, SKY, PURPLE, "#E69F00", "#222222", "#8a8a8a")[number % 8]
-            axes.plot(line.widths, getattr(line, what), "o-", ms=4, lw=1.4, color=colour, label=line.layer)
+            style = ("o-", "s--", "^:")[number // len(COLOURS) % 3]
+            colour = COLOURS[number % len(COLOURS)]
+            axes.plot(line.widths, getattr(line, what), style, ms=4, lw=1.4, color=colour, label=line.layer)
         log_axis(axes.xaxis, shown[0].widths, plain(), gap=0.12)
         log_axis(axes.yaxis, [y for line in lines for y in getattr(line, what)], plain())
         finish(axes, "Width of the core", "Root mean square", f"{names[scaling]}: {titles[what]}")
-    legend(all_axes[0])
+    figure.legend(handles=all_axes[0].get_lines(), loc="outside right center", fontsize=9, edgecolor="none")
     figure.suptitle(f"{name}: coordinate check", fontsize=12)
     return figure
 
@@ -137,8 +139,7 @@ def _measured(agent: Agent, batch: Batch, scaling: Scaling, steps: int, lr: floa
 
         with nn.intercept_methods(note):
             logits, _ = agent.apply(params, batch.observation, batch.first, carry)
-        loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.action).mean()
-        return loss, found | {"logits": logits}
+        return optax.softmax_cross_entropy_with_integer_labels(logits, batch.action).mean(), found
 
     @jax.jit
     def step(params: Params, state: Any) -> tuple[Params, Any]:
