@@ -24,7 +24,7 @@ def test_the_rule_falls_with_size_and_says_its_numbers() -> None:
 
 
 def test_a_new_run_has_the_rules_rate_and_a_run_keeps_the_one_that_it_has(store: Path, tmp_path: Path) -> None:
-    auto = config(store, tmp_path / "run", steps=(2, 3), dev_every="never")
+    auto = config(store, tmp_path / "run", steps=(2, 3), dev_every="never", optimizer=Optimizer())
     rate = peak_of(find(AGENT).cost(WINDOW).counted_params)
     train(auto, progress=False)
     described = read_run(auto.run)
