@@ -1,37 +1,47 @@
 """`python -m agents`: the ladder, with parameters and training FLOPs per sample of every agent."""
 
+import sys
 from collections.abc import Iterable
 from itertools import groupby
 from typing import NoReturn
 
+import tyro
+
 from agents.cost import Cost
 from agents.ladder import MOST_ACTIONS, find, ladder
+from agents.overrides import fold, settings
+from agents.spec import Agent
 from agents.xla import batch_of, train_flops
-from data.common.cli import UserError, run
+from data.common.cli import UserError, exit_with, lazy_command
 
 LANES = 64
 """Lanes of the batch whose FLOPs XLA counts."""
 
 
-def show(filter: str = "", window: int = 32, actions: int = MOST_ACTIONS, *, xla: bool = False) -> None:
+def show(
+    filter: str = "", agent: str | None = None, window: int = 32, actions: int = MOST_ACTIONS, *, xla: bool = False
+) -> None:
     """Print parameters and training FLOPs per sample of every agent, in total and by group.
 
     `all` are all parameters and `N` the counted ones; `exact` and `paper` are the two conventions of counting FLOPs.
 
     Args:
         filter: Show only agents whose name contains this.
+        agent: Show one agent, of the ladder or module:function, and its fields, which --core.layers 2 and the like set.
         window: Steps per training window; changes the cost of attention and of recurrence.
         actions: Number of actions of the Atari game, for example 4 in Breakout and 18 in BankHeist.
         xla: Instead compare the exact count with XLA's, of the gradient over an unrolled window (a second per agent).
     """
     if window < 1 or actions < 1:
         raise UserError(f"--window {window} and --actions {actions}: give at least 1")
-    shown = [(name, agent.cost(window)) for name, agent in ladder(actions).items() if filter in name]
-    if not shown:
+    chosen = ladder(actions).values() if agent is None else [find(agent, actions)]
+    agents = [one for one in chosen if filter in one.name]
+    if not agents:
         raise UserError(f"no agent whose name contains {filter!r}: leave --filter out to see all")
     if xla:
-        compare([name for name, _ in shown], window, actions)
+        compare(agents, window)
         return
+    shown = [(one.name, one.cost(window)) for one in agents]
     for _, entries in groupby(shown, key=lambda entry: entry[0].split("/")[0]):
         table = list(entries)
         groups = merged([group.name for group in cost.groups] for _, cost in table)
@@ -39,15 +49,16 @@ def show(filter: str = "", window: int = 32, actions: int = MOST_ACTIONS, *, xla
         print(_line("", "", ("exact", "paper", "", *("" for _ in groups))))
         for name, cost in table:
             print("\n".join(_rows(name, cost, groups)))
+    if agent is not None:
+        print("fields:", ", ".join(f"{path}={value}" for path, (value, _) in settings(agents[0]).items()))
 
 
-def compare(names: list[str], window: int, actions: int) -> None:
+def compare(agents: list[Agent], window: int) -> None:
     """Print `exact`, XLA's count and their ratio for each agent."""
     print(f"{'agent':28}{'exact':>15}{'XLA':>15}{'ratio':>8}")
-    for name in names:
-        agent = find(name, actions)
+    for agent in agents:
         exact, counted = agent.cost(window).train_flops("exact"), train_flops(agent, batch_of(agent, LANES, window))
-        print(f"{name:28}{exact:15,d}{counted:15,.0f}{exact / counted:8.3f}", flush=True)
+        print(f"{agent.name:27} {exact:15,d}{counted:15,.0f}{exact / counted:8.3f}", flush=True)
 
 
 def merged(lists: Iterable[list[str]]) -> list[str]:
@@ -74,7 +85,7 @@ def _rows(name: str, cost: Cost, groups: list[str]) -> tuple[str, str]:
 
 
 def _line(name: str, label: str, cells: tuple[str, ...]) -> str:
-    return f"{name:28}{label:7}" + "".join(f"{cell:>10}" if cell != "|" and cell else f"{cell:>3}" for cell in cells)
+    return f"{name:27} {label:7}" + "".join(f"{cell:>10}" if cell != "|" and cell else f"{cell:>3}" for cell in cells)
 
 
 def short(count: float) -> str:
@@ -88,7 +99,7 @@ def short(count: float) -> str:
 
 def main(prog: str = "python -m agents") -> NoReturn:
     """Parse the command line, run the command and exit; `prog` is the program's name in help and errors."""
-    run(show, prog)
+    exit_with(lambda: tyro.cli(lazy_command(show), prog=prog, description=show.__doc__, args=fold(sys.argv[1:])))
 
 
 if __name__ == "__main__":

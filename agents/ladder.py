@@ -4,11 +4,16 @@ Each family of games has its table in `agents.FAMILY.ladder`, whose function `en
 agents, smallest first.
 """
 
+import dataclasses
 import difflib
+import inspect
 from collections.abc import Mapping
+from typing import Any
 
+from agents.overrides import overridden, parsed
 from agents.spec import Agent
 from data.common.cli import UserError
+from data.experts.registry import load
 from data.games.registry import FAMILIES, module
 from data.spec import Field
 
@@ -23,13 +28,19 @@ def ladder(actions: int = MOST_ACTIONS, observation: Mapping[str, Field] | None 
 
 
 def find(name: str, actions: int = MOST_ACTIONS, observation: Mapping[str, Field] | None = None) -> Agent:
-    """The agent of that name.
+    """The agent of that name: of the ladder, or what `module:function` returns; with changed fields, if it names any.
 
     `actions` is the number of actions, and `observation` the arrays that the agent reads; both matter only to families
-    whose games differ in them.
+    whose games differ in them. `function` is called with both. Its agent is a frozen dataclass with a field `name`.
 
-    Raises: UserError: the ladder has no such agent.
+    Raises: UserError: there is no such agent, or it has no such field (`agents.overrides`).
     """
+    base, changes = parsed(name)
+    agent = _of_module(base, actions, observation) if ":" in base else _of_ladder(base, actions, observation)
+    return overridden(agent, changes)
+
+
+def _of_ladder(name: str, actions: int, observation: Mapping[str, Field] | None) -> Agent:
     family = name.split("/")[0]
     for agent in _entries(family, actions, observation) if family in FAMILIES else ():
         if agent.name == name:
@@ -37,6 +48,20 @@ def find(name: str, actions: int = MOST_ACTIONS, observation: Mapping[str, Field
     names = list(ladder(actions, observation))
     near = ", ".join(difflib.get_close_matches(name, names, cutoff=0.4)) or ", ".join(names[:3])
     raise UserError(f"no agent {name!r} in the ladder; near it: {near} (`python -m agents` lists all)")
+
+
+def _of_module(name: str, actions: int, observation: Mapping[str, Field] | None) -> Agent:
+    function = load(name)
+    try:
+        inspect.signature(function).bind(actions, observation)
+    except (TypeError, ValueError):
+        raise UserError(f"{name} is no function of (actions, observation): name one that returns an agent") from None
+    agent: Any = function(actions, observation)
+    missing = [part for part in vars(Agent) if not part.startswith("_") and not hasattr(agent, part)]
+    if missing or not dataclasses.is_dataclass(agent):
+        lacks = f"lacks {', '.join(missing)}" if missing else "is no frozen dataclass"
+        raise UserError(f"{name} gives {agent!r}, which {lacks}: give an agent as `agents.spec` describes it")
+    return dataclasses.replace(agent, name=name)  # pyright: ignore[reportArgumentType, reportReturnType]
 
 
 def _entries(family: str, actions: int, observation: Mapping[str, Field] | None) -> list[Agent]:

@@ -34,7 +34,7 @@ class Agent(Protocol):
         ...
 
     @property
-    def core(self) -> str:
+    def kind(self) -> str:
         """Kind of the network, for example `lstm`."""
         ...
 
@@ -89,6 +89,10 @@ class Agent(Protocol):
 
         Only the layers' inputs are kept in memory from the forward pass.
         """
+        ...
+
+    def of_width(self, width: int) -> "Agent | None":
+        """The same agent `width` features wide, all layers in proportion; None if it has one width only."""
         ...
 
     def init(self, key: jax.Array) -> Params:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from agents.gym.ladder import SHOWN
 from agents.nethack.encoders import SLOTS
 from agents.spec import Agent, Params
+from data.common.cli import UserError
 from data.spec import FRAME_COLUMNS, FRAME_ROWS, NETHACK, STACK, Field
 
 _FIELDS = {**NETHACK, "inventory": Field((SLOTS,), "int16"), **SHOWN}
@@ -24,6 +25,8 @@ def batch_of(agent: Agent, lanes: int, window: int) -> Shapes:
     shapes = {name: ((lanes, window, *field.shape), field.dtype) for name, field in _FIELDS.items()}
     shapes["frames"] = (lanes, window + STACK - 1, FRAME_ROWS, FRAME_COLUMNS), "uint8"
     shapes["oldest"] = (lanes, window), "int32"
+    if unknown := set(agent.inputs) - set(shapes):
+        raise UserError(f"{agent.name} reads {', '.join(sorted(unknown))}, of unknown shape: choose another")
     return {name: jax.ShapeDtypeStruct(shapes[name][0], jnp.dtype(shapes[name][1])) for name in agent.inputs}
 
 

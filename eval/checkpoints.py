@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from agents.overrides import core_and_size
 from agents.spec import Agent, Params
 from data.common.cli import UserError
 from data.common.files import replace_text
@@ -196,7 +197,7 @@ def _row(
     protocol: str | None,
 ) -> ResultRow:
     interval = returns(games) if games else None
-    _, core, size = trained.agent.split("/")
+    core, size = core_and_size(trained.agent)
     return ResultRow(
         game=game,
         run=config.run.name,
@@ -214,7 +215,8 @@ def _row(
         width=agent.width,
         depth=agent.depth,
         context=trained.window,
-        lr=trained.optimizer.lr,
+        lr=trained.optimizer.peak,
+        lr_rule=described.get("lr_rule"),
         batch=trained.batch,
         schedule=trained.optimizer.schedule,
         protocol=protocol,

@@ -46,6 +46,9 @@ class ResultRow:
     context: int | None = None
     """Timesteps per training window."""
     lr: float | None = None
+    """Peak learning rate."""
+    lr_rule: str | None = None
+    """The rule by which the learning rate follows from N; None if it was given."""
     batch: int | None = None
     """Samples per optimizer step."""
     schedule: str | None = None

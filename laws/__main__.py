@@ -13,6 +13,7 @@ from eval.results import ResultRow
 from laws.fitting.bootstrap import DRAWS
 from laws.fitting.choices import MIN_BUDGETS
 from laws.fitting.isoflop import Profile, profiles
+from laws.fitting.rates import best_rates, rate_law
 from laws.predict.forecast import forecast_at_size, forecast_loss, forecast_return
 from laws.predict.plan import plan
 from laws.predict.text import forecast_lines, forecast_record, plan_lines
@@ -137,6 +138,29 @@ def plan_command(
     print("\n".join(plan_lines(planned)))
 
 
+def rate_command(
+    runs: tyro.conf.Positional[tuple[Path, ...]], /, *, game: str | None = None, mixed_versions: bool = False
+) -> None:
+    """Fit the learning rate with the least loss against the number of parameters, from a sweep of both.
+
+    Args:
+        runs: Result files, as for `fit`; of each size at least three learning rates, the best inside.
+        game: The game, if the rows are of several.
+        mixed_versions: As for `fit`.
+    """
+    rows, _ = _one_game(runs, game, mixed_versions=mixed_versions)
+    best = best_rates(rows)
+    for one in best:
+        tried = ", ".join(f"{lr:g}: {loss:.4g}" for lr, loss in one.tried)
+        print(f"N {one.params:>12,}  D {one.samples:>14,}  best lr {one.lr:.3g}  ({tried})")
+    if len(best) < 2:
+        raise UserError("fewer than two sizes whose best learning rate has runs on both sides: train more")
+    law = rate_law(best)
+    interval = law.exponent_ci
+    within = "no interval" if interval is None else f"95 % {interval[0]:+.3f} to {interval[1]:+.3f}"
+    print(f"lr = {law.coefficient:.4g} N^{law.exponent:+.3f}  ({within})")
+
+
 def _one_game(
     runs: Sequence[Path], game: str | None, *, mixed_versions: bool
 ) -> tuple[tuple[ResultRow, ...], tuple[Profile, ...]]:
@@ -160,15 +184,25 @@ def reproduce_command() -> None:
     """Run a whole study: collect expert games, train, evaluate, fit, and write the report."""
 
 
+def coordinates_command() -> None:
+    """Draw the coordinate check of µP: how far the outputs of layers move in the first steps, against width."""
+
+
 def _commands(words: list[str]) -> dict[str, Callable[..., Any]]:
-    """The subcommands. Only `reproduce` imports JAX, which takes seconds."""
+    """The subcommands. Only `reproduce` and `coordinates` import JAX, which takes seconds."""
     commands: dict[str, Callable[..., Any]] = {
         "fit": fit_command,
         "forecast": forecast_command,
         "plan": plan_command,
+        "rate": rate_command,
         "import-official": import_official,
         "reproduce": reproduce_command,
+        "coordinates": coordinates_command,
     }
+    if words[:1] == ["coordinates"]:
+        from laws.study.coordinates import coordinates
+
+        commands["coordinates"] = coordinates
     if words[:1] == ["reproduce"]:
         use_huge_pages()
         from laws.study.reproduce import reproduce
@@ -179,9 +213,16 @@ def _commands(words: list[str]) -> dict[str, Callable[..., Any]]:
     return {name: lazy_command(command) for name, command in commands.items()}
 
 
+def _parsed(words: list[str], prog: str) -> Callable[[], Any]:
+    return tyro.extras.subcommand_cli_from_dict(_commands(words), prog=prog, description=__doc__, args=words)
+
+
 def main(prog: str = "python -m laws") -> NoReturn:
     """Parse the command line, run the command and exit; `prog` is the program's name in help and errors."""
-    exit_with(lambda: tyro.extras.subcommand_cli_from_dict(_commands(sys.argv[1:]), prog=prog, description=__doc__))
+    words = sys.argv[1:]
+    exit_with(
+        lambda: tyro.extras.subcommand_cli_from_dict(_commands(words), prog=prog, description=__doc__, args=words)
+    )
 
 
 if __name__ == "__main__":

@@ -13,8 +13,21 @@ PACKAGES = ("data", "agents", "train", "eval", "laws")
 
 ORDER = {
     "data": ("common", "spec", "codec", "games", "store", "sampling", "importers", "experts", "collect", "view", "*"),
-    "agents": ("cost", "spec", "cpu", "layers", "cores", "nethack atari gym", "*"),
-    "train": ("hosts", "mesh", "input", "state", "failure", "dev", "*", "memory", "compile", "loop", "bc rl"),
+    "agents": ("overrides", "cost", "spec", "cpu", "layers memoryless", "cores", "nethack atari gym", "*"),
+    "train": (
+        "hosts",
+        "mesh",
+        "input",
+        "state",
+        "failure",
+        "scaling",
+        "dev",
+        "*",
+        "memory",
+        "compile",
+        "loop",
+        "bc rl",
+    ),
     "eval": ("statistics results", "play", "*"),
     "laws": ("rows", "fitting", "predict", "figures", "report", "study", "*"),
 }

@@ -44,6 +44,7 @@ NOT_RUN = {
     r"data collect gym": "run by tests/data/collect/test_gym.py with experts that it writes",
     r"data collect atari .*--expert": "needs a trained policy; run by tests/train/test_rl.py with one that it trains",
     r"train bench": "run by tests/laws/test_breakout.py",
+    r"laws (rate|coordinates)": "run by tests/laws/fitting/test_rates.py and tests/laws/study/test_coordinates.py",
     r"train rl": "run by tests/train/rl/test_command.py",
     r"train bc .*gym/": "tests/laws/study/test_gym.py trains such agents",
     r"train bc .*--preset (atari|cpu|paper)": "takes minutes to days; tests/train/test_train.py expands every preset",

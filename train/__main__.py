@@ -9,6 +9,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tyro
 
+from agents.overrides import fold
 from data.common.cli import UserError, exit_with, lazy_command, use_huge_pages
 from train.compile.cache import keep_programs
 from train.config import TrainConfig
@@ -100,7 +101,7 @@ def main(prog: str = "python -m train") -> NoReturn:
     use_huge_pages()
     keep_programs()
     with leaving():
-        exit_with(lambda: app.cli(prog=prog, args=expand(sys.argv[1:])))
+        exit_with(lambda: app.cli(prog=prog, args=fold(expand(sys.argv[1:]))))
 
 
 if __name__ == "__main__":

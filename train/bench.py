@@ -87,7 +87,7 @@ def _samples_per_second(loop: Callable[[int], int], seconds: float) -> float:
 def _ours(network: CNN, store: TrajectoryStore, batch: int) -> Callable[[int], int]:
     """The loop of `train.loop` without log and checkpoints."""
     agent = AtariAgent("atari/cnn", network).for_backend()
-    config, mesh = Optimizer(schedule="constant"), make_mesh()
+    config, mesh = Optimizer(lr=1e-3, schedule="constant"), make_mesh()
     optimizer = bc_optimizer(config, batch, _STEPS)
     step = make_train_step(agent, optimizer, average=config.average, dropout=0.0, seed=0, mesh=mesh)
     lanes = batch // WINDOW

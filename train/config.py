@@ -19,8 +19,10 @@ from data.store.episodes import EpisodeFilter
 class Optimizer:
     """AdamW with gradient clipping and a learning-rate schedule."""
 
-    lr: float = 3e-3
-    """Peak learning rate."""
+    lr: float | Literal["auto"] = "auto"
+    """Peak learning rate; "auto" is that of the run, for a new run by its size (`train.scaling.rule`)."""
+    scaling: Literal["standard", "mup"] = "standard"
+    """How learning rates and initial values follow the width: as they are, or by µP, whose lr is that of width 64."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """Learning rate after the warmup: constant, or cosine decay to `final_lr` at the largest budget."""
     final_lr: float = 1e-4
@@ -39,6 +41,13 @@ class Optimizer:
     """Weight decay of AdamW; biases and scales are not decayed."""
     average: float = 0.1
     """Parameter averaging: fraction of the steps so far that the average spans. 0 evaluates the last parameters."""
+
+    @property
+    def peak(self) -> float:
+        """Peak learning rate, of a run's configuration (`train.plan.Plan.config`)."""
+        if self.lr == "auto":
+            raise ValueError("no learning rate: Plan.of resolves auto")
+        return self.lr
 
 
 @dataclass(frozen=True)
@@ -116,7 +125,7 @@ class TrainConfig:
             "microbatch": 1 if self.microbatch == "auto" else self.microbatch,
             "dev_samples": self.dev_samples,
             **({"dev_every": self.dev_every} if isinstance(self.dev_every, int) else {}),
-            "optimizer.lr": optimizer.lr,
+            **({} if optimizer.lr == "auto" else {"optimizer.lr": optimizer.lr}),
             "optimizer.clip": optimizer.clip,
             "optimizer.eps": optimizer.eps,
             **{f"flops {budget:g}": budget for budget in self.flops},

@@ -112,16 +112,21 @@ def dtype_of(described: Mapping[str, Any]) -> str:
 def resolved(config: TrainConfig) -> TrainConfig:
     """`config` with a `compute` that is not "auto": the recorded dtype of its run, of a new run this backend's.
 
+    A learning rate "auto" is the recorded one of the run; of a new run it stays "auto".
+
     Raises: UserError: the run computes in another dtype than `config` asks for.
     """
     path = config.run / _CONFIG
-    recorded = json.loads(path.read_text()) if path.is_file() else {"kind": "none"}
+    recorded: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"kind": "none"}
     dtype = resolve_dtype(config.compute) if "kind" in recorded else dtype_of(recorded)
     if config.compute not in ("auto", dtype):
         raise UserError(
             f"{config.run} computes in {dtype}, not {config.compute}: leave --compute out, or choose another --run"
         )
-    return dataclasses.replace(config, compute=dtype)  # pyright: ignore[reportArgumentType]
+    optimizer = config.optimizer
+    if optimizer.lr == "auto" and "kind" not in recorded:
+        optimizer = dataclasses.replace(optimizer, lr=recorded["config"]["optimizer"]["lr"])
+    return dataclasses.replace(config, compute=dtype, optimizer=optimizer)  # pyright: ignore[reportArgumentType]
 
 
 def record_start(run: Path) -> None:

@@ -29,6 +29,7 @@ from train.mesh import lanes_of_host, make_mesh, peak_flops
 from train.metrics import MetricsRow, peak_memory
 from train.optimizer import bc_optimizer, learning_rate
 from train.plan import Plan
+from train.scaling import mup
 from train.state import TrainState, init_state, kept_params, state_shardings
 from train.step import StepMetrics
 
@@ -46,9 +47,10 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
     same_everywhere(to_json(config))
     config = together(lambda: resolved(config))
     plan = together(lambda: Plan.of(config))
+    config = plan.config
     mesh, last = make_mesh(fsdp=config.fsdp), plan.steps[-1]
     settings = candidates(plan.agent, config.lanes // mesh.size, config.window, config.microbatch, config.remat)
-    optimizer = bc_optimizer(config.optimizer, config.batch, last)
+    optimizer = bc_optimizer(config.optimizer, config.batch, last, plan.agent)
     make_step = step_maker(
         plan.agent,
         optimizer,
@@ -111,7 +113,8 @@ def fresh_state(plan: Plan, config: TrainConfig, optimizer: Any, mesh: Mesh) -> 
 
     def init(key: jax.Array) -> TrainState:
         carry = plan.agent.initial_carry(config.lanes) if carried else ()
-        return init_state(plan.agent.init(key), optimizer, averaged=averaged, carry=carry)
+        params = mup.init(plan.agent, key) if config.optimizer.scaling == "mup" else plan.agent.init(key)
+        return init_state(params, optimizer, averaged=averaged, carry=carry)
 
     shardings = state_shardings(plan.agent, optimizer, mesh, averaged=averaged)
     return jax.jit(init, out_shardings=shardings)(jax.random.key(config.seed))

@@ -6,7 +6,9 @@ from typing import Any
 import jax
 import optax
 
+from agents.spec import Agent
 from train.config import Optimizer
+from train.scaling import mup
 
 
 def make_optimizer(
@@ -29,9 +31,9 @@ def make_optimizer(
     return optax.chain(optax.clip_by_global_norm(clip), adam)
 
 
-def bc_optimizer(config: Optimizer, batch: int, steps: int) -> optax.GradientTransformation:
-    """The optimiser of behavioural cloning, for a run of `steps` steps of `batch` samples."""
-    return make_optimizer(
+def bc_optimizer(config: Optimizer, batch: int, steps: int, agent: Agent | None = None) -> optax.GradientTransformation:
+    """The optimiser of behavioural cloning, for a run of `steps` steps of `batch` samples; µP needs the agent."""
+    adam = make_optimizer(
         learning_rate(config, batch, steps),
         clip=config.clip,
         b1=config.b1,
@@ -39,16 +41,20 @@ def bc_optimizer(config: Optimizer, batch: int, steps: int) -> optax.GradientTra
         eps=config.eps,
         weight_decay=config.weight_decay,
     )
+    if config.scaling == "standard":
+        return adam
+    assert agent is not None, "learning rates by width need the agent"
+    return optax.chain(adam, mup.scale_updates(agent))
 
 
 def learning_rate(config: Optimizer, batch: int, steps: int) -> Callable[[Any], Any]:
     """The learning-rate schedule of behavioural cloning: from the optimiser step to the learning rate."""
     warmup = max(1, min(config.warmup_samples // batch, steps // 10))
     if config.schedule == "cosine":
-        after = optax.cosine_decay_schedule(config.lr, max(1, steps - warmup), alpha=config.final_lr / config.lr)
+        after = optax.cosine_decay_schedule(config.peak, max(1, steps - warmup), alpha=config.final_lr / config.peak)
     else:
-        after = optax.constant_schedule(config.lr)
-    rise = optax.linear_schedule(config.lr / warmup, config.lr, warmup)
+        after = optax.constant_schedule(config.peak)
+    rise = optax.linear_schedule(config.peak / warmup, config.peak, warmup)
     return optax.join_schedules([rise, after], [warmup])
 
 

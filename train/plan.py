@@ -1,5 +1,6 @@
 """What follows from a configuration, its store and the ladder before anything is computed."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from data.store.mixture import open_stores
 from train.config import TrainConfig, from_json, result_fields, to_json
 from train.folder import is_run, read_run
 from train.mesh import lanes_of_host
+from train.scaling.mup import base_of
+from train.scaling.rule import RULE, peak_of
 
 Sampler = LaneSampler | WindowSampler | MixedSampler
 
@@ -22,6 +25,10 @@ Sampler = LaneSampler | WindowSampler | MixedSampler
 class Plan:
     """Agent, data and length of a run."""
 
+    config: TrainConfig
+    """The configuration, with the agent's name in canonical form and a learning rate."""
+    lr_rule: str | None
+    """The rule that the learning rate is by; None if it was given."""
     agent: Agent
     store: Store
     sampler: Sampler
@@ -48,13 +55,19 @@ class Plan:
         if config.dropout and not agent.recurrent:
             raise UserError(f"{config.agent} has no dropout: leave --dropout out")
         cost = agent.cost(config.window)
+        rule = RULE if config.optimizer.lr == "auto" else None
+        optimizer = config.optimizer
+        if optimizer.lr == "auto":
+            ruled = base_of(agent).cost(config.window) if optimizer.scaling == "mup" else cost
+            optimizer = dataclasses.replace(optimizer, lr=peak_of(ruled.counted_params))
+        config = dataclasses.replace(config, agent=agent.name, optimizer=optimizer)
         flops, version = _flops_of(config, cost)
         sampler = training_sampler(store, store.rows("train"), config.lanes, config.window, config.seed, config.order)
         budgets = tuple(sorted(config.flops))
         steps = _steps_of(budgets, flops[config.convention], sampler, config)
         if config.measure_every is not None and config.measure_every <= steps[-1]:
             _check_held_out(store)
-        return Plan(agent, store, sampler, flops, version, cost.counted_params, budgets, steps)
+        return Plan(config, rule, agent, store, sampler, flops, version, cost.counted_params, budgets, steps)
 
     def description(self, config: TrainConfig) -> dict[str, Any]:
         """What `config.json` holds of the run."""
@@ -62,6 +75,7 @@ class Plan:
             "config": to_json(config),
             "store": {"paths": [str(path.resolve()) for path in config.stores], "checksum": self.store.checksum},
             "params": self.params,
+            "lr_rule": self.lr_rule,
             "flops_per_sample": self.flops,
             "flop_version": self.flop_version,
         }

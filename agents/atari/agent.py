@@ -4,12 +4,10 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from agents.atari.cnn import CNN, LAYERS
 from agents.atari.convolutions import (
@@ -20,11 +18,10 @@ from agents.atari.convolutions import (
     same_convolution,
     stacks_of,
 )
-from agents.atari.impala import BLOCKS, IMPALA
-from agents.cost import Cost
+from agents.atari.impala import IMPALA
 from agents.cpu.devices import on_cpu, resolve_dtype
 from agents.layers import Dense, biased
-from agents.spec import Dropout
+from agents.memoryless import Memoryless
 from data.spec import FRAME_COLUMNS, FRAME_ROWS, STACK
 
 MICROBATCH = 8
@@ -32,86 +29,31 @@ MICROBATCH = 8
 
 
 @dataclass(frozen=True)
-class AtariAgent:
+class AtariAgent(Memoryless):
     """A policy for an Atari game; see `agents.spec.Agent`."""
 
-    name: str
     network: CNN | IMPALA
-    dtype: str = "float32"
     im2col: bool = False
     """Compute for a CPU: convolutions as matrix products, gradients in microbatches."""
 
     inputs = ("frames", "oldest")
-    recurrent = False
 
     @property
     def microbatch(self) -> int | None:
         """`MICROBATCH` on a CPU, else None; see `agents.spec.Agent`."""
         return MICROBATCH if self.im2col else None
 
-    @property
-    def core(self) -> str:
-        """Architecture: `cnn` or `impala`."""
-        return self.name.split("/")[1]
-
-    @property
-    def actions(self) -> int:
-        """Number of actions."""
-        return self.network.actions
-
-    @property
-    def width(self) -> int:
-        """Channels of the first convolution."""
-        return self.network.width
-
-    @property
-    def depth(self) -> int:
-        """Number of convolutions."""
-        return self.network.depth
-
-    def on_host(self, observation: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """All of it; see `agents.spec.Agent`."""
-        return observation
-
     def for_backend(self, dtype: str = "auto") -> "AtariAgent":
         """The same agent as JAX's default backend computes it best; see `agents.spec.Agent`."""
         return dataclasses.replace(self, dtype=resolve_dtype(dtype), im2col=on_cpu())
 
-    def rematerialised(self) -> None:
-        """None: there is no such mode; microbatches are as small as memory needs."""
-        return
-
-    def init(self, key: jax.Array) -> Any:
-        """Fresh parameters, float32, by group."""
+    def example(self) -> Mapping[str, jax.Array]:
+        """A stack of black frames."""
         frames = jnp.zeros((1, STACK, FRAME_ROWS, FRAME_COLUMNS), jnp.uint8)
-        return self._module().init(key, frames, jnp.zeros((1, 1), jnp.int32))["params"]
+        return {"frames": frames, "oldest": jnp.zeros((1, 1), jnp.int32)}
 
-    def initial_carry(self, lanes: int) -> tuple[()]:
-        """Empty: the network has no memory."""
-        return ()
-
-    def apply(
-        self,
-        params: Any,
-        observation: Mapping[str, jax.Array],
-        first: jax.Array,
-        carry: Any,
-        dropout: Dropout | None = None,
-    ) -> tuple[jax.Array, Any]:
-        """Logits float32 [B, T, actions], and the carry unchanged.
-
-        Raises: ValueError: `dropout` is not None.
-        """
-        if dropout is not None:
-            raise ValueError("this network has no dropout")
-        logits: Any = self._module().apply({"params": params}, observation["frames"], observation["oldest"])
-        return logits.reshape(*first.shape, self.actions), carry
-
-    def cost(self, window: int) -> Cost:
-        """Parameters and FLOPs per sample, the same for every window."""
-        return self.network.cost()
-
-    def _module(self) -> nn.Module:
+    def module(self) -> nn.Module:
+        """The Flax module, from the observation [B, T, ...] to logits float32 [B T, actions]."""
         kind = Plain if isinstance(self.network, CNN) else Residual
         return kind(self.network, jnp.dtype(self.dtype), self.im2col)  # pyright: ignore[reportArgumentType]
 
@@ -137,9 +79,9 @@ class Plain(nn.Module):
     im2col: bool
 
     @nn.compact
-    def __call__(self, frames_BxFx84x84: jax.Array, oldest_BxT: jax.Array) -> jax.Array:
+    def __call__(self, observation: Mapping[str, jax.Array]) -> jax.Array:
         """Logits [N, actions]."""
-        x = blocks_of(frames_BxFx84x84, oldest_BxT)
+        x = blocks_of(observation["frames"], observation["oldest"])
         for number, ((_, side, stride), (inputs, outputs)) in enumerate(
             zip(LAYERS, pairwise(self.config.channels), strict=True)
         ):
@@ -160,12 +102,12 @@ class Residual(nn.Module):
     im2col: bool
 
     @nn.compact
-    def __call__(self, frames_BxFx84x84: jax.Array, oldest_BxT: jax.Array) -> jax.Array:
+    def __call__(self, observation: Mapping[str, jax.Array]) -> jax.Array:
         """Logits [N, actions]."""
-        x = stacks_of(frames_BxFx84x84, oldest_BxT).astype(self.dtype)
+        x = stacks_of(observation["frames"], observation["oldest"]).astype(self.dtype)
         for number, channels in enumerate(self.config.channels[1:]):
             scale = 1.0 if number else 1 / 255
-            x = Section(channels, scale, self.dtype, self.im2col, name=f"section{number}")(x)
+            x = Section(channels, self.config.blocks, scale, self.dtype, self.im2col, name=f"section{number}")(x)
         return Dense(self.config.actions, self.dtype, out=jnp.float32, name="head")(nn.relu(x).reshape(len(x), -1))
 
 
@@ -173,6 +115,7 @@ class Section(nn.Module):
     """Convolution, max-pool, residual blocks."""
 
     channels: int
+    blocks: int
     scale: float
     """Factor of the input, applied to the first kernel, which is smaller."""
     dtype: jnp.dtype
@@ -182,7 +125,7 @@ class Section(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """[N, rows / 2, columns / 2, channels], halves rounded up."""
         x = max_pool(self._convolve(x, "conv", self.scale))
-        for block in range(BLOCKS):
+        for block in range(self.blocks):
             inner = self._convolve(nn.relu(x), f"block{block}_conv0")
             x = x + self._convolve(nn.relu(inner), f"block{block}_conv1")
         return x

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from agents.cost import Cost, Group, conv, head, of_data, relu
+from agents.overrides import require
 from data.spec import FRAME_COLUMNS, FRAME_ROWS, STACK
 
 WIDTHS = (1, 3, 5, 8, 13, 23, 34, 50, 81, 117, 167, 266)
@@ -29,8 +30,13 @@ class CNN:
     """w, the channels of the first convolution."""
     actions: int
 
+    kind = "cnn"
     depth = len(LAYERS)
     """Number of convolutions."""
+
+    def __post_init__(self) -> None:
+        """Raise `UserError` if a size is out of range."""
+        require(self, width=1)
 
     @property
     def sides(self) -> tuple[int, ...]:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 
 from agents.atari.cnn import PIXELS
 from agents.cost import NOTHING, Cost, Group, Part, conv3x3, head, of_data, relu
+from agents.overrides import require
 from data.spec import FRAME_ROWS, STACK
 
 WIDTHS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 
 SECTIONS = (1, 2, 2)
 """Channels of each section over w."""
-BLOCKS = 2
-"""Residual blocks per section, of two convolutions each."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +25,19 @@ class IMPALA:
     width: int
     """w, the channels of the first section."""
     actions: int
+    blocks: int = 2
+    """Residual blocks per section, of two convolutions each."""
 
-    depth = len(SECTIONS) * (1 + 2 * BLOCKS)
-    """Number of convolutions."""
+    kind = "impala"
+
+    def __post_init__(self) -> None:
+        """Raise `UserError` if a size is out of range."""
+        require(self, width=1, blocks=0)
+
+    @property
+    def depth(self) -> int:
+        """Number of convolutions."""
+        return len(SECTIONS) * (1 + 2 * self.blocks)
 
     @property
     def sides(self) -> tuple[int, ...]:
@@ -54,9 +63,9 @@ class IMPALA:
             # A maximum of 9 numbers is 8 maxima of two; the gradient of each is 16 operations, which share it at a tie.
             pool = Part(0, 8 * features, 8 * 16 * features)
             residual = Part(0, features, features)
-            blocks = ((relu(features) + conv3x3(outputs, outputs, after, after)) * 2 + residual) * BLOCKS
+            blocks = ((relu(features) + conv3x3(outputs, outputs, after, after)) * 2 + residual) * self.blocks
             groups.append(Group(f"section{number}", section + pool + blocks, True))
-            overcount += 2 * 9 * outputs * (inputs * before**2 + 2 * BLOCKS * outputs * after**2)
+            overcount += 2 * 9 * outputs * (inputs * before**2 + 2 * self.blocks * outputs * after**2)
         features = self.channels[-1] * self.sides[-1] ** 2
         groups.append(Group("head", relu(features) + head(features, self.actions), True))
         return Cost(tuple(groups), overcount + 2 * features * self.actions)

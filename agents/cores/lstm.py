@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from agents.cost import Part, dense
 from agents.layers import Dense, product
+from agents.overrides import require
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,10 @@ class LSTM:
     layers: int = 1
 
     kind = "lstm"
+
+    def __post_init__(self) -> None:
+        """Raise `UserError` if a size is out of range."""
+        require(self, width=1, layers=1)
 
     def initial_carry(self, lanes: int, dtype: jnp.dtype) -> jax.Array:
         """Zeros [lanes, layers, 2, width]: cell and hidden state, float32 whatever the `dtype`."""

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 
 from agents.cost import NOTHING, Part, dense, norm, table
 from agents.layers import Dense, product, rms_norm
+from agents.overrides import require
+from data.common.cli import UserError
 
 ROPE_BASE = 10_000.0
 """Base of the rotary wavelengths (Su et al., arXiv 2104.09864)."""
@@ -30,6 +32,12 @@ class Transformer:
     """Whether to have an embedding of one row that is never read: the paper counts it in N."""
 
     kind = "transformer"
+
+    def __post_init__(self) -> None:
+        """Raise `UserError` if a size is out of range."""
+        require(self, width=1, layers=1, head=2, context=1)
+        if self.width % self.head or self.head % 2:
+            raise UserError(f"head must be even and divide width, not {self.head} of {self.width}")
 
     def initial_carry(self, lanes: int, dtype: jnp.dtype) -> dict[str, jax.Array]:
         """Empty cache: keys and values [lanes, layers, context, heads, head], and which of them are valid."""

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agents.cost import Cost, Group, Part, conv, dense, head, of_data, relu
+from agents.overrides import require
 from data.spec import Field
 
-HIDDEN = 2
-"""Hidden layers of the perceptron."""
 CHANNELS = (1, 2, 2)
 """Of each convolution, over w."""
 KERNEL, STRIDE = 3, 2
@@ -36,10 +35,15 @@ class MLP:
     """Units of each hidden layer."""
     actions: int
     fields: Fields
+    depth: int = 2
+    """Hidden layers."""
 
     kind = "mlp"
-    depth = HIDDEN
     image = None
+
+    def __post_init__(self) -> None:
+        """Raise `UserError` if a size is out of range."""
+        require(self, width=1, depth=1)
 
     @property
     def inputs(self) -> int:
@@ -48,8 +52,8 @@ class MLP:
 
     def cost(self) -> Cost:
         """Parameters and FLOPs per sample."""
-        widths = (self.inputs, *(self.width for _ in range(HIDDEN)))
-        parts = [dense(*widths[n : n + 2], data=n == 0) + relu(self.width) for n in range(HIDDEN)]
+        widths = (self.inputs, *(self.width for _ in range(self.depth)))
+        parts = [dense(*widths[n : n + 2], data=n == 0) + relu(self.width) for n in range(self.depth)]
         parts[0] += scaling(self.fields)
         groups = [Group(f"hidden{number}", part, True) for number, part in enumerate(parts)]
         return Cost((*groups, Group("head", head(self.width, self.actions), True)))
@@ -66,6 +70,10 @@ class CNN:
 
     kind = "cnn"
     depth = len(CHANNELS)
+
+    def __post_init__(self) -> None:
+        """Raise `UserError` if a size is out of range."""
+        require(self, width=1)
 
     @property
     def hidden(self) -> int:

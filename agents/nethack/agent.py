@@ -29,7 +29,7 @@ class NetHackAgent:
 
     name: str
     encoders: Thin | Deep
-    core_config: LSTM | Transformer
+    core: LSTM | Transformer
     prompts: bool = False
     """Add a head that scores the letters that a prompt offers (`agents.nethack.prompt`)."""
     dtype: str = "float32"
@@ -41,19 +41,19 @@ class NetHackAgent:
     actions = ACTIONS
 
     @property
-    def core(self) -> str:
+    def kind(self) -> str:
         """Kind of the core: `lstm` or `transformer`."""
-        return self.core_config.kind
+        return self.core.kind
 
     @property
     def width(self) -> int:
         """Features of the core."""
-        return self.core_config.width
+        return self.core.width
 
     @property
     def depth(self) -> int:
         """Layers of the core."""
-        return self.core_config.layers
+        return self.core.layers
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -72,6 +72,13 @@ class NetHackAgent:
         """The same agent with `remat`; see `agents.spec.Agent`."""
         return dataclasses.replace(self, remat=True)
 
+    def of_width(self, width: int) -> "NetHackAgent":
+        """The same agent with a core of this width, and thin encoders in proportion; see `agents.spec.Agent`."""
+        encoders = self.encoders
+        if isinstance(encoders, Thin):
+            encoders = dataclasses.replace(encoders, width=max(1, encoders.width * width // self.width))
+        return dataclasses.replace(self, encoders=encoders, core=dataclasses.replace(self.core, width=width))
+
     def init(self, key: jax.Array) -> Any:
         """Fresh parameters, float32: a flat dict of the groups."""
         observation = {name: jnp.zeros((1, 1, *field.shape), field.dtype) for name, field in self._fields().items()}
@@ -83,7 +90,7 @@ class NetHackAgent:
 
     def initial_carry(self, lanes: int) -> Any:
         """The core's initial carry and an empty memory of prompts, leading axis `lanes`."""
-        core = self.core_config.initial_carry(lanes, jnp.dtype(self.dtype))
+        core = self.core.initial_carry(lanes, jnp.dtype(self.dtype))
         return core, no_prompts(lanes) if self.prompts else ()
 
     def apply(
@@ -102,13 +109,13 @@ class NetHackAgent:
         """Parameters and FLOPs per sample by group."""
         encoders = self.encoders
         groups = [Group(name, part, encoders.counted) for name, part in encoders.parts().items()]
-        width = self.core_config.width
+        width = self.core.width
         mixer = dense(encoders.features() + ACTIONS, width) + norm(width) + relu(width)
         if isinstance(encoders, Deep):
             mixer += dense(width, width) + norm(width) + relu(width)
         groups += [
             Group("mixer", mixer, True),
-            Group("core", self.core_config.cost(window), True),
+            Group("core", self.core.cost(window), True),
             Group("head", head(width, ACTIONS), True),
         ]
         if self.prompts:
@@ -142,10 +149,10 @@ class Network(nn.Module):
         features = encoders(samples)
         features = dropped(features.reshape(lanes, steps, -1), dropout, 0).reshape(features.shape)
         action = jax.nn.one_hot(samples["prev_action"], ACTIONS, dtype=dtype)
-        x = Mixer(config.core_config.width, 2 if isinstance(config.encoders, Deep) else 1, dtype, name="mixer")(
+        x = Mixer(config.core.width, 2 if isinstance(config.encoders, Deep) else 1, dtype, name="mixer")(
             jnp.concatenate([features, action], axis=-1)
         )
-        core = config.core_config.module(dtype, config.remat)
+        core = config.core.module(dtype, config.remat)
         core_carry, memory = carry
         y_BxTxD, core_carry = core(dropped(x.reshape(lanes, steps, -1), dropout, 1), first_BxT, core_carry)
         y_BxTxD = dropped(y_BxTxD, dropout, 2)

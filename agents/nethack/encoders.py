@@ -19,6 +19,7 @@ import numpy as np
 from agents.cost import NOTHING, Part, conv, conv3x3, dense, elu, norm, of_data, relu, table
 from agents.layers import Conv, Dense, Embedding, biased, layer_norm
 from agents.nethack.sight import crop, lines, pick
+from agents.overrides import require
 from data.spec import COLUMNS
 
 CHARS, COLORS = 256, 32
@@ -74,6 +75,10 @@ class Thin:
     def crop_alone(self) -> bool:
         """Whether the crop and the text lines are all that it sees of a screen."""
         return not (self.view or self.screen)
+
+    def __post_init__(self) -> None:
+        """Raise `UserError` if a size is out of range."""
+        require(self, width=1, cell=1, text=1, crop=1, screen=0)
 
     def parts(self) -> dict[str, Part]:
         """Cost by group, in the order of the features."""

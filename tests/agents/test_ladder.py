@@ -36,7 +36,7 @@ def test_names_in_the_ladder_are_unique_and_say_the_core() -> None:
         assert agent.name == name
         assert name.count("/") == 2
         family = name.split("/")[1]
-        assert agent.core == ("transformer" if family == "paper" else family)
+        assert agent.kind == ("transformer" if family == "paper" else family)
 
 
 def test_both_recurrent_ladders_reach_a_billion_parameters() -> None:

@@ -38,7 +38,7 @@ class Walker:
     """
 
     name: str = "test/walker"
-    core: str = "counter"
+    kind: str = "counter"
     inputs: tuple[str, ...] = ()
     recurrent: bool = True
     microbatch: int | None = None
@@ -50,6 +50,9 @@ class Walker:
 
     def for_backend(self, dtype: str = "auto") -> "Walker":
         return self
+
+    def of_width(self, width: int) -> None:
+        return
 
     def rematerialised(self) -> None:
         return None

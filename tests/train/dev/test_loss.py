@@ -21,7 +21,7 @@ class Counter:
     """Logits from the previous action, the cursor's row and how long ago the episode began (at most 7)."""
 
     name: str = "test/counter"
-    core: str = "counter"
+    kind: str = "counter"
     dtype: str = "float32"
     width: int = 1
     depth: int = 1
@@ -33,6 +33,9 @@ class Counter:
 
     def for_backend(self, dtype: str = "auto") -> "Counter":
         return self
+
+    def of_width(self, width: int) -> None:
+        return
 
     def rematerialised(self) -> None:
         return None

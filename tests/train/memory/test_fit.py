@@ -45,7 +45,7 @@ def test_an_agent_without_rematerialisation_is_refused_it(store: Path, tmp_path:
 @pytest.mark.slow
 def test_the_first_step_that_fits_is_chosen_and_fewer_samples_need_less() -> None:
     mesh, lanes = make_mesh(devices=jax.devices()[:1]), 64
-    optimizer = bc_optimizer(Optimizer(), lanes * WINDOW, 100)
+    optimizer = bc_optimizer(Optimizer(lr=3e-3), lanes * WINDOW, 100)
     make = step_maker(AGENT, optimizer, mesh=mesh, average=0.1, dropout=0.0, seed=0)
     state = state_shapes(AGENT, optimizer, mesh, lanes=lanes, averaged=True, carried=True)
     batch = batch_shapes(AGENT, mesh, lanes, WINDOW)
@@ -72,7 +72,7 @@ def test_shuffled_windows_keep_no_carry(store: Path, tmp_path: Path) -> None:
     kept = dataclasses.replace(config(store, tmp_path / "run"), agent=AGENT.name)
     flops = float(AGENT.cost(WINDOW).train_flops("exact") * LANES * WINDOW * 2)
     windows = dataclasses.replace(kept, flops=(flops,), order="windows")
-    mesh, optimizer = make_mesh(), bc_optimizer(Optimizer(), LANES * WINDOW, 2)
+    mesh, optimizer = make_mesh(), bc_optimizer(Optimizer(lr=3e-3), LANES * WINDOW, 2)
     assert jax.tree.leaves(fresh_state(Plan.of(dataclasses.replace(kept, flops=(flops,))), kept, optimizer, mesh).carry)
     assert fresh_state(Plan.of(windows), windows, optimizer, mesh).carry == ()
     train(windows, progress=False)
@@ -80,7 +80,9 @@ def test_shuffled_windows_keep_no_carry(store: Path, tmp_path: Path) -> None:
 
 
 def test_a_carry_that_an_earlier_version_saved_for_shuffled_windows_is_left_out(tmp_path: Path) -> None:
-    saved = init_state(AGENT.init(jax.random.key(0)), bc_optimizer(Optimizer(), 8, 2), carry=AGENT.initial_carry(2))
+    saved = init_state(
+        AGENT.init(jax.random.key(0)), bc_optimizer(Optimizer(lr=3e-3), 8, 2), carry=AGENT.initial_carry(2)
+    )
     with contextlib.closing(Checkpoints(tmp_path, 60)) as checkpoints:
         checkpoints.save(saved._replace(step=jnp.int32(3)))
     with contextlib.closing(Checkpoints(tmp_path, 60)) as checkpoints:
@@ -93,7 +95,7 @@ def test_a_carry_that_an_earlier_version_saved_for_shuffled_windows_is_left_out(
 def test_a_carry_that_an_earlier_version_saved_in_bfloat16_goes_on_in_float32(tmp_path: Path) -> None:
     agent = find("nethack/lstm/16")
     core, memory = agent.initial_carry(2)
-    now = init_state(agent.init(jax.random.key(0)), bc_optimizer(Optimizer(), 8, 2), carry=(core, memory))
+    now = init_state(agent.init(jax.random.key(0)), bc_optimizer(Optimizer(lr=3e-3), 8, 2), carry=(core, memory))
     with contextlib.closing(Checkpoints(tmp_path, 60)) as checkpoints:
         checkpoints.save(now._replace(carry=(core.astype(jnp.bfloat16) + jnp.bfloat16(1.5), memory)))
     with contextlib.closing(Checkpoints(tmp_path, 60)) as checkpoints:

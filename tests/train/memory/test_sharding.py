@@ -34,7 +34,7 @@ def run(store: Path, folder: Path, steps: int, **changes) -> TrainConfig:
 def test_parameters_average_and_optimiser_state_are_sharded(fsdp: int) -> None:
     mesh = make_mesh(fsdp=fsdp)
     assert dict(mesh.shape) == {"data": 8 // fsdp, "fsdp": fsdp}
-    optimizer = bc_optimizer(Optimizer(), LANES * WINDOW, 100)
+    optimizer = bc_optimizer(Optimizer(lr=3e-3), LANES * WINDOW, 100)
     state = state_shardings(SMALL, optimizer, mesh, averaged=True)
     shapes = jax.eval_shape(SMALL.init, jax.random.key(0))
     adam: Any = state.opt_state[1][0]  # pyright: ignore

@@ -1,0 +1,39 @@
+"""The learning rate by size: the default of a new run, recorded, and kept when the run is resumed."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from agents.ladder import find
+from tests.train.runs import AGENT, WINDOW, config
+from train.config import Optimizer, from_json
+from train.folder import read_run, resolved
+from train.loop import train
+from train.plan import Plan
+from train.scaling.rule import RULE, peak_of
+
+
+def test_the_rule_falls_with_size_and_says_its_numbers() -> None:
+    rates = [peak_of(params) for params in (10_000, 1_000_000, 100_000_000)]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[1] / rates[0] == pytest.approx(rates[2] / rates[1], rel=0.01)
+    coefficient, exponent = (float(part) for part in RULE.split(" N^"))
+    assert coefficient * 1e6**exponent == pytest.approx(rates[1], rel=0.01)
+
+
+def test_a_new_run_has_the_rules_rate_and_a_run_keeps_the_one_that_it_has(store: Path, tmp_path: Path) -> None:
+    auto = config(store, tmp_path / "run", steps=(2, 3), dev_every="never", optimizer=Optimizer())
+    rate = peak_of(find(AGENT).cost(WINDOW).counted_params)
+    train(auto, progress=False)
+    described = read_run(auto.run)
+    assert described["config"]["optimizer"]["lr"] == rate
+    assert described["lr_rule"] == RULE
+    # As of an earlier version, or with another rule: the same command goes on with the recorded rate.
+    described["config"]["optimizer"]["lr"] = 3e-3
+    (auto.run / "config.json").write_text(json.dumps(described))
+    kept = Plan.of(resolved(auto))
+    assert (kept.config, kept.lr_rule) == (from_json(described["config"]), None)
+    given = Plan.of(dataclasses.replace(auto, run=tmp_path / "new", optimizer=Optimizer(lr=1e-3)))
+    assert (given.config.optimizer.lr, given.lr_rule) == (1e-3, None)
