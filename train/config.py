@@ -21,12 +21,15 @@ class Optimizer:
 
     lr: float = 3e-3
     """Peak learning rate."""
-    schedule: Literal["constant", "cosine"] = "cosine"
-    """Learning rate after the warmup: constant, or cosine decay to `final_lr` at the largest budget."""
+    schedule: Literal["auto", "wsd", "cosine", "constant"] = "auto"
+    """Learning rate after the warmup. wsd: constant, with a branch for each budget that decays to `final_lr`; cosine:
+    decay to `final_lr` at the largest budget; constant. "auto" is wsd for several budgets, cosine for one."""
+    decay: float = 0.2
+    """Fraction of each budget's samples over which wsd decays, in a branch whose FLOPs count within the budget."""
     final_lr: float = 1e-4
-    """Learning rate at the end of the cosine decay."""
+    """Learning rate at the end of the decay."""
     warmup_samples: int = 200_000
-    """Samples of linear warmup; at most a tenth of the run."""
+    """Samples of linear warmup; with cosine or constant, at most a tenth of the run."""
     clip: float = 1.0
     """Gradient clipping: maximum global norm."""
     b1: float = 0.9
@@ -39,6 +42,11 @@ class Optimizer:
     """Weight decay of AdamW; biases and scales are not decayed."""
     average: float = 0.1
     """Parameter averaging: fraction of the steps so far that the average spans. 0 evaluates the last parameters."""
+
+    @property
+    def decay_to(self) -> float:
+        """Learning rate at the end of the decay over that before it."""
+        return self.final_lr / self.lr
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,7 @@ class TrainConfig:
             "optimizer.lr": optimizer.lr,
             "optimizer.clip": optimizer.clip,
             "optimizer.eps": optimizer.eps,
+            "optimizer.decay": optimizer.decay,
             **{f"flops {budget:g}": budget for budget in self.flops},
         }
         for name, value in positive.items():
@@ -127,6 +136,7 @@ class TrainConfig:
             "optimizer.b1": optimizer.b1,
             "optimizer.b2": optimizer.b2,
             "optimizer.average": optimizer.average,
+            "optimizer.decay": optimizer.decay,
         }
         for name, value in shares.items():
             if not 0 <= value < 1:
@@ -228,6 +238,9 @@ def result_fields(config: TrainConfig) -> dict[str, Any]:
     watching = ("checkpoint_seconds", "log_every", "max_skipped", "dev_every", "dev_samples", "tensorboard_axis")
     for name in (*elsewhere, *rounding, *watching, "threads"):
         del values[name]
+    if config.optimizer.schedule == "wsd":
+        # The parameters at a budget don't depend on the other budgets.
+        del values["flops"]
     return values
 
 

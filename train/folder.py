@@ -49,10 +49,20 @@ def claim(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], def
     Raises: UserError: the folder holds anything else.
     """
     if check(run, values, decisive, defaults):
+        _record_budgets(run / _CONFIG, values)
         return
     run.mkdir(parents=True, exist_ok=True)
     made_by = {"version": version("isoplay"), "jax": jax.__version__, "device": jax.devices()[0].device_kind}
     replace_text(run / _CONFIG, json.dumps({**values, **made_by}, indent=1))
+
+
+def _record_budgets(path: Path, values: Mapping[str, Any]) -> None:
+    """Record the budgets that a run is extended by, the only options that may change."""
+    described = json.loads(path.read_text())
+    budgets = values["config"].get("flops")
+    if described["config"].get("flops") != budgets:
+        described["config"]["flops"] = budgets
+        replace_text(path, json.dumps(described, indent=1))
 
 
 def check(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
@@ -110,18 +120,25 @@ def dtype_of(described: Mapping[str, Any]) -> str:
 
 
 def resolved(config: TrainConfig) -> TrainConfig:
-    """`config` with a `compute` that is not "auto": the recorded dtype of its run, of a new run this backend's.
+    """`config` without "auto" for `compute` and `optimizer.schedule`: they are those of its run.
+
+    Of a new run, the dtype is this backend's, and the schedule wsd for several budgets, cosine for one.
 
     Raises: UserError: the run computes in another dtype than `config` asks for.
     """
     path = config.run / _CONFIG
-    recorded = json.loads(path.read_text()) if path.is_file() else {"kind": "none"}
+    recorded: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"kind": "none"}
     dtype = resolve_dtype(config.compute) if "kind" in recorded else dtype_of(recorded)
     if config.compute not in ("auto", dtype):
         raise UserError(
             f"{config.run} computes in {dtype}, not {config.compute}: leave --compute out, or choose another --run"
         )
-    return dataclasses.replace(config, compute=dtype)  # pyright: ignore[reportArgumentType]
+    optimizer = config.optimizer
+    if optimizer.schedule == "auto":
+        several = "wsd" if len(config.flops) > 1 else "cosine"
+        trained = recorded.get("config", {}).get("optimizer", {})
+        optimizer = dataclasses.replace(optimizer, schedule=trained.get("schedule", several))
+    return dataclasses.replace(config, compute=dtype, optimizer=optimizer)  # pyright: ignore[reportArgumentType]
 
 
 def record_start(run: Path) -> None:

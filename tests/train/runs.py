@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from agents.ladder import find
-from train.config import TrainConfig
+from train.config import Optimizer, TrainConfig
 
 AGENT = "nethack/lstm/16"
 LANES, WINDOW = 8, 8
@@ -12,7 +12,7 @@ STEP = find(AGENT).cost(WINDOW).train_flops("exact") * LANES * WINDOW
 
 
 def config(store: Path, run: Path, steps: tuple[int, ...] = (4, 12), **changes) -> TrainConfig:
-    defaults = {"lanes": LANES, "window": WINDOW, "log_every": 3}
+    defaults = {"lanes": LANES, "window": WINDOW, "log_every": 3, "optimizer": Optimizer(schedule="cosine")}
     return TrainConfig(
         store=store,
         run=run,
