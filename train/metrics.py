@@ -117,8 +117,9 @@ class MetricsWriter:
         rows = [row for row in read_metrics(run) if row.get("run_steps", row["step"]) <= step]
         replace_text(path, "".join(json.dumps(row) + "\n" for row in rows))
         self._file = Appender(path)
-        for pattern in ("events.out.tfevents.*", "budgets/*/events.out.tfevents.*"):
-            for events in list(run.glob(pattern)):
+        branches = run / "budgets"
+        for folder in [run, *(branches.iterdir() if branches.exists() else ())]:
+            for events in [path for path in folder.iterdir() if path.name.startswith("events.out.tfevents.")]:
                 events.unlink()
         self._events: dict[float | None, EventFileWriter] = {}
         self._events_of(None)
@@ -171,7 +172,7 @@ def peak_memory() -> int | None:
     return max((stats["peak_bytes_in_use"] for stats in counted if stats), default=None)
 
 
-def read_metrics(run: Path) -> list[dict[str, float]]:
+def read_metrics(run: Path) -> list[dict[str, Any]]:
     """The rows of a run so far, without a last row that a kill cut off."""
     path = run / "metrics.jsonl"
     if not path.exists():
