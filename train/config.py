@@ -60,7 +60,8 @@ class TrainConfig:
     agent: str
     """Name of the agent, for example nethack/lstm/64 (`python -m agents` lists them)."""
     flops: tuple[float, ...]
-    """Compute budgets in FLOPs: parameters are saved at each, training ends at the largest."""
+    """Compute budgets in FLOPs: parameters are saved at each, training ends at the largest. With wsd, larger ones can be
+    added to a run later."""
     convention: Convention = "exact"
     """How FLOPs are counted: every operation at its true size, or as the paper does."""
     lanes: int = 64
@@ -169,6 +170,13 @@ class TrainConfig:
     def batch(self) -> int:
         """Samples per optimiser step."""
         return self.lanes * self.window
+
+    @property
+    def schedule(self) -> Literal["wsd", "cosine", "constant"]:
+        """The learning-rate schedule; of "auto", that of a new run."""
+        if self.optimizer.schedule == "auto":
+            return "wsd" if len(self.flops) > 1 else "cosine"
+        return self.optimizer.schedule
 
     @property
     def measure_every(self) -> int | None:

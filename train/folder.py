@@ -133,11 +133,10 @@ def resolved(config: TrainConfig) -> TrainConfig:
         raise UserError(
             f"{config.run} computes in {dtype}, not {config.compute}: leave --compute out, or choose another --run"
         )
-    optimizer = config.optimizer
-    if optimizer.schedule == "auto":
-        several = "wsd" if len(config.flops) > 1 else "cosine"
-        trained = recorded.get("config", {}).get("optimizer", {})
-        optimizer = dataclasses.replace(optimizer, schedule=trained.get("schedule", several))
+    schedule = config.schedule
+    if config.optimizer.schedule == "auto":
+        schedule = recorded.get("config", {}).get("optimizer", {}).get("schedule", schedule)
+    optimizer = dataclasses.replace(config.optimizer, schedule=schedule)
     return dataclasses.replace(config, compute=dtype, optimizer=optimizer)  # pyright: ignore[reportArgumentType]
 
 

@@ -152,7 +152,7 @@ def _segments_of(
     """Budgets, the steps at which they are spent, and the segments of the run."""
     budgets = tuple(sorted(config.flops))
     steps = _steps_of(budgets, per_sample, sampler, config)
-    if config.optimizer.schedule != "wsd":
+    if config.schedule != "wsd":
         return budgets, steps, trunk_alone(steps)
     begun = _begun(config)
     asked = branches = _branches(config, budgets, steps, sampler)

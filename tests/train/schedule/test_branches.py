@@ -8,19 +8,23 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data.common.cli import UserError
+from tests.train.failure.tiny import LANES, WINDOW, Tiny, batch
 from tests.train.runs import STEP, config
 from train.checkpoint import Checkpoints, budgets, digest
 from train.config import Optimizer, TrainConfig, config_hash
 from train.folder import resolved
-from train.loop import fresh_state, train
+from train.loop import entered, fresh_state, train
 from train.mesh import make_mesh
 from train.metrics import read_metrics
 from train.optimizer import bc_optimizer
 from train.plan import Plan
+from train.state import init_state
+from train.step import make_train_step
 
 ROOT = Path(__file__).resolve().parents[3]
 STEPS = (5, 6, 12)
@@ -179,3 +183,30 @@ def test_auto_is_wsd_for_several_budgets_cosine_for_one_and_what_the_run_has(
     assert schedule(tmp_path, (4, 12)) == "cosine"
     with pytest.raises(UserError, match="another optimizer"):
         train(config(store, branched.run, STEPS, dropout=0.1), progress=False)
+
+
+def test_the_step_scales_updates_by_the_decay() -> None:
+    optimizer, mesh = bc_optimizer(WSD, LANES * WINDOW, 100), make_mesh(1)
+    options = {"average": 0.0, "dropout": 0.0, "seed": 0, "mesh": mesh}
+    step = make_train_step(Tiny(""), optimizer, decay_to=0.1, **options)  # pyright: ignore[reportArgumentType]
+    norms = []
+    for decay in ((0, 0), (10, 20)):
+        state = init_state(Tiny("").init(jax.random.key(0)), optimizer, carry=jnp.zeros(LANES))
+        state = state._replace(step=jnp.int32(15), decay=jnp.array(decay, jnp.int32))
+        norms.append(float(step(state, batch(bad=False))[1].update_norm))
+    assert norms[1] == pytest.approx(0.55 * norms[0], rel=1e-5)
+
+
+def test_a_branch_leaves_the_trunk_as_it_was(store: Path, tmp_path: Path) -> None:
+    mesh, planned = make_mesh(), branching(store, tmp_path)
+    plan = Plan.of(planned)
+    state = fresh_state(plan, planned, bc_optimizer(WSD, planned.batch, 1), mesh)
+    state = state._replace(skipped=state.skipped + jnp.int32(2))
+    branch, trunk = entered(plan.segments[1], state, None, mesh)
+    assert trunk is not None
+    assert (int(branch.skipped), int(trunk.skipped), branch.decay.tolist()) == (0, 0, [3, 5])
+    for left, right in zip(jax.tree.leaves(branch), jax.tree.leaves(trunk), strict=True):
+        assert left is not right
+        assert left.sharding == right.sharding
+    jax.tree.map(lambda x: x.delete(), branch)
+    assert digest(trunk._replace(skipped=state.skipped)) == digest(state)
