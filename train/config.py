@@ -60,8 +60,8 @@ class TrainConfig:
     agent: str
     """Name of the agent, for example nethack/lstm/64 (`python -m agents` lists them)."""
     flops: tuple[float, ...]
-    """Compute budgets in FLOPs: parameters are saved at each, training ends at the largest. With wsd, larger ones can be
-    added to a run later."""
+    """Compute budgets in FLOPs: parameters are saved at each, training ends at the largest. With wsd, larger ones can
+    be added later."""
     convention: Convention = "exact"
     """How FLOPs are counted: every operation at its true size, or as the paper does."""
     lanes: int = 64

@@ -65,6 +65,8 @@ def test_rows_name_the_branch_and_count_what_the_run_spent(branched: TrainConfig
         (None, 2, 2), (None, 3, 3), (5, 4, 4), (5, 5, 5), (6, 4, 6), (6, 6, 8),
         (None, 4, 9), (None, 6, 11), (None, 7, 12), (12, 8, 13), (12, 10, 15), (12, 12, 17),
     ]  # fmt: skip
+    # At step 3 begin two branches and the next stretch of the trunk, of the same state and data.
+    assert len({row["loss"] for row in rows if row["step"] == 4}) == 1
     assert [row["flops"] for row in rows] == pytest.approx([row["step"] * STEP for row in rows])
     assert [row["run_flops"] for row in rows] == pytest.approx([row["run_steps"] * STEP for row in rows])
     lr = {(row["branch"] and round(row["branch"] / STEP), row["step"]): row["lr"] / 1e-2 for row in rows}
