@@ -35,8 +35,8 @@ def init_state(
     """The state before the first step."""
     # A copy: the state is donated to the training step, and a buffer can't be donated twice.
     average = jax.tree.map(jnp.copy, params) if averaged else ()
-    zero, undecayed = jnp.int32(0), jnp.zeros(2, jnp.int32)
-    return TrainState(zero, params, average, optimizer.init(params), carry, zero, undecayed)
+    opt_state, undecayed = optimizer.init(params), jnp.zeros(2, jnp.int32)
+    return TrainState(jnp.int32(0), params, average, opt_state, carry, jnp.int32(0), undecayed)
 
 
 def state_shardings(agent: Agent, optimizer: optax.GradientTransformation, mesh: Mesh, *, averaged: bool) -> TrainState:

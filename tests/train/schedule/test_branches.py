@@ -97,6 +97,7 @@ def test_a_budget_is_that_of_a_run_with_no_other(branched: TrainConfig, tmp_path
     assert config_hash(alone) == config_hash(branched)
 
 
+@pytest.mark.slow
 def test_extended_it_is_the_run_that_was_told_all_budgets_at_once(branched: TrainConfig, tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(branching(branched.store, run, STEPS[:2]), progress=False)
