@@ -19,6 +19,7 @@ ORDER = {
         "mesh",
         "input",
         "state",
+        "schedule",
         "failure",
         "scaling",
         "dev",

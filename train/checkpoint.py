@@ -5,12 +5,12 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -26,9 +26,12 @@ from data.common.paths import absolute, in_bucket
 from train.failure import checksums
 from train.failure.skipping import last_good
 from train.hosts.agree import by_first, first, of_first
+from train.schedule.segments import budget_name
 from train.state import TrainState
 
 _BUDGET = "budget.json"
+TRUNK = "trunk"
+"""Name in a checkpoint of the state that an open branch started from."""
 KEEP = 2
 """Number of checkpoints kept: the newest, and the one before in case the newest is damaged."""
 
@@ -47,19 +50,28 @@ class Budget:
     """SHA-256 of the parameters."""
 
 
+class Restored(NamedTuple):
+    """What a checkpoint holds."""
+
+    number: int
+    state: TrainState
+    trunk: TrainState | None
+    """In a branch, the state that it started from."""
+
+
 class Checkpoints:
     """The checkpoints of a run in `checkpoints/STEP`, written in the background, then sealed with checksums."""
 
     def __init__(self, run: Path, seconds: float, names: Mapping[str, str] | None = None) -> None:
         """Open a run's checkpoints, of which one is due every `seconds` seconds.
 
-        `names` are the fields of the state to save and the names that they are saved by; by default all but `skipped`,
-        by their own.
+        `names` are the fields of the state to save and the names that they are saved by; by default all but `skipped`
+        and `decay`, by their own.
         """
         # Orbax logs every error that it also raises, with its traceback.
         logging.set_verbosity(logging.FATAL)
         self._folder, self._seconds = run / "checkpoints", seconds
-        self._names = names or {name: name for name in TrainState._fields if name != "skipped"}
+        self._names = names or {name: name for name in TrainState._fields if name not in ("skipped", "decay")}
         self._sealing: Future[None] | None = None
         self._thread = ThreadPoolExecutor(1)
         self._saved, self._newest = time.monotonic(), None
@@ -69,36 +81,42 @@ class Checkpoints:
         """Whether the last checkpoint is older than `seconds`."""
         return time.monotonic() - self._saved > self._seconds
 
-    def save(self, state: TrainState) -> None:
+    def save(self, state: TrainState, *, position: int | None = None, trunk: TrainState | None = None) -> None:
         """Start to save the state, as it was before the last steps if these were skipped; returns once it is copied.
+
+        `position`, of the state as given, numbers the checkpoint; by default its step. `trunk` is the state that an
+        open branch started from.
 
         Raises: UserError: the disk is full.
         """
-        state = last_good(state)
-        step, self._saved = int(state.step), time.monotonic()
+        step = (int(state.step) if position is None else position) - int(state.skipped)
+        state, self._saved = last_good(state), time.monotonic()
         if step == self._newest:
             return
         self._wait()
-        tree = self._tree(state)
+        tree = self._tree(state, trunk)
         with _disk(self._folder, tree):
             response = self._checkpointer.save_async(step, tree, overwrite=True)
         self._sealing, self._newest = self._thread.submit(self._seal, response, step), step
 
-    def restore(self, like: TrainState) -> TrainState | None:
+    def restore(self, like: TrainState, branched: Callable[[int], bool] = lambda number: False) -> Restored | None:
         """The newest state that is whole, sharded like `like`; None if there is no checkpoint. Removes damaged ones.
+
+        `branched` says of a checkpoint's number whether it is inside a branch.
 
         Raises: UserError: there are checkpoints, but all are damaged.
         """
         steps, candidates = of_first(self._candidates)
         for step in candidates:
             try:
-                saved = self._load(step, like)
+                saved = self._load(step, like, like if branched(step) else None)
             except checksums.Damaged as error:
                 self._leave_out(step, error)
                 continue
             by_first(lambda step=step: self._remove([later for later in steps if later > step]))
             self._saved, self._newest = time.monotonic(), step
-            return like._replace(**{field: saved[name] for field, name in self._names.items() if name in saved})
+            trunk = self._replaced(like, saved[TRUNK]) if TRUNK in saved else None
+            return Restored(step, self._replaced(like, saved), trunk)
         if steps:
             raise UserError(f"no checkpoint in {self._folder} is whole: remove the folder to start again")
         return None
@@ -124,13 +142,16 @@ class Checkpoints:
     def _leave_out(self, step: int, error: checksums.Damaged) -> None:
         print(f"checkpoint {self._folder / str(step)} is damaged or unfinished and left out: {error}", flush=True)
 
-    def _load(self, step: int, like: TrainState) -> dict[str, Any]:
-        """What `like` is not empty of: earlier versions saved a carry for shuffled windows, too.
+    def _replaced(self, like: TrainState, saved: Mapping[str, Any]) -> TrainState:
+        return like._replace(**{field: saved[name] for field, name in self._names.items() if name in saved})
+
+    def _load(self, step: int, like: TrainState, trunk: TrainState | None) -> dict[str, Any]:
+        """What `like` and `trunk` are not empty of: earlier versions saved a carry for shuffled windows, too.
 
         Raises: Damaged: it can't be read.
         """
         partial = ocp.v1.options.PyTreeOptions(loading=ocp.v1.options.PyTreeOptions.Loading(partial_load=True))
-        wanted = {name: part for name, part in self._tree(like).items() if jax.tree.leaves(part)}
+        wanted = _filled(self._tree(like, trunk))
         with ocp.v1.Context(pytree_options=partial):
             return _load(self._folder / str(step), wanted)
 
@@ -174,8 +195,15 @@ class Checkpoints:
             with _disk(self._folder):
                 sealing.result()
 
-    def _tree(self, state: TrainState) -> dict[str, Any]:
-        return {name: getattr(state, field) for field, name in self._names.items()}
+    def _tree(self, state: TrainState, trunk: TrainState | None) -> dict[str, Any]:
+        tree = {name: getattr(state, field) for field, name in self._names.items()}
+        return tree if trunk is None else {**tree, TRUNK: self._tree(trunk, None)}
+
+
+def _filled(tree: dict[str, Any]) -> dict[str, Any]:
+    """A saved state without its empty parts, such as the carry of shuffled windows."""
+    parts = {name: _filled(part) if name == TRUNK else part for name, part in tree.items()}
+    return {name: part for name, part in parts.items() if jax.tree.leaves(part)}
 
 
 def _load(path: Path, like: Any) -> Any:
@@ -189,10 +217,9 @@ def _load(path: Path, like: Any) -> Any:
         raise checksums.Damaged(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
 
 
-def budget_name(flops: float) -> str:
-    """Folder name of a budget: 1e+12 is `1e12`, 3.16e+11 is `3.16e11`."""
-    mantissa, exponent = f"{flops:.6e}".split("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+def newest(run: Path) -> int:
+    """The number of the newest checkpoint, whole or not; 0 if there is none."""
+    return max((int(path.name) for path in (run / "checkpoints").glob("[0-9]*") if path.name.isdigit()), default=0)
 
 
 def save_budget(run: Path, params: Params, facts: dict[str, Any]) -> Budget:

@@ -23,12 +23,15 @@ class Optimizer:
     """Peak learning rate; "auto" is that of the run, for a new run by its size (`train.scaling.rule`)."""
     scaling: Literal["standard", "mup"] = "standard"
     """How learning rates and initial values follow the width: as they are, or by µP, whose lr is that of width 64."""
-    schedule: Literal["constant", "cosine"] = "cosine"
-    """Learning rate after the warmup: constant, or cosine decay to `final_lr` at the largest budget."""
+    schedule: Literal["auto", "wsd", "cosine", "constant"] = "auto"
+    """Learning rate after the warmup. wsd: constant, with a branch for each budget that decays to `final_lr`; cosine:
+    decay to `final_lr` at the largest budget; constant. "auto" is wsd for several budgets, cosine for one."""
+    decay: float = 0.2
+    """Fraction of each budget's samples over which wsd decays, in a branch whose FLOPs count within the budget."""
     final_lr: float = 1e-4
-    """Learning rate at the end of the cosine decay."""
+    """Learning rate at the end of the decay."""
     warmup_samples: int = 200_000
-    """Samples of linear warmup; at most a tenth of the run."""
+    """Samples of linear warmup; with cosine or constant, at most a tenth of the run."""
     clip: float = 1.0
     """Gradient clipping: maximum global norm."""
     b1: float = 0.9
@@ -49,6 +52,11 @@ class Optimizer:
             raise ValueError("no learning rate: Plan.of resolves auto")
         return self.lr
 
+    @property
+    def decay_to(self) -> float:
+        """Learning rate at the end of the decay over that before it."""
+        return self.final_lr / self.peak
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -61,7 +69,8 @@ class TrainConfig:
     agent: str
     """Name of the agent, for example nethack/lstm/64 (`python -m agents` lists them)."""
     flops: tuple[float, ...]
-    """Compute budgets in FLOPs: parameters are saved at each, training ends at the largest."""
+    """Compute budgets in FLOPs: parameters are saved at each, training ends at the largest. With wsd, larger ones can
+    be added later."""
     convention: Convention = "exact"
     """How FLOPs are counted: every operation at its true size, or as the paper does."""
     lanes: int = 64
@@ -128,6 +137,7 @@ class TrainConfig:
             **({} if optimizer.lr == "auto" else {"optimizer.lr": optimizer.lr}),
             "optimizer.clip": optimizer.clip,
             "optimizer.eps": optimizer.eps,
+            "optimizer.decay": optimizer.decay,
             **{f"flops {budget:g}": budget for budget in self.flops},
         }
         for name, value in positive.items():
@@ -138,6 +148,7 @@ class TrainConfig:
             "optimizer.b1": optimizer.b1,
             "optimizer.b2": optimizer.b2,
             "optimizer.average": optimizer.average,
+            "optimizer.decay": optimizer.decay,
         }
         for name, value in shares.items():
             if not 0 <= value < 1:
@@ -170,6 +181,13 @@ class TrainConfig:
     def batch(self) -> int:
         """Samples per optimiser step."""
         return self.lanes * self.window
+
+    @property
+    def schedule(self) -> Literal["wsd", "cosine", "constant"]:
+        """The learning-rate schedule; of "auto", that of a new run."""
+        if self.optimizer.schedule == "auto":
+            return "wsd" if len(self.flops) > 1 else "cosine"
+        return self.optimizer.schedule
 
     @property
     def measure_every(self) -> int | None:
@@ -247,6 +265,9 @@ def result_fields(config: TrainConfig) -> dict[str, Any]:
     )
     for name in (*elsewhere, *rounding, *watching, "threads"):
         del values[name]
+    if config.optimizer.schedule == "wsd":
+        # The parameters at a budget don't depend on the other budgets.
+        del values["flops"]
     return values
 
 

@@ -49,10 +49,20 @@ def claim(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], def
     Raises: UserError: the folder holds anything else.
     """
     if check(run, values, decisive, defaults):
+        _record_budgets(run / _CONFIG, values)
         return
     run.mkdir(parents=True, exist_ok=True)
     made_by = {"version": version("isoplay"), "jax": jax.__version__, "device": jax.devices()[0].device_kind}
     replace_text(run / _CONFIG, json.dumps({**values, **made_by}, indent=1))
+
+
+def _record_budgets(path: Path, values: Mapping[str, Any]) -> None:
+    """Record the budgets that a run is extended by, the only options that may change."""
+    described = json.loads(path.read_text())
+    budgets = values["config"].get("flops")
+    if described["config"].get("flops") != budgets:
+        described["config"]["flops"] = budgets
+        replace_text(path, json.dumps(described, indent=1))
 
 
 def check(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
@@ -110,7 +120,9 @@ def dtype_of(described: Mapping[str, Any]) -> str:
 
 
 def resolved(config: TrainConfig) -> TrainConfig:
-    """`config` with a `compute` that is not "auto": the recorded dtype of its run, of a new run this backend's.
+    """`config` without "auto" for `compute` and `optimizer.schedule`: they are those of its run.
+
+    Of a new run, the dtype is this backend's, and the schedule wsd for several budgets, cosine for one.
 
     A learning rate "auto" is the recorded one of the run; of a new run it stays "auto".
 
@@ -123,9 +135,13 @@ def resolved(config: TrainConfig) -> TrainConfig:
         raise UserError(
             f"{config.run} computes in {dtype}, not {config.compute}: leave --compute out, or choose another --run"
         )
-    optimizer = config.optimizer
-    if optimizer.lr == "auto" and "kind" not in recorded:
-        optimizer = dataclasses.replace(optimizer, lr=recorded["config"]["optimizer"]["lr"])
+    optimizer = dataclasses.replace(config.optimizer, schedule=config.schedule)
+    if "kind" not in recorded:
+        of_run = recorded.get("config", {}).get("optimizer", {})
+        if optimizer.lr == "auto":
+            optimizer = dataclasses.replace(optimizer, lr=of_run.get("lr", "auto"))
+        if config.optimizer.schedule == "auto":
+            optimizer = dataclasses.replace(optimizer, schedule=of_run.get("schedule", config.schedule))
     return dataclasses.replace(config, compute=dtype, optimizer=optimizer)  # pyright: ignore[reportArgumentType]
 
 

@@ -60,7 +60,7 @@ class Log(Generic[T]):
         progress: bool,
         axis: str = "step",
     ) -> None:
-        """Continue the run's log at step `steps.start`.
+        """Continue the run's log at step `steps.start` of all `steps`, those of branches included.
 
         `name` labels the bar, which is shown if `progress`; `axis` is TensorBoard's, see `MetricsWriter`.
         """
@@ -68,6 +68,7 @@ class Log(Generic[T]):
         """Times what is no part of the steps, such as compiling them."""
         self._writer = MetricsWriter(run, steps.start, axis) if first() else None
         self._every, self._watch, self._row_of = every, watch, row_of
+        self._name, self._offset = name, 0
         self._bar = tqdm(
             total=steps.stop,
             initial=steps.start,
@@ -82,6 +83,14 @@ class Log(Generic[T]):
         self._ends_row = False
         self._step = self._row_step = steps.start
         self._row_time, self._row_timed = self._now(), watch.seconds
+
+    def enter(self, step: int, offset: int, branch: str | None) -> None:
+        """Write a row of what is left, and go on after `step`, which is step + `offset` of all, in `branch` if any."""
+        if self._records:
+            self._write()
+        self._step = self._row_step = step
+        self._offset = offset
+        self._bar.set_description(self._name if branch is None else f"{self._name}, decay to {branch}", refresh=False)
 
     def add(self, step: int, record: T, *, ends_row: bool = False) -> None:
         """Keep the record of `step`, after which a row is due also if `ends_row`."""
@@ -104,7 +113,7 @@ class Log(Generic[T]):
         if self._writer:
             self._writer.write(row)
         self._bar.set_postfix_str(row.summary, refresh=False)
-        self._bar.update(self._step - self._bar.n)
+        self._bar.update(self._step + self._offset - self._bar.n)
         self._records, self._row_step, self._row_time, self._row_timed = [], self._step, now, timed
 
     def close(self) -> None:

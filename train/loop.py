@@ -3,15 +3,17 @@
 import contextlib
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from data.common.cli import DelayedInterrupt
 from data.sampling.stream import batches
-from train.checkpoint import Checkpoints, save_budget
+from train.checkpoint import Checkpoints, Restored, save_budget
 from train.compile.profile import profiled
 from train.config import TrainConfig, defaults_of, result_fields, to_json
 from train.dev.episodes import Measured, PeriodicDevLoss
@@ -25,11 +27,13 @@ from train.input.transfer import transferred
 from train.log import Log, Stopwatch, Window
 from train.memory.fit import FittedStep
 from train.memory.settings import candidates, step_maker
-from train.mesh import lanes_of_host, make_mesh, peak_flops
+from train.mesh import lanes_of_host, make_mesh, peak_flops, put, replicated
 from train.metrics import MetricsRow, peak_memory
 from train.optimizer import bc_optimizer, learning_rate
 from train.plan import Plan
 from train.scaling import mup
+from train.schedule.decay import decay_factor
+from train.schedule.segments import Segment, branch_open, remaining
 from train.state import TrainState, init_state, kept_params, state_shardings
 from train.step import StepMetrics
 
@@ -48,9 +52,9 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
     config = together(lambda: resolved(config))
     plan = together(lambda: Plan.of(config))
     config = plan.config
-    mesh, last = make_mesh(fsdp=config.fsdp), plan.steps[-1]
+    mesh = make_mesh(fsdp=config.fsdp)
     settings = candidates(plan.agent, config.lanes // mesh.size, config.window, config.microbatch, config.remat)
-    optimizer = bc_optimizer(config.optimizer, config.batch, last, plan.agent)
+    optimizer = bc_optimizer(config.optimizer, config.batch, plan.steps[-1], plan.agent)
     make_step = step_maker(
         plan.agent,
         optimizer,
@@ -58,53 +62,73 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
         dropout=config.dropout,
         seed=config.seed,
         max_skipped=config.max_skipped,
+        decay_to=config.optimizer.decay_to if plan.branched else None,
         mesh=mesh,
     )
-    train_step = FittedStep(make_step, settings)
+    train_step = FittedStep(make_step, settings, held=plan.branched)
     with contextlib.ExitStack() as stack:
         identity = plan.description(config), result_fields(config), defaults_of(TrainConfig)
         stack.enter_context(claimed(config.run, *identity))
         record_start(config.run)
-        state = fresh_state(plan, config, optimizer, mesh)
+        fresh = Restored(0, fresh_state(plan, config, optimizer, mesh), None)
         checkpoints = stack.enter_context(contextlib.closing(Checkpoints(config.run, config.checkpoint_seconds)))
-        state = checkpoints.restore(state) or state
+        position, state, trunk = checkpoints.restore(fresh.state, partial(branch_open, plan.segments)) or fresh
+        steps = range(position, plan.segments[-1].end)
         if config.profile:
             train_step = stack.enter_context(profiled(train_step, config.run))
-        steps = range(int(state.step), last)
         waiting, row_of = Stopwatch(), rows_of(config, plan)
         axis = "step" if config.tensorboard_axis == "steps" else config.tensorboard_axis
         log = Log(config.run, steps, config.log_every, waiting, row_of, name=config.agent, progress=progress, axis=axis)
         stack.enter_context(contextlib.closing(log))
         interrupt, agreement = stack.enter_context(DelayedInterrupt()), Agreement()
-        skips = SkipLimit(config.max_skipped)
         mine = lanes_of_host(config.lanes)
-        options = config.lanes, config.window, config.seed, steps.start, mine, config.threads
-        stream = transferred(plan.agent, batches(plan.store, "train", *options, order=config.order), mesh)
         dev = PeriodicDevLoss(plan.agent, plan.store, mesh, config.measure_every, config.dev_samples)
-        for step in steps:
-            with waiting:
-                batch = next(stream)
-            with log.paused:
-                train_step.compile(state, batch)
-            state, metrics = train_step(state, batch)
-            # The step was only dispatched. While it runs, a row is written of those before it.
-            log.write_due()
-            measured = dev.measure(step + 1, kept_params(state))
-            log.add(step + 1, (metrics, measured), ends_row=measured is not None)
-            decision = agreement.decide(save=checkpoints.due, stop=interrupt.signal)
-            spent, saves = step + 1 in plan.steps, decision > 0 or step + 1 == last
-            failed = skips.reached(metrics.skipped, now=spent or saves)
-            if spent and not failed:
-                save_budget(config.run, kept_params(state), plan.spent(step + 1))
-            if saves or failed:
-                # A run that is killed later resumes here, and would not write this row again.
+        for segment, start in remaining(plan.segments, position):
+            state, trunk = entered(segment, state, trunk, mesh)
+            log.enter(start, segment.offset, segment.name)
+            skips = SkipLimit(config.max_skipped)
+            options = config.lanes, config.window, config.seed, start, mine, config.threads
+            stream = transferred(plan.agent, batches(plan.store, "train", *options, order=config.order), mesh)
+            for step in range(start, segment.stop):
+                with waiting:
+                    batch = next(stream)
+                with log.paused:
+                    train_step.compile(state, batch)
+                state, metrics = train_step(state, batch)
+                # The step was only dispatched. While it runs, a row is written of those before it.
                 log.write_due()
-                checkpoints.save(state)
-            if failed:
-                good = last_good(state)
-                raise diverged(config.run, plan.store, plan.sampler, int(good.step), config.max_skipped)
-            if decision > SAVE:
-                raise Stop(decision)
+                position, ends, spent = step + 1 + segment.offset, step + 1 == segment.stop, step + 1 in segment.spends
+                measured = dev.measure(step + 1, kept_params(state))
+                log.add(step + 1, (metrics, measured, segment), ends_row=ends or measured is not None)
+                decision = agreement.decide(save=checkpoints.due, stop=interrupt.signal)
+                saves = decision > 0 or position == steps.stop
+                failed = skips.reached(metrics.skipped, now=ends or spent or saves)
+                if spent and not failed:
+                    save_budget(config.run, kept_params(state), plan.spent(step + 1))
+                if ends and trunk is not None and not failed:
+                    state, trunk = trunk, None
+                if saves or failed:
+                    # A run that is killed later resumes here, and would not write this row again.
+                    log.write_due()
+                    checkpoints.save(state, position=position, trunk=trunk)
+                if failed:
+                    good = last_good(state)
+                    raise diverged(config.run, plan.store, plan.sampler, int(good.step), config.max_skipped)
+                if decision > SAVE:
+                    raise Stop(decision)
+
+
+def entered(
+    segment: Segment, state: TrainState, trunk: TrainState | None, mesh: Mesh
+) -> tuple[TrainState, TrainState | None]:
+    """The state with which a segment begins or goes on, and that of the trunk, which the branch leaves as it is."""
+    none, decay = (put(np.asarray(value, np.int32), replicated(mesh)) for value in (0, segment.decay))
+    state = state._replace(skipped=none)
+    if segment.branch is not None and trunk is None:
+        trunk = state
+        # The training step is given its state's buffers.
+        state = jax.jit(partial(jax.tree.map, jnp.copy), out_shardings=jax.tree.map(lambda x: x.sharding, state))(state)
+    return state._replace(decay=decay), trunk
 
 
 def fresh_state(plan: Plan, config: TrainConfig, optimizer: Any, mesh: Mesh) -> TrainState:
@@ -120,8 +144,8 @@ def fresh_state(plan: Plan, config: TrainConfig, optimizer: Any, mesh: Mesh) -> 
     return jax.jit(init, out_shardings=shardings)(jax.random.key(config.seed))
 
 
-Record = tuple[StepMetrics, Measured | None]
-"""What is logged of a step: its metrics, and the dev loss if it was measured after it."""
+Record = tuple[StepMetrics, Measured | None, Segment]
+"""What is logged of a step: its metrics, the dev loss if it was measured after it, and its segment."""
 
 
 def rows_of(config: TrainConfig, plan: Plan) -> Callable[[Window[Record]], MetricsRow]:
@@ -131,27 +155,31 @@ def rows_of(config: TrainConfig, plan: Plan) -> Callable[[Window[Record]], Metri
     epoch = int(plan.store.lengths[plan.store.rows("train")].sum())
 
     def row_of(window: Window[Record]) -> MetricsRow:
-        steps = np.asarray(jax.device_get([metrics for metrics, _ in window.records]), np.float64)
+        steps = np.asarray(jax.device_get([metrics for metrics, _, _ in window.records]), np.float64)
         applied = steps[:, StepMetrics._fields.index("skipped")] == 0
         means = steps[applied].mean(axis=0) if applied.any() else np.full(steps.shape[1], math.nan)
         mean, last = (dict(zip(StepMetrics._fields, row.tolist(), strict=True)) for row in (means, steps[-1]))
-        measured = window.records[-1][1]
+        _, measured, segment = window.records[-1]
         dev = measured and measured.row
         seconds = window.seconds - (measured.seconds if measured else 0)
-        samples = plan.sampler.samples(window.step)
+        samples, of_run = plan.sampler.samples(window.step), plan.samples_of_run(segment, window.step)
+        factor = decay_factor(np.int32(window.step - 1), np.array(segment.decay, np.int32), config.optimizer.decay_to)
         rate = (samples - plan.sampler.samples(window.after)) / seconds
         return MetricsRow(
             step=window.step,
+            branch=segment.branch,
             samples=samples,
             epochs=samples / epoch,
             flops=float(plan.flops[config.convention] * samples),
+            run_steps=window.step + segment.offset,
+            run_flops=float(plan.flops[config.convention] * of_run),
             loss=mean["loss"],
             top1=mean["top1"],
             top3=mean["top3"],
             entropy=mean["entropy"],
             grad_norm=last["grad_norm"],
             update_norm=last["update_norm"],
-            lr=float(schedule(window.step - 1)),
+            lr=float(schedule(window.step - 1) * factor),
             dev_loss=dev and dev.loss,
             dev_loss_se=dev and dev.loss_se,
             dev_top1=dev and dev.top1,

@@ -21,6 +21,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from data.common.files import replace_text
 from data.common.paths import Appender
 from data.common.rows import as_record
+from train.schedule.segments import budget_name
 
 PERFORMANCE = {"samples_per_s", "steps_per_s", "mfu", "input_wait", "playing", "device_memory", "dev_seconds"}
 """Fields of rows that TensorBoard shows as `perf/NAME`; `dev_NAME` are `dev/NAME`, all others `train/NAME`."""
@@ -51,13 +52,19 @@ class MetricsRow:
     says otherwise. A number that is not finite is null in the file."""
 
     step: int
-    """Optimiser steps done."""
+    """Optimiser steps done, of a branch with those of the trunk before it; also the position in the data."""
+    branch: float | None
+    """The FLOP budget whose branch these steps belong to; None on the trunk."""
     samples: int
-    """Samples seen."""
+    """Samples seen in so many steps."""
     epochs: float
     """Samples seen over the samples of all training episodes."""
     flops: float
-    """Training FLOPs spent, by the run's convention."""
+    """Training FLOPs of so many steps, by the run's convention."""
+    run_steps: int
+    """Optimiser steps that the run has done, all branches included; at least `step`."""
+    run_flops: float
+    """Training FLOPs that the run has spent, all branches included, by the run's convention."""
     loss: float
     """Cross-entropy, nats per sample."""
     top1: float
@@ -104,35 +111,50 @@ class MetricsWriter:
     """Appends rows. Opened at a step, it drops rows after that step, so that a resumed run has each row once."""
 
     def __init__(self, run: Path, step: int, axis: str = "step") -> None:
-        """`axis` is the field of the rows that is TensorBoard's horizontal axis, a whole number below 2^63."""
-        path, self._axis = run / "metrics.jsonl", axis
-        rows = [row for row in read_metrics(run) if row["step"] <= step]
+        """`step` counts those of branches, too. `axis` is the field of the rows that is TensorBoard's horizontal axis,
+        a whole number below 2^63."""
+        self._run, self._axis, path = run, axis, run / "metrics.jsonl"
+        rows = [row for row in read_metrics(run) if row.get("run_steps", row["step"]) <= step]
         replace_text(path, "".join(json.dumps(row) + "\n" for row in rows))
         self._file = Appender(path)
-        for events in [path for path in run.iterdir() if path.name.startswith("events.out.tfevents.")]:
-            events.unlink()
-        self._events = EventFileWriter(str(run), flush_secs=FLUSH_SECONDS)
-        # Lets a running TensorBoard forget what it read in the files just removed (one that changes axis: restart it).
-        start = SessionLog(status=SessionLog.START)
-        self._events.add_event(Event(wall_time=time.time(), step=0, session_log=start))
+        branches = run / "budgets"
+        for folder in [run, *(branches.iterdir() if branches.exists() else ())]:
+            for events in [path for path in folder.iterdir() if path.name.startswith("events.out.tfevents.")]:
+                events.unlink()
+        self._events: dict[float | None, EventFileWriter] = {}
+        self._events_of(None)
         for row in rows:
-            self._events.add_event(_event(row, axis))
+            self._add(row)
 
     def write(self, row: Row) -> None:
         """Append one row and flush it. Numbers that are not finite are null in the file and left out of TensorBoard."""
         values = {**as_record(row), "time": time.time()}
         self._file.write(json.dumps(values, allow_nan=False) + "\n")
-        self._events.add_event(_event(values, self._axis))
+        self._add(values)
 
     def close(self) -> None:
         """Flush and close both files."""
         self._file.close()
-        self._events.close()
+        for events in self._events.values():
+            events.close()
+
+    def _add(self, row: Mapping[str, Any]) -> None:
+        self._events_of(row.get("branch")).add_event(_event(row, self._axis))
+
+    def _events_of(self, branch: float | None) -> EventFileWriter:
+        """TensorBoard's file of the trunk, or of a branch, which TensorBoard shows as a run `budgets/1e12`."""
+        if branch not in self._events:
+            folder = self._run if branch is None else self._run / "budgets" / budget_name(branch)
+            self._events[branch] = EventFileWriter(str(folder), flush_secs=FLUSH_SECONDS)
+            # Lets a running TensorBoard forget what it read in files since removed (one that changes axis: restart it).
+            start = SessionLog(status=SessionLog.START)
+            self._events[branch].add_event(Event(wall_time=time.time(), step=0, session_log=start))
+        return self._events[branch]
 
 
 def _event(row: Mapping[str, Any], axis: str) -> Event:
     """TensorBoard's event of a row. Rows of earlier versions have no time of their own."""
-    scalars = {tag_of(name): row[name] for name in row.keys() - {"step", "time"} if row[name] is not None}
+    scalars = {tag_of(name): row[name] for name in row.keys() - {"step", "time", "branch"} if row[name] is not None}
     summary = Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()])
     return Event(wall_time=row.get("time", time.time()), step=int(row[axis]), summary=summary)
 
@@ -150,7 +172,7 @@ def peak_memory() -> int | None:
     return max((stats["peak_bytes_in_use"] for stats in counted if stats), default=None)
 
 
-def read_metrics(run: Path) -> list[dict[str, float]]:
+def read_metrics(run: Path) -> list[dict[str, Any]]:
     """The rows of a run so far, without a last row that a kill cut off."""
     path = run / "metrics.jsonl"
     if not path.exists():

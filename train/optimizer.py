@@ -48,9 +48,14 @@ def bc_optimizer(config: Optimizer, batch: int, steps: int, agent: Agent | None 
 
 
 def learning_rate(config: Optimizer, batch: int, steps: int) -> Callable[[Any], Any]:
-    """The learning-rate schedule of behavioural cloning: from the optimiser step to the learning rate."""
-    warmup = max(1, min(config.warmup_samples // batch, steps // 10))
-    if config.schedule == "cosine":
+    """The learning-rate schedule of behavioural cloning: from the optimiser step to the learning rate.
+
+    Of `wsd`, the trunk's, which does not depend on `steps`. "auto" is that of a single budget, cosine.
+    """
+    warmup = max(1, config.warmup_samples // batch)
+    if config.schedule != "wsd":
+        warmup = max(1, min(warmup, steps // 10))
+    if config.schedule in ("auto", "cosine"):
         after = optax.cosine_decay_schedule(config.peak, max(1, steps - warmup), alpha=config.final_lr / config.peak)
     else:
         after = optax.constant_schedule(config.peak)

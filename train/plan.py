@@ -1,7 +1,7 @@
 """What follows from a configuration, its store and the ladder before anything is computed."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,13 @@ from data.common.cli import UserError
 from data.sampling.sampler import LaneSampler, MixedSampler, WindowSampler
 from data.sampling.stream import Store, labelled, training_sampler
 from data.store.mixture import open_stores
+from train.checkpoint import newest
 from train.config import TrainConfig, from_json, result_fields, to_json
 from train.folder import is_run, read_run
 from train.mesh import lanes_of_host
 from train.scaling.mup import base_of
 from train.scaling.rule import RULE, peak_of
+from train.schedule.segments import Branch, Segment, extended, trunk_alone, with_branches
 
 Sampler = LaneSampler | WindowSampler | MixedSampler
 
@@ -39,15 +41,23 @@ class Plan:
     params: int
     """N, the counted parameters."""
     budgets: tuple[float, ...]
-    """FLOP budgets, smallest first."""
+    """FLOP budgets, smallest first, with those that the run has begun and `config` does not name."""
     steps: tuple[int, ...]
     """The optimiser step after which each budget is spent."""
+    segments: tuple[Segment, ...]
+    """Stretches of the trunk and branches, in the order in which they are trained."""
+
+    @property
+    def branched(self) -> bool:
+        """Whether the run has a branch for each budget."""
+        return self.segments[-1].branch is not None
 
     @staticmethod
     def of(config: TrainConfig) -> "Plan":
         """The plan of a configuration.
 
-        Raises: UserError: the store can't be read, doesn't fit the agent, or a budget is no whole number of steps.
+        Raises: UserError: the store can't be read, doesn't fit the agent, or a budget is no whole number of steps, or
+            can't be added any more to a run with branches.
         """
         lanes_of_host(config.lanes)
         store = labelled(open_stores(config.stores, config.weights, config.games))
@@ -63,22 +73,28 @@ class Plan:
         config = dataclasses.replace(config, agent=agent.name, optimizer=optimizer)
         flops, version = _flops_of(config, cost)
         sampler = training_sampler(store, store.rows("train"), config.lanes, config.window, config.seed, config.order)
-        budgets = tuple(sorted(config.flops))
-        steps = _steps_of(budgets, flops[config.convention], sampler, config)
+        budgets, steps, segments = _segments_of(config, flops[config.convention], sampler)
         if config.measure_every is not None and config.measure_every <= steps[-1]:
             _check_held_out(store)
-        return Plan(config, rule, agent, store, sampler, flops, version, cost.counted_params, budgets, steps)
+        return Plan(config, rule, agent, store, sampler, flops, version, cost.counted_params, budgets, steps, segments)
 
     def description(self, config: TrainConfig) -> dict[str, Any]:
         """What `config.json` holds of the run."""
+        told = dataclasses.replace(config, flops=self.budgets) if self.branched else config
         return {
-            "config": to_json(config),
+            "config": to_json(told),
             "store": {"paths": [str(path.resolve()) for path in config.stores], "checksum": self.store.checksum},
             "params": self.params,
             "lr_rule": self.lr_rule,
             "flops_per_sample": self.flops,
             "flop_version": self.flop_version,
         }
+
+    def samples_of_run(self, segment: Segment, step: int) -> int:
+        """Samples seen up to `step` of a segment, those of earlier branches included."""
+        count = self.sampler.samples
+        before = self.segments[: self.segments.index(segment)]
+        return sum(count(each.stop) - count(each.start) for each in before) + count(step) - count(segment.start)
 
     def spent(self, step: int) -> dict[str, Any]:
         """What `budget.json` holds of the budget that is spent at `step`."""
@@ -124,16 +140,50 @@ def steps_within(sampler: Sampler, samples: float) -> int:
     return low
 
 
+def _begun(config: TrainConfig) -> dict[str, Any] | None:
+    """The `config.json` of the run, if it was begun with this configuration."""
+    if not is_run(config.run):
+        return None
+    begun = read_run(config.run)
+    return begun if result_fields(from_json(begun["config"])) == result_fields(config) else None
+
+
 def _flops_of(config: TrainConfig, cost: Cost) -> tuple[Mapping[str, int], int | None]:
     """FLOPs per sample by convention and the version of `exact`: as the run was begun, if it was, or as counted now.
 
     So the budgets of a run mean the same steps to the end.
     """
-    if is_run(config.run):
-        begun = read_run(config.run)
-        if result_fields(from_json(begun["config"])) == result_fields(config):
-            return begun["flops_per_sample"], begun.get("flop_version")
+    begun = _begun(config)
+    if begun is not None:
+        return begun["flops_per_sample"], begun.get("flop_version")
     return {convention: cost.train_flops(convention) for convention in CONVENTIONS}, EXACT_VERSION
+
+
+def _segments_of(
+    config: TrainConfig, per_sample: int, sampler: Sampler
+) -> tuple[tuple[float, ...], tuple[int, ...], tuple[Segment, ...]]:
+    """Budgets, the steps at which they are spent, and the segments of the run."""
+    budgets = tuple(sorted(config.flops))
+    steps = _steps_of(budgets, per_sample, sampler, config)
+    if config.schedule != "wsd":
+        return budgets, steps, trunk_alone(steps)
+    begun = _begun(config)
+    asked = branches = _branches(config, budgets, steps, sampler)
+    if begun is not None:
+        told = tuple(sorted(begun["config"]["flops"]))
+        before = _branches(config, told, _steps_of(told, per_sample, sampler, config), sampler)
+        branches = extended(before, newest(config.run), asked)
+    budgets, steps = tuple(each.budget for each in branches), tuple(each.stop for each in branches)
+    return budgets, steps, with_branches(branches)
+
+
+def _branches(config: TrainConfig, budgets: Sequence[float], steps: Sequence[int], sampler: Sampler) -> list[Branch]:
+    """The branch of each budget, which starts where all but the fraction `decay` of its samples were seen."""
+    trunk = 1 - config.optimizer.decay
+    return [
+        Branch(budget, steps_within(sampler, trunk * sampler.samples(step)), step)
+        for budget, step in zip(budgets, steps, strict=True)
+    ]
 
 
 def _steps_of(budgets: tuple[float, ...], per_sample: int, sampler: Sampler, config: TrainConfig) -> tuple[int, ...]:

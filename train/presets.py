@@ -16,7 +16,8 @@ class Preset:
 
 PRESETS = {
     "cpu": Preset(
-        "--agent nethack/lstm/256 --dropout 0.15 --lr 3e-3 --flops 1e13 2e13 4e13 6e13 9e13 1.2e14 1.8e14",
+        "--agent nethack/lstm/256 --dropout 0.15 --lr 3e-3 --schedule cosine"
+        " --flops 1e13 2e13 4e13 6e13 9e13 1.2e14 1.8e14",
         "The best agent after 20 minutes on 2 cores: about 23 million samples of a store of millions.",
     ),
     "atari": Preset(

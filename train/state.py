@@ -25,6 +25,8 @@ class TrainState(NamedTuple):
     skipped: jax.Array
     """int32 scalar: steps skipped in a row, up to now, as their loss or gradient was not finite. Checkpoints are of the
     state before them, and don't hold it."""
+    decay: jax.Array
+    """int32 [2]: the steps over which the learning rate decays (`Segment.decay`). Checkpoints don't hold it."""
 
 
 def init_state(
@@ -33,7 +35,8 @@ def init_state(
     """The state before the first step."""
     # A copy: the state is donated to the training step, and a buffer can't be donated twice.
     average = jax.tree.map(jnp.copy, params) if averaged else ()
-    return TrainState(jnp.int32(0), params, average, optimizer.init(params), carry, jnp.int32(0))
+    opt_state, undecayed = optimizer.init(params), jnp.zeros(2, jnp.int32)
+    return TrainState(jnp.int32(0), params, average, opt_state, carry, jnp.int32(0), undecayed)
 
 
 def state_shardings(agent: Agent, optimizer: optax.GradientTransformation, mesh: Mesh, *, averaged: bool) -> TrainState:
@@ -44,7 +47,8 @@ def state_shardings(agent: Agent, optimizer: optax.GradientTransformation, mesh:
     params = jax.eval_shape(agent.init, jax.random.key(0))
     of_params, opt_state = over_fsdp(mesh, (params, jax.eval_shape(optimizer.init, params)))
     average = of_params if averaged else ()
-    return TrainState(replicated(mesh), of_params, average, opt_state, over_lanes(mesh), replicated(mesh))  # pyright: ignore[reportArgumentType]
+    whole = replicated(mesh)
+    return TrainState(whole, of_params, average, opt_state, over_lanes(mesh), whole, whole)  # pyright: ignore[reportArgumentType]
 
 
 def kept_params(state: TrainState) -> Params:

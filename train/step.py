@@ -14,6 +14,7 @@ from data.spec import Batch
 from train.config import TrainConfig
 from train.failure.skipping import all_finite, skip_nonfinite
 from train.mesh import over_fsdp, over_lanes, replicated
+from train.schedule.decay import decay_factor
 from train.state import TrainState, state_shardings
 
 
@@ -46,13 +47,15 @@ def make_train_step(
     mesh: Mesh,
     microbatch: int | None = None,
     max_skipped: int = TrainConfig.max_skipped,
+    decay_to: float | None = None,
 ) -> jax.stages.Wrapped:
     """The jitted `(state, batch) → (state, metrics)`, with lanes sharded over the mesh. The state is donated.
 
     `average` is `Optimizer.average`, `dropout` the rate, `seed` that of the dropout, `microbatch` the most samples per
     device whose gradients are computed at once (None: `agent.microbatch`). A state with an empty carry begins every
     batch with the initial carry and ends it with an empty one. A step whose loss, gradient or carry is not finite is
-    skipped, as is every step after `max_skipped` in a row.
+    skipped, as is every step after `max_skipped` in a row. `decay_to` is the share of the optimiser's learning rate to
+    which it decays in a branch (`TrainState.decay`); None: there are no branches.
 
     Raises: ValueError: the agent has no dropout (when the step is traced).
     """
@@ -65,11 +68,13 @@ def make_train_step(
         lanes = Lanes(batch, state.carry, bits)
         (loss, (carry, top1, top3, entropy)), grads = gradients(state.params, lanes, samples)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        if decay_to is not None:
+            updates = optax.tree.scale(decay_factor(state.step, state.decay, decay_to), updates)
         params = optax.apply_updates(state.params, updates)
         done = state.step + 1
         kept = _averaged(state.average, params, average, done) if average else ()
         norm = optax.tree.norm(grads)
-        after = TrainState(done, params, kept, opt_state, carry, state.skipped)
+        after = TrainState(done, params, kept, opt_state, carry, state.skipped, state.decay)
         after = skip_nonfinite(state, after, all_finite(loss, norm, carry), max_skipped)
         return after, StepMetrics(loss, top1, top3, entropy, norm, optax.tree.norm(updates), after.skipped)
 

@@ -12,7 +12,8 @@ STEP = find(AGENT).cost(WINDOW).train_flops("exact") * LANES * WINDOW
 
 
 def config(store: Path, run: Path, steps: tuple[int, ...] = (4, 12), **changes) -> TrainConfig:
-    defaults = {"lanes": LANES, "window": WINDOW, "log_every": 3, "optimizer": Optimizer(lr=3e-3)}
+    optimizer = Optimizer(lr=3e-3, schedule="cosine")
+    defaults = {"lanes": LANES, "window": WINDOW, "log_every": 3, "optimizer": optimizer}
     return TrainConfig(
         store=store,
         run=run,

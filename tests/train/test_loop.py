@@ -47,7 +47,7 @@ def test_metrics_are_in_the_file_and_in_tensorboard(trained: TrainConfig) -> Non
     assert all(0 <= row["top1"] <= row["top3"] <= 1 and 0 <= row["input_wait"] <= 1 for row in rows)
     events = EventAccumulator(str(trained.run))
     events.Reload()
-    missing = {"dev_loss", "dev_loss_se", "dev_top1", "dev_top3", "dev_seconds", "device_memory"}
+    missing = {"branch", "dev_loss", "dev_loss_se", "dev_top1", "dev_top3", "dev_seconds", "device_memory"}
     assert all(row[name] is None for row in rows for name in missing)
     assert set(events.Tags()["scalars"]) == {tag_of(name) for name in rows[0].keys() - {"step", "time"} - missing}
     scalars = events.Scalars("train/loss")

@@ -60,16 +60,18 @@ def memory_of(step: Any, batch: Any) -> Memory:
     """What a compiled step needs of each device, by XLA's account."""
     needs = step.memory_analysis()
     results = needs.output_size_in_bytes - needs.alias_size_in_bytes
-    shards = [x.sharding.shard_shape(x.shape) for x in jax.tree.leaves(batch)]
-    per_device = sum(
-        int(np.prod(shape)) * x.dtype.itemsize for shape, x in zip(shards, jax.tree.leaves(batch), strict=True)
-    )
     return Memory(
         arguments=needs.argument_size_in_bytes,
         temporaries=needs.temp_size_in_bytes + results,
         code=needs.generated_code_size_in_bytes,
-        next_batch=per_device,
+        next_batch=bytes_per_device(batch),
     )
+
+
+def bytes_per_device(tree: Any) -> int:
+    """Bytes of arrays, or of shapes with shardings, on each device."""
+    leaves = jax.tree.leaves(tree)
+    return sum(int(np.prod(x.sharding.shard_shape(x.shape))) * x.dtype.itemsize for x in leaves)
 
 
 def fastest(make: Callable[[Settings], Any], choices: Sequence[Settings], state: Any, batch: Any, limit: int) -> Fitted:
@@ -113,9 +115,12 @@ def device_memory() -> int | None:
 class FittedStep:
     """A training step, compiled with the fastest settings that fit the device."""
 
-    def __init__(self, make: Callable[[Settings], Any], choices: Sequence[Settings]) -> None:
-        """`make` jits the step for settings, of which `choices` are given from the fastest to the most frugal."""
-        self._make, self._choices, self._step = make, choices, None
+    def __init__(self, make: Callable[[Settings], Any], choices: Sequence[Settings], *, held: bool = False) -> None:
+        """`make` jits the step for settings, of which `choices` are given from the fastest to the most frugal.
+
+        `held`: the device holds a second state, which a branch started from.
+        """
+        self._make, self._choices, self._held, self._step = make, choices, held, None
 
     def compile(self, state: Any, batch: Any) -> None:
         """Compile it for arguments like these, unless it is compiled already.
@@ -134,6 +139,7 @@ class FittedStep:
         limit = device_memory()
         if limit is None:
             return compiled(self._make, self._choices[0], state, batch).step
+        limit -= bytes_per_device(state) if self._held else 0
         fitted = fastest(self._make, self._choices, state, batch, limit)
         if first() and fitted.memory is not None:
             kept = "layers recomputed" if fitted.settings.remat else "no rematerialisation"

@@ -61,7 +61,8 @@ def train_expert(config: RlConfig, *, progress: bool = True) -> None:
         record_start(config.run)
         checkpoints = Checkpoints(config.run, config.checkpoint_seconds, SAVED)
         stack.enter_context(contextlib.closing(checkpoints))
-        state = checkpoints.restore(state) or state
+        restored = checkpoints.restore(state)
+        state = restored.state if restored else state
         start, last = int(state.step), config.updates
         playing, steps = Stopwatch(), range(start * config.batch, last * config.batch)
         every, row_of = config.log_every * config.batch, rows_of(config)

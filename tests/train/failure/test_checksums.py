@@ -35,7 +35,8 @@ def save(run: Path, *states: TrainState) -> None:
 def restored(run: Path) -> TrainState | None:
     checkpoints = Checkpoints(run, 60)
     try:
-        return checkpoints.restore(state_at(0))
+        found = checkpoints.restore(state_at(0))
+        return found.state if found else None
     finally:
         checkpoints.close()
 

@@ -75,11 +75,11 @@ def state_digest(config: TrainConfig) -> str:
     plan = Plan.of(config)
     optimizer = bc_optimizer(config.optimizer, config.batch, plan.steps[-1])
     checkpoints = Checkpoints(config.run, 60)
-    state = checkpoints.restore(fresh_state(plan, config, optimizer, make_mesh()))
+    restored = checkpoints.restore(fresh_state(plan, config, optimizer, make_mesh()))
     checkpoints.close()
-    assert state is not None
-    assert int(state.step) == plan.steps[-1]
-    return digest(state)
+    assert restored is not None
+    assert int(restored.state.step) == plan.steps[-1]
+    return digest(restored.state)
 
 
 @pytest.mark.slow

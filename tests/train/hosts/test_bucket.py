@@ -17,7 +17,7 @@ from train.config import from_json, to_json
 from train.hosts.lease import held
 from train.metrics import MetricsRow, MetricsWriter, read_metrics
 
-ROW = MetricsRow(**{field.name: 1 for field in dataclasses.fields(MetricsRow)})
+ROW = dataclasses.replace(MetricsRow(**{field.name: 1 for field in dataclasses.fields(MetricsRow)}), branch=None)
 
 
 class Bucket(LocalFileSystem):

@@ -88,8 +88,8 @@ def test_a_carry_that_an_earlier_version_saved_for_shuffled_windows_is_left_out(
     with contextlib.closing(Checkpoints(tmp_path, 60)) as checkpoints:
         restored = checkpoints.restore(saved._replace(carry=()))
     assert restored is not None
-    assert restored.carry == ()
-    jax.tree.map(np.testing.assert_array_equal, restored.params, saved.params)
+    assert restored.state.carry == ()
+    jax.tree.map(np.testing.assert_array_equal, restored.state.params, saved.params)
 
 
 def test_a_carry_that_an_earlier_version_saved_in_bfloat16_goes_on_in_float32(tmp_path: Path) -> None:
@@ -101,5 +101,5 @@ def test_a_carry_that_an_earlier_version_saved_in_bfloat16_goes_on_in_float32(tm
     with contextlib.closing(Checkpoints(tmp_path, 60)) as checkpoints:
         restored = checkpoints.restore(now)
     assert restored is not None
-    assert restored.carry[0].dtype == jnp.float32
-    np.testing.assert_array_equal(restored.carry[0], np.full(core.shape, 1.5, np.float32))
+    assert restored.state.carry[0].dtype == jnp.float32
+    np.testing.assert_array_equal(restored.state.carry[0], np.full(core.shape, 1.5, np.float32))
