@@ -14,7 +14,7 @@ PACKAGES = ("data", "agents", "train", "eval", "laws")
 ORDER = {
     "data": ("common", "spec", "codec", "games", "store", "sampling", "importers", "experts", "collect", "view", "*"),
     "agents": ("cost", "spec", "cpu", "layers", "cores", "nethack atari gym", "*"),
-    "train": ("hosts", "mesh", "state", "failure", "dev", "*", "memory", "loop compile", "bc rl"),
+    "train": ("hosts", "mesh", "state", "failure", "dev", "*", "memory", "population", "loop compile", "bc rl"),
     "eval": ("statistics results", "play", "*"),
     "laws": ("rows", "fitting", "predict", "figures", "report", "study", "*"),
 }

@@ -11,22 +11,22 @@ from jax.sharding import Mesh
 
 from data.common.cli import DelayedInterrupt
 from data.sampling.stream import batches
-from train.checkpoint import Checkpoints, save_budget
+from train.checkpoint import Checkpoints
 from train.config import TrainConfig, defaults_of, result_fields, to_json
 from train.dev.episodes import Measured, PeriodicDevLoss
 from train.failure.determinism import require_deterministic_kernels
-from train.failure.divergence import diverged
-from train.failure.skipping import SkipLimit, last_good
+from train.failure.skipping import SkipLimit
 from train.folder import claimed, record_start, resolved
 from train.hosts.agree import SAVE, Agreement, same_everywhere, together
 from train.hosts.leave import Stop
 from train.log import Log, Stopwatch, Window
 from train.memory.fit import FittedStep
-from train.memory.settings import candidates, step_maker
+from train.memory.settings import candidates
 from train.mesh import lanes_of_host, make_mesh, over_lanes, peak_flops, put
 from train.metrics import MetricsRow, peak_memory
 from train.optimizer import bc_optimizer, learning_rate
 from train.plan import Plan
+from train.population.runs import Runs
 from train.state import TrainState, init_state, kept_params, state_shardings
 from train.step import StepMetrics
 
@@ -45,34 +45,30 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
     config = together(lambda: resolved(config))
     plan = together(lambda: Plan.of(config))
     mesh, last = make_mesh(fsdp=config.fsdp), plan.steps[-1]
-    settings = candidates(plan.agent, config.lanes // mesh.size, config.window, config.microbatch, config.remat)
+    runs = together(lambda: Runs(config, plan, mesh))
+    settings = candidates(plan.agent, runs.lanes_per_device, config.window, config.microbatch, config.remat)
     optimizer = bc_optimizer(config.optimizer, config.batch, last)
-    make_step = step_maker(
-        plan.agent,
-        optimizer,
-        average=config.optimizer.average,
-        dropout=config.dropout,
-        seed=config.seed,
-        max_skipped=config.max_skipped,
-        mesh=mesh,
-    )
-    train_step = FittedStep(make_step, settings)
+    train_step = FittedStep(runs.step_maker(optimizer), settings)
     with contextlib.ExitStack() as stack:
         identity = plan.description(config), result_fields(config), defaults_of(TrainConfig)
         stack.enter_context(claimed(config.run, *identity))
         record_start(config.run)
-        state = fresh_state(plan, config, optimizer, mesh)
-        checkpoints = stack.enter_context(contextlib.closing(Checkpoints(config.run, config.checkpoint_seconds)))
+        runs.claim()
+        state = runs.fresh_state(lambda: fresh_state(plan, config, optimizer, mesh))
+        checkpoints = Checkpoints(config.run, config.checkpoint_seconds, runs.saved)
+        stack.enter_context(contextlib.closing(checkpoints))
         state = checkpoints.restore(state) or state
+        runs.failed(np.asarray(state.skipped) >= config.max_skipped, state)
         steps = range(int(state.step), last)
-        waiting, row_of = Stopwatch(), rows_of(config, plan)
+        waiting, row_of = Stopwatch(), runs.row_of([rows_of(run, plan) for run in runs.configs])
         axis = "step" if config.tensorboard_axis == "steps" else config.tensorboard_axis
-        log = Log(config.run, steps, config.log_every, waiting, row_of, name=config.agent, progress=progress, axis=axis)
+        shown = {"name": config.agent, "progress": progress, "axis": axis, "writer": runs.writer}
+        log = Log(config.run, steps, config.log_every, waiting, row_of, **shown)
         stack.enter_context(contextlib.closing(log))
         interrupt, agreement = stack.enter_context(DelayedInterrupt()), Agreement()
         skips = SkipLimit(config.max_skipped)
         mine = lanes_of_host(config.lanes)
-        options = config.lanes, config.window, config.seed, steps.start, mine, config.threads
+        options = config.lanes, config.window, config.data_seed, steps.start, mine, config.threads
         stream = batches(plan.store, "train", *options, order=config.order)
         dev = PeriodicDevLoss(plan.agent, plan.store, mesh, config.measure_every, config.dev_samples)
         for step in steps:
@@ -81,22 +77,22 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
             state, metrics = train_step(state, put(batch, over_lanes(mesh)))
             # The step was only dispatched. While it runs, a row is written of those before it.
             log.write_due()
-            measured = dev.measure(step + 1, kept_params(state))
+            measured = runs.measure(dev, step + 1, kept_params(state))
             log.add(step + 1, (metrics, measured), ends_row=measured is not None)
             decision = agreement.decide(save=checkpoints.due, stop=interrupt.signal)
             spent, saves = step + 1 in plan.steps, decision > 0 or step + 1 == last
-            failed = skips.reached(metrics.skipped, now=spent or saves)
-            if spent and not failed:
-                save_budget(config.run, kept_params(state), plan.spent(step + 1))
+            failed = runs.failed(skips.reached(metrics.skipped, now=spent or saves), state)
+            if spent:
+                runs.save_budgets(kept_params(state), plan.spent(step + 1))
             if saves or failed:
                 # A run that is killed later resumes here, and would not write this row again.
                 log.write_due()
                 checkpoints.save(state)
             if failed:
-                good = last_good(state)
-                raise diverged(config.run, plan.store, plan.sampler, int(good.step), config.max_skipped)
+                break
             if decision > SAVE:
                 raise Stop(decision)
+        runs.check()
 
 
 def fresh_state(plan: Plan, config: TrainConfig, optimizer: Any, mesh: Mesh) -> TrainState:
@@ -108,7 +104,7 @@ def fresh_state(plan: Plan, config: TrainConfig, optimizer: Any, mesh: Mesh) -> 
         return init_state(plan.agent.init(key), optimizer, averaged=averaged, carry=carry)
 
     shardings = state_shardings(plan.agent, optimizer, mesh, averaged=averaged)
-    return jax.jit(init, out_shardings=shardings)(jax.random.key(config.seed))
+    return jax.jit(init, out_shardings=shardings)(jax.random.key(config.init_seed))
 
 
 Record = tuple[StepMetrics, Measured | None]

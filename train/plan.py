@@ -12,7 +12,7 @@ from data.sampling.sampler import LaneSampler, MixedSampler, WindowSampler
 from data.sampling.stream import Store, labelled, training_sampler
 from data.store.mixture import open_stores
 from train.config import TrainConfig, from_json, result_fields, to_json
-from train.folder import is_run, read_run
+from train.folder import is_run, read_runs
 from train.mesh import lanes_of_host
 
 Sampler = LaneSampler | WindowSampler | MixedSampler
@@ -49,7 +49,8 @@ class Plan:
             raise UserError(f"{config.agent} has no dropout: leave --dropout out")
         cost = agent.cost(config.window)
         flops, version = _flops_of(config, cost)
-        sampler = training_sampler(store, store.rows("train"), config.lanes, config.window, config.seed, config.order)
+        order = config.lanes, config.window, config.data_seed, config.order
+        sampler = training_sampler(store, store.rows("train"), *order)
         budgets = tuple(sorted(config.flops))
         steps = _steps_of(budgets, flops[config.convention], sampler, config)
         if config.measure_every is not None and config.measure_every <= steps[-1]:
@@ -116,7 +117,7 @@ def _flops_of(config: TrainConfig, cost: Cost) -> tuple[Mapping[str, int], int |
     So the budgets of a run mean the same steps to the end.
     """
     if is_run(config.run):
-        begun = read_run(config.run)
+        begun = read_runs(config.run)
         if result_fields(from_json(begun["config"])) == result_fields(config):
             return begun["flops_per_sample"], begun.get("flop_version")
     return {convention: cost.train_flops(convention) for convention in CONVENTIONS}, EXACT_VERSION

@@ -1,5 +1,6 @@
 """The state of a training run."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -25,6 +26,9 @@ class TrainState(NamedTuple):
     skipped: jax.Array
     """int32 scalar: steps skipped in a row, up to now, as their loss or gradient was not finite. Checkpoints are of the
     state before them, and don't hold it."""
+    hyper: Mapping[str, jax.Array] | tuple[()] = ()
+    """Hyperparameters in which the members of a population differ, by name (`train.population`); an empty tuple of a
+    run alone."""
 
 
 def init_state(
@@ -44,7 +48,7 @@ def state_shardings(agent: Agent, optimizer: optax.GradientTransformation, mesh:
     params = jax.eval_shape(agent.init, jax.random.key(0))
     of_params, opt_state = over_fsdp(mesh, (params, jax.eval_shape(optimizer.init, params)))
     average = of_params if averaged else ()
-    return TrainState(replicated(mesh), of_params, average, opt_state, over_lanes(mesh), replicated(mesh))  # pyright: ignore[reportArgumentType]
+    return TrainState(replicated(mesh), of_params, average, opt_state, over_lanes(mesh), replicated(mesh), ())  # pyright: ignore[reportArgumentType]
 
 
 def kept_params(state: TrainState) -> Params:

@@ -93,8 +93,8 @@ def test_if_one_fails_all_end(store: Path, tmp_path: Path, event: str, process: 
 
 
 def test_processes_with_other_options_are_refused(store: Path, tmp_path: Path) -> None:
-    started = launch(options(store, tmp_path / "run"), tmp_path, 2, more=[[], ["--seed", "1"]])
+    started = launch(options(store, tmp_path / "run"), tmp_path, 2, more=[[], ["--data-seed", "1"]])
     done = wait(started)
     expect(done, 2, 2)
-    assert all("processes differ in seed" in process.said for process in done)
+    assert all("processes differ in data_seed" in process.said for process in done)
     assert not (tmp_path / "run").exists()
