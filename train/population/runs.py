@@ -24,7 +24,7 @@ from train.metrics import MetricsWriter, Row
 from train.plan import Plan
 from train.population.members import members_of
 from train.population.rows import PopulationRows, PopulationWriter, RowOf
-from train.population.step import over_members, population_init, population_maker, shardings
+from train.population.step import over_members, population_maker, population_state
 from train.state import TrainState
 
 
@@ -68,8 +68,7 @@ class Runs:
         if self._alone:
             return of_one()
         carried = self._config.order == "lanes"
-        init = population_init(self._plan.agent, self.configs, self._plan.steps[-1], carried=carried)
-        return jax.jit(init, out_shardings=shardings(len(self.configs), self._mesh))()
+        return population_state(self._plan.agent, self.configs, self._plan.steps[-1], self._mesh, carried=carried)
 
     @property
     def saved(self) -> dict[str, str] | None:

@@ -11,10 +11,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
-from agents.spec import Agent
+from agents.spec import Agent, Params
 from data.spec import Batch
 from train.config import TrainConfig
 from train.memory.settings import Settings
@@ -44,23 +45,42 @@ def _specs(members: int, mesh: Mesh) -> TrainState:
     return TrainState(*specs)
 
 
+def population_state(
+    agent: Agent, members: Sequence[TrainConfig], steps: int, mesh: Mesh, *, carried: bool
+) -> TrainState:
+    """The state before the first step; see `train.state.init_state`.
+
+    Parameters are initialised one member after the other, as those of runs alone: on a CPU with as many devices as
+    cores, two batched QR decompositions at once (of orthogonal initialisers) wait for each other's threads forever.
+    """
+    init, placed = jax.jit(agent.init), shardings(len(members), mesh)
+    inits = [jax.device_get(init(jax.random.key(member.init_seed))) for member in members]
+
+    def put(*of_members: np.ndarray) -> jax.Array:
+        stacked = np.stack(of_members)
+        sharding: Any = placed.params
+        return jax.make_array_from_callback(stacked.shape, sharding, lambda index: stacked[index])
+
+    begin = population_init(agent, members, steps, carried=carried)
+    return jax.jit(begin, out_shardings=placed)(jax.tree.map(put, *inits))
+
+
 def population_init(
     agent: Agent, members: Sequence[TrainConfig], steps: int, *, carried: bool
-) -> Callable[[], TrainState]:
-    """The function that computes the state before the first step; see `train.state.init_state`."""
+) -> Callable[[Params], TrainState]:
+    """The function from the members' initial parameters to the state before the first step."""
     config, hyper = members[0], hyperparameters(members)
 
-    def init(key: jax.Array) -> TrainState:
+    def of_member(params: Params) -> TrainState:
         carry = agent.initial_carry(config.lanes) if carried else ()
         optimizer = bc_optimizer(config.optimizer, config.batch, steps)
-        return init_state(agent.init(key), optimizer, averaged=config.optimizer.average > 0, carry=carry)
+        return init_state(params, optimizer, averaged=config.optimizer.average > 0, carry=carry)
 
-    def inits() -> TrainState:
-        seeds = jnp.array([member.init_seed for member in members], jnp.uint32)
-        state = jax.vmap(init, out_axes=_AXES._replace(hyper=None))(jax.vmap(jax.random.key)(seeds))
+    def of_members(params: Params) -> TrainState:
+        state = jax.vmap(of_member, out_axes=_AXES._replace(hyper=None), axis_size=len(members))(params)
         return state._replace(hyper={name: jnp.array(values) for name, values in hyper.items()})
 
-    return inits
+    return of_members
 
 
 _AXES = TrainState(None, 0, 0, 0, 0, 0, 0)  # pyright: ignore[reportArgumentType]

@@ -101,8 +101,9 @@ def test_processes_with_other_options_are_refused(store: Path, tmp_path: Path) -
 
 
 def test_a_population_begun_by_two_and_killed_goes_on_in_one(store: Path, tmp_path: Path) -> None:
-    words = ("--population", "lr=1e-3,3e-3", "--checkpoint-seconds", "0", "--heartbeat-timeout", "10")
-    done = wait(launch(options(store, tmp_path / "run", *words), tmp_path, 2, ("kill", STOP, 1)))
+    words = ("--population", "lr=1e-3,3e-3")
+    often = (*words, "--checkpoint-seconds", "0", "--heartbeat-timeout", "10")
+    done = wait(launch(options(store, tmp_path / "run", *often), tmp_path, 2, ("kill", STOP, 1)))
     assert done[1].code == -9, done
     expect(wait(launch(options(store, tmp_path / "run", *words), tmp_path, 1)), 0)
     expect(wait(launch(options(store, tmp_path / "one", *words), tmp_path, 1)), 0)

@@ -110,6 +110,7 @@ loop.train(config(Path(sys.argv[1]), Path(sys.argv[2]), **options, **STATE), pro
 """A population that kills itself at step 8, after one member diverged, while a checkpoint is being saved."""
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_gives_the_same_bits(diverging: tuple[TrainConfig, Diverged], tmp_path: Path) -> None:
     whole = diverging[0]
     killed = dataclasses.replace(whole, run=tmp_path / "killed")

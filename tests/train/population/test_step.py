@@ -15,7 +15,7 @@ from train.config import TrainConfig
 from train.mesh import make_mesh, over_lanes, put
 from train.optimizer import bc_optimizer
 from train.population.members import members_of
-from train.population.step import population_init, population_step, shardings
+from train.population.step import population_state, population_step
 from train.state import TrainState, init_state
 from train.step import make_train_step
 
@@ -36,8 +36,7 @@ def losses(
 def together(population: TrainConfig, agent, steps: int, devices: int = 1) -> tuple[np.ndarray, TrainState]:
     """Losses [steps, members] of a population, and its state."""
     members, mesh = members_of(population), make_mesh(devices=jax.devices()[:devices])
-    init = population_init(agent, members, STEPS, carried=True)
-    state = jax.jit(init, out_shardings=shardings(len(members), mesh))()
+    state = population_state(agent, members, STEPS, mesh, carried=True)
     step = population_step(agent, members, STEPS, mesh=mesh)
     return losses(population, step, state, mesh, steps)
 
