@@ -13,6 +13,7 @@ from agents.overrides import core_and_size
 from agents.spec import Agent, Params
 from data.common.cli import UserError
 from data.common.files import replace_text
+from data.common.paths import absolute
 from data.common.rows import as_record
 from data.sampling.stream import Store
 from data.store.mixture import open_stores
@@ -196,11 +197,15 @@ def _row(
     games: Sequence[Row],
     protocol: str | None,
 ) -> ResultRow:
-    interval = returns(games) if games else None
+    interval, population = returns(games) if games else None, None
+    name = config.run.name
+    if "population" in described:
+        population = Path(absolute(config.run)).parent.name
+        name = f"{population}/{name}"
     core, size = core_and_size(trained.agent)
     return ResultRow(
         game=game,
-        run=config.run.name,
+        run=name,
         flops=budget.flops,
         params=described["params"],
         samples=budget.samples,
@@ -209,7 +214,10 @@ def _row(
         return_mean=interval.mean if interval else None,
         return_se=interval.se if interval else None,
         episodes=len(games) or None,
-        seed=trained.seed,
+        seed=trained.init_seed if trained.init_seed == trained.data_seed else None,
+        init_seed=trained.init_seed,
+        data_seed=trained.data_seed,
+        population=population,
         core=core,
         size=size,
         width=agent.width,

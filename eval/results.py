@@ -37,6 +37,7 @@ class ResultRow:
     episodes: int | None = None
     """Number of games behind `return_mean`."""
     seed: int | None = None
+    """The seed of a run whose `init_seed` and `data_seed` are the same number."""
     core: str | None = None
     size: str | None = None
     width: int | None = None
@@ -69,6 +70,13 @@ class ResultRow:
     """Dtype of the computation in training; in evaluation too, unless `protocol` names another."""
     device: str | None = None
     """Kinds of device that the run was trained on, as JAX names them, joined by commas."""
+    init_seed: int | None = None
+    """Seed of the initial parameters and the dropout."""
+    data_seed: int | None = None
+    """Seed of the order of the data."""
+    population: str | None = None
+    """Name of the population that the run is a member of. Members share the stream of data: their spread over
+    `init_seed` leaves out the order of the data."""
 
 
 NAMES = tuple(field.name for field in dataclasses.fields(ResultRow))

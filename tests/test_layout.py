@@ -25,6 +25,7 @@ ORDER = {
         "dev",
         "*",
         "memory",
+        "population",
         "compile",
         "loop",
         "bc rl",

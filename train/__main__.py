@@ -1,5 +1,6 @@
 """`python -m train`: train agents on expert games, or experts by reinforcement learning."""
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -36,11 +37,13 @@ def bc(
     from agents.ladder import find
     from train.hosts.start import start
     from train.loop import train
+    from train.population.members import members_of
 
     if config.deterministic:
         use_deterministic_kernels()
-    if not start(hosts, config.run) and not find(config.agent).recurrent:
-        spread_over_cores(config.lanes)
+    members = members_of(config)
+    if not start(hosts, config.run) and (config.population or not find(config.agent).recurrent):
+        spread_over_cores(math.gcd(config.lanes, len(members)) if config.population else config.lanes)
     train(config)
 
 

@@ -66,12 +66,13 @@ class Checkpoints:
         """Open a run's checkpoints, of which one is due every `seconds` seconds.
 
         `names` are the fields of the state to save and the names that they are saved by; by default all but `skipped`
-        and `decay`, by their own.
+        `decay` and `hyper`, by their own.
         """
         # Orbax logs every error that it also raises, with its traceback.
         logging.set_verbosity(logging.FATAL)
         self._folder, self._seconds = run / "checkpoints", seconds
-        self._names = names or {name: name for name in TrainState._fields if name not in ("skipped", "decay")}
+        out = ("skipped", "decay", "hyper")
+        self._names = names or {name: name for name in TrainState._fields if name not in out}
         self._sealing: Future[None] | None = None
         self._thread = ThreadPoolExecutor(1)
         self._saved, self._newest = time.monotonic(), None

@@ -25,7 +25,8 @@ class Optimizer:
     """How learning rates and initial values follow the width: as they are, or by µP, whose lr is that of width 64."""
     schedule: Literal["auto", "wsd", "cosine", "constant"] = "auto"
     """Learning rate after the warmup. wsd: constant, with a branch for each budget that decays to `final_lr`; cosine:
-    decay to `final_lr` at the largest budget; constant. "auto" is wsd for several budgets, cosine for one."""
+    decay to `final_lr` at the largest budget; constant. "auto" is wsd for several budgets, cosine for one budget and
+    for populations."""
     decay: float = 0.2
     """Fraction of each budget's samples over which wsd decays, in a branch whose FLOPs count within the budget."""
     final_lr: float = 1e-4
@@ -77,8 +78,13 @@ class TrainConfig:
     """Batch size in lanes, over all devices. A lane reads its part of the data in order."""
     window: int = 32
     """Steps per lane and batch (truncated backpropagation through time)."""
-    seed: int = 0
-    """Seed of the parameters, the order of the data and the dropout."""
+    init_seed: int = 0
+    """Seed of the initial parameters and the dropout."""
+    data_seed: int = 0
+    """Seed of the order of the data."""
+    population: str | None = None
+    """Train many runs, the members, in one compiled step on one stream of data: values of the options in which they
+    differ, for example "init_seed=0..7 lr=1e-3,3e-3" for sixteen, each in a folder below --run."""
     order: Literal["lanes", "windows"] = "lanes"
     """Order of the data: lanes that read episodes in order and keep the carry, or shuffled windows without one."""
     games: EpisodeFilter = field(default_factory=EpisodeFilter)
@@ -158,7 +164,8 @@ class TrainConfig:
             "optimizer.weight_decay": optimizer.weight_decay,
             "optimizer.final_lr": optimizer.final_lr,
             "checkpoint_seconds": self.checkpoint_seconds,
-            "seed": self.seed,
+            "init_seed": self.init_seed,
+            "data_seed": self.data_seed,
         }
         for name, value in least.items():
             if not value >= 0:
@@ -186,7 +193,7 @@ class TrainConfig:
     def schedule(self) -> Literal["wsd", "cosine", "constant"]:
         """The learning-rate schedule; of "auto", that of a new run."""
         if self.optimizer.schedule == "auto":
-            return "wsd" if len(self.flops) > 1 else "cosine"
+            return "wsd" if len(self.flops) > 1 and self.population is None else "cosine"
         return self.optimizer.schedule
 
     @property
@@ -204,6 +211,10 @@ class TrainConfig:
         return self.dev_every
 
 
+SPLIT = {"seed": ("init_seed", "data_seed")}
+"""Fields of earlier versions, and those that they have become."""
+
+
 def to_json(config: Any) -> dict[str, Any]:
     """A configuration, a dataclass, as JSON values."""
     return json.loads(json.dumps(dataclasses.asdict(config), default=str))
@@ -219,8 +230,12 @@ def defaults_of(kind: type) -> dict[str, Any]:
 
 
 def completed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration as JSON values, with the defaults of fields that an earlier version did not have."""
-    both = {**defaults, **values}
+    """A configuration of this or an earlier version as JSON values, with the fields of this one.
+
+    Fields that the earlier version did not have are at their defaults, those that it had under one name are split.
+    """
+    names = {old: new if new[0] in defaults else (old,) for old, new in SPLIT.items()}
+    both = {**defaults, **{name: value for old, value in values.items() for name in names.get(old, (old,))}}
     return {
         name: completed(value, defaults[name]) if isinstance(value, dict) and name in defaults else value
         for name, value in both.items()

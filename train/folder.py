@@ -75,6 +75,8 @@ def check(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], def
         before = json.loads(path.read_text())
         if before.get("kind") != values.get("kind"):
             raise UserError(f"{run} holds a run of another kind: choose another --run")
+        if before.get("population") != values.get("population"):
+            raise UserError(f"{run} holds a member of a population: go on with that one, or choose another --run")
         trained = completed(before["config"], defaults)
         if "compute" in trained:
             trained["compute"] = dtype_of(before)
@@ -95,7 +97,18 @@ def is_run(run: Path) -> bool:
 
 
 def read_run(run: Path) -> dict[str, Any]:
-    """The `config.json` of a run of behavioural cloning.
+    """The `config.json` of a run of behavioural cloning, one alone or a member of a population.
+
+    Raises: UserError: the folder holds no such run.
+    """
+    described = read_runs(run)
+    if described["config"].get("population"):
+        raise UserError(f"{run} holds a population: name a member, one of the folders in it")
+    return described
+
+
+def read_runs(run: Path) -> dict[str, Any]:
+    """The `config.json` of a run of behavioural cloning or a population.
 
     Raises: UserError: the folder holds no such run.
     """

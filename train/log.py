@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import jax
 from tqdm import tqdm
@@ -59,14 +59,16 @@ class Log(Generic[T]):
         name: str,
         progress: bool,
         axis: str = "step",
+        writer: Callable[[Path, int, str], Any] = MetricsWriter,
     ) -> None:
         """Continue the run's log at step `steps.start` of all `steps`, those of branches included.
 
-        `name` labels the bar, which is shown if `progress`; `axis` is TensorBoard's, see `MetricsWriter`.
+        `name` labels the bar, which is shown if `progress`; `axis` is TensorBoard's, see `MetricsWriter`, which
+        `writer` opens.
         """
         self.paused = Stopwatch()
         """Times what is no part of the steps, such as compiling them."""
-        self._writer = MetricsWriter(run, steps.start, axis) if first() else None
+        self._writer = writer(run, steps.start, axis) if first() else None
         self._every, self._watch, self._row_of = every, watch, row_of
         self._name, self._offset = name, 0
         self._bar = tqdm(

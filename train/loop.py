@@ -13,24 +13,24 @@ from jax.sharding import Mesh
 
 from data.common.cli import DelayedInterrupt
 from data.sampling.stream import batches
-from train.checkpoint import Checkpoints, Restored, save_budget
+from train.checkpoint import Checkpoints, Restored
 from train.compile.profile import profiled
 from train.config import TrainConfig, defaults_of, result_fields, to_json
 from train.dev.episodes import Measured, PeriodicDevLoss
 from train.failure.determinism import require_deterministic_kernels
-from train.failure.divergence import diverged
-from train.failure.skipping import SkipLimit, last_good
+from train.failure.skipping import SkipLimit
 from train.folder import claimed, record_start, resolved
 from train.hosts.agree import SAVE, Agreement, same_everywhere, together
 from train.hosts.leave import Stop
 from train.input.transfer import transferred
 from train.log import Log, Stopwatch, Window
 from train.memory.fit import FittedStep
-from train.memory.settings import candidates, step_maker
+from train.memory.settings import candidates
 from train.mesh import lanes_of_host, make_mesh, peak_flops, put, replicated
 from train.metrics import MetricsRow, peak_memory
 from train.optimizer import bc_optimizer, learning_rate
 from train.plan import Plan
+from train.population.runs import Runs
 from train.scaling import mup
 from train.schedule.decay import decay_factor
 from train.schedule.segments import Segment, branch_open, remaining
@@ -53,32 +53,27 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
     plan = together(lambda: Plan.of(config))
     config = plan.config
     mesh = make_mesh(fsdp=config.fsdp)
-    settings = candidates(plan.agent, config.lanes // mesh.size, config.window, config.microbatch, config.remat)
+    runs = together(lambda: Runs(config, plan, mesh))
+    settings = candidates(plan.agent, runs.lanes_per_device, config.window, config.microbatch, config.remat)
     optimizer = bc_optimizer(config.optimizer, config.batch, plan.steps[-1], plan.agent)
-    make_step = step_maker(
-        plan.agent,
-        optimizer,
-        average=config.optimizer.average,
-        dropout=config.dropout,
-        seed=config.seed,
-        max_skipped=config.max_skipped,
-        decay_to=config.optimizer.decay_to if plan.branched else None,
-        mesh=mesh,
-    )
-    train_step = FittedStep(make_step, settings, held=plan.branched)
+    train_step = FittedStep(runs.step_maker(optimizer), settings, held=plan.branched)
     with contextlib.ExitStack() as stack:
         identity = plan.description(config), result_fields(config), defaults_of(TrainConfig)
         stack.enter_context(claimed(config.run, *identity))
         record_start(config.run)
-        fresh = Restored(0, fresh_state(plan, config, optimizer, mesh), None)
-        checkpoints = stack.enter_context(contextlib.closing(Checkpoints(config.run, config.checkpoint_seconds)))
+        runs.claim()
+        fresh = Restored(0, runs.fresh_state(lambda: fresh_state(plan, config, optimizer, mesh)), None)
+        checkpoints = Checkpoints(config.run, config.checkpoint_seconds, runs.saved)
+        stack.enter_context(contextlib.closing(checkpoints))
         position, state, trunk = checkpoints.restore(fresh.state, partial(branch_open, plan.segments)) or fresh
+        runs.failed(np.asarray(state.skipped) >= config.max_skipped, state)
         steps = range(position, plan.segments[-1].end)
         if config.profile:
             train_step = stack.enter_context(profiled(train_step, config.run))
-        waiting, row_of = Stopwatch(), rows_of(config, plan)
+        waiting, row_of = Stopwatch(), runs.row_of([rows_of(run, plan) for run in runs.configs])
         axis = "step" if config.tensorboard_axis == "steps" else config.tensorboard_axis
-        log = Log(config.run, steps, config.log_every, waiting, row_of, name=config.agent, progress=progress, axis=axis)
+        shown = {"name": config.agent, "progress": progress, "axis": axis, "writer": runs.writer}
+        log = Log(config.run, steps, config.log_every, waiting, row_of, **shown)
         stack.enter_context(contextlib.closing(log))
         interrupt, agreement = stack.enter_context(DelayedInterrupt()), Agreement()
         mine = lanes_of_host(config.lanes)
@@ -87,7 +82,7 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
             state, trunk = entered(segment, state, trunk, mesh)
             log.enter(start, segment.offset, segment.name)
             skips = SkipLimit(config.max_skipped)
-            options = config.lanes, config.window, config.seed, start, mine, config.threads
+            options = config.lanes, config.window, config.data_seed, start, mine, config.threads
             stream = transferred(plan.agent, batches(plan.store, "train", *options, order=config.order), mesh)
             for step in range(start, segment.stop):
                 with waiting:
@@ -98,13 +93,13 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
                 # The step was only dispatched. While it runs, a row is written of those before it.
                 log.write_due()
                 position, ends, spent = step + 1 + segment.offset, step + 1 == segment.stop, step + 1 in segment.spends
-                measured = dev.measure(step + 1, kept_params(state))
+                measured = runs.measure(dev, step + 1, kept_params(state))
                 log.add(step + 1, (metrics, measured, segment), ends_row=ends or measured is not None)
                 decision = agreement.decide(save=checkpoints.due, stop=interrupt.signal)
                 saves = decision > 0 or position == steps.stop
-                failed = skips.reached(metrics.skipped, now=ends or spent or saves)
-                if spent and not failed:
-                    save_budget(config.run, kept_params(state), plan.spent(step + 1))
+                failed = runs.failed(skips.reached(metrics.skipped, now=ends or spent or saves), state)
+                if spent:
+                    runs.save_budgets(kept_params(state), plan.spent(step + 1))
                 if ends and trunk is not None and not failed:
                     state, trunk = trunk, None
                 if saves or failed:
@@ -112,10 +107,10 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
                     log.write_due()
                     checkpoints.save(state, position=position, trunk=trunk)
                 if failed:
-                    good = last_good(state)
-                    raise diverged(config.run, plan.store, plan.sampler, int(good.step), config.max_skipped)
+                    runs.check()
                 if decision > SAVE:
                     raise Stop(decision)
+        runs.check()
 
 
 def entered(
@@ -123,7 +118,9 @@ def entered(
 ) -> tuple[TrainState, TrainState | None]:
     """The state with which a segment begins or goes on, and that of the trunk, which the branch leaves as it is."""
     none, decay = (put(np.asarray(value, np.int32), replicated(mesh)) for value in (0, segment.decay))
-    state = state._replace(skipped=none)
+    if not state.skipped.ndim:
+        # Members of a population, which has no branches, keep their counts: who has reached the limit has diverged.
+        state = state._replace(skipped=none)
     if segment.branch is not None and trunk is None:
         trunk = state
         # The training step is given its state's buffers.
@@ -141,7 +138,7 @@ def fresh_state(plan: Plan, config: TrainConfig, optimizer: Any, mesh: Mesh) -> 
         return init_state(params, optimizer, averaged=averaged, carry=carry)
 
     shardings = state_shardings(plan.agent, optimizer, mesh, averaged=averaged)
-    return jax.jit(init, out_shardings=shardings)(jax.random.key(config.seed))
+    return jax.jit(init, out_shardings=shardings)(jax.random.key(config.init_seed))
 
 
 Record = tuple[StepMetrics, Measured | None, Segment]

@@ -5,6 +5,7 @@ the optimiser's state is sharded over `fsdp` (fully sharded data parallelism): X
 used and reduces and scatters their gradients.
 """
 
+import functools
 import re
 import time
 from collections.abc import Sequence
@@ -126,6 +127,7 @@ def listed_peak(kind: str) -> float | None:
     return PEAK_FLOPS[max(listed, key=len)] if listed else None
 
 
+@functools.cache
 def _measured_peak(dtype: str, side: int = 1536, repeats: int = 5) -> float:
     """FLOP/s of the local devices together, which may share cores: the fastest of several matrix products on each."""
     devices = jax.local_devices()

@@ -14,7 +14,7 @@ from data.sampling.stream import Store, labelled, training_sampler
 from data.store.mixture import open_stores
 from train.checkpoint import newest
 from train.config import TrainConfig, from_json, result_fields, to_json
-from train.folder import is_run, read_run
+from train.folder import is_run, read_runs
 from train.mesh import lanes_of_host
 from train.scaling.mup import base_of
 from train.scaling.rule import RULE, peak_of
@@ -72,7 +72,8 @@ class Plan:
             optimizer = dataclasses.replace(optimizer, lr=peak_of(ruled.counted_params))
         config = dataclasses.replace(config, agent=agent.name, optimizer=optimizer)
         flops, version = _flops_of(config, cost)
-        sampler = training_sampler(store, store.rows("train"), config.lanes, config.window, config.seed, config.order)
+        order = config.lanes, config.window, config.data_seed, config.order
+        sampler = training_sampler(store, store.rows("train"), *order)
         budgets, steps, segments = _segments_of(config, flops[config.convention], sampler)
         if config.measure_every is not None and config.measure_every <= steps[-1]:
             _check_held_out(store)
@@ -144,7 +145,7 @@ def _begun(config: TrainConfig) -> dict[str, Any] | None:
     """The `config.json` of the run, if it was begun with this configuration."""
     if not is_run(config.run):
         return None
-    begun = read_run(config.run)
+    begun = read_runs(config.run)
     return begun if result_fields(from_json(begun["config"])) == result_fields(config) else None
 
 

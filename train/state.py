@@ -1,5 +1,6 @@
 """The state of a training run."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -27,6 +28,9 @@ class TrainState(NamedTuple):
     state before them, and don't hold it."""
     decay: jax.Array
     """int32 [2]: the steps over which the learning rate decays (`Segment.decay`). Checkpoints don't hold it."""
+    hyper: Mapping[str, jax.Array] | tuple[()] = ()
+    """Hyperparameters in which the members of a population differ, by name (`train.population`); an empty tuple of a
+    run alone."""
 
 
 def init_state(
@@ -48,7 +52,7 @@ def state_shardings(agent: Agent, optimizer: optax.GradientTransformation, mesh:
     of_params, opt_state = over_fsdp(mesh, (params, jax.eval_shape(optimizer.init, params)))
     average = of_params if averaged else ()
     whole = replicated(mesh)
-    return TrainState(whole, of_params, average, opt_state, over_lanes(mesh), whole, whole)  # pyright: ignore[reportArgumentType]
+    return TrainState(whole, of_params, average, opt_state, over_lanes(mesh), whole, whole, ())  # pyright: ignore[reportArgumentType]
 
 
 def kept_params(state: TrainState) -> Params:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
 from agents.spec import Agent, Carry, Dropout, Params
 from data.spec import Batch
@@ -59,6 +59,35 @@ def make_train_step(
 
     Raises: ValueError: the agent has no dropout (when the step is traced).
     """
+    step = train_step(
+        agent,
+        optimizer,
+        average=average,
+        dropout=dropout,
+        seed=seed,
+        mesh=mesh,
+        microbatch=microbatch,
+        max_skipped=max_skipped,
+        decay_to=decay_to,
+    )
+    state = state_shardings(agent, optimizer, mesh, averaged=average > 0)
+    shardings = (state, over_lanes(mesh))
+    return jax.jit(step, in_shardings=shardings, out_shardings=(state, replicated(mesh)), donate_argnums=0)
+
+
+def train_step(
+    agent: Agent,
+    optimizer: optax.GradientTransformation,
+    *,
+    average: float,
+    dropout: float,
+    seed: int | jax.Array,
+    mesh: Mesh | AbstractMesh,
+    microbatch: int | None,
+    max_skipped: int,
+    decay_to: float | None = None,
+) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
+    """The function that `make_train_step` jits; hyperparameters of the optimiser, and `seed`, may be traced."""
     gradients = accumulated(partial(_loss, agent, dropout), microbatch or agent.microbatch, mesh)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
@@ -74,13 +103,11 @@ def make_train_step(
         done = state.step + 1
         kept = _averaged(state.average, params, average, done) if average else ()
         norm = optax.tree.norm(grads)
-        after = TrainState(done, params, kept, opt_state, carry, state.skipped, state.decay)
+        after = TrainState(done, params, kept, opt_state, carry, state.skipped, state.decay, state.hyper)
         after = skip_nonfinite(state, after, all_finite(loss, norm, carry), max_skipped)
         return after, StepMetrics(loss, top1, top3, entropy, norm, optax.tree.norm(updates), after.skipped)
 
-    state = state_shardings(agent, optimizer, mesh, averaged=average > 0)
-    shardings = (state, over_lanes(mesh))
-    return jax.jit(step, in_shardings=shardings, out_shardings=(state, replicated(mesh)), donate_argnums=0)
+    return step
 
 
 class Lanes(NamedTuple):
@@ -92,7 +119,9 @@ class Lanes(NamedTuple):
     """uint32 [B], random bits for dropout; an empty tuple without dropout."""
 
 
-def accumulated(loss: Callable[..., Any], samples: int | None, mesh: Mesh) -> Callable[[Params, Lanes, jax.Array], Any]:
+def accumulated(
+    loss: Callable[..., Any], samples: int | None, mesh: Mesh | AbstractMesh
+) -> Callable[[Params, Lanes, jax.Array], Any]:
     """Value and gradient of `loss`, accumulated in float32 over microbatches of each device's lanes.
 
     `loss(params, lanes, total)` returns `(loss, (carry, *metrics))`, where `loss` and the `metrics` are sums over the

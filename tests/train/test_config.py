@@ -53,14 +53,16 @@ def test_config_survives_json_and_the_hash_ignores_where_things_lie(store: Path,
     assert from_json(json.loads(json.dumps(to_json(here)))) == here
     there = dataclasses.replace(here, run=tmp_path / "b", log_every=7, dev_every="never", tensorboard_axis="flops")
     assert config_hash(there) == config_hash(here)
-    assert config_hash(dataclasses.replace(here, seed=1)) != config_hash(here)
+    assert config_hash(dataclasses.replace(here, init_seed=1)) != config_hash(here)
 
 
 def test_a_configuration_of_an_earlier_version_has_the_defaults_of_new_fields(store: Path, tmp_path: Path) -> None:
     now = config(store, tmp_path / "a", optimizer=Optimizer(lr=1e-2))
     earlier = to_json(now)
     del earlier["dropout"], earlier["games"], earlier["optimizer"]["average"]
+    del earlier["init_seed"], earlier["data_seed"], earlier["population"]
     assert from_json(earlier) == now
+    assert from_json({**earlier, "seed": 3}) == dataclasses.replace(now, init_seed=3, data_seed=3)
     with pytest.raises(UserError, match=r"later version, with Optimizer\.momentum, TrainConfig\.noise"):
         from_json({**earlier, "noise": 1, "optimizer": {"momentum": 1}})
 
@@ -75,9 +77,9 @@ def test_every_field_of_a_configuration_is_read(kind: type) -> None:
 
 
 def test_a_preset_is_a_set_of_options_that_others_override() -> None:
-    assert expand(["bc", "--seed", "1"]) == ["bc", "--seed", "1"]
+    assert expand(["bc", "--init-seed", "1"]) == ["bc", "--init-seed", "1"]
     for name, preset in PRESETS.items():
-        assert expand(["bc", "--seed", "1", "--preset", name]) == ["bc", *preset.options.split(), "--seed", "1"]
+        assert expand(["bc", "--lanes", "1", "--preset", name]) == ["bc", *preset.options.split(), "--lanes", "1"]
     with pytest.raises(UserError, match="no preset 'none'"):
         expand(["bc", "--preset", "none"])
 

@@ -142,8 +142,8 @@ def test_what_cannot_be_trained_is_refused_and_nothing_written(
 
 
 def test_another_configuration_in_the_same_folder_is_refused(trained: TrainConfig) -> None:
-    other = dataclasses.replace(trained, seed=1, optimizer=Optimizer(lr=1e-3))
-    with pytest.raises(UserError, match="another optimizer, seed"):
+    other = dataclasses.replace(trained, init_seed=1, optimizer=Optimizer(lr=1e-3))
+    with pytest.raises(UserError, match="another init_seed, optimizer"):
         train(other, progress=False)
 
 

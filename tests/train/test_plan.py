@@ -31,7 +31,7 @@ def test_a_run_counts_to_its_end_as_it_was_begun(store: Path, tmp_path: Path) ->
     assert (resumed.flops["exact"], resumed.flop_version) == (2 * plan.flops["exact"], None)
     assert resumed.steps == tuple(step // 2 for step in plan.steps)
     assert json.loads(json.dumps(resumed.description(begun)))["flop_version"] is None
-    other = dataclasses.replace(begun, seed=1)
+    other = dataclasses.replace(begun, init_seed=1)
     assert (Plan.of(other).flops, Plan.of(other).steps) == (plan.flops, plan.steps)
 
 

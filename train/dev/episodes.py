@@ -80,12 +80,16 @@ class PeriodicDevLoss:
         """`samples` bounds the pieces as in `some_pieces`; they are chosen at the first measurement."""
         self._agent, self._store, self._mesh, self._every, self._samples = agent, store, mesh, every, samples
 
+    def due(self, step: int) -> bool:
+        """Whether the dev loss is measured after `step` steps."""
+        return self._every is not None and step % self._every == 0
+
     def measure(self, step: int, params: Params) -> Measured | None:
         """The dev loss if it is due after `step` steps. Waits for the steps under way, whose time does not count.
 
         Raises: UserError: the store has no held-out episodes, or is damaged.
         """
-        if self._every is None or step % self._every:
+        if not self.due(step):
             return None
         jax.block_until_ready(params)
         begin = time.perf_counter()

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from train.state import TrainState
 
@@ -30,7 +31,12 @@ def skip_nonfinite(before: TrainState, after: TrainState, finite: jax.Array, max
 
 
 def last_good(state: TrainState) -> TrainState:
-    """The state before the steps that were skipped last, from which a run repeats them. Waits for the state."""
+    """The state before the steps that were skipped last, from which a run repeats them. Waits for the state.
+
+    The members of a population are not set back: not all of them skipped the step.
+    """
+    if state.skipped.ndim:
+        return state
     skipped = int(state.skipped)
     return state._replace(step=state.step - skipped, skipped=state.skipped - skipped) if skipped else state
 
@@ -42,9 +48,14 @@ class SkipLimit:
         self._max_skipped = max_skipped
         self._unread: deque[jax.Array] = deque()
 
-    def reached(self, skipped: jax.Array, *, now: bool = False) -> bool:
-        """Whether so many were skipped, as known two steps after, or now; `skipped` is the last step's count."""
+    def reached(self, skipped: jax.Array, *, now: bool = False) -> np.ndarray:
+        """Whether so many were skipped, as known two steps after, or now; `skipped` is the last step's count.
+
+        Bools of the shape of `skipped`: a scalar, or one count for each member of a population.
+        """
         self._unread.append(skipped)
         while len(self._unread) > (1 if now else 1 + _LAG):
             self._unread.popleft()
-        return (now or len(self._unread) > _LAG) and int(self._unread[0]) >= self._max_skipped
+        if not now and len(self._unread) <= _LAG:
+            return np.zeros(skipped.shape, bool)
+        return np.asarray(self._unread[0]) >= self._max_skipped

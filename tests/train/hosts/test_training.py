@@ -93,8 +93,21 @@ def test_if_one_fails_all_end(store: Path, tmp_path: Path, event: str, process: 
 
 
 def test_processes_with_other_options_are_refused(store: Path, tmp_path: Path) -> None:
-    started = launch(options(store, tmp_path / "run"), tmp_path, 2, more=[[], ["--seed", "1"]])
+    started = launch(options(store, tmp_path / "run"), tmp_path, 2, more=[[], ["--data-seed", "1"]])
     done = wait(started)
     expect(done, 2, 2)
-    assert all("processes differ in seed" in process.said for process in done)
+    assert all("processes differ in data_seed" in process.said for process in done)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_population_begun_by_two_and_killed_goes_on_in_one(store: Path, tmp_path: Path) -> None:
+    words = ("--population", "lr=1e-3,3e-3")
+    often = (*words, "--checkpoint-seconds", "0", "--heartbeat-timeout", "10")
+    done = wait(launch(options(store, tmp_path / "run", *often), tmp_path, 2, ("kill", STOP, 1)))
+    assert done[1].code == -9, done
+    expect(wait(launch(options(store, tmp_path / "run", *words), tmp_path, 1)), 0)
+    expect(wait(launch(options(store, tmp_path / "one", *words), tmp_path, 1)), 0)
+    for member in ("lr=0.001", "lr=0.003"):
+        found, expected = (losses(tmp_path / run / member) for run in ("run", "one"))
+        assert found.keys() == expected.keys()
+        np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1e-5)

@@ -1,0 +1,1 @@
+"""Populations: many runs trained in one compiled step on one stream of data."""
