@@ -1,14 +1,19 @@
 """LSTM core (Hochreiter & Schmidhuber 1997, with forget gates)."""
 
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from agents.cost import Part, dense
-from agents.layers import Dense, product
+from agents.layers import Dense
 from agents.overrides import require
+
+UNROLL = 8
+"""Steps of the scan in one iteration of the compiled loop."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class LSTMStack(nn.Module):
 class LSTMLayer(nn.Module):
     """One layer. The input's product is computed for the whole window; only the hidden state's is in the scan.
 
-    Products are in `dtype`; gates and states, and what the scan sums of their gradients, in float32.
+    Products are in `dtype`; gates and states, and what is summed of their gradients, in float32.
     """
 
     width: int
@@ -76,18 +81,92 @@ class LSTMLayer(nn.Module):
         """Outputs [B, T, D] and the cell and hidden state [B, 2, D] after the window."""
         gates_BxTx4D = Dense(4 * self.width, self.dtype, out=jnp.float32, name="input")(x_BxTxD)
         kernel = self.param("hidden", nn.initializers.orthogonal(), (self.width, 4 * self.width))
-
-        def step(state, inputs):
-            gates_Bx4D, first_B = inputs
-            cell_BxD, hidden_BxD = (jnp.where(first_B[:, None], jnp.zeros_like(s), s) for s in state)
-            gates_Bx4D += product("bi,io->bo", jnp.float32, hidden_BxD.astype(self.dtype), kernel)
-            i, f, g, o = jnp.split(gates_Bx4D, 4, axis=-1)
-            # A forget bias of 1 (Jozefowicz et al. 2015).
-            cell_BxD = nn.sigmoid(f + jnp.ones((), f.dtype)) * cell_BxD + nn.sigmoid(i) * jnp.tanh(g)
-            hidden_BxD = nn.sigmoid(o) * jnp.tanh(cell_BxD)
-            return (cell_BxD, hidden_BxD), hidden_BxD.astype(self.dtype)
-
-        state = (state_Bx2xD[:, 0], state_Bx2xD[:, 1])
-        inputs = (jnp.swapaxes(gates_BxTx4D, 0, 1), first_BxT.T)
-        state, hidden_TxBxD = jax.lax.scan(step, state, inputs)
+        gates_TxBx4D = jnp.swapaxes(gates_BxTx4D, 0, 1)
+        state = State(state_Bx2xD[:, 0], state_Bx2xD[:, 1])
+        hidden_TxBxD, state = recurrence(self.dtype, gates_TxBx4D, kernel, first_BxT.T, state)  # pyright: ignore
         return jnp.swapaxes(hidden_TxBxD, 0, 1), jnp.stack(state, axis=1)
+
+
+class State(NamedTuple):
+    """Cell and hidden state, float32 [B, D]."""
+
+    cell: jax.Array
+    hidden: jax.Array
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def recurrence(
+    dtype: jnp.dtype, gates_TxBx4D: jax.Array, kernel_Dx4D: jax.Array, first_TxB: jax.Array, state: State
+) -> tuple[jax.Array, State]:
+    """The LSTM's scan over a window: hidden states [T, B, D] in `dtype`, and the state after it.
+
+    `gates_TxBx4D` are what the input adds to the gates, float32. Backward, the scan has one product a step as forward:
+    the kernel's gradient is a single product after it, which also sums over steps in float32.
+    """
+    return _forward(dtype, gates_TxBx4D, kernel_Dx4D, first_TxB, state)[0]
+
+
+def _forward(
+    dtype: jnp.dtype, gates_TxBx4D: jax.Array, kernel_Dx4D: jax.Array, first_TxB: jax.Array, state: State
+) -> tuple[tuple[jax.Array, State], tuple[jax.Array, ...]]:
+    kernel = kernel_Dx4D.astype(dtype)
+
+    def step(state: State, inputs: tuple[jax.Array, jax.Array]) -> tuple[State, jax.Array]:
+        gates_Bx4D, first_B = inputs
+        before = reset(state, first_B)
+        gates_Bx4D += jnp.einsum("bi,io->bo", before.hidden.astype(dtype), kernel, preferred_element_type=jnp.float32)
+        i, f, g, o = jnp.split(gates_Bx4D, 4, axis=-1)
+        # A forget bias of 1 (Jozefowicz et al. 2015).
+        i, f, g, o = nn.sigmoid(i), nn.sigmoid(f + jnp.ones((), f.dtype)), jnp.tanh(g), nn.sigmoid(o)
+        cell_BxD = f * before.cell + i * g
+        # In one array, since each that a scan stacks is a kernel of its own on a GPU.
+        return State(cell_BxD, o * jnp.tanh(cell_BxD)), jnp.concatenate([i, f, g, o, cell_BxD], axis=-1)
+
+    after, kept_TxBx5D = jax.lax.scan(step, state, (gates_TxBx4D, first_TxB), unroll=UNROLL)
+    *_, o, cell_TxBxD = jnp.split(kept_TxBx5D, 5, axis=-1)
+    hidden_TxBxD = (o * jnp.tanh(cell_TxBxD)).astype(dtype)
+    return (hidden_TxBxD, after), (kept_TxBx5D, hidden_TxBxD, kernel_Dx4D, first_TxB, *state)
+
+
+def _backward(
+    dtype: jnp.dtype, residuals: tuple[jax.Array, ...], gradients: tuple[jax.Array, State]
+) -> tuple[jax.Array, jax.Array, None, State]:
+    kept_TxBx5D, hidden_TxBxD, kernel_Dx4D, first_TxB, cell_BxD, hidden_BxD = residuals
+    of_hidden_TxBxD, of_after = gradients
+    kernel = kernel_Dx4D.astype(dtype)
+    cell_TxBxD = kept_TxBx5D[..., -cell_BxD.shape[-1] :]
+    hidden_before = jnp.concatenate([hidden_BxD.astype(dtype)[None], hidden_TxBxD[:-1]])
+    before = reset(State(jnp.concatenate([cell_BxD[None], cell_TxBxD[:-1]]), hidden_before), first_TxB)
+
+    def step(of_state: State, inputs: tuple[jax.Array, ...]) -> tuple[State, jax.Array]:
+        kept_Bx5D, before_BxD, first_B, of_hidden_BxD = inputs
+        i, f, g, o, cell = jnp.split(kept_Bx5D, 5, axis=-1)
+        one, squashed = jnp.float32(1), jnp.tanh(cell)
+        of_hidden = of_state.hidden + of_hidden_BxD.astype(jnp.float32)
+        of_cell = of_state.cell + of_hidden * o * (one - squashed * squashed)
+        of_gates_Bx4D = jnp.concatenate(
+            [
+                of_cell * g * i * (one - i),
+                of_cell * before_BxD * f * (one - f),
+                of_cell * i * (one - g * g),
+                of_hidden * squashed * o * (one - o),
+            ],
+            axis=-1,
+        )
+        of_before = jnp.einsum("bo,io->bi", of_gates_Bx4D.astype(dtype), kernel, preferred_element_type=jnp.float32)
+        return reset(State(of_cell * f, of_before), first_B), of_gates_Bx4D
+
+    inputs = kept_TxBx5D, before.cell, first_TxB, of_hidden_TxBxD
+    of_state, of_gates_TxBx4D = jax.lax.scan(step, of_after, inputs, reverse=True, unroll=UNROLL)
+    of_kernel = jnp.einsum(
+        "tbi,tbo->io", before.hidden, of_gates_TxBx4D.astype(dtype), preferred_element_type=jnp.float32
+    )
+    return of_gates_TxBx4D, of_kernel, None, of_state
+
+
+recurrence.defvjp(_forward, _backward)
+
+
+def reset(state: State, first: jax.Array) -> State:
+    """The state [..., B, D], zero where an episode begins, bool [..., B]."""
+    return State(*(jnp.where(first[..., None], jnp.zeros_like(s), s) for s in state))

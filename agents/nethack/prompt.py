@@ -71,16 +71,16 @@ def remember(
     before_BxTxA = jnp.concatenate([memory["offered"][:, None], offered_BxTxA[:, :-1]], axis=1) & ~first_BxTx1
     chosen_BxTxA = prev_action_BxT[:, :, None] == jnp.arange(ACTIONS, dtype=prev_action_BxT.dtype)[None, None]
     rate_BxTxA = jnp.float32(RATE) * before_BxTxA.astype(jnp.float32)
+    # answers = kept * the answers before + added: a linear recurrence, computed for all steps at once.
+    kept_BxTxA = jnp.where(first_BxTx1, jnp.float32(0), jnp.float32(1) - rate_BxTxA)
+    added_BxTxA = rate_BxTxA * chosen_BxTxA.astype(jnp.float32)
+    added_BxTxA = added_BxTxA.at[:, 0].add(kept_BxTxA[:, 0] * memory["answers"])
 
-    def step(answers_BxA: jax.Array, inputs: tuple[jax.Array, jax.Array, jax.Array]):
-        first_Bx1, rate_BxA, chosen_BxA = inputs
-        answers_BxA = jnp.where(first_Bx1, jnp.float32(0), answers_BxA)
-        answers_BxA += rate_BxA * (chosen_BxA.astype(jnp.float32) - answers_BxA)
-        return answers_BxA, answers_BxA
+    def compose(one: tuple[jax.Array, jax.Array], two: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        return one[0] * two[0], two[0] * one[1] + two[1]
 
-    inputs = jnp.swapaxes(first_BxTx1, 0, 1), jnp.swapaxes(rate_BxTxA, 0, 1), jnp.swapaxes(chosen_BxTxA, 0, 1)
-    answers_BxA, answers_TxBxA = jax.lax.scan(step, memory["answers"], inputs)
-    return jnp.swapaxes(answers_TxBxA, 0, 1), {"offered": offered_BxTxA[:, -1], "answers": answers_BxA}
+    _, answers_BxTxA = jax.lax.associative_scan(compose, (kept_BxTxA, added_BxTxA), axis=1)
+    return answers_BxTxA, {"offered": offered_BxTxA[:, -1], "answers": answers_BxTxA[:, -1]}
 
 
 def offered_keys(message_SxC: jax.Array) -> jax.Array:
