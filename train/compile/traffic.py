@@ -25,31 +25,15 @@ from dataclasses import dataclass
 from train.compile.loops import trip_count
 from train.compile.program import Array, Computation, Instruction, Program
 
-FREE = frozenset(
-    [
-        "parameter",
-        "constant",
-        "tuple",
-        "get-tuple-element",
-        "bitcast",
-        "after-all",
-        "opt-barrier",
-        "add-dependency",
-        "partition-id",
-        "replica-id",
-        "while",
-        "conditional",
-        "call",
-        "domain",
-        "get-dimension-size",
-    ]
+FREE = (
+    *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "opt-barrier", "add-dependency"),
+    *("partition-id", "replica-id", "domain", "get-dimension-size"),
 )
 """Operations that move nothing themselves."""
 
 _SLICES = ("slice", "dynamic-slice", "gather")
 _UPDATES = {"dynamic-update-slice": 1, "scatter": 2}
 """Which operand is the update."""
-_SAME = ("bitcast", "reshape", "copy", "transpose", "convert")
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute", "ragged-all-to-all")
 
 
