@@ -85,6 +85,12 @@ class Instruction:
         return found and found[1]
 
     @property
+    def target(self) -> str | None:
+        """What a custom call calls; None of others."""
+        found = re.search(r'custom_call_target="([^"]*)"', self.attributes)
+        return found and found[1]
+
+    @property
     def source(self) -> str:
         """The JAX operation that it comes from, `op_name` of the metadata; empty if there is none."""
         found = re.search(r'op_name="([^"]*)"', self.attributes)

@@ -152,7 +152,7 @@ def _reading(
         seconds_compute=seconds["compute"],
         seconds_memory=seconds.get("memory"),
         seconds_network=seconds.get("network"),
-        seconds_roofline=bound and seconds[bound],
+        seconds_roofline=seconds[bound] if bound else None,
         bound=bound,
         seconds_compile=fitted.seconds,
     )

@@ -5,8 +5,8 @@ that does work in the entry, in bodies of loops (times their trip counts, nested
 conditional that moves most: the bytes of its operands and of its result, with the padding of their layouts. Inside of a
 fusion nothing is written, so that it counts like one instruction. Where an operand is only sliced, by `slice`,
 `dynamic-slice` or `gather`, alone or inside of a fusion, the slice counts, not the whole; where one is updated in
-place, by `dynamic-update-slice` or `scatter`, the update does, as in `HloCostAnalysis`: a scan reads and writes a step
-of its inputs and outputs per iteration. Of a custom call (a Pallas kernel, a library) operands and results count once;
+place, by `dynamic-update-slice` or `scatter`, the update does, as in XLA's `HloCostAnalysis`: a scan reads and writes a
+step of its inputs and outputs per iteration, and a look-up reads each row as often as it is looked up. Of a custom call (a Pallas kernel, a library) operands and results count once;
 what a kernel reads again is not in the text.
 
 Of a TPU, arrays in VMEM and scalar memory (`S(1)` and above in their layout) are on the chip and count apart: a copy
@@ -19,7 +19,7 @@ Over the network, n devices of a group in a ring each send 2 (n − 1) / n of th
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from train.compile.loops import trip_count
@@ -30,8 +30,9 @@ FREE = (
     *("partition-id", "replica-id", "domain", "get-dimension-size"),
 )
 """Operations that move nothing themselves."""
+FREE_CALLS = ("AllocateBuffer", "AssumeGatherIndicesInBound", "ConcatBitcast", "Sharding")
+"""Targets of custom calls that only tell the compiler something."""
 
-_SLICES = ("slice", "dynamic-slice", "gather")
 _UPDATES = {"dynamic-update-slice": 1, "scatter": 2}
 """Which operand is the update."""
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute", "ragged-all-to-all")
@@ -105,7 +106,7 @@ class _Counter:
             return max(branches, key=lambda branch: branch.memory + branch.on_chip)
         if opcode == "call" or (opcode == "async-start" and instruction.called):
             return _sum([self.of(name, times) for name in instruction.called])
-        if opcode in FREE or opcode in ("async-update", "async-done"):
+        if opcode in FREE or opcode in ("async-update", "async-done") or instruction.target in FREE_CALLS:
             return _sum([])
         network = times * self._sent(within, instruction)
         if opcode.endswith(("-start", "-update")):
@@ -135,32 +136,37 @@ class _Counter:
         return [*read, *self._written(within, instruction)]
 
     def _read(self, user: Instruction, number: int, whole: int) -> int:
-        """Bytes that `user` reads of its operand `number`."""
-        if user.opcode in _SLICES and number == 0:
+        """Bytes that `user` reads of its operand `number`, which has `whole` bytes."""
+        if number == 0 and user.opcode in ("slice", "dynamic-slice"):
             return min(whole, sum(a.bytes for a in user.arrays))
-        if user.opcode in _UPDATES and number == 0:
+        if number == 0 and user.opcode == "gather":
+            return sum(a.bytes for a in user.arrays)
+        if number == 0 and user.opcode == "dynamic-update-slice":
             return 0
         if user.opcode == "fusion":
             return self._read_inside(user.called[0], number, whole)
         return whole
 
     def _read_inside(self, name: str, number: int, whole: int) -> int:
-        """Bytes that a fusion reads of its parameter `number`."""
+        """Bytes that a fusion reads of its parameter `number`, which has `whole` bytes."""
         fused = self.program.computations[name]
 
-        def of(value: Instruction) -> int:
-            total = 0
+        def of(value: Instruction) -> Iterator[tuple[int, bool]]:
+            """What each use reads, and whether it may read the same bytes again."""
             for user in fused.users.get(value.name, ()):
-                for place, operand in enumerate(user.operands):
-                    if operand != value.name:
-                        continue
-                    if user.opcode in ("bitcast", "reshape"):
-                        total += whole if user.root else of(user)
-                    else:
-                        total += self._read(user, place, whole)
-            return total
+                if user.opcode in ("bitcast", "reshape") and not user.root:
+                    yield from of(user)
+                    continue
+                places = (place for place, operand in enumerate(user.operands) if operand == value.name)
+                for place in places:
+                    again = place == 0 and user.opcode in ("gather", "scatter")
+                    update = user.operands[-1] if user.opcode == "scatter" else None
+                    rows = sum(a.bytes for a in _result(fused, update)) if again and update else None
+                    yield (self._read(user, place, whole) if rows is None else rows), again
 
-        return min(whole, of(fused.parameters[number]))
+        uses = list(of(fused.parameters[number]))
+        once = min(whole, sum(size for size, again in uses if not again))
+        return once + sum(size for size, again in uses if again)
 
     def _written(self, within: Computation, instruction: Instruction) -> Iterable[Array]:
         """What an instruction writes."""
