@@ -61,5 +61,7 @@ class CompileConfig:
                 raise UserError(f"--{name} must be at least 0 and less than 1, not {value}")
         if (self.agent is None) == (self.ladder is None):
             raise UserError("give --agent NAME, or --ladder for a table of several")
+        if self.json and self.top:
+            raise UserError("--top prints text: leave --json out")
         if self.ladder is not None and (self.json or self.dump or self.top):
             raise UserError("--ladder prints a table: leave --json, --top and --dump out")

@@ -52,13 +52,15 @@ def topology_of(name: str) -> Topology:
 
 
 def _slice(name: str, kind: str) -> Topology:
-    if not _installed("libtpu"):
+    if not installed("libtpu"):
         raise UserError(f"{name} needs the TPU compiler: pip install 'isoplay[tpu]'")
     # Without these, libtpu looks for the slice that this machine belongs to.
     for variable, value in (
         ("TPU_SKIP_MDS_QUERY", "1"),
         ("TPU_WORKER_HOSTNAMES", "localhost"),
         ("TPU_ACCELERATOR_TYPE", "v5litepod-16"),
+        # Several processes may compile at once, as none takes a device.
+        ("ALLOW_MULTIPLE_LIBTPU_LOAD", "1"),
     ):
         os.environ.setdefault(variable, value)
     # As on the real chip, its two cores are one device.
@@ -66,13 +68,15 @@ def _slice(name: str, kind: str) -> Topology:
     try:
         devices = get_topology_desc(platform="tpu", topology_name=name, **options).devices
     except (JaxRuntimeError, ValueError) as error:
+        if isinstance(error, JaxRuntimeError) and "INVALID_ARGUMENT" not in str(error):
+            raise
         reason = str(error).splitlines()[0]
         raise UserError(f"no TPU slice {name!r} ({reason}): choose a topology of {kind}, such as {kind}:2x2") from None
     return _topology(name, devices, TPUS[kind], devices[0].device_kind)
 
 
 def _machine(name: str, kind: str, count: int) -> Topology:
-    if not any(_installed(f"jax_plugins.xla_cuda{version}") for version in (12, 13)):
+    if not any(installed(f"jax_plugins.xla_cuda{version}") for version in (12, 13)):
         raise UserError(f"{name} needs the GPU compiler: pip install 'isoplay[cuda]'")
     # Autotuning would run kernels.
     flags = os.environ.get("XLA_FLAGS", "")
@@ -89,7 +93,8 @@ def _topology(name: str, devices: Any, accelerator: Accelerator, kind: str) -> T
     return Topology(name, tuple(devices), accelerator, peak)
 
 
-def _installed(module: str) -> bool:
+def installed(module: str) -> bool:
+    """Whether a module can be imported."""
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:

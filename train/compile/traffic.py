@@ -6,8 +6,8 @@ conditional that moves most: the bytes of its operands and of its result, with t
 fusion nothing is written, so that it counts like one instruction. Where an operand is only sliced, by `slice`,
 `dynamic-slice` or `gather`, alone or inside of a fusion, the slice counts, not the whole; where one is updated in
 place, by `dynamic-update-slice` or `scatter`, the update does, as in XLA's `HloCostAnalysis`: a scan reads and writes a
-step of its inputs and outputs per iteration, and a look-up reads each row as often as it is looked up. Of a custom call (a Pallas kernel, a library) operands and results count once;
-what a kernel reads again is not in the text.
+step of its inputs and outputs per iteration, and a look-up reads each row as often as it is looked up. Of a custom call
+(a Pallas kernel, a library) operands and results count once; what a kernel reads again is not in the text.
 
 Of a TPU, arrays in VMEM and scalar memory (`S(1)` and above in their layout) are on the chip and count apart: a copy
 from the main memory (HBM) counts there once. Asynchronous instructions count once, where they are done.
@@ -130,22 +130,24 @@ class _Counter:
         for number, name in enumerate(instruction.operands):
             arrays = _result(within, name)
             if len(arrays) == 1:
-                read.append(Array(self._read(instruction, number, arrays[0].bytes), arrays[0].space))
+                read.append(Array(self._read(within, instruction, number, arrays[0].bytes), arrays[0].space))
             else:
                 read += arrays
         return [*read, *self._written(within, instruction)]
 
-    def _read(self, user: Instruction, number: int, whole: int) -> int:
+    def _read(self, within: Computation, user: Instruction, number: int, whole: int) -> int:
         """Bytes that `user` reads of its operand `number`, which has `whole` bytes."""
-        if number == 0 and user.opcode in ("slice", "dynamic-slice"):
-            return min(whole, sum(a.bytes for a in user.arrays))
-        if number == 0 and user.opcode == "gather":
-            return sum(a.bytes for a in user.arrays)
-        if number == 0 and user.opcode == "dynamic-update-slice":
-            return 0
         if user.opcode == "fusion":
             return self._read_inside(user.called[0], number, whole)
-        return whole
+        if number > 0:
+            return whole
+        if user.opcode in ("slice", "dynamic-slice"):
+            return min(whole, sum(a.bytes for a in user.arrays))
+        if user.opcode == "gather":
+            return sum(a.bytes for a in user.arrays)
+        if user.opcode == "scatter":
+            return sum(a.bytes for a in _result(within, user.operands[_UPDATES["scatter"]]))
+        return 0 if user.opcode == "dynamic-update-slice" else whole
 
     def _read_inside(self, name: str, number: int, whole: int) -> int:
         """Bytes that a fusion reads of its parameter `number`, which has `whole` bytes."""
@@ -157,12 +159,9 @@ class _Counter:
                 if user.opcode in ("bitcast", "reshape") and not user.root:
                     yield from of(user)
                     continue
-                places = (place for place, operand in enumerate(user.operands) if operand == value.name)
-                for place in places:
+                for place in (place for place, operand in enumerate(user.operands) if operand == value.name):
                     again = place == 0 and user.opcode in ("gather", "scatter")
-                    update = user.operands[-1] if user.opcode == "scatter" else None
-                    rows = sum(a.bytes for a in _result(fused, update)) if again and update else None
-                    yield (self._read(user, place, whole) if rows is None else rows), again
+                    yield self._read(fused, user, place, whole), again
 
         uses = list(of(fused.parameters[number]))
         once = min(whole, sum(size for size, again in uses if not again))

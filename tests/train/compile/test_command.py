@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from train.compile.topology import _installed
+from train.compile.topology import installed
 
 ROOT = Path(__file__).resolve().parents[3]
-TPU = _installed("libtpu")
-GPU = any(_installed(f"jax_plugins.xla_cuda{version}") for version in (12, 13))
+TPU = installed("libtpu")
+GPU = any(installed(f"jax_plugins.xla_cuda{version}") for version in (12, 13))
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:

@@ -6,11 +6,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
-from jax.sharding import Mesh, PartitionSpec
+from jax.experimental import pallas as pl
+from jax.sharding import Mesh, PartitionSpec, SingleDeviceSharding
 
 from train.compile.loops import UnknownTripCount
 from train.compile.program import Array
-from train.compile.traffic import Traffic, traffic
+from train.compile.topology import installed, topology_of
+from train.compile.traffic import ON_TPU, Traffic, traffic
+
+TPU = installed("libtpu")
 
 SIDE = 64
 MATRIX = SIDE * SIDE * 4
@@ -22,7 +26,9 @@ def shape(*sizes: int) -> jax.ShapeDtypeStruct:
 
 
 def text(function: Any, *shapes: Any) -> str:
-    return jax.jit(function).lower(*shapes).compile().as_text()
+    program = jax.jit(function).lower(*shapes).compile().as_text()
+    assert program is not None
+    return program
 
 
 def count(function: Any, *shapes: Any) -> Traffic:
@@ -42,9 +48,9 @@ def powers(length: int, inner: int = 1) -> Any:
 def test_nested_loops_count_times_their_trip_counts(inner: int) -> None:
     matrices = shape(SIDE, SIDE), shape(SIDE, SIDE)
     few, many = (count(powers(length, inner), *matrices) for length in (10, 30))
-    products = sum(m.memory for m in many.moved if m.instruction.opcode == "dot")
+    products = sum(m.memory for m in many.moved if "dot_general" in m.instruction.source)
     assert products == 30 * inner * 3 * MATRIX
-    assert sum(m.times for m in many.moved if m.instruction.opcode == "dot") == 30 * inner
+    assert sum(m.times for m in many.moved if "dot_general" in m.instruction.source) == 30 * inner
     assert many.memory - few.memory >= 20 * inner * 3 * MATRIX
 
 
@@ -84,10 +90,9 @@ def test_a_scan_reads_and_writes_a_step_an_iteration() -> None:
     ],
 )
 def test_without_loops_it_is_what_xla_counts(function: Any, shapes: Any) -> None:
-    compiled = jax.jit(function).lower(*shapes).compile()
-    assert traffic(compiled.as_text(), devices=1).memory == pytest.approx(
-        compiled.cost_analysis()["bytes accessed"], rel=1e-3
-    )
+    analysis = jax.jit(function).lower(*shapes).compile().cost_analysis()
+    assert analysis is not None
+    assert count(function, *shapes).memory == pytest.approx(analysis["bytes accessed"], rel=1e-3)
 
 
 def test_a_conditional_counts_as_its_largest_branch() -> None:
@@ -95,7 +100,7 @@ def test_a_conditional_counts_as_its_largest_branch() -> None:
         return jax.lax.cond(yes, lambda: x @ w @ w @ w, lambda: x)
 
     counted = count(either, jax.ShapeDtypeStruct((), bool), shape(SIDE, SIDE), shape(SIDE, SIDE))
-    assert [m.memory for m in counted.moved if m.instruction.opcode == "dot"] == [3 * MATRIX] * 3
+    assert [m.memory for m in counted.moved if "dot_general" in m.instruction.source] == [3 * MATRIX] * 3
 
 
 def test_a_custom_call_counts_with_operands_and_results() -> None:
@@ -130,3 +135,21 @@ def test_arrays_have_the_padding_of_their_tiles() -> None:
     assert Array.of("bf16", "3,5", "1,0:T(8,128)(2,1)S(1)") == Array(8 * 128 * 2, 1)
     assert Array.of("u4", "7", "0").bytes == 4
     assert Array.of("s32", "", "").bytes == 4
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not TPU, reason="needs libtpu: pip install 'isoplay[tpu]'")
+def test_a_pallas_kernel_of_a_tpu_counts_in_a_loop() -> None:
+    def double(x: jax.Array) -> jax.Array:
+        def kernel(read: Any, write: Any) -> None:
+            write[...] = read[...] * 2
+
+        return pl.pallas_call(kernel, out_shape=jax.ShapeDtypeStruct(x.shape, x.dtype))(x)
+
+    topology = topology_of("v5e:2x2")
+    sharding = SingleDeviceSharding(topology.devices[0])
+    x = jax.ShapeDtypeStruct((SIDE, SIDE), jnp.float32, sharding=sharding)
+    counted = traffic(text(lambda x: jax.lax.fori_loop(0, 10, lambda _, x: double(x), x), x), devices=1, on_chip=ON_TPU)
+    kernels = [m for m in counted.moved if m.instruction.target == "tpu_custom_call"]
+    # Of 64 columns, a TPU pads to 128.
+    assert sum(m.memory + m.on_chip for m in kernels) == 10 * 2 * (2 * MATRIX)
