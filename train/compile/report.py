@@ -8,6 +8,7 @@ import jax
 
 from train.compile.config import CompileConfig
 from train.compile.reading import Reading, read
+from train.compile.topology import topology_of
 from train.compile.traffic import Traffic
 
 LADDER = (
@@ -85,6 +86,7 @@ def breakdown(counted: Traffic, most: int, samples: int) -> Iterator[str]:
 
 def table(config: CompileConfig) -> Iterator[str]:
     """Lines of a Markdown table of agents, each as soon as it is known."""
+    topology_of(config.target)
     yield (
         "| agent | N | GiB | FLOPs a sample | kB a sample (VMEM) | launches"
         " | network, MB | roofline, ms | bound | compiled in, s |"
