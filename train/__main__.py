@@ -13,6 +13,7 @@ import tyro
 from agents.overrides import fold
 from data.common.cli import UserError, exit_with, lazy_command, use_huge_pages
 from train.compile.cache import keep_programs
+from train.compile.config import CompileConfig
 from train.config import TrainConfig
 from train.failure.determinism import use_deterministic_kernels
 from train.hosts.leave import leaving
@@ -89,6 +90,15 @@ def bench(
     spread_over_cores(batch // WINDOW)
     for number, line in enumerate(bench(game, widths, batch, seconds, rounds, store)):
         print(line if number else f"{HEADER}\n{line}", flush=True)
+
+
+@app.command(name="compile")
+@lazy_command
+def compile_(config: tyro.conf.OmitArgPrefixes[CompileConfig]) -> None:
+    """What a training step costs on a TPU slice or GPUs that need not be here, by compiling it for them."""
+    from train.compile.report import run
+
+    run(config)
 
 
 @app.command

@@ -1,6 +1,5 @@
-"""A training step compiled for devices that need not be here, and whether it fits them."""
+"""Shapes and shardings of what a training step takes, to compile it for devices that need not be here."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,39 +11,8 @@ from agents.spec import Agent
 from agents.xla import batch_of
 from data.spec import Batch
 from train.input.transfer import sent
-from train.memory.fit import Fitted, fastest
-from train.memory.settings import Settings, step_maker
 from train.mesh import over_lanes
 from train.state import TrainState, init_state, state_shardings
-
-
-def fitted_step(
-    agent: Agent,
-    optimizer: optax.GradientTransformation,
-    choices: Sequence[Settings],
-    mesh: Mesh,
-    *,
-    lanes: int,
-    window: int,
-    memory: int,
-    carried: bool,
-    average: float = 0.0,
-    dropout: float = 0.0,
-) -> Fitted:
-    """Compile the step with the fastest of `choices` that fits into `memory` bytes of each of the mesh's devices.
-
-    `lanes` are those of all devices; `carried` says whether the state has a carry (`--order lanes`).
-
-    Raises: UserError: none fits.
-    """
-    state = state_shapes(agent, optimizer, mesh, lanes=lanes, averaged=average > 0, carried=carried)
-    return fastest(
-        step_maker(agent, optimizer, mesh=mesh, average=average, dropout=dropout, seed=0),
-        choices,
-        state,
-        batch_shapes(agent, mesh, lanes, window),
-        memory,
-    )
 
 
 def state_shapes(

@@ -1,5 +1,6 @@
 """The fastest settings with which the compiled training step fits the device."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,8 @@ class Fitted:
     settings: Settings
     step: Any
     memory: Memory | None
+    seconds: float
+    """Seconds that it took to trace and compile."""
 
     def fits(self, limit: int) -> bool:
         """Whether it needs at most `limit` bytes of each device."""
@@ -47,13 +50,14 @@ class Fitted:
 
 def compiled(make: Callable[[Settings], Any], settings: Settings, state: Any, batch: Any) -> Fitted:
     """Compile the step that `make` jits for these settings; `state` and `batch` are arrays or shapes with shardings."""
+    begin = time.perf_counter()
     try:
         step = make(settings).lower(state, batch).compile()
     except JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        return Fitted(settings, None, None)
-    return Fitted(settings, step, memory_of(step, batch))
+        return Fitted(settings, None, None, time.perf_counter() - begin)
+    return Fitted(settings, step, memory_of(step, batch), time.perf_counter() - begin)
 
 
 def memory_of(step: Any, batch: Any) -> Memory:
@@ -77,9 +81,23 @@ def bytes_per_device(tree: Any) -> int:
 def fastest(make: Callable[[Settings], Any], choices: Sequence[Settings], state: Any, batch: Any, limit: int) -> Fitted:
     """The first of `choices` whose compiled step fits into `limit` bytes of each device.
 
-    A choice is not compiled if its activations, in proportion to those of one that did not fit, would not fit either.
-
     Raises: UserError: none fits.
+    """
+    fitted = first_fitting(make, choices, state, batch, limit)
+    if fitted.fits(limit):
+        return fitted
+    raise UserError(
+        f"the training step does not fit into {limit / 2**30:.1f} GiB of a device: choose more devices, a larger"
+        " --fsdp, fewer --lanes or a smaller --microbatch"
+    )
+
+
+def first_fitting(
+    make: Callable[[Settings], Any], choices: Sequence[Settings], state: Any, batch: Any, limit: int
+) -> Fitted:
+    """The first of `choices` that fits, compiled, or else the last that was compiled.
+
+    A choice is not compiled if its activations, in proportion to those of one that did not fit, would not fit either.
     """
     tried: list[Fitted] = []
     for settings in choices:
@@ -87,11 +105,8 @@ def fastest(make: Callable[[Settings], Any], choices: Sequence[Settings], state:
             continue
         tried.append(compiled(make, settings, state, batch))
         if tried[-1].fits(limit):
-            return tried[-1]
-    raise UserError(
-        f"the training step does not fit into {limit / 2**30:.1f} GiB of a device: choose more devices, a larger"
-        " --fsdp, fewer --lanes or a smaller --microbatch"
-    )
+            break
+    return tried[-1]
 
 
 def _at_least(seen: Fitted, settings: Settings) -> float:
