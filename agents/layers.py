@@ -116,8 +116,22 @@ class Conv(nn.Module):
         return biased(y, bias, self.dtype)
 
 
+class Table(nn.Module):
+    """Rows of an embedding table."""
+
+    rows: int
+    width: int
+    scale: float = 1.0
+    """Standard deviation of the entries at initialisation."""
+
+    @nn.compact
+    def __call__(self) -> jax.Array:
+        """The table, float32 [rows, width]."""
+        return self.param("rows", nn.initializers.normal(self.scale), (self.rows, self.width))
+
+
 class Embedding(nn.Module):
-    """Embedding table. Indices must be in range; they are not checked."""
+    """Embedding of indices; parameters as of `Table`. Indices must be in range; they are not checked."""
 
     rows: int
     width: int
@@ -131,4 +145,38 @@ class Embedding(nn.Module):
         Cast after the look-up, so that a row's gradient is a float32 sum.
         """
         rows = self.param("rows", nn.initializers.normal(self.scale), (self.rows, self.width))
-        return rows.at[index].get(mode="promise_in_bounds")
+        return look_up(rows, index)
+
+
+def look_up(rows: jax.Array, index: jax.Array) -> jax.Array:
+    """The rows of a table [N, E] at `index`, which must be in range: [..., E]."""
+    return rows.at[index].get(mode="promise_in_bounds")
+
+
+class EmbeddedDense(nn.Module):
+    """`Dense` over the embeddings of P symbols, one after the other; parameters as of `Dense`."""
+
+    features: int
+    dtype: jnp.dtype
+    folded: bool = False
+    """Multiply one-hot symbols with the product of tables and kernel, as is best on a TPU: it pads the few features of
+    an embedding to 128, and gathers and scatters row by row. XLA never makes the one-hot array."""
+
+    @nn.compact
+    def __call__(self, *embedded: tuple[jax.Array, jax.Array]) -> jax.Array:
+        """[S, features] of pairs of a table [N, E] and symbols [S, P], whose embeddings are added."""
+        (rows, symbols), *_ = embedded
+        shape = symbols.shape[1], rows.shape[1], self.features
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (shape[0] * shape[1], shape[2]))
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        if self.folded:
+            y = jnp.float32(0)
+            for rows, symbols in embedded:
+                both = jnp.einsum("ne,peo->pno", rows, kernel.reshape(shape), precision="highest")
+                one_hot = jax.nn.one_hot(symbols, len(rows), dtype=self.dtype)
+                y += product("spn,pno->so", jnp.float32, one_hot, both)
+        else:
+            x, *others = (look_up(*pair) for pair in embedded)
+            x = sum(others, start=x).astype(self.dtype)
+            y = product("si,io->so", self.dtype, x.reshape(len(x), -1), kernel)
+        return biased(y, bias, self.dtype)

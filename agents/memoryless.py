@@ -78,9 +78,9 @@ class Memoryless:
         """All of the observation."""
         return observation
 
-    def for_backend(self, dtype: str = "auto") -> Self:
+    def for_backend(self, dtype: str = "auto", backend: str | None = None) -> Self:
         """The same agent as JAX's default backend computes it best; see `agents.spec.Agent`."""
-        return dataclasses.replace(self, dtype=resolve_dtype(dtype))
+        return dataclasses.replace(self, dtype=resolve_dtype(dtype, backend))
 
     def rematerialised(self) -> None:
         """None: there is no such mode; microbatches are as small as memory needs."""

@@ -77,8 +77,8 @@ class Agent(Protocol):
         """What to send to the devices of an observation: all of it, or what `apply` computes the same logits from."""
         ...
 
-    def for_backend(self, dtype: str = "auto") -> "Agent":
-        """The same agent as JAX's default backend computes it best, in `dtype`; the parameters are the same.
+    def for_backend(self, dtype: str = "auto", backend: str | None = None) -> "Agent":
+        """The same agent as a JAX backend, by default the default one, computes it best; the parameters are the same.
 
         "auto" is float32 on a CPU and bfloat16 on accelerators.
         """

@@ -104,7 +104,7 @@ def train_step(
         kept = _averaged(state.average, params, average, done) if average else ()
         norm = optax.tree.norm(grads)
         after = TrainState(done, params, kept, opt_state, carry, state.skipped, state.decay, state.hyper)
-        after = skip_nonfinite(state, after, all_finite(loss, norm, carry), max_skipped)
+        after = skip_nonfinite(state, after, all_finite(loss, norm, carry), max_skipped)._replace(decay=state.decay)
         return after, StepMetrics(loss, top1, top3, entropy, norm, optax.tree.norm(updates), after.skipped)
 
     return step

@@ -43,9 +43,9 @@ class AtariAgent(Memoryless):
         """`MICROBATCH` on a CPU, else None; see `agents.spec.Agent`."""
         return MICROBATCH if self.im2col else None
 
-    def for_backend(self, dtype: str = "auto") -> "AtariAgent":
+    def for_backend(self, dtype: str = "auto", backend: str | None = None) -> "AtariAgent":
         """The same agent as JAX's default backend computes it best; see `agents.spec.Agent`."""
-        return dataclasses.replace(self, dtype=resolve_dtype(dtype), im2col=on_cpu())
+        return dataclasses.replace(self, dtype=resolve_dtype(dtype, backend), im2col=on_cpu(backend))
 
     def example(self) -> Mapping[str, jax.Array]:
         """A stack of black frames."""

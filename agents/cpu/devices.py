@@ -5,15 +5,18 @@ import os
 import jax
 
 
-def on_cpu() -> bool:
-    """Whether JAX's default backend is the CPU: the one switch of everything in `agents.cpu`. Initialises JAX."""
-    return jax.default_backend() == "cpu"
+def on_cpu(backend: str | None = None) -> bool:
+    """Whether a JAX backend, by default the default one, is the CPU: the one switch of everything in `agents.cpu`.
+
+    Initialises JAX to find the default.
+    """
+    return (backend or jax.default_backend()) == "cpu"
 
 
-def resolve_dtype(dtype: str) -> str:
-    """The name of a dtype, where "auto" is float32 on a CPU and bfloat16 on an accelerator."""
+def resolve_dtype(dtype: str, backend: str | None = None) -> str:
+    """The name of a dtype, where "auto" is float32 on a CPU and bfloat16 on an accelerator; see `on_cpu`."""
     if dtype == "auto":
-        return "float32" if on_cpu() else "bfloat16"
+        return "float32" if on_cpu(backend) else "bfloat16"
     return dtype
 
 

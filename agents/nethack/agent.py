@@ -35,6 +35,8 @@ class NetHackAgent:
     dtype: str = "float32"
     remat: bool = False
     """Recompute the activations of encoders and core layers in the backward pass."""
+    folded: bool = False
+    """Compute for a TPU: embeddings as one-hot products, folded into the layer that follows."""
 
     recurrent = True
     microbatch = None
@@ -64,9 +66,10 @@ class NetHackAgent:
         """The crop and the text lines alone, if it sees no more of a screen; see `agents.spec.Agent`."""
         return cut_out(observation, self.encoders.crop) if self.encoders.crop_alone else observation
 
-    def for_backend(self, dtype: str = "auto") -> "NetHackAgent":
-        """The same agent in the dtype that suits JAX's default backend; see `agents.spec.Agent`."""
-        return dataclasses.replace(self, dtype=resolve_dtype(dtype))
+    def for_backend(self, dtype: str = "auto", backend: str | None = None) -> "NetHackAgent":
+        """The same agent as JAX's default backend computes it best; see `agents.spec.Agent`."""
+        folded = (backend or jax.default_backend()) == "tpu"
+        return dataclasses.replace(self, dtype=resolve_dtype(dtype, backend), folded=folded)
 
     def rematerialised(self) -> "NetHackAgent":
         """The same agent with `remat`; see `agents.spec.Agent`."""
@@ -143,7 +146,7 @@ class Network(nn.Module):
         dtype = jnp.dtype(config.dtype)
         lanes, steps = first_BxT.shape
         samples = {name: x.reshape(lanes * steps, *x.shape[2:]) for name, x in observation.items()}
-        encoders = config.encoders.module(dtype, config.remat).copy(name="encoders")
+        encoders = config.encoders.module(dtype, config.remat, config.folded).copy(name="encoders")
         if self.flat:
             nn.share_scope(self, encoders)
         features = encoders(samples)

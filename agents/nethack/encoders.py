@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from agents.cost import NOTHING, Part, conv, conv3x3, dense, elu, norm, of_data, relu, table
-from agents.layers import Conv, Dense, Embedding, biased, layer_norm
+from agents.layers import Conv, Dense, EmbeddedDense, Embedding, Table, biased, layer_norm, look_up
 from agents.nethack.sight import crop, lines, pick
 from agents.overrides import require
 from data.spec import COLUMNS
@@ -102,9 +102,9 @@ class Thin:
         """Width of all features together, without the previous action."""
         return self.width * (3 + self.view + (self.screen > 0))
 
-    def module(self, dtype: jnp.dtype, remat: bool = False) -> nn.Module:
+    def module(self, dtype: jnp.dtype, remat: bool = False, folded: bool = False) -> nn.Module:
         """The Flax module: inputs of S samples to features [S, F]; `remat` recomputes each encoder's activations."""
-        return ThinEncoders(self, dtype, remat)
+        return ThinEncoders(self, dtype, remat, folded)
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Deep:
         """Width of all features together, without the previous action."""
         return 8 * self.crop**2 + 64 + 128 + 512 + (256 if self.inventory else 0)
 
-    def module(self, dtype: jnp.dtype, remat: bool = False) -> nn.Module:
+    def module(self, dtype: jnp.dtype, remat: bool = False, folded: bool = False) -> nn.Module:
         """The Flax module: inputs of S samples to features [S, F]; `remat` recomputes each encoder's activations."""
         return DeepEncoders(self, dtype, remat)
 
@@ -156,26 +156,30 @@ class ThinEncoders(nn.Module):
     config: Thin
     dtype: jnp.dtype
     remat: bool = False
+    folded: bool = False
+    """See `agents.layers.EmbeddedDense`."""
 
     @nn.compact
     def __call__(self, inputs: Inputs) -> jax.Array:
         """Features [S, F]."""
         config = self.config
         cells = Cells(config.cell, self.dtype, name="cells")
-        text = Embedding(CHARS, config.text, name="text")
+        char, color = cells.tables()
+        text = Table(CHARS, config.text, name="text")()
 
-        def line(name: str, x_SxCxE: jax.Array) -> jax.Array:
-            flat = x_SxCxE.reshape(x_SxCxE.shape[0], -1)
-            return nn.relu(Dense(config.width, self.dtype, name=name)(flat))
+        def line(name: str, *embedded: tuple[jax.Array, jax.Array]) -> jax.Array:
+            return nn.relu(EmbeddedDense(config.width, self.dtype, self.folded, name=name)(*embedded))
 
+        chars, colors = (x.reshape(len(x), -1) for x in crop(inputs, config.crop))
         message, status = lines(inputs)
         features = [
-            line("crop", cells(*crop(inputs, config.crop))),
-            line("message", text(message)),
-            line("status", text(status)),
+            line("crop", (char, chars), (color, known(colors))),
+            line("message", (text, message)),
+            line("status", (text, status)),
         ]
         if config.view:
-            features.append(line("view", wide_view(inputs["chars"], inputs["colors"], inputs["cursor"])))
+            view = wide_view(inputs["chars"], inputs["colors"], inputs["cursor"])
+            features.append(nn.relu(Dense(config.width, self.dtype, name="view")(view.reshape(len(view), -1))))
         if config.screen:
             channels = (config.screen, 2 * config.screen)
             resnet = recomputed(ResNet, self.remat)(channels, (config.width,), self.dtype, name="screen")
@@ -221,12 +225,23 @@ class Cells(nn.Module):
     width: int
     dtype: jnp.dtype
 
-    @nn.compact
+    def setup(self) -> None:
+        """Name the tables."""
+        self.char, self.color = Table(CHARS, self.width), Table(COLORS, self.width)
+
+    def tables(self) -> tuple[jax.Array, jax.Array]:
+        """The characters' [256, E] and the colours' [32, E], float32."""
+        return self.char(), self.color()
+
     def __call__(self, chars: jax.Array, colors: jax.Array) -> jax.Array:
         """Embedded cells, one axis more than `chars`."""
-        char = Embedding(CHARS, self.width, name="char")(chars)
-        color = Embedding(COLORS, self.width, name="color")(jnp.minimum(colors, COLORS - 1))
-        return (char + color).astype(self.dtype)
+        char, color = self.tables()
+        return (look_up(char, chars) + look_up(color, known(colors))).astype(self.dtype)
+
+
+def known(colors: jax.Array) -> jax.Array:
+    """NLE's colours, those that the table lacks as its last."""
+    return jnp.minimum(colors, COLORS - 1)
 
 
 class Crop(nn.Module):

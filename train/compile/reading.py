@@ -1,8 +1,6 @@
 """What a compiled training step costs on devices that need not be here: `python -m train compile`."""
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 from agents.ladder import find
 from agents.spec import Agent
@@ -84,12 +82,11 @@ def read(config: CompileConfig, name: str) -> Compiled:
 
     Raises: UserError: no such target or agent, the compiler is missing, or the lanes can't be spread over the devices.
     """
-    # `dtype` alone: `for_backend` would choose what suits this machine's CPU.
-    agent: Any = find(name)
-    agent = dataclasses.replace(agent, dtype=config.compute)
+    agent = find(name)
     if config.dropout and not agent.recurrent:
         raise UserError(f"{name} has no dropout: leave --dropout out")
     topology = topology_of(config.target)
+    agent = agent.for_backend(config.compute, "gpu" if topology.gpu else "tpu")
     if config.lanes % len(topology.devices):
         count = len(topology.devices)
         raise UserError(f"{config.lanes} lanes cannot be spread over {count} devices: choose a multiple")
