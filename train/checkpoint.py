@@ -90,8 +90,8 @@ class Checkpoints:
 
         Raises: UserError: the disk is full.
         """
-        step = (int(state.step) if position is None else position) - int(state.skipped)
-        state, self._saved = last_good(state), time.monotonic()
+        done, state, self._saved = int(state.step), last_good(state), time.monotonic()
+        step = (done if position is None else position) - (done - int(state.step))
         if step == self._newest:
             return
         self._wait()

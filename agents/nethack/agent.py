@@ -63,8 +63,10 @@ class NetHackAgent:
         return tuple(self._fields())
 
     def on_host(self, observation: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """The crop and the text lines alone, if it sees no more of a screen; see `agents.spec.Agent`."""
-        return cut_out(observation, self.encoders.crop) if self.encoders.crop_alone else observation
+        """What it sees of a screen, if that is not all; see `agents.spec.Agent`."""
+        if not isinstance(self.encoders, Thin) or not self.encoders.in_part:
+            return observation
+        return cut_out(observation, self.encoders.crop, self.encoders.view)
 
     def for_backend(self, dtype: str = "auto", backend: str | None = None) -> "NetHackAgent":
         """The same agent as JAX's default backend computes it best; see `agents.spec.Agent`."""

@@ -12,10 +12,11 @@ from train.config import TrainConfig
 from train.dev.episodes import Measured
 from train.log import Window
 from train.metrics import MetricsRow, MetricsWriter
+from train.schedule.segments import Segment
 from train.step import StepMetrics
 
-Record = tuple[StepMetrics, Mapping[int, Measured] | None]
-"""What is logged of a step: metrics [M], and the dev loss of each member if it was measured after it."""
+Record = tuple[StepMetrics, Mapping[int, Measured] | None, Segment]
+"""What is logged of a step: metrics [M], the dev loss of each member if it was measured after it, and the segment."""
 RowOf = Callable[[Window[Any]], MetricsRow]
 
 
@@ -63,13 +64,12 @@ class PopulationRows:
 
     def __call__(self, window: Window[Record]) -> PopulationRow:
         """The rows of the members that had not diverged in an earlier window."""
-        steps = jax.device_get([metrics for metrics, _ in window.records])
-        measured = [dev or {} for _, dev in window.records]
+        steps = jax.device_get([metrics for metrics, _, _ in window.records])
 
         def of(number: int) -> MetricsRow:
             mine = [
-                (StepMetrics(*(values[number] for values in step)), dev.get(number))
-                for step, dev in zip(steps, measured, strict=True)
+                (StepMetrics(*(values[number] for values in step)), (dev or {}).get(number), segment)
+                for step, (_, dev, segment) in zip(steps, window.records, strict=True)
             ]
             return self._of_members[number](dataclasses.replace(window, records=mine))
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agents.nethack.encoders import BLOCK, KINDS, wide_view
+from agents.nethack.sight import BLOCK, KINDS, wide_view
 
 
 def test_the_wide_view_counts_kinds_in_blocks() -> None:
@@ -14,7 +14,8 @@ def test_the_wide_view_counts_kinds_in_blocks() -> None:
     chars[0, 11:14, 43] = ord("|")
     colors[0, 12, 43] = 3
     chars[0, 0, 0] = ord("<")
-    view = wide_view(jnp.asarray(chars), jnp.asarray(colors), jnp.asarray([[12, 40]], jnp.uint8))
+    cursor = np.array([[12, 40]], np.uint8)
+    view = wide_view({name: jnp.asarray(x) for name, x in (("chars", chars), ("colors", colors), ("cursor", cursor))})
     counts = np.asarray(view).reshape(9, len(KINDS), 27) * BLOCK
     wanted = {(4, 13): {None: 1, ".": 1}, (4, 14): {"|-": 2, "+": 1}, (0, 0): {"<>": 1}}
     for (row, column), kinds in wanted.items():

@@ -1,14 +1,17 @@
 """What the host cuts out of a screen is what the network reads of it."""
 
+from functools import partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from agents.ladder import find
-from agents.nethack.sight import CROP_CHARS, CROP_COLORS, LINES, crop, cut_out, lines
+from agents.nethack.sight import BLOCK, CROP_CHARS, CROP_COLORS, LINES, VIEW, crop, cut_out, lines, wide_view
+from agents.spec import Agent, Params
 from data.sampling.stream import batches
 from data.spec import NETHACK
 from data.store.reader import TrajectoryStore
@@ -24,7 +27,7 @@ def test_the_crop_is_the_neighbourhood_of_the_cursor_on_host_and_device(side: in
     cursor = random.integers((24, 80), size=(2, 32, 2)).astype(np.uint8)
     cursor[0, :2] = [0, 0], [23, 79]
     observation = {**screens, "cursor": cursor, "prev_action": np.zeros((2, 32), np.uint8)}
-    found = cut_out(observation, side)
+    found = cut_out(observation, side, view=True)
     on_device = {name: jnp.asarray(x.reshape(64, *x.shape[2:])) for name, x in observation.items()}
     for name, (cut, x) in zip(screens, zip((CROP_CHARS, CROP_COLORS), crop(on_device, side), strict=True), strict=True):
         half = side // 2
@@ -36,12 +39,20 @@ def test_the_crop_is_the_neighbourhood_of_the_cursor_on_host_and_device(side: in
         ]
         np.testing.assert_array_equal(found[cut].reshape(64, side, side), near)
         np.testing.assert_array_equal(x, near)
+    view = np.asarray(wide_view(on_device)) * BLOCK
+    np.testing.assert_allclose(found[VIEW].reshape(view.shape), view, rtol=1e-6)
     message, status = lines(on_device)
     np.testing.assert_array_equal(found[LINES].reshape(64, -1), np.concatenate([message, status], axis=1))
 
 
 @pytest.mark.parametrize(
-    ("name", "sent_bytes"), [("nethack/lstm/16", 403), ("nethack/transformer/64x2", 403), ("nethack/lstm/128", 3843)]
+    ("name", "sent_bytes"),
+    [
+        ("nethack/lstm/16", 403),
+        ("nethack/transformer/64x2", 403),
+        ("nethack/lstm/128", 2347),
+        ("nethack/lstm/512", 3843),
+    ],
 )
 def test_the_network_computes_the_same_from_what_is_sent(name: str, sent_bytes: int, store: Path) -> None:
     agent = find(name)
@@ -55,3 +66,22 @@ def test_the_network_computes_the_same_from_what_is_sent(name: str, sent_bytes: 
     whole, _ = jax.jit(agent.apply)(params, batch.observation, batch.first, carry)
     found, _ = jax.jit(agent.apply)(params, seen.observation, seen.first, carry)
     np.testing.assert_allclose(found, whole, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["nethack/lstm/16", "nethack/transformer/64x2"])
+def test_on_a_tpu_it_computes_the_same(name: str, store: Path) -> None:
+    """Folded embeddings: loss and gradients, here on a CPU."""
+    batch = next(batches(TrajectoryStore.open(store), "train", 4, 16, seed=0))
+    agents = [find(name).for_backend("float32", backend) for backend in ("cpu", "tpu")]
+    assert [agent.folded for agent in agents] == [False, True]  # pyright: ignore[reportAttributeAccessIssue]
+    params = agents[0].init(jax.random.key(0))
+
+    def loss(params: Params, agent: Agent) -> jax.Array:
+        logits, _ = agent.apply(params, sent(agent, batch).observation, batch.first, agent.initial_carry(4))
+        return optax.softmax_cross_entropy_with_integer_labels(logits, batch.action).mean()
+
+    (one, of_one), (two, of_two) = (jax.jit(jax.value_and_grad(partial(loss, agent=agent)))(params) for agent in agents)
+    assert float(one) == pytest.approx(float(two), rel=1e-5)
+    for group in of_one:
+        far = optax.tree.norm(jax.tree.map(jnp.subtract, of_one[group], of_two[group]))
+        assert float(far) <= 1e-4 * float(optax.tree.norm(of_one[group])), group

@@ -8,7 +8,7 @@ import pytest
 
 from data.common.cli import UserError
 from tests.train.runs import config
-from train.config import Optimizer, TrainConfig
+from train.config import TrainConfig
 from train.population.members import hyperparameters, members_of
 
 
@@ -23,7 +23,8 @@ def test_members_are_the_product_of_the_values_each_as_if_it_were_alone() -> Non
         (seed, lr) for seed in (0, 1, 5) for lr in (1e-3, 0.03)
     ]
     assert members[3].run == Path("run/init_seed=1,lr=0.03")
-    alone = dataclasses.replace(whole, population=None, run=members[3].run, init_seed=1, optimizer=Optimizer(lr=0.03))
+    optimizer = dataclasses.replace(whole.optimizer, lr=0.03)
+    alone = dataclasses.replace(whole, population=None, run=members[3].run, init_seed=1, optimizer=optimizer)
     assert members[3] == alone
     assert members_of(alone) == (alone,)
 
