@@ -4,11 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from agents.spec import Agent
 from train.config import Optimizer
 from train.scaling import mup
+
+_SMALL = 2**16
+"""Numbers of an array below which its norm is summed with others'."""
 
 
 def make_optimizer(
@@ -28,7 +32,26 @@ def make_optimizer(
         adam = optax.adam(lr, b1=b1, b2=b2, eps=eps)
     else:
         adam = optax.adamw(lr, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=_matrices)
-    return optax.chain(optax.clip_by_global_norm(clip), adam)
+    return optax.chain(clipped(clip), adam)
+
+
+def clipped(most: float) -> optax.GradientTransformation:
+    """Clipping by global norm, as `optax.clip_by_global_norm`, with the norm of `global_norm`."""
+
+    def update(updates: optax.Updates, state: optax.EmptyState, params: optax.Params | None = None) -> Any:
+        norm = global_norm(updates)
+        factor = jnp.where(norm < most, jnp.float32(1), jnp.float32(most) / norm)
+        return jax.tree.map(lambda x: x * factor, updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)  # pyright: ignore
+
+
+def global_norm(tree: Any) -> jax.Array:
+    """L2 norm of all numbers of a tree, float32. One sum for all small arrays: a GPU launches a kernel for each sum."""
+    leaves = jax.tree.leaves(tree)
+    small = [x.ravel() for x in leaves if x.size < _SMALL]
+    vectors = [*(x for x in leaves if x.size >= _SMALL), *([jnp.concatenate(small)] if small else [])]
+    return jnp.sqrt(sum((jnp.vdot(x, x) for x in vectors), start=jnp.float32(0)))
 
 
 def bc_optimizer(config: Optimizer, batch: int, steps: int, agent: Agent | None = None) -> optax.GradientTransformation:

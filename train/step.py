@@ -14,6 +14,7 @@ from data.spec import Batch
 from train.config import TrainConfig
 from train.failure.skipping import all_finite, skip_nonfinite
 from train.mesh import over_fsdp, over_lanes, replicated
+from train.optimizer import global_norm
 from train.schedule.decay import decay_factor
 from train.state import TrainState, state_shardings
 
@@ -102,10 +103,10 @@ def train_step(
         params = optax.apply_updates(state.params, updates)
         done = state.step + 1
         kept = _averaged(state.average, params, average, done) if average else ()
-        norm = optax.tree.norm(grads)
+        norm = global_norm(grads)
         after = TrainState(done, params, kept, opt_state, carry, state.skipped, state.decay, state.hyper)
         after = skip_nonfinite(state, after, all_finite(loss, norm, carry), max_skipped)._replace(decay=state.decay)
-        return after, StepMetrics(loss, top1, top3, entropy, norm, optax.tree.norm(updates), after.skipped)
+        return after, StepMetrics(loss, top1, top3, entropy, norm, global_norm(updates), after.skipped)
 
     return step
 
@@ -197,15 +198,11 @@ def _loss(
     log_policy = jax.nn.log_softmax(logits)
     entropy_BxT = -(jnp.exp(log_policy) * log_policy).sum(axis=-1)
 
-    def mean(values_BxT: jax.Array) -> jax.Array:
-        return (values_BxT.astype(jnp.float32) * batch.mask.astype(jnp.float32)).sum() / samples
-
-    return mean(losses_BxT), (
-        after if carried else (),
-        mean(above_BxT < 1),
-        mean(above_BxT < 3),
-        mean(entropy_BxT),
+    of_samples_4xBxT = jnp.stack(
+        [losses_BxT, *((above_BxT < most).astype(jnp.float32) for most in (1, 3)), entropy_BxT]
     )
+    loss, *metrics = (of_samples_4xBxT * batch.mask.astype(jnp.float32)[None]).sum(axis=(1, 2)) / samples
+    return loss, (after if carried else (), *metrics)
 
 
 def _averaged(average: Params, params: Params, fraction: float, step: jax.Array) -> Params:

@@ -5,11 +5,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
 from train.config import Optimizer
-from train.optimizer import bc_optimizer, learning_rate
+from train.optimizer import bc_optimizer, clipped, global_norm, learning_rate
 
 
 def test_the_schedule_rises_and_falls() -> None:
@@ -30,3 +31,15 @@ def test_weight_decay_spares_vectors() -> None:
     after: Any = optax.apply_updates(params, updates)
     assert float(after["bias"][0]) == 1.0
     assert float(after["kernel"][0, 0]) < 1.0
+
+
+@pytest.mark.parametrize("most", [0.1, 1e6])
+def test_clipping_is_optaxs(most: float) -> None:
+    keys = jax.random.split(jax.random.key(0), 3)
+    shapes = {"large": (300, 300), "small": (7, 5), "scalar": ()}
+    grads = {name: jax.random.normal(key, shape) for key, (name, shape) in zip(keys, shapes.items(), strict=True)}
+    np.testing.assert_allclose(global_norm(grads), optax.tree.norm(grads), rtol=1e-6)
+    found, expected = (
+        clip.update(grads, clip.init(grads))[0] for clip in (clipped(most), optax.clip_by_global_norm(most))
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), found, expected)

@@ -55,7 +55,8 @@ class Reading:
     network_bytes: float | None
     """Bytes that it sends to other devices."""
     seconds_compute: float
-    """`flops_exact` by peak FLOP/s."""
+    """The larger of `flops_exact` and `flops_xla` by peak FLOP/s. A TPU computes more than `exact` counts, which has
+    embeddings as look-ups: there they are one-hot products."""
     seconds_memory: float | None
     """`bytes_accessed` by the memory's bandwidth."""
     seconds_network: float | None
@@ -123,7 +124,8 @@ def _reading(
     samples = config.lanes * config.window // devices
     cost = agent.cost(config.window)
     flops = float(cost.train_flops("exact") * samples)
-    seconds = {"compute": flops / topology.peak}
+    by_xla = train_flops(agent, batch_of(agent, 2, config.window)) * samples
+    seconds = {"compute": max(flops, by_xla) / topology.peak}
     if counted:
         seconds["memory"] = counted.memory / accelerator.bandwidth
         seconds["network"] = counted.network / accelerator.interconnect
@@ -142,7 +144,7 @@ def _reading(
         bytes_memory=memory and memory.total,
         bytes_limit=topology.memory,
         flops_exact=flops,
-        flops_xla=train_flops(agent, batch_of(agent, 2, config.window)) * samples,
+        flops_xla=by_xla,
         bytes_accessed=counted and counted.memory,
         bytes_on_chip=None if topology.gpu or counted is None else counted.on_chip,
         launches=counted.launches if topology.gpu and counted else None,

@@ -49,7 +49,8 @@ def test_json_is_one_object(target: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     reading = json.loads(done.stdout)
     assert reading["fits"]
-    assert reading["flops_exact"] == pytest.approx(reading["flops_xla"], rel=0.3)
+    # Of a TPU, XLA counts one-hot products too.
+    assert reading["flops_exact"] <= 1.3 * reading["flops_xla"]
     assert reading["bytes_accessed"] > 0
     assert (reading["launches"] is None) == target.startswith("v5e")
     assert (reading["network_bytes"] > 0) == target.startswith("v5e")
