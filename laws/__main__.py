@@ -19,6 +19,7 @@ from laws.predict.plan import plan
 from laws.predict.text import forecast_lines, forecast_record, plan_lines
 from laws.rows.official import import_official
 from laws.rows.runs import read
+from train.compile.cache import keep_programs
 
 
 def fit_command(
@@ -205,10 +206,9 @@ def _commands(words: list[str]) -> dict[str, Callable[..., Any]]:
         commands["coordinates"] = coordinates
     if words[:1] == ["reproduce"]:
         use_huge_pages()
-        from laws.study.reproduce import reproduce
-        from train.compile.cache import keep_programs
-
         keep_programs()
+        from laws.study.reproduce import reproduce
+
         commands["reproduce"] = reproduce
     return {name: lazy_command(command) for name, command in commands.items()}
 

@@ -14,6 +14,8 @@ from data.common.cli import UserError
 from data.common.paths import Location, location
 from data.store.episodes import EpisodeFilter
 
+Remat = Literal["auto", "none", "layers"]
+
 
 @dataclass(frozen=True)
 class Optimizer:
@@ -103,7 +105,7 @@ class TrainConfig:
     """Devices over which parameters, average and optimiser state are sharded; a divisor of the number of devices."""
     microbatch: int | Literal["auto"] = "auto"
     """Gradient accumulation: most samples per device in a microbatch, in whole lanes; "auto" is as many as fit."""
-    remat: Literal["auto", "none", "layers"] = "auto"
+    remat: Remat = "auto"
     """Rematerialisation: recompute the layers' activations in the backward pass. "auto" does where memory needs it."""
     checkpoint_seconds: float = 60.0
     """Seconds between checkpoints for resuming."""

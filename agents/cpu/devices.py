@@ -1,4 +1,4 @@
-"""Whether we compute on a CPU, and how many devices a CPU is."""
+"""Whether we compute on a CPU or a TPU, and how many devices a CPU is."""
 
 import os
 
@@ -11,6 +11,11 @@ def on_cpu(backend: str | None = None) -> bool:
     Initialises JAX to find the default.
     """
     return (backend or jax.default_backend()) == "cpu"
+
+
+def on_tpu(backend: str | None = None) -> bool:
+    """Whether a JAX backend, by default the default one, is a TPU."""
+    return (backend or jax.default_backend()) == "tpu"
 
 
 def resolve_dtype(dtype: str, backend: str | None = None) -> str:

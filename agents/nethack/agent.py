@@ -14,7 +14,7 @@ from agents.cores.dropout import dropped
 from agents.cores.lstm import LSTM
 from agents.cores.transformer import Transformer
 from agents.cost import Cost, Group, dense, head, norm, relu
-from agents.cpu.devices import resolve_dtype
+from agents.cpu.devices import on_tpu, resolve_dtype
 from agents.layers import Dense, layer_norm
 from agents.nethack.encoders import SLOTS, Deep, Thin
 from agents.nethack.prompt import ACTIONS, PromptHead, no_prompts, prompt_cost
@@ -70,8 +70,7 @@ class NetHackAgent:
 
     def for_backend(self, dtype: str = "auto", backend: str | None = None) -> "NetHackAgent":
         """The same agent as JAX's default backend computes it best; see `agents.spec.Agent`."""
-        folded = (backend or jax.default_backend()) == "tpu"
-        return dataclasses.replace(self, dtype=resolve_dtype(dtype, backend), folded=folded)
+        return dataclasses.replace(self, dtype=resolve_dtype(dtype, backend), folded=on_tpu(backend))
 
     def rematerialised(self) -> "NetHackAgent":
         """The same agent with `remat`; see `agents.spec.Agent`."""

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from data.common.cli import UserError
-from train.config import Optimizer, TrainConfig
-from train.memory.settings import Remat
+from train.config import Optimizer, Remat, TrainConfig
 
 
 @dataclass(frozen=True)

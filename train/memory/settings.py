@@ -9,12 +9,11 @@ import optax
 
 from agents.spec import Agent
 from data.common.cli import UserError
+from train.config import Remat
 from train.step import make_train_step, parts_of
 
 LEAST = 2048
 """Samples per device below which, it is assumed, a smaller microbatch costs more time than recomputing activations."""
-
-Remat = Literal["auto", "none", "layers"]
 
 
 @dataclass(frozen=True)
