@@ -43,6 +43,8 @@ NOT_RUN = {
     r"data\.experts": "plays for minutes; tests/data/experts/test_nethack.py plays with the same players",
     r"data collect gym": "run by tests/data/collect/test_gym.py with experts that it writes",
     r"data collect atari .*--expert": "needs a trained policy; run by tests/train/test_rl.py with one that it trains",
+    r"(agents|train bc) --?.*mine:agent": "run by tests/agents/test_own_agent.py, where mine.py is",
+    r"train compile": "needs a TPU's compiler; run by tests/train/compile/test_command.py where it is",
     r"train bench": "run by tests/laws/test_breakout.py",
     r"laws (rate|coordinates)": "run by tests/laws/fitting/test_rates.py and tests/laws/study/test_coordinates.py",
     r"train rl": "run by tests/train/rl/test_command.py",

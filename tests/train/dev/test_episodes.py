@@ -134,9 +134,9 @@ from train.loop import train
 
 save = Checkpoints.save
 
-def save_and_die(self, *arguments):
-    save(self, *arguments)
-    if int(arguments[-1].step) == 8:
+def save_and_die(self, state, **others):
+    save(self, state, **others)
+    if int(state.step) == 8:
         self.close()
         os.kill(os.getpid(), signal.SIGKILL)
 
