@@ -117,6 +117,7 @@ import os, signal, sys
 from pathlib import Path
 from tests.train.schedule.test_branches import branching
 from train import checkpoint, loop
+from train.population import runs
 from train.failure import checksums
 
 store, run, kills = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
@@ -145,7 +146,7 @@ for kill in kills:
         if stage == "sealed":
             checksums.seal = dying(checksums.seal, int(call))
         if stage == "spent":
-            loop.save_budget = dying(loop.save_budget, int(call))
+            runs.save_budget = dying(runs.save_budget, int(call))
         loop.train(branching(store, run, checkpoint_seconds=0), progress=False)
         os._exit(0)
     _, status = os.waitpid(child, 0)
