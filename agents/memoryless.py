@@ -1,6 +1,7 @@
 """A policy without memory: what the agents of a feed-forward network share."""
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -43,7 +44,7 @@ class Network(Protocol):
 
 
 @dataclass(frozen=True)
-class Memoryless:
+class Memoryless(ABC):
     """An agent with an empty carry; see `agents.spec.Agent`. A subclass has `inputs`, `example` and `module`."""
 
     name: str
@@ -90,13 +91,13 @@ class Memoryless:
         """The same agent with a network of this width."""
         return dataclasses.replace(self, network=dataclasses.replace(self.network, width=width))  # pyright: ignore
 
+    @abstractmethod
     def example(self) -> Mapping[str, jax.Array]:
         """An observation of one lane and one step, from whose shapes parameters are made."""
-        raise NotImplementedError
 
+    @abstractmethod
     def module(self) -> nn.Module:
         """The Flax module, from the observation [B, T, ...] to logits float32 [B T, actions]."""
-        raise NotImplementedError
 
     def init(self, key: jax.Array) -> Any:
         """Fresh parameters, float32, by group."""

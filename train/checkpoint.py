@@ -29,7 +29,7 @@ from train.hosts.agree import by_first, first, of_first
 from train.schedule.segments import budget_name
 from train.state import TrainState
 
-_BUDGET = "budget.json"
+_FOLDER, _BUDGET = "checkpoints", "budget.json"
 TRUNK = "trunk"
 """Name in a checkpoint of the state that an open branch started from."""
 KEEP = 2
@@ -65,12 +65,12 @@ class Checkpoints:
     def __init__(self, run: Path, seconds: float, names: Mapping[str, str] | None = None) -> None:
         """Open a run's checkpoints, of which one is due every `seconds` seconds.
 
-        `names` are the fields of the state to save and the names that they are saved by; by default all but `skipped`
+        `names` are the fields of the state to save and the names that they are saved by; by default all but `skipped`,
         `decay` and `hyper`, by their own.
         """
         # Orbax logs every error that it also raises, with its traceback.
         logging.set_verbosity(logging.FATAL)
-        self._folder, self._seconds = run / "checkpoints", seconds
+        self._folder, self._seconds = run / _FOLDER, seconds
         out = ("skipped", "decay", "hyper")
         self._names = names or {name: name for name in TrainState._fields if name not in out}
         self._sealing: Future[None] | None = None
@@ -127,7 +127,7 @@ class Checkpoints:
 
         A checkpoint without checksums may be whole if no earlier one has any: then an earlier version wrote it.
         """
-        steps = sorted((int(path.name) for path in self._folder.glob("[0-9]*") if path.name.isdigit()), reverse=True)
+        steps = sorted(_numbers(self._folder), reverse=True)
         sealed = [step for step in steps if (self._folder / str(step) / checksums.FILE).exists()]
         for step in steps:
             if step < min(sealed, default=step + 1):
@@ -220,7 +220,12 @@ def _load(path: Path, like: Any) -> Any:
 
 def newest(run: Path) -> int:
     """The number of the newest checkpoint, whole or not; 0 if there is none."""
-    return max((int(path.name) for path in (run / "checkpoints").glob("[0-9]*") if path.name.isdigit()), default=0)
+    return max(_numbers(run / _FOLDER), default=0)
+
+
+def _numbers(folder: Path) -> list[int]:
+    """The numbers of all checkpoints in a folder."""
+    return [int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit()]
 
 
 def save_budget(run: Path, params: Params, facts: dict[str, Any]) -> Budget:
@@ -271,7 +276,7 @@ def _checksum(values: dict[str, Any]) -> str:
 
 
 def _damaged(folder: Path, how: str) -> UserError:
-    checkpoints = folder.parents[1] / "checkpoints"
+    checkpoints = folder.parents[1] / _FOLDER
     return UserError(f"{folder} is damaged ({how}): remove it and {checkpoints}, and train again with the same command")
 
 
