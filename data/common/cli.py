@@ -105,7 +105,7 @@ def use_huge_pages() -> None:
 
 
 class DelayedInterrupt:
-    """A context manager in which SIGINT and SIGTERM set `requested` instead of raising KeyboardInterrupt.
+    """A context manager in which SIGINT and SIGTERM set `requested`; the interrupt is raised at the end of the block.
 
     A second signal raises KeyboardInterrupt at once. Outside the main thread, where Python delivers no signals, it does
     nothing.
@@ -141,9 +141,11 @@ class DelayedInterrupt:
         self.raise_if_requested()
         self.signal = signum
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if error is None:
+            self.raise_if_requested()
 
 
 def _interrupt(signum: int, frame: object) -> NoReturn:

@@ -131,11 +131,10 @@ class StoreWriter:
         facts = {field.name: getattr(episode, field.name) for field in dataclasses.fields(PackedEpisode)}
         del facts["chunks"], facts["action_counts"]
         split = split_of(episode.id, self._catalog.dev_fraction)
-        with DelayedInterrupt() as interrupt:
+        with DelayedInterrupt():
             shard, record = self._append(episode.chunks)
             row = Episode(**facts, split=split, checksum=episode.checksum, shard=shard, record=record)
             self._catalog.add(row, episode.action_counts)
-        interrupt.raise_if_requested()
         return row
 
     def duplicate(self, episode: PackedEpisode) -> Episode:
@@ -160,14 +159,13 @@ class StoreWriter:
             raise UserError(f"no game to store: {self.path} was not written")
         if not self.added:
             return
-        with DelayedInterrupt() as interrupt:
+        with DelayedInterrupt():
             self._close_shard()
             self._note()
             with self._writing():
                 (self.path / PENDING).replace(self.path / MANIFEST)
                 sync(self.path)
             self._committed = len(self.episodes)
-        interrupt.raise_if_requested()
 
     def _resume(self) -> None:
         """Load the store and the import in progress that the folder holds, if any."""

@@ -32,7 +32,7 @@ def test_smoke_goes_on_after_an_interruption_and_leaves_everything(tmp_path: Pat
     process = start(folder)
     run = folder / "runs" / SMOKE.sizes[0]
     deadline = time.monotonic() + 200
-    while not (run / "checkpoints").exists():
+    while not (run / "metrics.jsonl").exists():
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.1)

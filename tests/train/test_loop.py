@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from agents.ladder import find
 from data.common.cli import UserError
 from tests.train.runs import AGENT, LANES, STEP, WINDOW, config
-from train.checkpoint import budget_name, budgets, load_budget
+from train.checkpoint import Checkpoints, budget_name, budgets, load_budget
 from train.config import Optimizer, TrainConfig, from_json
 from train.loop import train
 from train.metrics import MetricsRow, MetricsWriter, read_metrics, tag_of
@@ -65,6 +66,7 @@ def test_training_again_changes_nothing(trained: TrainConfig) -> None:
 RUN = """
 import os, signal, sys
 from pathlib import Path
+from typing import Any
 from tests.train.runs import config
 from train import metrics
 from train.loop import train
@@ -118,6 +120,21 @@ def test_interrupted_it_stops_after_the_step_with_a_checkpoint_and_resumes(
     # The row of step 6 was written while step 7 ran.
     assert newest_checkpoint(run.run) == read_metrics(run.run)[-1]["step"] == 7
     train(run, progress=False)
+    assert budgets(run.run) == budgets(trained.run)
+
+
+def test_interrupted_after_its_last_step_it_says_so_to_whoever_trains_the_next_run(
+    trained: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, run = Checkpoints.save, dataclasses.replace(trained, run=tmp_path / "run")
+
+    def save_and_interrupt(self: Checkpoints, *arguments: Any, **options: Any) -> None:
+        save(self, *arguments, **options)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Checkpoints, "save", save_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, progress=False)
     assert budgets(run.run) == budgets(trained.run)
 
 
