@@ -89,17 +89,18 @@ def _ours(network: CNN, store: TrajectoryStore, batch: int) -> Callable[[int], i
     agent = AtariAgent("atari/cnn", network).for_backend()
     config, mesh = Optimizer(lr=1e-3, schedule="constant"), make_mesh()
     optimizer = bc_optimizer(config, batch, _STEPS)
-    step = make_train_step(agent, optimizer, average=config.average, dropout=0.0, seed=0, mesh=mesh)
+    step = make_train_step(agent, optimizer, average=config.average, dropout=0.0, seed=0, mesh=mesh, block=1)
     lanes = batch // WINDOW
-    stream = transferred(agent, batches(store, "train", lanes, WINDOW, 0, threads=1, order="windows"), mesh)
+    of_host = batches(store, "train", lanes, WINDOW, 0, threads=1, order="windows")
+    stream = transferred(agent, of_host, mesh, (range(n, n + 1) for n in itertools.count()), 1)
     fresh = init_state(agent.init(jax.random.key(0)), optimizer, averaged=True)
     state: list[TrainState] = [jax.device_put(fresh, replicated(mesh))]
 
     def loop(count: int) -> int:
         samples = 0
         for _ in range(count):
-            read = next(stream)
-            samples += int(read.mask.sum())
+            _, read = next(stream)
+            samples += int(read.batches.mask.sum())
             state[0], _ = step(state[0], read)
         jax.block_until_ready(state[0])
         return samples

@@ -107,6 +107,8 @@ class TrainConfig:
     """Gradient accumulation: most samples per device in a microbatch, in whole lanes; "auto" is as many as fit."""
     remat: Remat = "auto"
     """Rematerialisation: recompute the layers' activations in the backward pass. "auto" does where memory needs it."""
+    steps_per_dispatch: int | Literal["auto"] = "auto"
+    """Most steps that one dispatch computes in a compiled loop; "auto": several if they are short."""
     checkpoint_seconds: float = 60.0
     """Seconds between checkpoints for resuming."""
     log_every: int = 50
@@ -124,7 +126,7 @@ class TrainConfig:
     tensorboard_axis: Literal["steps", "samples", "flops"] = "steps"
     """Horizontal axis of TensorBoard: optimiser steps, samples or training FLOPs."""
     profile: bool = False
-    """Write a trace of ten steps into RUN/plugins/profile, for TensorBoard with the xprof package."""
+    """Write a trace of ten dispatches into RUN/plugins/profile, for TensorBoard with the xprof package."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -140,6 +142,7 @@ class TrainConfig:
             "threads": self.threads,
             "fsdp": self.fsdp,
             "microbatch": 1 if self.microbatch == "auto" else self.microbatch,
+            "steps_per_dispatch": 1 if self.steps_per_dispatch == "auto" else self.steps_per_dispatch,
             "dev_samples": self.dev_samples,
             **({"dev_every": self.dev_every} if isinstance(self.dev_every, int) else {}),
             **({} if optimizer.lr == "auto" else {"optimizer.lr": optimizer.lr}),
@@ -270,7 +273,7 @@ def result_fields(config: TrainConfig) -> dict[str, Any]:
     """The fields that determine the parameters: without paths, what changes only rounding, and what is only shown."""
     values = to_json(config)
     elsewhere = ("run", "store", "mix")
-    rounding = ("fsdp", "microbatch", "remat", "deterministic")
+    rounding = ("fsdp", "microbatch", "remat", "steps_per_dispatch", "deterministic")
     watching = (
         "checkpoint_seconds",
         "log_every",

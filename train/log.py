@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -27,6 +27,16 @@ class Stopwatch:
 
     def __exit__(self, *error: object) -> None:
         self.seconds += time.perf_counter() - self._begin
+
+    def timed(self, items: Iterable[T]) -> Iterator[T]:
+        """The items; the time that each takes to come is added."""
+        iterator = iter(items)
+        while True:
+            with self:
+                item = next(iterator, None)
+            if item is None:
+                return
+            yield item
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,6 @@
 """The training loop of behavioural cloning."""
 
 import contextlib
-import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,26 +14,25 @@ from data.sampling.stream import batches
 from train.checkpoint import Checkpoints, Restored
 from train.compile.profile import profiled
 from train.config import TrainConfig, defaults_of, result_fields, to_json
-from train.dev.episodes import Measured, PeriodicDevLoss
+from train.dev.episodes import PeriodicDevLoss
 from train.failure.determinism import require_deterministic_kernels
 from train.failure.skipping import SkipLimit
 from train.folder import claimed, record_start, resolved
 from train.hosts.agree import SAVE, Agreement, same_everywhere, together
 from train.hosts.leave import Stop
+from train.input.blocks import blocks
 from train.input.transfer import transferred
-from train.log import Log, Stopwatch, Window
+from train.log import Log, Stopwatch
 from train.memory.fit import FittedStep
 from train.memory.settings import candidates
-from train.mesh import lanes_of_host, make_mesh, peak_flops, put, replicated
-from train.metrics import MetricsRow, peak_memory
-from train.optimizer import bc_optimizer, learning_rate
+from train.mesh import lanes_of_host, make_mesh, put, replicated
+from train.optimizer import bc_optimizer
 from train.plan import Plan
 from train.population.runs import Runs
+from train.rows import Record, rows_of
 from train.scaling import mup
-from train.schedule.decay import decay_factor
 from train.schedule.segments import Segment, branch_open, remaining
 from train.state import TrainState, init_state, kept_params, state_shardings
-from train.step import StepMetrics
 
 
 def train(config: TrainConfig, *, progress: bool = True) -> None:
@@ -56,7 +53,8 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
     runs = together(lambda: Runs(config, plan, mesh))
     settings = candidates(plan.agent, runs.lanes_per_device, config.window, config.microbatch, config.remat)
     optimizer = bc_optimizer(config.optimizer, config.batch, plan.steps[-1], plan.agent)
-    train_step = FittedStep(runs.step_maker(optimizer), settings, held=plan.branched)
+    size, every = runs.block_size, [steps for steps in (config.log_every, config.measure_every) if steps]
+    train_steps = FittedStep(runs.step_maker(optimizer, size), settings, held=plan.branched)
     with contextlib.ExitStack() as stack:
         identity = plan.description(config), result_fields(config), defaults_of(TrainConfig)
         stack.enter_context(claimed(config.run, *identity))
@@ -67,13 +65,13 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
         stack.enter_context(contextlib.closing(checkpoints))
         position, state, trunk = checkpoints.restore(fresh.state, partial(branch_open, plan.segments)) or fresh
         runs.failed(np.asarray(state.skipped) >= config.max_skipped, state)
-        steps = range(position, plan.segments[-1].end)
+        positions = range(position, plan.segments[-1].end)
         if config.profile:
-            train_step = stack.enter_context(profiled(train_step, config.run))
+            train_steps = stack.enter_context(profiled(train_steps, config.run))
         waiting, row_of = Stopwatch(), runs.row_of([rows_of(run, plan) for run in runs.configs])
         axis = "step" if config.tensorboard_axis == "steps" else config.tensorboard_axis
         shown = {"name": config.agent, "progress": progress, "axis": axis, "writer": runs.writer}
-        log = Log(config.run, steps, config.log_every, waiting, row_of, **shown)
+        log = Log(config.run, positions, config.log_every, waiting, row_of, **shown)
         stack.enter_context(contextlib.closing(log))
         interrupt, agreement = stack.enter_context(DelayedInterrupt()), Agreement()
         mine = lanes_of_host(config.lanes)
@@ -83,23 +81,23 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
             log.enter(start, segment.offset, segment.name)
             skips = SkipLimit(config.max_skipped)
             options = config.lanes, config.window, config.data_seed, start, mine, config.threads
-            stream = transferred(plan.agent, batches(plan.store, "train", *options, order=config.order), mesh)
-            for step in range(start, segment.stop):
-                with waiting:
-                    batch = next(stream)
+            of_host = batches(plan.store, "train", *options, order=config.order)
+            cut = blocks(start, segment.stop, size, at=segment.spends, every=every)
+            for steps, block in waiting.timed(transferred(plan.agent, of_host, mesh, cut, size)):
                 with log.paused:
-                    train_step.compile(state, batch)
-                state, metrics = train_step(state, batch)
-                # The step was only dispatched. While it runs, a row is written of those before it.
+                    train_steps.compile(state, block)
+                state, metrics = train_steps(state, block)
+                # The steps were only dispatched. While they run, a row is written of those before them.
                 log.write_due()
-                position, ends, spent = step + 1 + segment.offset, step + 1 == segment.stop, step + 1 in segment.spends
-                measured = runs.measure(dev, step + 1, kept_params(state))
-                log.add(step + 1, (metrics, measured, segment), ends_row=ends or measured is not None)
+                done, spent = steps.stop, steps.stop in segment.spends
+                position, ends = done + segment.offset, done == segment.stop
+                measured = runs.measure(dev, done, kept_params(state))
+                log.add(done, Record(metrics, len(steps), measured, segment), ends_row=ends or measured is not None)
                 decision = agreement.decide(save=checkpoints.due, stop=interrupt.signal)
-                saves = decision > 0 or position == steps.stop
+                saves = decision > 0 or position == positions.stop
                 failed = runs.failed(skips.reached(metrics.skipped, now=ends or spent or saves), state)
                 if spent:
-                    runs.save_budgets(kept_params(state), plan.spent(step + 1))
+                    runs.save_budgets(kept_params(state), plan.spent(done))
                 if ends and trunk is not None and not failed:
                     state, trunk = trunk, None
                 if saves or failed:
@@ -139,54 +137,3 @@ def fresh_state(plan: Plan, config: TrainConfig, optimizer: Any, mesh: Mesh) -> 
 
     shardings = state_shardings(plan.agent, optimizer, mesh, averaged=averaged)
     return jax.jit(init, out_shardings=shardings)(jax.random.key(config.init_seed))
-
-
-Record = tuple[StepMetrics, Measured | None, Segment]
-"""What is logged of a step: its metrics, the dev loss if it was measured after it, and its segment."""
-
-
-def rows_of(config: TrainConfig, plan: Plan) -> Callable[[Window[Record]], MetricsRow]:
-    """A function from the metrics of several steps to a row."""
-    schedule = learning_rate(config.optimizer, config.batch, plan.steps[-1])
-    peak = peak_flops(plan.agent.dtype)
-    epoch = int(plan.store.lengths[plan.store.rows("train")].sum())
-
-    def row_of(window: Window[Record]) -> MetricsRow:
-        steps = np.asarray(jax.device_get([metrics for metrics, _, _ in window.records]), np.float64)
-        applied = steps[:, StepMetrics._fields.index("skipped")] == 0
-        means = steps[applied].mean(axis=0) if applied.any() else np.full(steps.shape[1], math.nan)
-        mean, last = (dict(zip(StepMetrics._fields, row.tolist(), strict=True)) for row in (means, steps[-1]))
-        _, measured, segment = window.records[-1]
-        dev = measured and measured.row
-        seconds = window.seconds - (measured.seconds if measured else 0)
-        samples, of_run = plan.sampler.samples(window.step), plan.samples_of_run(segment, window.step)
-        factor = decay_factor(np.int32(window.step - 1), np.array(segment.decay, np.int32), config.optimizer.decay_to)
-        rate = (samples - plan.sampler.samples(window.after)) / seconds
-        return MetricsRow(
-            step=window.step,
-            branch=segment.branch,
-            samples=samples,
-            epochs=samples / epoch,
-            flops=float(plan.flops[config.convention] * samples),
-            run_steps=window.step + segment.offset,
-            run_flops=float(plan.flops[config.convention] * of_run),
-            loss=mean["loss"],
-            top1=mean["top1"],
-            top3=mean["top3"],
-            entropy=mean["entropy"],
-            grad_norm=last["grad_norm"],
-            update_norm=last["update_norm"],
-            lr=float(schedule(window.step - 1) * factor),
-            dev_loss=dev and dev.loss,
-            dev_loss_se=dev and dev.loss_se,
-            dev_top1=dev and dev.top1,
-            dev_top3=dev and dev.top3,
-            dev_seconds=measured and measured.seconds,
-            samples_per_s=rate,
-            mfu=rate * plan.flops["exact"] / peak,
-            input_wait=window.timed / seconds,
-            skipped=int((~applied).sum()),
-            device_memory=peak_memory(),
-        )
-
-    return row_of

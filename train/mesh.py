@@ -73,9 +73,9 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def over_lanes(mesh: Mesh) -> NamedSharding:
-    """Sharding of an array's leading axis, lanes, over the devices."""
-    return NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+def over_lanes(mesh: Mesh, axis: int = 0) -> NamedSharding:
+    """Sharding of an array's axis of lanes, by default the leading one, over the devices."""
+    return NamedSharding(mesh, PartitionSpec(*(None,) * axis, mesh.axis_names))
 
 
 def over_fsdp(mesh: Mesh | AbstractMesh, tree: Any) -> Any:

@@ -13,7 +13,8 @@ from agents.spec import Agent, Carry, Dropout, Params
 from data.spec import Batch
 from train.config import TrainConfig
 from train.failure.skipping import all_finite, skip_nonfinite
-from train.mesh import over_fsdp, over_lanes, replicated
+from train.input.blocks import jitted
+from train.mesh import over_fsdp
 from train.optimizer import global_norm
 from train.schedule.decay import decay_factor
 from train.state import TrainState, state_shardings
@@ -49,8 +50,11 @@ def make_train_step(
     microbatch: int | None = None,
     max_skipped: int = TrainConfig.max_skipped,
     decay_to: float | None = None,
+    block: int | None = None,
 ) -> jax.stages.Wrapped:
     """The jitted `(state, batch) → (state, metrics)`, with lanes sharded over the mesh. The state is donated.
+
+    With `block`, the jitted steps of a block of that size (`train.input.blocks.jitted`).
 
     `average` is `Optimizer.average`, `dropout` the rate, `seed` that of the dropout, `microbatch` the most samples per
     device whose gradients are computed at once (None: `agent.microbatch`). A state with an empty carry begins every
@@ -72,8 +76,7 @@ def make_train_step(
         decay_to=decay_to,
     )
     state = state_shardings(agent, optimizer, mesh, averaged=average > 0)
-    shardings = (state, over_lanes(mesh))
-    return jax.jit(step, in_shardings=shardings, out_shardings=(state, replicated(mesh)), donate_argnums=0)
+    return jitted(step, state, mesh, block)
 
 
 def train_step(

@@ -1,4 +1,4 @@
-"""A trace of a few training steps, which TensorBoard shows (`pip install xprof`)."""
+"""A trace of a few dispatches of training steps, which TensorBoard shows (`pip install xprof`)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +10,13 @@ import jax
 from data.common.paths import absolute
 from train.memory.fit import FittedStep
 
-AFTER, STEPS = 5, 10
+AFTER, CALLS = 2, 10
 """Calls before the trace begins, so that caches are warm, and calls that it covers."""
 
 
 @contextmanager
 def profiled(step: FittedStep, run: Path) -> Iterator["ProfiledStep"]:
-    """The step with a trace of its calls `AFTER` to `AFTER + STEPS`, or those there are, in RUN/plugins/profile."""
+    """The step with a trace of its calls `AFTER` to `AFTER + CALLS`, or those there are, in RUN/plugins/profile."""
     traced = ProfiledStep(step, run)
     try:
         yield traced
@@ -44,7 +44,7 @@ class ProfiledStep:
         with jax.profiler.StepTraceAnnotation("train", step_num=self._calls):
             state, self._last = self._step(state, batch)
         self._calls += 1
-        if self._calls == AFTER + STEPS:
+        if self._calls == AFTER + CALLS:
             self.stop()
         return state, self._last
 

@@ -7,10 +7,11 @@ from agents.spec import Agent
 from agents.xla import batch_of, train_flops
 from data.common.cli import UserError
 from train.compile.config import CompileConfig
-from train.compile.step import batch_shapes, state_shapes
+from train.compile.step import state_shapes
 from train.compile.topology import Topology, topology_of
 from train.compile.traffic import ON_TPU, Traffic, traffic
 from train.config import Optimizer
+from train.input.transfer import batch_shapes
 from train.memory.fit import Fitted, first_fitting
 from train.memory.settings import candidates, step_maker
 from train.mesh import make_mesh

@@ -3,15 +3,10 @@
 from typing import Any
 
 import jax
-import numpy as np
 import optax
 from jax.sharding import Mesh
 
 from agents.spec import Agent
-from agents.xla import batch_of
-from data.spec import Batch
-from train.input.transfer import sent
-from train.mesh import over_lanes
 from train.state import TrainState, init_state, state_shardings
 
 
@@ -31,17 +26,6 @@ def state_shapes(
         shapes,
         is_leaf=lambda x: isinstance(x, jax.sharding.Sharding),
     )
-
-
-def batch_shapes(agent: Agent, mesh: Mesh, lanes: int, window: int) -> Batch:
-    """Shapes and shardings of a batch as it is sent to the devices (`train.input.transfer.sent`)."""
-
-    # Of one lane, since it is computed.
-    observation = {name: np.zeros((1, *x.shape[1:]), x.dtype) for name, x in batch_of(agent, lanes, window).items()}
-    steps = (np.zeros((1, window), dtype) for dtype in (np.int32, bool, bool, np.int32))
-    lane = sent(agent, Batch(observation, *steps))
-    batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((lanes, *x.shape[1:]), x.dtype), lane)
-    return jax.tree.map(lambda x: _with(x, over_lanes(mesh)), batch)
 
 
 def _with(x: jax.ShapeDtypeStruct, sharding: Any) -> jax.ShapeDtypeStruct:

@@ -10,7 +10,7 @@ import numpy as np
 from train.state import TrainState
 
 _LAG = 2
-"""Steps that are dispatched before the outcome of a step is read, so that the device always has work."""
+"""Dispatches before the outcome of one is read, so that the device always has work."""
 
 
 def all_finite(*trees: Any) -> jax.Array:
@@ -42,20 +42,21 @@ def last_good(state: TrainState) -> TrainState:
 
 
 class SkipLimit:
-    """Notices that `max_skipped` steps in a row were skipped, at most two steps later."""
+    """Notices that `max_skipped` steps in a row were skipped, at most two dispatches later."""
 
     def __init__(self, max_skipped: int) -> None:
         self._max_skipped = max_skipped
         self._unread: deque[jax.Array] = deque()
 
     def reached(self, skipped: jax.Array, *, now: bool = False) -> np.ndarray:
-        """Whether so many were skipped, as known two steps after, or now; `skipped` is the last step's count.
+        """Whether so many were skipped, as known two dispatches after, or now.
 
-        Bools of the shape of `skipped`: a scalar, or one count for each member of a population.
+        `skipped` are the counts after the steps of a dispatch, [K], or [K, M] of a population's members; the result has
+        a bool for each member. A count that has reached the limit never falls, as nothing is learned any more.
         """
         self._unread.append(skipped)
         while len(self._unread) > (1 if now else 1 + _LAG):
             self._unread.popleft()
         if not now and len(self._unread) <= _LAG:
-            return np.zeros(skipped.shape, bool)
-        return np.asarray(self._unread[0]) >= self._max_skipped
+            return np.zeros(skipped.shape[1:], bool)
+        return np.asarray(self._unread[0]).max(axis=0) >= self._max_skipped

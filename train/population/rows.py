@@ -9,14 +9,10 @@ from typing import Any
 import jax
 
 from train.config import TrainConfig
-from train.dev.episodes import Measured
 from train.log import Window
 from train.metrics import MetricsRow, MetricsWriter
-from train.schedule.segments import Segment
-from train.step import StepMetrics
+from train.rows import Record
 
-Record = tuple[StepMetrics, Mapping[int, Measured] | None, Segment]
-"""What is logged of a step: metrics [M], the dev loss of each member if it was measured after it, and the segment."""
 RowOf = Callable[[Window[Any]], MetricsRow]
 
 
@@ -64,13 +60,10 @@ class PopulationRows:
 
     def __call__(self, window: Window[Record]) -> PopulationRow:
         """The rows of the members that had not diverged in an earlier window."""
-        steps = jax.device_get([metrics for metrics, _, _ in window.records])
+        records = [record._replace(metrics=jax.device_get(record.metrics)) for record in window.records]
 
         def of(number: int) -> MetricsRow:
-            mine = [
-                (StepMetrics(*(values[number] for values in step)), (dev or {}).get(number), segment)
-                for step, (_, dev, segment) in zip(steps, window.records, strict=True)
-            ]
+            mine = [record.of_member(number) for record in records]
             return self._of_members[number](dataclasses.replace(window, records=mine))
 
         rows = {number: of(number) for number in range(len(self._of_members)) if number not in self._ended}

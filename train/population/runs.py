@@ -17,7 +17,10 @@ from train.dev.episodes import Measured, PeriodicDevLoss
 from train.failure.divergence import FILE, Diverged, diverged
 from train.folder import claim, record_start
 from train.hosts.agree import by_first
+from train.input.blocks import block_size
+from train.input.transfer import batch_shapes
 from train.log import Window
+from train.memory.fit import bytes_per_device
 from train.memory.settings import Settings, step_maker
 from train.mesh import replicated
 from train.metrics import MetricsWriter, Row
@@ -43,11 +46,22 @@ class Runs:
         whole = not self._alone and over_members(len(self.configs), self._mesh)
         return self._config.lanes if whole else self._config.lanes // self._mesh.size
 
-    def step_maker(self, optimizer: optax.GradientTransformation) -> Callable[[Settings], jax.stages.Wrapped]:
-        """A function from settings to the jitted step of all runs; `optimizer` is that of a run alone."""
+    @property
+    def block_size(self) -> int:
+        """Steps that one dispatch computes at most."""
+        config, plan, mesh = self._config, self._plan, self._mesh
+        if config.steps_per_dispatch != "auto":
+            return config.steps_per_dispatch
+        flops = plan.flops["exact"] * config.batch * len(self.configs) / mesh.size
+        return block_size(flops, bytes_per_device(batch_shapes(plan.agent, mesh, config.lanes, config.window)))
+
+    def step_maker(
+        self, optimizer: optax.GradientTransformation, block: int
+    ) -> Callable[[Settings], jax.stages.Wrapped]:
+        """A function from settings to all runs' jitted steps of a block; `optimizer` is that of a run alone."""
         config, agent = self._config, self._plan.agent
         if not self._alone:
-            return population_maker(agent, self.configs, self._plan.steps[-1], self._mesh)
+            return population_maker(agent, self.configs, self._plan.steps[-1], self._mesh, block)
         return step_maker(
             agent,
             optimizer,
@@ -57,6 +71,7 @@ class Runs:
             max_skipped=config.max_skipped,
             decay_to=config.optimizer.decay_to if self._plan.branched else None,
             mesh=self._mesh,
+            block=block,
         )
 
     def claim(self) -> None:

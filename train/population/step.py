@@ -18,8 +18,8 @@ from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionS
 from agents.spec import Agent, Params
 from data.spec import Batch
 from train.config import TrainConfig
+from train.input.blocks import jitted
 from train.memory.settings import Settings
-from train.mesh import over_lanes, replicated
 from train.optimizer import bc_optimizer
 from train.population.members import SEED, hyperparameters
 from train.state import TrainState, init_state
@@ -95,10 +95,12 @@ def population_step(
     *,
     mesh: Mesh,
     microbatch: int | None = None,
+    block: int | None = None,
 ) -> jax.stages.Wrapped:
     """The jitted `(state, batch) → (state, metrics)` for runs of `steps` steps; metrics are [M]. The state is donated.
 
-    `microbatch` is the most samples per device of which each member's gradients are computed at once.
+    `microbatch` is the most samples per device of which each member's gradients are computed at once. With `block`, it
+    takes a block of that size, and metrics are [block, M] (`train.input.blocks.jitted`).
     """
     config, sharded = members[0], over_members(len(members), mesh)
 
@@ -123,9 +125,7 @@ def population_step(
         of_members = jax.shard_map(
             of_members, mesh=mesh, in_specs=(specs, PartitionSpec()), out_specs=(specs, each), check_vma=False
         )
-    state = shardings(len(members), mesh)
-    inputs = (state, over_lanes(mesh))
-    return jax.jit(of_members, in_shardings=inputs, out_shardings=(state, replicated(mesh)), donate_argnums=0)
+    return jitted(of_members, shardings(len(members), mesh), mesh, block)
 
 
 def _optimizer(config: TrainConfig, hyper: Mapping[str, Any], steps: int) -> optax.GradientTransformation:
@@ -134,12 +134,12 @@ def _optimizer(config: TrainConfig, hyper: Mapping[str, Any], steps: int) -> opt
 
 
 def population_maker(
-    agent: Agent, members: Sequence[TrainConfig], steps: int, mesh: Mesh
+    agent: Agent, members: Sequence[TrainConfig], steps: int, mesh: Mesh, block: int | None = None
 ) -> Callable[[Settings], jax.stages.Wrapped]:
     """A function from settings to the jitted step, as `train.memory.settings.step_maker`."""
 
     def make(settings: Settings) -> jax.stages.Wrapped:
         chosen = (agent.rematerialised() or agent) if settings.remat else agent
-        return population_step(chosen, members, steps, mesh=mesh, microbatch=settings.microbatch)
+        return population_step(chosen, members, steps, mesh=mesh, microbatch=settings.microbatch, block=block)
 
     return make

@@ -29,7 +29,7 @@ def checkpoints(run: Path) -> list[int]:
 @pytest.fixture(scope="module")
 def diverging(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainConfig, Diverged]:
     run = tmp_path_factory.mktemp("diverging") / "run"
-    wrong = config(store, run, (7, 40), optimizer=ABSURD, max_skipped=3, checkpoint_seconds=0)
+    wrong = config(store, run, (7, 40), optimizer=ABSURD, max_skipped=3, checkpoint_seconds=0, steps_per_dispatch=1)
     with jax.numpy_dtype_promotion("standard"), pytest.raises(Diverged) as error:
         train(wrong, progress=False)
     return wrong, error.value

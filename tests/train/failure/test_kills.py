@@ -17,7 +17,7 @@ from train.optimizer import bc_optimizer
 from train.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[3]
-KILLS, BUDGETS = 20, (8, 16, 24, 32, 40)
+KILLS, BUDGETS = 20, (12, 24, 36, 48, 60)
 
 KILLED = """
 import os, random, signal, sys
@@ -28,7 +28,7 @@ from train.failure import checksums
 
 run, kills = Path(sys.argv[2]), int(sys.argv[3])
 budgets = tuple(map(int, sys.argv[4:]))
-options = {"dropout": 0.1, "checkpoint_seconds": 0}
+options = {"dropout": 0.1, "checkpoint_seconds": 0, "steps_per_dispatch": 2}
 
 def dying(function, call, *, before=False):
     calls = 0
@@ -84,7 +84,9 @@ def state_digest(config: TrainConfig) -> str:
 
 @pytest.mark.slow
 def test_killed_twenty_times_gives_the_same_bits(store: Path, tmp_path: Path) -> None:
-    whole, killed = (config(store, tmp_path / name, BUDGETS, dropout=0.1) for name in ("whole", "killed"))
+    whole, killed = (
+        config(store, tmp_path / name, BUDGETS, dropout=0.1, steps_per_dispatch=2) for name in ("whole", "killed")
+    )
     train(whole, progress=False)
     command = [sys.executable, "-c", KILLED, str(store), str(killed.run), str(KILLS), *map(str, BUDGETS)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -110,7 +112,7 @@ def write_and_stop(self, row):
 MetricsWriter.write = write_and_stop
 runpy.run_module("train", run_name="__main__", alter_sys=True)
 """
-"""`python -m train`, sent SIGTERM as the row of step 6 is written, while step 7 runs."""
+"""`python -m train`, sent SIGTERM as the row of step 6 is written, while steps 7 to 9 run."""
 
 
 def test_terminated_it_saves_and_exits_with_143(trained: TrainConfig, tmp_path: Path) -> None:
@@ -129,4 +131,4 @@ def test_terminated_it_saves_and_exits_with_143(trained: TrainConfig, tmp_path: 
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 128 + signal.SIGTERM, done.stderr
     assert done.stderr.splitlines()[-1] == "interrupted: start the same command again to go on"
-    assert [path.name for path in (run / "checkpoints").iterdir()] == ["7"]
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["9"]

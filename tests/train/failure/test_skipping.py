@@ -48,7 +48,7 @@ def test_after_too_many_in_a_row_the_state_stays_the_last_good_one() -> None:
 def noticed(counts: list[int], *, now: tuple[int, ...] = ()) -> int | None:
     """The step at which a limit of 3 is noticed."""
     limit = SkipLimit(3)
-    return next((n for n, c in enumerate(counts) if limit.reached(jnp.int32(c), now=n in now)), None)
+    return next((n for n, c in enumerate(counts) if limit.reached(jnp.full(1, c, jnp.int32), now=n in now)), None)
 
 
 def test_the_limit_is_noticed_two_steps_later_or_when_asked() -> None:

@@ -69,11 +69,11 @@ def batch(*, bad: bool, seed: int = 0) -> Batch:
     )
 
 
-def step_and_state(fault: str, max_skipped: int = 3):
-    """A compiled step of one device, and the state before it."""
+def step_and_state(fault: str, max_skipped: int = 3, block: int | None = None):
+    """A compiled step of one device, or the steps of a block, and the state before it."""
     agent, optimizer = Tiny(fault), bc_optimizer(Optimizer(lr=3e-3, warmup_samples=0), LANES * WINDOW, 100)
     mesh = make_mesh(1)
-    options = {"average": 0.1, "dropout": 0.0, "seed": 0, "mesh": mesh, "max_skipped": max_skipped}
+    options = {"average": 0.1, "dropout": 0.0, "seed": 0, "mesh": mesh, "max_skipped": max_skipped, "block": block}
     step = make_train_step(agent, optimizer, **options)  # pyright: ignore[reportArgumentType]
     carry = agent.initial_carry(LANES)
     return step, init_state(agent.init(jax.random.key(0)), optimizer, averaged=True, carry=carry)

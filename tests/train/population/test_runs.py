@@ -25,7 +25,7 @@ from train.loop import train
 from train.metrics import read_metrics
 
 ROOT = Path(__file__).resolve().parents[3]
-STATE = {"dropout": 0.1, "max_skipped": 3, "dev_every": 6}
+STATE = {"dropout": 0.1, "max_skipped": 3, "dev_every": 6, "steps_per_dispatch": 2}
 SOUND, WRONG = ("lr=0.003", "lr=0.001"), "lr=3e+38"
 
 
@@ -94,20 +94,20 @@ from tests.train.population.test_runs import STATE
 from tests.train.runs import config
 from train import loop
 
-train_step, call = loop.FittedStep.__call__, 0
+train_steps, call = loop.FittedStep.__call__, 0
 
-def dying(self, state, batch):
+def dying(self, state, block):
     global call
     call += 1
-    if call == 8:
+    if call == 5:
         os.kill(os.getpid(), signal.SIGKILL)
-    return train_step(self, state, batch)
+    return train_steps(self, state, block)
 
 loop.FittedStep.__call__ = dying
 options = {"population": sys.argv[3], "checkpoint_seconds": 0}
 loop.train(config(Path(sys.argv[1]), Path(sys.argv[2]), **options, **STATE), progress=False)
 """
-"""A population that kills itself at step 8, after one member diverged, while a checkpoint is being saved."""
+"""A population that kills itself at step 6, after one member diverged, while a checkpoint is being saved."""
 
 
 @pytest.mark.slow
