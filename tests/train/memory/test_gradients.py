@@ -33,6 +33,7 @@ def padded_batch(store: Path) -> Batch:
     return jax.tree.map(np.copy, batch)
 
 
+@functools.cache
 def gradient(store: Path, agent: Agent, microbatch: int | None, *, dropout: float, fsdp: int = 1) -> tuple[Any, Any]:
     """The gradient, by group, and the carry after a step of stochastic gradient descent of rate 1."""
     mesh = make_mesh(devices=jax.devices()[:DEVICES], fsdp=fsdp)
@@ -56,13 +57,12 @@ def expect_close(one: tuple[Any, Any], two: tuple[Any, Any], tolerance: float) -
         np.testing.assert_allclose(a.astype(np.float32), b.astype(np.float32), rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("name", AGENTS)
-def test_in_float32_parts_sum_to_the_whole(store: Path, name: str, dropout: float) -> None:
+def test_in_float32_parts_sum_to_the_whole(store: Path, name: str) -> None:
     agent = find(name)
-    whole = gradient(store, agent, None, dropout=dropout)
-    expect_close(whole, gradient(store, agent, 2 * WINDOW, dropout=dropout), 1e-5)
-    expect_close(whole, gradient(store, agent, 1, dropout=dropout, fsdp=2), 1e-5)
+    whole = gradient(store, agent, None, dropout=0.3)
+    expect_close(whole, gradient(store, agent, 2 * WINDOW, dropout=0.3), 1e-5)
+    expect_close(whole, gradient(store, agent, 1, dropout=0.3, fsdp=2), 1e-5)
 
 
 @pytest.mark.parametrize("name", AGENTS)
