@@ -35,6 +35,8 @@ class CompileConfig:
     """Gradient accumulation: most samples per device in a microbatch; "auto" is as many as fit."""
     remat: Remat = TrainConfig.remat
     """Rematerialisation: recompute the layers' activations in the backward pass. "auto" does where memory needs it."""
+    members: int = 1
+    """Runs of a population, which are trained in one step."""
     json: bool = False
     """Print one JSON object."""
     top: int = 0
@@ -49,8 +51,9 @@ class CompileConfig:
 
         Raises: UserError: a value is out of range; the message names the option.
         """
-        microbatch = 1 if self.microbatch == "auto" else self.microbatch
-        for name, value in {"lanes": self.lanes, "window": self.window, "microbatch": microbatch}.items():
+        counts = {"lanes": self.lanes, "window": self.window, "members": self.members}
+        counts["microbatch"] = 1 if self.microbatch == "auto" else self.microbatch
+        for name, value in counts.items():
             if value < 1:
                 raise UserError(f"--{name} must be at least 1, not {value}")
         if self.fsdp < 1 or self.top < 0:

@@ -1,21 +1,28 @@
 """What a compiled training step costs on devices that need not be here: `python -m train compile`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from agents.ladder import find
 from agents.spec import Agent
 from agents.xla import batch_of, train_flops
 from data.common.cli import UserError
 from train.compile.config import CompileConfig
-from train.compile.step import state_shapes
+from train.compile.step import population_shapes, state_shapes
 from train.compile.topology import Topology, topology_of
 from train.compile.traffic import ON_TPU, Traffic, traffic
-from train.config import Optimizer
+from train.config import Optimizer, TrainConfig
 from train.input.transfer import batch_shapes
 from train.memory.fit import Fitted, first_fitting
 from train.memory.settings import candidates, step_maker
 from train.mesh import make_mesh
 from train.optimizer import bc_optimizer
+from train.population.members import members_of
+from train.population.step import over_members, population_maker
+
+_STEPS = 100_000
+"""Length of the run, on which the program does not depend."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +34,10 @@ class Reading:
     params: int
     """N, the counted parameters."""
     samples: int
-    """Samples of a device's part of the batch."""
+    """Samples of a device's part of the batch; of a population for each member that the device trains."""
     devices: int
     microbatch: int
-    """Samples whose gradients are computed at once."""
+    """Samples, of each member, whose gradients are computed at once."""
     remat: bool
     """Whether activations are recomputed in the backward pass."""
     fits: bool
@@ -100,29 +107,49 @@ def read(config: CompileConfig, name: str) -> Compiled:
 
 def _fitted(config: CompileConfig, agent: Agent, topology: Topology) -> Fitted:
     mesh = make_mesh(fsdp=config.fsdp, devices=topology.devices)
+    carried, lanes = config.order == "lanes" and agent.recurrent, config.lanes // mesh.size
+    if config.members > 1:
+        members = _members(config, agent)
+        make = population_maker(agent, members, _STEPS, mesh)
+        state = population_shapes(agent, members, _STEPS, mesh, carried=carried)
+        lanes = config.lanes if over_members(len(members), mesh) else lanes
+    else:
+        optimizer = bc_optimizer(_optimizer(config), config.lanes * config.window, _STEPS)
+        make = step_maker(agent, optimizer, mesh=mesh, average=config.average, dropout=config.dropout, seed=0)
+        averaged = config.average > 0
+        state = state_shapes(agent, optimizer, mesh, lanes=config.lanes, averaged=averaged, carried=carried)
+    settings = candidates(agent, lanes, config.window, config.microbatch, config.remat)
+    batch = batch_shapes(agent, mesh, config.lanes, config.window)
+    return first_fitting(make, settings, state, batch, topology.memory)
+
+
+def _optimizer(config: CompileConfig) -> Optimizer:
     # The program is the same for every learning rate.
-    optimizer = bc_optimizer(Optimizer(lr=1.0, average=config.average), config.lanes * config.window, 100_000)
-    return first_fitting(
-        step_maker(agent, optimizer, mesh=mesh, average=config.average, dropout=config.dropout, seed=0),
-        candidates(agent, config.lanes // mesh.size, config.window, config.microbatch, config.remat),
-        state_shapes(
-            agent,
-            optimizer,
-            mesh,
-            lanes=config.lanes,
-            averaged=config.average > 0,
-            carried=config.order == "lanes" and agent.recurrent,
-        ),
-        batch_shapes(agent, mesh, config.lanes, config.window),
-        topology.memory,
+    return Optimizer(lr=1.0, average=config.average)
+
+
+def _members(config: CompileConfig, agent: Agent) -> Sequence[TrainConfig]:
+    """The members of a population that differ in seed."""
+    run = TrainConfig(
+        store=Path(),
+        run=Path(),
+        agent=agent.name,
+        flops=(1.0,),
+        lanes=config.lanes,
+        window=config.window,
+        population=f"init_seed=0..{config.members - 1}",
+        dropout=config.dropout,
+        fsdp=config.fsdp,
+        optimizer=_optimizer(config),
     )
+    return members_of(run)
 
 
 def _reading(
     config: CompileConfig, agent: Agent, topology: Topology, fitted: Fitted, counted: Traffic | None
 ) -> Reading:
     devices, accelerator, memory = len(topology.devices), topology.accelerator, fitted.memory
-    samples = config.lanes * config.window // devices
+    samples = config.lanes * config.window * config.members // devices
     cost = agent.cost(config.window)
     flops = float(cost.train_flops("exact") * samples)
     by_xla = train_flops(agent, batch_of(agent, 2, config.window)) * samples

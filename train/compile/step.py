@@ -1,5 +1,6 @@
 """Shapes and shardings of what a training step takes, to compile it for devices that need not be here."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -7,6 +8,8 @@ import optax
 from jax.sharding import Mesh
 
 from agents.spec import Agent
+from train.config import TrainConfig
+from train.population.step import population_init, shardings
 from train.state import TrainState, init_state, state_shardings
 
 
@@ -19,14 +22,23 @@ def state_shapes(
         carry = agent.initial_carry(lanes) if carried else ()
         return init_state(agent.init(jax.random.key(0)), optimizer, averaged=averaged, carry=carry)
 
-    shapes, shardings = jax.eval_shape(init), state_shardings(agent, optimizer, mesh, averaged=averaged)
-    return jax.tree.map(
-        lambda sharding, part: jax.tree.map(lambda x: _with(x, sharding), part),
-        shardings,
-        shapes,
-        is_leaf=lambda x: isinstance(x, jax.sharding.Sharding),
-    )
+    return _placed(jax.eval_shape(init), state_shardings(agent, optimizer, mesh, averaged=averaged))
 
 
-def _with(x: jax.ShapeDtypeStruct, sharding: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+def population_shapes(
+    agent: Agent, members: Sequence[TrainConfig], steps: int, mesh: Mesh, *, carried: bool
+) -> TrainState:
+    """Shapes and shardings of the state of a population; see `train.population.step.population_state`."""
+    one = jax.eval_shape(agent.init, jax.random.key(0))
+    all_ = jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(members), *x.shape), x.dtype), one)
+    shapes = jax.eval_shape(population_init(agent, members, steps, carried=carried), all_)
+    return _placed(shapes, shardings(len(members), mesh))
+
+
+def _placed(shapes: TrainState, shardings: TrainState) -> TrainState:
+    """The shapes with their shardings, a prefix of the state's tree."""
+
+    def place(sharding: Any, part: Any) -> Any:
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), part)
+
+    return jax.tree.map(place, shardings, shapes, is_leaf=lambda x: isinstance(x, jax.sharding.Sharding))

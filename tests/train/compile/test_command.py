@@ -55,3 +55,11 @@ def test_json_is_one_object(target: str, tmp_path: Path) -> None:
     assert (reading["launches"] is None) == target.startswith("v5e")
     assert (reading["network_bytes"] > 0) == target.startswith("v5e")
     assert "ENTRY" in (tmp_path / "hlo").read_text()
+    done = run("--target", target, "--json", "--members", "4")
+    assert done.returncode == 0, done.stderr
+    four = json.loads(done.stdout)
+    assert four["samples"] == 4 * reading["samples"]
+    assert four["flops_exact"] == 4 * reading["flops_exact"]
+    assert (
+        four["network_bytes"] < reading["network_bytes"] if devices > 1 else four["launches"] < 3 * reading["launches"]
+    )
