@@ -60,6 +60,8 @@ def test_json_is_one_object(target: str, tmp_path: Path) -> None:
     four = json.loads(done.stdout)
     assert four["samples"] == 4 * reading["samples"]
     assert four["flops_exact"] == 4 * reading["flops_exact"]
-    assert (
-        four["network_bytes"] < reading["network_bytes"] if devices > 1 else four["launches"] < 3 * reading["launches"]
-    )
+    # A device launches each kernel once for all its members; several devices have a member each, and no sums in common.
+    if target == "h100:1":
+        assert four["launches"] < 2 * reading["launches"]
+    else:
+        assert four["network_bytes"] < reading["network_bytes"]
