@@ -1,0 +1,45 @@
+"""Our side of the benchmark: training from a store."""
+
+from collections.abc import Callable
+
+import jax
+
+from data.sampling.stream import batches
+from data.store.reader import TrajectoryStore
+from train.bench.cases import Case
+from train.config import Optimizer
+from train.input.transfer import transferred
+from train.mesh import make_mesh
+from train.optimizer import bc_optimizer
+from train.state import TrainState, init_state, state_shardings
+from train.step import make_train_step
+
+STEPS = 1_000_000
+"""Length of the schedule, longer than any measurement."""
+
+
+def our_loop(case: Case, store: TrajectoryStore) -> Callable[[int], int]:
+    """The loop of `train.loop` without log and checkpoints: makes n steps, waits for them, returns their samples."""
+    agent, config, mesh = case.agent.for_backend(), Optimizer(lr=1e-3, schedule="constant"), make_mesh()
+    optimizer = bc_optimizer(config, case.lanes * case.window, STEPS)
+    step = make_train_step(agent, optimizer, average=config.average, dropout=0.0, seed=0, mesh=mesh)
+    read = batches(store, "train", case.lanes, case.window, 0, threads=1, order=case.order)
+    stream = transferred(agent, read, mesh)
+
+    def init(key: jax.Array) -> TrainState:
+        carry = agent.initial_carry(case.lanes) if case.order == "lanes" else ()
+        return init_state(agent.init(key), optimizer, averaged=True, carry=carry)
+
+    shardings = state_shardings(agent, optimizer, mesh, averaged=True)
+    state: list[TrainState] = [jax.jit(init, out_shardings=shardings)(jax.random.key(0))]
+
+    def loop(count: int) -> int:
+        masks = []
+        for _ in range(count):
+            batch = next(stream)
+            masks.append(batch.mask)
+            state[0], _ = step(state[0], batch)
+        jax.block_until_ready(state[0])
+        return sum(int(mask.sum()) for mask in jax.device_get(masks))
+
+    return loop
