@@ -1,39 +1,13 @@
 """What is compared: agents, and batches of the shape that they are trained with."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from agents.ladder import find
 from data.common.cli import UserError
-
-AGENTS = {
-    "nethack": (
-        "nethack/lstm/16",
-        "nethack/lstm/64",
-        "nethack/lstm/256",
-        "nethack/transformer/64",
-        "nethack/transformer/256x4",
-        "nethack/paper/520k",
-        "nethack/paper/2.6M",
-    ),
-    "atari": ("atari/cnn/3", "atari/cnn/13", "atari/cnn/50", "atari/cnn/167"),
-}
-"""Agents by default, by family."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A family's batches."""
-
-    batch: int
-    """Samples by default."""
-    window: int
-    """Steps of a lane."""
-    order: Literal["lanes", "windows"]
-    """Order of the data (`TrainConfig.order`)."""
-
-
-SHAPES = {"nethack": Shape(2048, 32, "lanes"), "atari": Shape(256, 8, "windows")}
+from data.store.reader import TrajectoryStore
+from train.bench.config import BenchConfig, Order
 
 
 @dataclass(frozen=True)
@@ -43,4 +17,19 @@ class Case:
     agent: Any
     lanes: int
     window: int
-    order: Literal["lanes", "windows"]
+    order: Order
+
+
+def cases(config: BenchConfig, store: TrajectoryStore) -> Iterator[Case]:
+    """What to compare on a store.
+
+    Raises: UserError: the store is of another game, or an agent is not for the game.
+    """
+    if store.manifest["game"] != config.game:
+        raise UserError(f"{store.path} holds games of {store.manifest['game']}, not {config.game}")
+    setting = config.setting
+    for name in config.agents or setting.agents:
+        if not name.startswith(setting.family):
+            raise UserError(f"--agents {name}: give agents whose names begin with {setting.family} for {config.game}")
+        agent = find(name, len(store.manifest["actions"]), store.codec.observation)
+        yield Case(agent, config.lanes, setting.window, setting.order)

@@ -20,7 +20,18 @@ from agents.cores.transformer import ROPE_BASE, Transformer
 from agents.nethack.agent import NetHackAgent
 from agents.nethack.encoders import COLORS, GLYPHS, MAP_ROWS, SLOTS, Deep, Thin
 from agents.nethack.prompt import ACTIONS, no_prompts, offered_keys, remember
-from agents.nethack.sight import BLOCK, BLOCK_COLUMNS, BLOCK_ROWS, CHARS, CROP_CHARS, CROP_COLORS, KINDS, LINES, VIEW, cut_out
+from agents.nethack.sight import (
+    BLOCK,
+    BLOCK_COLUMNS,
+    BLOCK_ROWS,
+    CHARS,
+    CROP_CHARS,
+    CROP_COLORS,
+    KINDS,
+    LINES,
+    VIEW,
+    cut_out,
+)
 from agents.spec import Params
 from data.spec import COLUMNS, Batch
 from train.bench.parameters import state_dict
@@ -171,7 +182,9 @@ class ThinEncoders(nn.Module):
             features.append(self.view(inputs[VIEW].flatten(1)))
         features = [F.relu(x) for x in features]
         if hasattr(self, "screen"):
-            features.append(self.screen(self.cells(*(inputs[name][:, 1 : 1 + MAP_ROWS] for name in ("chars", "colors")))))
+            features.append(
+                self.screen(self.cells(*(inputs[name][:, 1 : 1 + MAP_ROWS] for name in ("chars", "colors"))))
+            )
         return torch.cat(features, -1)
 
 
@@ -191,12 +204,17 @@ class DeepEncoders(nn.Module):
         features = [
             self.message(inputs[LINES][:, 0]),
             self.status(inputs[LINES][:, 1:].flatten(1)),
-            self.screen(self.cells(*(inputs[name][:, 1 : 1 + MAP_ROWS] for name in ("chars", "colors")))),
+            self.screen(self.cells(*map_of(inputs))),
             self.crop(self.cells(inputs[CROP_CHARS], inputs[CROP_COLORS])),
         ]
         if hasattr(self, "inventory"):
             features.append(self.inventory(inputs["inventory"]))
         return torch.cat(features, -1)
+
+
+def map_of(inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Characters and colours of the map's rows."""
+    return inputs["chars"][:, 1 : 1 + MAP_ROWS], inputs["colors"][:, 1 : 1 + MAP_ROWS]
 
 
 def convolve(layer: nn.Conv2d, x: Tensor) -> Tensor:
@@ -320,7 +338,9 @@ def module_of(agent: NetHackAgent, params: Params) -> NetHackPolicy:
 
 def inputs_of(agent: NetHackAgent, batch: Batch) -> dict[str, Any]:
     """What the module reads of a batch, indices as int64."""
-    seen = dict(batch.observation) | cut_out(batch.observation, agent.encoders.crop, getattr(agent.encoders, "view", False))
+    seen = dict(batch.observation) | cut_out(
+        batch.observation, agent.encoders.crop, getattr(agent.encoders, "view", False)
+    )
     lanes, action = len(batch.first), batch.observation["prev_action"]
     inputs = {name: torch.from_numpy(np.asarray(x)).long() for name, x in seen.items()}
     for name in ("colors", CROP_COLORS):
