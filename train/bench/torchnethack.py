@@ -53,7 +53,11 @@ class NetHackPolicy(nn.Module):
             self.mixer[f"linear{layer}"] = nn.Linear(inputs, width)
             self.mixer[f"norm{layer}"] = nn.LayerNorm(width, EPSILON)
             inputs = width
-        self.core = LSTMCore(agent.core) if isinstance(agent.core, LSTM) else TransformerCore(agent.core)
+        if isinstance(agent.core, LSTM):
+            # It has a second bias: our forget bias of 1.
+            self.core = nn.LSTM(width, width, agent.depth, batch_first=True)
+        else:
+            self.core = TransformerCore(agent.core)
         self.head = nn.Linear(width, ACTIONS)
         if agent.prompts:
             self.prompt = nn.ModuleDict({"score": nn.Linear(width, 2)})
@@ -68,23 +72,13 @@ class NetHackPolicy(nn.Module):
         for layer in range(len(self.mixer) // 2):
             x = F.relu(self.mixer[f"norm{layer}"](self.mixer[f"linear{layer}"](x)))
         y, carry = self.core(x.view(lanes, steps, -1), carry)
+        if isinstance(self.core, nn.LSTM):
+            carry = tuple(state.detach() for state in carry)
         logits = self.head(y)
         if hasattr(self, "prompt"):
             shared, per_answer = self.prompt["score"](y).split(1, -1)
             logits = logits + inputs["offered"] * (shared + per_answer * inputs["answers"])
         return logits, carry
-
-
-class LSTMCore(nn.LSTM):
-    """`nn.LSTM` over the window. It has a second bias: our forget bias of 1."""
-
-    def __init__(self, config: LSTM) -> None:
-        super().__init__(config.width, config.width, config.layers, batch_first=True)
-
-    def forward(self, x: Tensor, carry: Any) -> tuple[Tensor, Any]:
-        """Outputs [B, T, D], and the hidden state and cell after the window."""
-        y, after = super().forward(x, carry)
-        return y, tuple(state.detach() for state in after)
 
 
 class TransformerCore(nn.ModuleDict):
@@ -217,7 +211,7 @@ def map_of(inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     return inputs["chars"][:, 1 : 1 + MAP_ROWS], inputs["colors"][:, 1 : 1 + MAP_ROWS]
 
 
-def convolve(layer: nn.Conv2d, x: Tensor) -> Tensor:
+def convolve(layer: nn.Module, x: Tensor) -> Tensor:
     """A convolution of [S, rows, columns, channels], which in this order needs no copy (`channels_last`)."""
     return layer(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
@@ -333,7 +327,7 @@ def module_of(agent: NetHackAgent, params: Params) -> NetHackPolicy:
     own = {group: params[group] for group, _ in policy.named_children() if group in params}
     encoders = {group: of_group for group, of_group in params.items() if group not in own}
     policy.load_state_dict(state_dict({**own, "encoders": encoders}))
-    return policy.to(memory_format=torch.channels_last)
+    return policy.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def inputs_of(agent: NetHackAgent, batch: Batch) -> dict[str, Any]:
