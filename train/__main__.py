@@ -72,7 +72,8 @@ def bench(config: tyro.conf.OmitArgPrefixes[BenchConfig] = BenchConfig()) -> Non
     from data.common.comparison import HEADER
     from train.bench.compare import bench as compare
 
-    spread_over_cores(config.lanes)
+    if config.setting.order == "windows":
+        spread_over_cores(config.lanes)
     for number, line in enumerate(compare(config)):
         print(line if number else f"{HEADER}\n{line}", flush=True)
 
