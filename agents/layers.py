@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from jax.custom_derivatives import CustomVJPPrimal
 from jax.typing import DTypeLike
 
+from agents.cpu.im2col import same_3x3
+
 Residuals = tuple[jax.Array, jax.Array, tuple[()] | None]
 
 
@@ -97,6 +99,8 @@ class Conv(nn.Module):
     """Dtype of the convolution and of the output."""
     stride: int = 1
     padding: str = "SAME"
+    im2col: bool = False
+    """Compute for a CPU (`agents.cpu.im2col.same_3x3`): a 3x3 convolution that keeps the size."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -104,6 +108,8 @@ class Conv(nn.Module):
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        if self.im2col:
+            return biased(same_3x3(x.astype(self.dtype), kernel.astype(self.dtype)), bias, self.dtype)
         space = "HW"[: len(self.kernel_size)]
         layout = jax.lax.conv_dimension_numbers(x.shape, shape, (f"N{space}C", f"{space}IO", f"N{space}C"))
         y = jax.lax.conv_general_dilated(

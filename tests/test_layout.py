@@ -26,6 +26,7 @@ ORDER = {
         "*",
         "memory",
         "population",
+        "bench",
         "compile",
         "loop",
         "bc rl",

@@ -3,7 +3,6 @@
 import math
 import os
 import sys
-from pathlib import Path
 from typing import NoReturn
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -11,7 +10,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tyro
 
 from agents.overrides import fold
-from data.common.cli import UserError, exit_with, lazy_command, use_huge_pages
+from data.common.cli import exit_with, lazy_command, use_huge_pages
+from train.bench.config import BenchConfig
 from train.compile.cache import keep_programs
 from train.compile.config import CompileConfig
 from train.config import TrainConfig
@@ -63,32 +63,18 @@ def rl(config: tyro.conf.OmitArgPrefixes[RlConfig]) -> None:
 
 @app.command
 @lazy_command
-def bench(
-    game: str = "Breakout",
-    widths: tuple[int, ...] = (3, 13, 50, 167),
-    batch: int = 256,
-    seconds: float = 4.0,
-    rounds: int = 3,
-    store: Path | None = None,
-) -> None:
-    """Compare the training speed of the paper's Atari networks with a plain PyTorch loop.
+def bench(config: tyro.conf.OmitArgPrefixes[BenchConfig] = BenchConfig()) -> None:  # noqa: B008 frozen
+    """Compare the training speed of agents with that of the same networks in plain PyTorch.
 
-    Args:
-        game: Name of the Atari game.
-        widths: Widths w of the networks.
-        batch: Samples per optimiser step.
-        seconds: Seconds of each measurement.
-        rounds: Number of measurements, of which the median is printed.
-        store: Store to learn from; by default a few games of random play.
+    Ours is measured from the store to the updated parameters. PyTorch trains on batches that are in memory already.
     """
     from agents.cpu.devices import spread_over_cores
     from data.common.comparison import HEADER
-    from train.bench import WINDOW, bench
+    from train.bench.compare import bench as compare
 
-    if not seconds > 0 or rounds < 1 or batch < 1 or not widths or min(widths) < 1:
-        raise UserError("--seconds, --rounds, --batch and --widths: give more than 0 of each")
-    spread_over_cores(batch // WINDOW)
-    for number, line in enumerate(bench(game, widths, batch, seconds, rounds, store)):
+    if config.setting.order == "windows":
+        spread_over_cores(config.lanes)
+    for number, line in enumerate(compare(config)):
         print(line if number else f"{HEADER}\n{line}", flush=True)
 
 

@@ -14,7 +14,7 @@ from agents.cores.dropout import dropped
 from agents.cores.lstm import LSTM
 from agents.cores.transformer import Transformer
 from agents.cost import Cost, Group, dense, head, norm, relu
-from agents.cpu.devices import on_tpu, resolve_dtype
+from agents.cpu.devices import on_cpu, on_tpu, resolve_dtype
 from agents.layers import Dense, layer_norm
 from agents.nethack.encoders import SLOTS, Deep, Thin
 from agents.nethack.prompt import ACTIONS, PromptHead, no_prompts, prompt_cost
@@ -37,6 +37,8 @@ class NetHackAgent:
     """Recompute the activations of encoders and core layers in the backward pass."""
     folded: bool = False
     """Compute for a TPU: embeddings as one-hot products, folded into the layer that follows."""
+    im2col: bool = False
+    """Compute for a CPU: gradients of convolution kernels as matrix products."""
 
     recurrent = True
     microbatch = None
@@ -70,7 +72,8 @@ class NetHackAgent:
 
     def for_backend(self, dtype: str = "auto", backend: str | None = None) -> "NetHackAgent":
         """The same agent as JAX's default backend computes it best; see `agents.spec.Agent`."""
-        return dataclasses.replace(self, dtype=resolve_dtype(dtype, backend), folded=on_tpu(backend))
+        chosen = {"folded": on_tpu(backend), "im2col": on_cpu(backend)}
+        return dataclasses.replace(self, dtype=resolve_dtype(dtype, backend), **chosen)
 
     def rematerialised(self) -> "NetHackAgent":
         """The same agent with `remat`; see `agents.spec.Agent`."""
@@ -147,7 +150,7 @@ class Network(nn.Module):
         dtype = jnp.dtype(config.dtype)
         lanes, steps = first_BxT.shape
         samples = {name: x.reshape(lanes * steps, *x.shape[2:]) for name, x in observation.items()}
-        encoders = config.encoders.module(dtype, config.remat, config.folded).copy(name="encoders")
+        encoders = config.encoders.module(dtype, config.remat, config.folded, config.im2col).copy(name="encoders")
         if self.flat:
             nn.share_scope(self, encoders)
         features = encoders(samples)

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from agents.cost import NOTHING, Part, conv, conv3x3, dense, elu, norm, of_data, relu, table
+from agents.cpu.im2col import max_pool
 from agents.layers import Conv, Dense, EmbeddedDense, Embedding, Table, biased, layer_norm, look_up
 from agents.nethack.sight import BLOCK, BLOCK_COLUMNS, BLOCK_ROWS, CHARS, KINDS, crop, lines, wide_view
 from agents.overrides import require
@@ -81,9 +82,9 @@ class Thin:
         """Width of all features together, without the previous action."""
         return self.width * (3 + self.view + (self.screen > 0))
 
-    def module(self, dtype: jnp.dtype, remat: bool = False, folded: bool = False) -> nn.Module:
+    def module(self, dtype: jnp.dtype, remat: bool = False, folded: bool = False, im2col: bool = False) -> nn.Module:
         """The Flax module: inputs of S samples to features [S, F]; `remat` recomputes each encoder's activations."""
-        return ThinEncoders(self, dtype, remat, folded)
+        return ThinEncoders(self, dtype, remat, folded, im2col)
 
 
 @dataclass(frozen=True)
@@ -123,9 +124,9 @@ class Deep:
         """Width of all features together, without the previous action."""
         return 8 * self.crop**2 + 64 + 128 + 512 + (256 if self.inventory else 0)
 
-    def module(self, dtype: jnp.dtype, remat: bool = False, folded: bool = False) -> nn.Module:
+    def module(self, dtype: jnp.dtype, remat: bool = False, folded: bool = False, im2col: bool = False) -> nn.Module:
         """The Flax module: inputs of S samples to features [S, F]; `remat` recomputes each encoder's activations."""
-        return DeepEncoders(self, dtype, remat)
+        return DeepEncoders(self, dtype, remat, im2col)
 
 
 class ThinEncoders(nn.Module):
@@ -136,6 +137,8 @@ class ThinEncoders(nn.Module):
     remat: bool = False
     folded: bool = False
     """See `agents.layers.EmbeddedDense`."""
+    im2col: bool = False
+    """See `agents.layers.Conv`."""
 
     @nn.compact
     def __call__(self, inputs: Inputs) -> jax.Array:
@@ -160,7 +163,7 @@ class ThinEncoders(nn.Module):
             features.append(nn.relu(Dense(config.width, self.dtype, name="view")(view.reshape(len(view), -1))))
         if config.screen:
             channels = (config.screen, 2 * config.screen)
-            resnet = recomputed(ResNet, self.remat)(channels, (config.width,), self.dtype, name="screen")
+            resnet = recomputed(ResNet, self.remat)(channels, (config.width,), self.dtype, self.im2col, name="screen")
             features.append(resnet(cells(*(inputs[name][:, 1 : 1 + MAP_ROWS] for name in ("chars", "colors")))))
         return jnp.concatenate(features, axis=-1)
 
@@ -171,6 +174,8 @@ class DeepEncoders(nn.Module):
     config: Deep
     dtype: jnp.dtype
     remat: bool = False
+    im2col: bool = False
+    """See `agents.layers.Conv`."""
 
     @nn.compact
     def __call__(self, inputs: Inputs) -> jax.Array:
@@ -182,10 +187,10 @@ class DeepEncoders(nn.Module):
         features = [
             recomputed(Message, self.remat)(dtype, name="message")(message),
             recomputed(Status, self.remat)(dtype, name="status")(status),
-            recomputed(ResNet, self.remat)((16, 32), (512, 512), dtype, name="screen")(
+            recomputed(ResNet, self.remat)((16, 32), (512, 512), dtype, self.im2col, name="screen")(
                 cells(*(inputs[name][:, 1 : 1 + MAP_ROWS] for name in ("chars", "colors")))
             ),
-            recomputed(Crop, self.remat)(dtype, name="crop")(near),
+            recomputed(Crop, self.remat)(dtype, self.im2col, name="crop")(near),
         ]
         if config.inventory:
             features.append(recomputed(Inventory, self.remat)(dtype, name="inventory")(inputs["inventory"]))
@@ -226,12 +231,13 @@ class Crop(nn.Module):
     """Five 3x3 convolutions over the cells around the cursor."""
 
     dtype: jnp.dtype
+    im2col: bool
 
     @nn.compact
     def __call__(self, x_SxYxXxE: jax.Array) -> jax.Array:
         """Features [S, 8 * Y * X]."""
         for layer, channels in enumerate((16, 16, 16, 16, 8)):
-            x_SxYxXxE = Conv(channels, (3, 3), self.dtype, name=f"conv{layer}")(x_SxYxXxE)
+            x_SxYxXxE = Conv(channels, (3, 3), self.dtype, im2col=self.im2col, name=f"conv{layer}")(x_SxYxXxE)
             x_SxYxXxE = nn.elu(layer_norm(x_SxYxXxE, self.dtype, f"norm{layer}"))
         return x_SxYxXxE.reshape(x_SxYxXxE.shape[0], -1)
 
@@ -294,6 +300,7 @@ class ResNet(nn.Module):
     channels: tuple[int, ...]
     linear: tuple[int, ...]
     dtype: jnp.dtype
+    im2col: bool
 
     @nn.compact
     def __call__(self, x_SxYxXxE: jax.Array) -> jax.Array:
@@ -302,11 +309,11 @@ class ResNet(nn.Module):
 
         def unit(name: str, x: jax.Array, width: int) -> jax.Array:
             x = nn.elu(layer_norm(x, self.dtype, f"{name}_norm"))
-            return Conv(width, (3, 3), self.dtype, name=name)(x)
+            return Conv(width, (3, 3), self.dtype, im2col=self.im2col, name=name)(x)
 
         for stage, width in enumerate(self.channels):
-            x = Conv(width, (3, 3), self.dtype, name=f"stage{stage}")(x)
-            x = nn.max_pool(x, (3, 3), strides=(2, 2), padding="SAME")
+            x = Conv(width, (3, 3), self.dtype, im2col=self.im2col, name=f"stage{stage}")(x)
+            x = max_pool(x) if self.im2col else nn.max_pool(x, (3, 3), strides=(2, 2), padding="SAME")
             for block in range(2):
                 name = f"stage{stage}_block{block}"
                 x = x + unit(f"{name}_conv1", unit(f"{name}_conv0", x, width), width)

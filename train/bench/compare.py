@@ -1,0 +1,73 @@
+"""Both sides of the benchmark in turn."""
+
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from agents.cpu.devices import on_cpu
+from data.collect.atari import collect_atari
+from data.collect.nethack import collect
+from data.common.cli import UserError
+from data.common.comparison import Line
+from data.experts.registry import RANDOM
+from data.games.nethack import NAME
+from data.importers.nld import import_nld
+from data.store.reader import TrajectoryStore
+from train.bench.cases import Case, cases
+from train.bench.config import BenchConfig
+
+GAMES, MOST_STEPS = 20, 1000
+"""Games of random play to learn from by default, and the most steps of one of NetHack."""
+
+
+def bench(config: BenchConfig) -> Iterator[Line]:
+    """For each agent, measure both loops in turn, `config.rounds` times, and compare the medians.
+
+    Raises: UserError: an option is out of range, PyTorch is not installed, or the store is of another game.
+    """
+    if find_spec("torch") is None:
+        raise UserError("PyTorch is not installed, which this compares with: pip install -e '.[torch]'")
+    with tempfile.TemporaryDirectory() as scratch:
+        store = TrajectoryStore.open(config.store or random_play(config.game, Path(scratch)))
+        for case in cases(config, store):
+            yield compared(case, store, config.seconds, config.rounds)
+
+
+def random_play(game: str, folder: Path) -> Path:
+    """A new store of a few games of random play."""
+    store = folder / "store"
+    if game == NAME:
+        collect(folder / "games", episodes=GAMES, max_steps=MOST_STEPS, player=RANDOM)
+        import_nld(folder / "games", store, expert=RANDOM)
+    else:
+        collect_atari(store, game=game, expert=RANDOM, episodes=GAMES)
+    return store
+
+
+def compared(case: Case, store: TrajectoryStore, seconds: float, rounds: int) -> Line:
+    """Medians of `rounds` measurements of `seconds` each."""
+    # Imported here: PyTorch is an extra.
+    from train.bench.ours import our_loop
+    from train.bench.theirs import their_loop
+
+    loops = {"ours": our_loop(case, store), "theirs": their_loop(case, store)}
+    speeds: dict[str, list[float]] = {name: [] for name in loops}
+    for _, (name, loop) in itertools.product(range(rounds), loops.items()):
+        speeds[name].append(samples_per_second(loop, seconds))
+    ours, theirs = (statistics.median(of_loop) for of_loop in speeds.values())
+    params = case.agent.cost(case.window).params
+    return Line(f"{case.agent.name}, N = {params:,}", ours, theirs, "samples/s", ">= 1" if on_cpu() else ">= 3")
+
+
+def samples_per_second(loop: Callable[[int], int], seconds: float) -> float:
+    """Speed of a loop after a few warm-up steps; `loop(n)` makes n steps, waits for them and returns their samples."""
+    loop(2)
+    begin = time.perf_counter()
+    loop(2)
+    count = max(1, round(2 * seconds / (time.perf_counter() - begin)))
+    begin = time.perf_counter()
+    return loop(count) / (time.perf_counter() - begin)
