@@ -17,7 +17,17 @@ import jax.numpy as jnp
 
 from agents.cost import NOTHING, Part, conv, conv3x3, dense, elu, norm, of_data, relu, table
 from agents.cpu.im2col import max_pool
-from agents.layers import Conv, Dense, EmbeddedDense, Embedding, Table, biased, layer_norm, look_up
+from agents.layers import (
+    Conv,
+    Dense,
+    EmbeddedDense,
+    Embedding,
+    Table,
+    biased,
+    layer_norm,
+    look_up,
+    product,
+)
 from agents.nethack.sight import BLOCK, BLOCK_COLUMNS, BLOCK_ROWS, CHARS, KINDS, crop, lines, wide_view
 from agents.overrides import require
 from data.spec import COLUMNS
@@ -126,7 +136,7 @@ class Deep:
 
     def module(self, dtype: jnp.dtype, remat: bool = False, folded: bool = False, im2col: bool = False) -> nn.Module:
         """The Flax module: inputs of S samples to features [S, F]; `remat` recomputes each encoder's activations."""
-        return DeepEncoders(self, dtype, remat, im2col)
+        return DeepEncoders(self, dtype, remat, folded, im2col)
 
 
 class ThinEncoders(nn.Module):
@@ -144,7 +154,7 @@ class ThinEncoders(nn.Module):
     def __call__(self, inputs: Inputs) -> jax.Array:
         """Features [S, F]."""
         config = self.config
-        cells = Cells(config.cell, self.dtype, name="cells")
+        cells = Cells(config.cell, self.dtype, self.folded, name="cells")
         char, color = cells.tables()
         text = Table(CHARS, config.text, name="text")()
 
@@ -174,6 +184,8 @@ class DeepEncoders(nn.Module):
     config: Deep
     dtype: jnp.dtype
     remat: bool = False
+    folded: bool = False
+    """Multiply one-hot symbols with tables, see `agents.layers.EmbeddedDense`."""
     im2col: bool = False
     """See `agents.layers.Conv`."""
 
@@ -181,11 +193,11 @@ class DeepEncoders(nn.Module):
     def __call__(self, inputs: Inputs) -> jax.Array:
         """Features [S, F]."""
         config, dtype = self.config, self.dtype
-        cells = Cells(config.cell, dtype, name="cells")
+        cells = Cells(config.cell, dtype, self.folded, name="cells")
         near = cells(*crop(inputs, config.crop))
         message, status = lines(inputs)
         features = [
-            recomputed(Message, self.remat)(dtype, name="message")(message),
+            recomputed(Message, self.remat)(dtype, self.folded, name="message")(message),
             recomputed(Status, self.remat)(dtype, name="status")(status),
             recomputed(ResNet, self.remat)((16, 32), (512, 512), dtype, self.im2col, name="screen")(
                 cells(*(inputs[name][:, 1 : 1 + MAP_ROWS] for name in ("chars", "colors")))
@@ -207,6 +219,7 @@ class Cells(nn.Module):
 
     width: int
     dtype: jnp.dtype
+    folded: bool
 
     def setup(self) -> None:
         """Name the tables."""
@@ -219,7 +232,15 @@ class Cells(nn.Module):
     def __call__(self, chars: jax.Array, colors: jax.Array) -> jax.Array:
         """Embedded cells, one axis more than `chars`."""
         char, color = self.tables()
-        return (look_up(char, chars) + look_up(color, known(colors))).astype(self.dtype)
+        embed = self._multiplied if self.folded else look_up
+        return (embed(char, chars) + embed(color, known(colors))).astype(self.dtype)
+
+    def _multiplied(self, rows: jax.Array, index: jax.Array) -> jax.Array:
+        # Samples come last, as XLA lays out what convolutions read; over several axes it would make the one-hot array.
+        index_YxXxS = jnp.moveaxis(index, 0, -1)
+        one_hot = jax.nn.one_hot(index_YxXxS.reshape(-1), len(rows), dtype=self.dtype)
+        cells = product("sn,ne->se", jnp.float32, one_hot, rows)
+        return jnp.moveaxis(cells.reshape(*index_YxXxS.shape, -1), 2, 0)
 
 
 def known(colors: jax.Array) -> jax.Array:
@@ -246,15 +267,20 @@ class Message(nn.Module):
     """Two linear layers over the top line; the first, over one-hot characters, is computed as a sum of embeddings."""
 
     dtype: jnp.dtype
+    folded: bool
 
     @nn.compact
     def __call__(self, line_SxC: jax.Array) -> jax.Array:
         """Features [S, 64]."""
-        place = jnp.arange(COLUMNS, dtype=jnp.int32) * jnp.int32(CHARS)
-        rows_SxC = line_SxC.astype(jnp.int32) + place[None]
-        one_hot = Embedding(COLUMNS * CHARS, 64, COLUMNS**-0.5, name="linear0")
+        rows = Table(COLUMNS * CHARS, 64, COLUMNS**-0.5, name="linear0")()
+        if self.folded:
+            one_hot = jax.nn.one_hot(line_SxC, CHARS, dtype=self.dtype)
+            x = product("scn,cno->so", jnp.float32, one_hot, rows.reshape(COLUMNS, CHARS, -1))
+        else:
+            place = jnp.arange(COLUMNS, dtype=jnp.int32) * jnp.int32(CHARS)
+            x = look_up(rows, line_SxC.astype(jnp.int32) + place[None]).sum(axis=1)
         bias = self.param("bias0", nn.initializers.zeros, (64,))
-        x = biased(one_hot(rows_SxC).sum(axis=1), bias, self.dtype)
+        x = biased(x, bias, self.dtype)
         x = nn.elu(layer_norm(x, self.dtype, "norm0"))
         x = Dense(64, self.dtype, name="linear1")(x)
         return nn.elu(layer_norm(x, self.dtype, "norm1"))

@@ -67,7 +67,13 @@ def test_the_network_computes_the_same_from_what_is_sent(name: str, sent_bytes: 
     np.testing.assert_allclose(found, whole, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["nethack/lstm/16", "nethack/transformer/64x2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nethack/lstm/16+encoders.screen=4",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("nethack/transformer/64x2", "nethack/paper/190k")),
+    ],
+)
 def test_on_a_tpu_it_computes_the_same(name: str, store: Path) -> None:
     """Folded embeddings: loss and gradients, here on a CPU."""
     batch = next(batches(TrajectoryStore.open(store), "train", 4, 16, seed=0))
