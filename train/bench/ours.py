@@ -10,9 +10,8 @@ from data.sampling.stream import batches
 from data.store.reader import TrajectoryStore
 from train.bench.cases import Case
 from train.config import Optimizer
-from train.input.blocks import block_size
-from train.input.transfer import batch_shapes, transferred
-from train.memory.fit import bytes_per_device
+from train.input.blocks import block_size, bytes_of
+from train.input.transfer import transferred
 from train.mesh import make_mesh
 from train.optimizer import bc_optimizer
 from train.state import TrainState, init_state, state_shardings
@@ -26,8 +25,9 @@ def our_loop(case: Case, store: TrajectoryStore) -> Callable[[int], int]:
     """The loop of `train.loop` without log and checkpoints: n dispatches, until they are computed; their samples."""
     agent, config, mesh = case.agent.for_backend(), Optimizer(lr=1e-3, schedule="constant"), make_mesh()
     optimizer = bc_optimizer(config, case.lanes * case.window, STEPS)
-    flops = agent.cost(case.window).train_flops("exact") * case.lanes * case.window / mesh.size
-    size = block_size(flops, bytes_per_device(batch_shapes(agent, mesh, case.lanes, case.window)))
+    samples = case.lanes * case.window // mesh.size
+    flops = agent.cost(case.window).train_flops("exact") * samples
+    size = block_size(flops, bytes_of(store.codec.observation) * samples)
     options: dict[str, Any] = {"average": config.average, "dropout": 0.0, "seed": 0, "mesh": mesh, "block": size}
     steps = make_train_step(agent, optimizer, **options)
     read = batches(store, "train", case.lanes, case.window, 0, threads=1, order=case.order)

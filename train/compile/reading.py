@@ -9,11 +9,10 @@ from agents.spec import Agent
 from agents.xla import batch_of, train_flops
 from data.common.cli import UserError
 from train.compile.config import CompileConfig
-from train.compile.step import population_shapes, state_shapes
+from train.compile.step import batch_shapes, population_shapes, state_shapes
 from train.compile.topology import Topology, topology_of
 from train.compile.traffic import ON_TPU, Traffic, traffic
 from train.config import Optimizer, TrainConfig
-from train.input.transfer import batch_shapes
 from train.memory.fit import Fitted, first_fitting
 from train.memory.settings import candidates, step_maker
 from train.mesh import make_mesh

@@ -4,11 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 from jax.sharding import Mesh
 
 from agents.spec import Agent
+from agents.xla import batch_of
+from data.spec import Batch
 from train.config import TrainConfig
+from train.input.transfer import sent
+from train.mesh import over_lanes
 from train.population.step import population_init, shardings
 from train.state import TrainState, init_state, state_shardings
 
@@ -33,6 +38,16 @@ def population_shapes(
     all_ = jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(members), *x.shape), x.dtype), one)
     shapes = jax.eval_shape(population_init(agent, members, steps, carried=carried), all_)
     return _placed(shapes, shardings(len(members), mesh))
+
+
+def batch_shapes(agent: Agent, mesh: Mesh, lanes: int, window: int) -> Batch:
+    """Shapes and shardings of a batch as it is `sent` to the devices."""
+    # Of one lane, since it is computed.
+    observation = {name: np.zeros((1, *x.shape[1:]), x.dtype) for name, x in batch_of(agent, lanes, window).items()}
+    steps = (np.zeros((1, window), dtype) for dtype in (np.int32, bool, bool, np.int32))
+    lane = sent(agent, Batch(observation, *steps))
+    of = over_lanes(mesh)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((lanes, *x.shape[1:]), x.dtype, sharding=of), lane)
 
 
 def _placed(shapes: TrainState, shardings: TrainState) -> TrainState:

@@ -3,22 +3,24 @@
 To dispatch a step of a small network takes the host as long as the step itself.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from agents.cpu.devices import on_cpu
-from data.spec import Batch
+from data.spec import Batch, Field
 from train.mesh import over_lanes, replicated
 
 State = TypeVar("State")
 Step = Callable[[State, Batch], tuple[State, Any]]
 
-_MOST_STEPS, _MOST_BYTES = 32, 2**26
-"""Most steps of a block, and most bytes of their batches on a device."""
+_MOST_STEPS, _MOST_BYTES = 32, 2**27
+"""Most steps of a block, and most bytes of the observations in their batches, of which an agent may be sent a part."""
 _FLOPS_CPU, _FLOPS = 5e8, 3e10
 """FLOPs of a device after which a dispatch, of less than a millisecond, no longer matters."""
 
@@ -36,6 +38,11 @@ def block_size(flops: float, bytes_: int) -> int:
     """A good number of steps in a block: of `flops` FLOPs and `bytes_` bytes of data, each on one device."""
     enough = (_FLOPS_CPU if on_cpu() else _FLOPS) / flops
     return max(1, min(_MOST_STEPS, int(enough), _MOST_BYTES // bytes_))
+
+
+def bytes_of(observation: Mapping[str, Field]) -> int:
+    """Bytes of one step's observation."""
+    return sum(math.prod(field.shape) * np.dtype(field.dtype).itemsize for field in observation.values())
 
 
 def blocks(start: int, stop: int, size: int, *, at: Sequence[int], every: Sequence[int]) -> Iterator[range]:

@@ -9,7 +9,6 @@ import numpy as np
 from jax.sharding import Mesh
 
 from agents.spec import Agent
-from agents.xla import batch_of
 from data.spec import Batch
 from train.input.blocks import Block
 from train.mesh import over_lanes, put, replicated
@@ -18,16 +17,6 @@ from train.mesh import over_lanes, put, replicated
 def sent(agent: Agent, batch: Batch) -> Batch:
     """What the training step reads of a batch: `Agent.on_host` of the observation, and no episodes."""
     return batch._replace(observation=agent.on_host(batch.observation), episode=())
-
-
-def batch_shapes(agent: Agent, mesh: Mesh, lanes: int, window: int) -> Batch:
-    """Shapes and shardings of a batch as it is `sent` to the devices."""
-    # Of one lane, since it is computed.
-    observation = {name: np.zeros((1, *x.shape[1:]), x.dtype) for name, x in batch_of(agent, lanes, window).items()}
-    steps = (np.zeros((1, window), dtype) for dtype in (np.int32, bool, bool, np.int32))
-    lane = sent(agent, Batch(observation, *steps))
-    of = over_lanes(mesh)
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((lanes, *x.shape[1:]), x.dtype, sharding=of), lane)
 
 
 def transferred(

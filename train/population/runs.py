@@ -17,10 +17,8 @@ from train.dev.episodes import Measured, PeriodicDevLoss
 from train.failure.divergence import FILE, Diverged, diverged
 from train.folder import claim, record_start
 from train.hosts.agree import by_first
-from train.input.blocks import block_size
-from train.input.transfer import batch_shapes
+from train.input.blocks import block_size, bytes_of
 from train.log import Window
-from train.memory.fit import bytes_per_device
 from train.memory.settings import Settings, step_maker
 from train.mesh import replicated
 from train.metrics import MetricsWriter, Row
@@ -49,11 +47,11 @@ class Runs:
     @property
     def block_size(self) -> int:
         """Steps that one dispatch computes at most."""
-        config, plan, mesh = self._config, self._plan, self._mesh
+        config, plan, devices = self._config, self._plan, self._mesh.size
         if config.steps_per_dispatch != "auto":
             return config.steps_per_dispatch
-        flops = plan.flops["exact"] * config.batch * len(self.configs) / mesh.size
-        return block_size(flops, bytes_per_device(batch_shapes(plan.agent, mesh, config.lanes, config.window)))
+        flops = plan.flops["exact"] * config.batch * len(self.configs)
+        return block_size(flops / devices, config.batch * bytes_of(plan.store.codec.observation) // devices)
 
     def step_maker(
         self, optimizer: optax.GradientTransformation, block: int

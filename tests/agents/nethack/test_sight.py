@@ -15,7 +15,8 @@ from agents.spec import Agent, Params
 from data.sampling.stream import batches
 from data.spec import NETHACK
 from data.store.reader import TrajectoryStore
-from train.input.transfer import batch_shapes, sent
+from train.compile.step import batch_shapes
+from train.input.transfer import sent
 from train.mesh import make_mesh
 
 

@@ -51,7 +51,7 @@ def test_short_steps_share_a_dispatch_and_long_ones_do_not() -> None:
     assert on_cpu()
     assert block_size(1e5, 1000) == 32
     assert block_size(1e12, 1000) == 1
-    assert block_size(1e5, 2**24) == 4
+    assert block_size(1e5, 2**25) == 4
     assert block_size(1e5, 2**40) == 1
 
 

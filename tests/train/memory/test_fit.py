@@ -13,9 +13,8 @@ from agents.ladder import find
 from data.common.cli import UserError
 from tests.train.runs import LANES, WINDOW, config
 from train.checkpoint import Checkpoints
-from train.compile.step import state_shapes
+from train.compile.step import batch_shapes, state_shapes
 from train.config import Optimizer
-from train.input.transfer import batch_shapes
 from train.loop import fresh_state, train
 from train.memory.fit import compiled, device_memory, fastest
 from train.memory.settings import LEAST, Settings, candidates, step_maker
