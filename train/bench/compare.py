@@ -60,7 +60,7 @@ def compared(case: Case, store: TrajectoryStore, seconds: float, rounds: int) ->
         speeds[name].append(samples_per_second(loop, seconds))
     ours, theirs = (statistics.median(of_loop) for of_loop in speeds.values())
     params = case.agent.cost(case.window).params
-    return Line(f"{case.agent.name}, N = {params:,}", ours, theirs, "samples/s", ">= 1" if on_cpu() else ">= 3")
+    return Line(f"{case.agent.name}, {params:,} parameters", ours, theirs, "samples/s", ">= 1" if on_cpu() else ">= 3")
 
 
 def samples_per_second(loop: Callable[[int], int], seconds: float) -> float:
