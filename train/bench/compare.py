@@ -64,7 +64,7 @@ def compared(case: Case, store: TrajectoryStore, seconds: float, rounds: int) ->
 
 
 def samples_per_second(loop: Callable[[int], int], seconds: float) -> float:
-    """Speed of a loop after a few warm-up steps; `loop(n)` makes n steps, waits for them and returns their samples."""
+    """Speed of a loop, warmed up; `loop(n)` makes n dispatches, waits for them and returns their samples."""
     loop(2)
     begin = time.perf_counter()
     loop(2)

@@ -66,7 +66,7 @@ class BenchConfig:
         if not self.seconds > 0 or self.rounds < 1:
             raise UserError("--seconds and --rounds: give more than 0 of each")
         window = self.setting.window
-        if self.lanes < 1 or self.lanes * window != (self.batch or self.setting.batch):
+        if self.lanes < 1 or self.samples % window:
             raise UserError(f"--batch {self.batch}: give a multiple of {window}")
 
     @property
@@ -77,4 +77,9 @@ class BenchConfig:
     @property
     def lanes(self) -> int:
         """Lanes of a batch."""
-        return (self.setting.batch if self.batch is None else self.batch) // self.setting.window
+        return self.samples // self.setting.window
+
+    @property
+    def samples(self) -> int:
+        """Samples of a batch."""
+        return self.setting.batch if self.batch is None else self.batch

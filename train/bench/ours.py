@@ -24,8 +24,8 @@ STEPS = 1_000_000
 def our_loop(case: Case, store: TrajectoryStore) -> Callable[[int], int]:
     """The loop of `train.loop` without log and checkpoints: n dispatches, until they are computed; their samples."""
     agent, config, mesh = case.agent.for_backend(), Optimizer(lr=1e-3, schedule="constant"), make_mesh()
-    optimizer = bc_optimizer(config, case.lanes * case.window, STEPS)
-    samples = case.lanes * case.window // mesh.size
+    batch = case.lanes * case.window
+    optimizer, samples = bc_optimizer(config, batch, STEPS), batch // mesh.size
     flops = agent.cost(case.window).train_flops("exact") * samples
     size = block_size(flops, bytes_of(store.codec.observation) * samples)
     options: dict[str, Any] = {"average": config.average, "dropout": 0.0, "seed": 0, "mesh": mesh, "block": size}

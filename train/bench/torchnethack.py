@@ -176,9 +176,7 @@ class ThinEncoders(nn.Module):
             features.append(self.view(inputs[VIEW].flatten(1)))
         features = [F.relu(x) for x in features]
         if hasattr(self, "screen"):
-            features.append(
-                self.screen(self.cells(*(inputs[name][:, 1 : 1 + MAP_ROWS] for name in ("chars", "colors"))))
-            )
+            features.append(self.screen(self.cells(*map_of(inputs))))
         return torch.cat(features, -1)
 
 
