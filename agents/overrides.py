@@ -15,7 +15,7 @@ from data.common.cli import UserError
 _OPTION = re.compile(r"--(?:agent\.)?([A-Za-z_][\w.-]*)(?:=(.*))?")
 _CHANGE = re.compile(r"\+(?=[A-Za-z_][\w.]*=)")
 
-_NOT_OURS = ("name", "actions", "fields", "dtype", "remat", "im2col", "folded")
+_NOT_OURS = ("name", "actions", "fields", "dtype", "remat", "im2col", "platform")
 """Fields that follow from the game, or from options of their own (`--compute`, `--remat`) and the backend."""
 
 

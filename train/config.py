@@ -115,8 +115,8 @@ class TrainConfig:
     """Optimiser steps per row of metrics."""
     max_skipped: int = 10
     """Fail after so many steps in a row whose loss or gradient was not finite; such a step is skipped."""
-    threads: int = 1
-    """Number of threads that read the store."""
+    threads: int | Literal["auto"] = "auto"
+    """Number of threads that read the store; "auto": one if the CPU computes the steps, too, else up to eight."""
     deterministic: bool = False
     """Compute with GPU kernels that give the same bits each time; they may be slower."""
     dev_every: int | Literal["auto", "never"] = "auto"
@@ -139,7 +139,7 @@ class TrainConfig:
             "window": self.window,
             "log_every": self.log_every,
             "max_skipped": self.max_skipped,
-            "threads": self.threads,
+            "threads": 1 if self.threads == "auto" else self.threads,
             "fsdp": self.fsdp,
             "microbatch": 1 if self.microbatch == "auto" else self.microbatch,
             "steps_per_dispatch": 1 if self.steps_per_dispatch == "auto" else self.steps_per_dispatch,

@@ -10,7 +10,6 @@ import numpy as np
 from jax.sharding import Mesh
 
 from data.common.cli import DelayedInterrupt
-from data.sampling.stream import batches
 from train.checkpoint import Checkpoints, Restored
 from train.compile.profile import profiled
 from train.config import TrainConfig, defaults_of, result_fields, to_json
@@ -21,7 +20,7 @@ from train.folder import claimed, record_start, resolved
 from train.hosts.agree import SAVE, Agreement, same_everywhere, together
 from train.hosts.leave import Stop
 from train.input.blocks import blocks
-from train.input.transfer import transferred
+from train.input.transfer import read_ahead, transferred
 from train.log import Log, Stopwatch
 from train.memory.fit import FittedStep
 from train.memory.settings import candidates
@@ -80,10 +79,10 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
             state, trunk = entered(segment, state, trunk, mesh)
             log.enter(start, segment.offset, segment.name)
             skips = SkipLimit(config.max_skipped)
-            options = config.lanes, config.window, config.data_seed, start, mine, config.threads
-            of_host = batches(plan.store, "train", *options, order=config.order)
+            options = {"start": start, "lane_range": mine, "threads": config.threads, "order": config.order}
+            read = read_ahead(plan.agent, plan.store, config.lanes, config.window, config.data_seed, **options)
             cut = blocks(start, segment.stop, size, at=segment.spends, every=every)
-            for steps, block in waiting.timed(transferred(plan.agent, of_host, mesh, cut, size)):
+            for steps, block in waiting.timed(transferred(read, mesh, cut, size)):
                 with log.paused:
                     train_steps.compile(state, block)
                 state, metrics = train_steps(state, block)

@@ -110,6 +110,8 @@ def lanes_of_host(lanes: int) -> range:
 
 def put(tree, sharding: NamedSharding):
     """Global arrays on the devices from this host's shards."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree)
 
 

@@ -1,4 +1,4 @@
-"""Whether we compute on a CPU or a TPU, and how many devices a CPU is."""
+"""Which backend we compute on, and how many devices a CPU is."""
 
 import os
 
@@ -10,12 +10,12 @@ def on_cpu(backend: str | None = None) -> bool:
 
     Initialises JAX to find the default.
     """
-    return (backend or jax.default_backend()) == "cpu"
+    return platform_of(backend) == "cpu"
 
 
-def on_tpu(backend: str | None = None) -> bool:
-    """Whether a JAX backend, by default the default one, is a TPU."""
-    return (backend or jax.default_backend()) == "tpu"
+def platform_of(backend: str | None = None) -> str:
+    """The name of a JAX backend, by default of the default one: "cpu", "gpu", "tpu" or another."""
+    return backend or jax.default_backend()
 
 
 def resolve_dtype(dtype: str, backend: str | None = None) -> str:

@@ -14,7 +14,7 @@ from agents.cores.dropout import dropped
 from agents.cores.lstm import LSTM
 from agents.cores.transformer import Transformer
 from agents.cost import Cost, Group, dense, head, norm, relu
-from agents.cpu.devices import on_cpu, on_tpu, resolve_dtype
+from agents.cpu.devices import platform_of, resolve_dtype
 from agents.layers import Dense, layer_norm
 from agents.nethack.encoders import SLOTS, Deep, Thin
 from agents.nethack.prompt import ACTIONS, PromptHead, no_prompts, prompt_cost
@@ -35,10 +35,8 @@ class NetHackAgent:
     dtype: str = "float32"
     remat: bool = False
     """Recompute the activations of encoders and core layers in the backward pass."""
-    folded: bool = False
-    """Compute for a TPU: embeddings as one-hot products, folded into the layer that follows."""
-    im2col: bool = False
-    """Compute for a CPU: gradients of convolution kernels as matrix products."""
+    platform: str | None = None
+    """Compute as is fastest on "cpu", "gpu" or "tpu"; by default with the fewest operations."""
 
     recurrent = True
     microbatch = None
@@ -72,8 +70,8 @@ class NetHackAgent:
 
     def for_backend(self, dtype: str = "auto", backend: str | None = None) -> "NetHackAgent":
         """The same agent as JAX's default backend computes it best; see `agents.spec.Agent`."""
-        chosen = {"folded": on_tpu(backend), "im2col": on_cpu(backend)}
-        return dataclasses.replace(self, dtype=resolve_dtype(dtype, backend), **chosen)
+        platform = platform_of(backend)
+        return dataclasses.replace(self, dtype=resolve_dtype(dtype, platform), platform=platform)
 
     def rematerialised(self) -> "NetHackAgent":
         """The same agent with `remat`; see `agents.spec.Agent`."""
@@ -150,7 +148,7 @@ class Network(nn.Module):
         dtype = jnp.dtype(config.dtype)
         lanes, steps = first_BxT.shape
         samples = {name: x.reshape(lanes * steps, *x.shape[2:]) for name, x in observation.items()}
-        encoders = config.encoders.module(dtype, config.remat, config.folded, config.im2col).copy(name="encoders")
+        encoders = config.encoders.module(dtype, config.remat, config.platform).copy(name="encoders")
         if self.flat:
             nn.share_scope(self, encoders)
         features = encoders(samples)

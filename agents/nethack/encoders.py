@@ -8,6 +8,7 @@ Shapes: S samples (lanes x steps), 24x80 the terminal, F features.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -92,9 +93,12 @@ class Thin:
         """Width of all features together, without the previous action."""
         return self.width * (3 + self.view + (self.screen > 0))
 
-    def module(self, dtype: jnp.dtype, remat: bool = False, folded: bool = False, im2col: bool = False) -> nn.Module:
-        """The Flax module: inputs of S samples to features [S, F]; `remat` recomputes each encoder's activations."""
-        return ThinEncoders(self, dtype, remat, folded, im2col)
+    def module(self, dtype: jnp.dtype, remat: bool = False, platform: str | None = None) -> nn.Module:
+        """The Flax module: inputs of S samples to features [S, F]; `remat` recomputes each encoder's activations.
+
+        `platform` is the backend to compute for, if any.
+        """
+        return ThinEncoders(self, dtype, remat, platform)
 
 
 @dataclass(frozen=True)
@@ -134,9 +138,12 @@ class Deep:
         """Width of all features together, without the previous action."""
         return 8 * self.crop**2 + 64 + 128 + 512 + (256 if self.inventory else 0)
 
-    def module(self, dtype: jnp.dtype, remat: bool = False, folded: bool = False, im2col: bool = False) -> nn.Module:
-        """The Flax module: inputs of S samples to features [S, F]; `remat` recomputes each encoder's activations."""
-        return DeepEncoders(self, dtype, remat, folded, im2col)
+    def module(self, dtype: jnp.dtype, remat: bool = False, platform: str | None = None) -> nn.Module:
+        """The Flax module: inputs of S samples to features [S, F]; `remat` recomputes each encoder's activations.
+
+        `platform` is the backend to compute for, if any.
+        """
+        return DeepEncoders(self, dtype, remat, platform)
 
 
 class ThinEncoders(nn.Module):
@@ -145,21 +152,18 @@ class ThinEncoders(nn.Module):
     config: Thin
     dtype: jnp.dtype
     remat: bool = False
-    folded: bool = False
-    """See `agents.layers.EmbeddedDense`."""
-    im2col: bool = False
-    """See `agents.layers.Conv`."""
+    platform: str | None = None
 
     @nn.compact
     def __call__(self, inputs: Inputs) -> jax.Array:
         """Features [S, F]."""
         config = self.config
-        cells = Cells(config.cell, self.dtype, self.folded, name="cells")
+        cells = Cells(config.cell, self.dtype, self.platform, name="cells")
         char, color = cells.tables()
         text = Table(CHARS, config.text, name="text")()
 
         def line(name: str, *embedded: tuple[jax.Array, jax.Array]) -> jax.Array:
-            return nn.relu(EmbeddedDense(config.width, self.dtype, self.folded, name=name)(*embedded))
+            return nn.relu(EmbeddedDense(config.width, self.dtype, self.platform, name=name)(*embedded))
 
         chars, colors = (x.reshape(len(x), -1) for x in crop(inputs, config.crop))
         message, status = lines(inputs)
@@ -173,7 +177,7 @@ class ThinEncoders(nn.Module):
             features.append(nn.relu(Dense(config.width, self.dtype, name="view")(view.reshape(len(view), -1))))
         if config.screen:
             channels = (config.screen, 2 * config.screen)
-            resnet = recomputed(ResNet, self.remat)(channels, (config.width,), self.dtype, self.im2col, name="screen")
+            resnet = recomputed(ResNet, self.remat)(channels, (config.width,), self.dtype, self.platform, name="screen")
             features.append(resnet(cells(*(inputs[name][:, 1 : 1 + MAP_ROWS] for name in ("chars", "colors")))))
         return jnp.concatenate(features, axis=-1)
 
@@ -184,25 +188,22 @@ class DeepEncoders(nn.Module):
     config: Deep
     dtype: jnp.dtype
     remat: bool = False
-    folded: bool = False
-    """Multiply one-hot symbols with tables, see `agents.layers.EmbeddedDense`."""
-    im2col: bool = False
-    """See `agents.layers.Conv`."""
+    platform: str | None = None
 
     @nn.compact
     def __call__(self, inputs: Inputs) -> jax.Array:
         """Features [S, F]."""
         config, dtype = self.config, self.dtype
-        cells = Cells(config.cell, dtype, self.folded, name="cells")
+        cells = Cells(config.cell, dtype, self.platform, name="cells")
         near = cells(*crop(inputs, config.crop))
         message, status = lines(inputs)
         features = [
-            recomputed(Message, self.remat)(dtype, self.folded, name="message")(message),
+            recomputed(Message, self.remat)(dtype, self.platform, name="message")(message),
             recomputed(Status, self.remat)(dtype, name="status")(status),
-            recomputed(ResNet, self.remat)((16, 32), (512, 512), dtype, self.im2col, name="screen")(
+            recomputed(ResNet, self.remat)((16, 32), (512, 512), dtype, self.platform, name="screen")(
                 cells(*(inputs[name][:, 1 : 1 + MAP_ROWS] for name in ("chars", "colors")))
             ),
-            recomputed(Crop, self.remat)(dtype, self.im2col, name="crop")(near),
+            recomputed(Crop, self.remat)(dtype, self.platform, name="crop")(near),
         ]
         if config.inventory:
             features.append(recomputed(Inventory, self.remat)(dtype, name="inventory")(inputs["inventory"]))
@@ -219,7 +220,7 @@ class Cells(nn.Module):
 
     width: int
     dtype: jnp.dtype
-    folded: bool
+    platform: str | None
 
     def setup(self) -> None:
         """Name the tables."""
@@ -232,7 +233,7 @@ class Cells(nn.Module):
     def __call__(self, chars: jax.Array, colors: jax.Array) -> jax.Array:
         """Embedded cells, one axis more than `chars`."""
         char, color = self.tables()
-        embed = self._multiplied if self.folded else look_up
+        embed = self._multiplied if self.platform == "tpu" else partial(look_up, platform=self.platform)
         return (embed(char, chars) + embed(color, known(colors))).astype(self.dtype)
 
     def _multiplied(self, rows: jax.Array, index: jax.Array) -> jax.Array:
@@ -252,13 +253,13 @@ class Crop(nn.Module):
     """Five 3x3 convolutions over the cells around the cursor."""
 
     dtype: jnp.dtype
-    im2col: bool
+    platform: str | None
 
     @nn.compact
     def __call__(self, x_SxYxXxE: jax.Array) -> jax.Array:
         """Features [S, 8 * Y * X]."""
         for layer, channels in enumerate((16, 16, 16, 16, 8)):
-            x_SxYxXxE = Conv(channels, (3, 3), self.dtype, im2col=self.im2col, name=f"conv{layer}")(x_SxYxXxE)
+            x_SxYxXxE = Conv(channels, (3, 3), self.dtype, platform=self.platform, name=f"conv{layer}")(x_SxYxXxE)
             x_SxYxXxE = nn.elu(layer_norm(x_SxYxXxE, self.dtype, f"norm{layer}"))
         return x_SxYxXxE.reshape(x_SxYxXxE.shape[0], -1)
 
@@ -267,18 +268,18 @@ class Message(nn.Module):
     """Two linear layers over the top line; the first, over one-hot characters, is computed as a sum of embeddings."""
 
     dtype: jnp.dtype
-    folded: bool
+    platform: str | None
 
     @nn.compact
     def __call__(self, line_SxC: jax.Array) -> jax.Array:
         """Features [S, 64]."""
         rows = Table(COLUMNS * CHARS, 64, COLUMNS**-0.5, name="linear0")()
-        if self.folded:
+        if self.platform == "tpu":
             one_hot = jax.nn.one_hot(line_SxC, CHARS, dtype=self.dtype)
             x = product("scn,cno->so", jnp.float32, one_hot, rows.reshape(COLUMNS, CHARS, -1))
         else:
             place = jnp.arange(COLUMNS, dtype=jnp.int32) * jnp.int32(CHARS)
-            x = look_up(rows, line_SxC.astype(jnp.int32) + place[None]).sum(axis=1)
+            x = look_up(rows, line_SxC.astype(jnp.int32) + place[None], self.platform).sum(axis=1)
         bias = self.param("bias0", nn.initializers.zeros, (64,))
         x = biased(x, bias, self.dtype)
         x = nn.elu(layer_norm(x, self.dtype, "norm0"))
@@ -326,7 +327,7 @@ class ResNet(nn.Module):
     channels: tuple[int, ...]
     linear: tuple[int, ...]
     dtype: jnp.dtype
-    im2col: bool
+    platform: str | None
 
     @nn.compact
     def __call__(self, x_SxYxXxE: jax.Array) -> jax.Array:
@@ -335,11 +336,11 @@ class ResNet(nn.Module):
 
         def unit(name: str, x: jax.Array, width: int) -> jax.Array:
             x = nn.elu(layer_norm(x, self.dtype, f"{name}_norm"))
-            return Conv(width, (3, 3), self.dtype, im2col=self.im2col, name=name)(x)
+            return Conv(width, (3, 3), self.dtype, platform=self.platform, name=name)(x)
 
         for stage, width in enumerate(self.channels):
-            x = Conv(width, (3, 3), self.dtype, im2col=self.im2col, name=f"stage{stage}")(x)
-            x = max_pool(x) if self.im2col else nn.max_pool(x, (3, 3), strides=(2, 2), padding="SAME")
+            x = Conv(width, (3, 3), self.dtype, platform=self.platform, name=f"stage{stage}")(x)
+            x = max_pool(x) if self.platform == "cpu" else nn.max_pool(x, (3, 3), strides=(2, 2), padding="SAME")
             for block in range(2):
                 name = f"stage{stage}_block{block}"
                 x = x + unit(f"{name}_conv1", unit(f"{name}_conv0", x, width), width)

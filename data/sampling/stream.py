@@ -36,6 +36,7 @@ def batches(
     threads: int = 2,
     prefetch: int = 4,
     order: Order = "lanes",
+    transform: Callable[[Batch], Batch] | None = None,
 ) -> Iterator[Batch]:
     """Iterate over training batches [B, T], from batch `start` on, endlessly.
 
@@ -54,6 +55,7 @@ def batches(
         prefetch: Maximum number of batches decoded ahead.
         order: `lanes`: each lane reads whole episodes in sequence, for recurrent cores. `windows`: independent windows
             in shuffled order, for cores without a carried state.
+        transform: A function of a batch, which the threads apply, such as one that keeps a part of the observation.
 
     Raises:
         UserError: The split has no episodes, the store has no actions, or a store of a mixture gets no lane. While
@@ -69,7 +71,8 @@ def batches(
     buffers = BufferPool()
 
     def batch(step: int) -> Batch:
-        return assemble(store, rows, sampler.at(step, mine), mine, window, sampler.pieces, buffers)
+        read = assemble(store, rows, sampler.at(step, mine), mine, window, sampler.pieces, buffers)
+        return transform(read) if transform else read
 
     return _prefetched(batch, start, _ENDLESS, threads, prefetch)
 

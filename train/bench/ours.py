@@ -6,12 +6,11 @@ from typing import Any
 
 import jax
 
-from data.sampling.stream import batches
 from data.store.reader import TrajectoryStore
 from train.bench.cases import Case
 from train.config import Optimizer
 from train.input.blocks import block_size, bytes_of
-from train.input.transfer import transferred
+from train.input.transfer import read_ahead, transferred
 from train.mesh import make_mesh
 from train.optimizer import bc_optimizer
 from train.state import TrainState, init_state, state_shardings
@@ -30,9 +29,9 @@ def our_loop(case: Case, store: TrajectoryStore) -> Callable[[int], int]:
     size = block_size(flops, bytes_of(store.codec.observation) * samples)
     options: dict[str, Any] = {"average": config.average, "dropout": 0.0, "seed": 0, "mesh": mesh, "block": size}
     steps = make_train_step(agent, optimizer, **options)
-    read = batches(store, "train", case.lanes, case.window, 0, threads=1, order=case.order)
+    read = read_ahead(agent, store, case.lanes, case.window, 0, threads="auto", order=case.order)
     blocks = (range(start, start + size) for start in itertools.count(step=size))
-    stream = transferred(agent, read, mesh, blocks, size)
+    stream = transferred(read, mesh, blocks, size)
 
     def init(key: jax.Array) -> TrainState:
         carry = agent.initial_carry(case.lanes) if case.order == "lanes" else ()

@@ -21,8 +21,8 @@ Step = Callable[[State, Batch], tuple[State, Any]]
 
 _MOST_STEPS, _MOST_BYTES = 32, 2**27
 """Most steps of a block, and most bytes of the observations in their batches, of which an agent may be sent a part."""
-_FLOPS_CPU, _FLOPS = 5e8, 3e10
-"""FLOPs of a device after which a dispatch, of less than a millisecond, no longer matters."""
+_FLOPS_CPU, _FLOPS = 5e8, 5e11
+"""FLOPs of a device, several milliseconds of them, after which the host's work for a dispatch no longer matters."""
 
 
 class Block(NamedTuple):

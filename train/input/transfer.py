@@ -1,17 +1,23 @@
-"""What of the data is sent to the devices, and when."""
+"""What of the data is read and sent to the devices, and when."""
 
+import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from agents.cpu.devices import on_cpu
 from agents.spec import Agent
+from data.sampling.stream import Store, batches
 from data.spec import Batch
 from train.input.blocks import Block
 from train.mesh import over_lanes, put, replicated
+
+_MOST_THREADS = 8
 
 
 def sent(agent: Agent, batch: Batch) -> Batch:
@@ -19,16 +25,33 @@ def sent(agent: Agent, batch: Batch) -> Batch:
     return batch._replace(observation=agent.on_host(batch.observation), episode=())
 
 
+def read_ahead(
+    agent: Agent, store: Store, lanes: int, window: int, seed: int, *, threads: int | Literal["auto"], **options: Any
+) -> Iterator[Batch]:
+    """What is `sent` of the training batches of `data.sampling.stream.batches`, which has the other `options`.
+
+    "auto" reads in one thread if the CPU computes the steps, too, else in as many as half of its cores, at most
+    `_MOST_THREADS`.
+    """
+    count = _threads() if threads == "auto" else threads
+    options |= {"threads": count, "prefetch": 2 * count + 2, "transform": partial(sent, agent)}
+    return batches(store, "train", lanes, window, seed, **options)
+
+
+def _threads() -> int:
+    return 1 if on_cpu() else max(1, min(_MOST_THREADS, len(os.sched_getaffinity(0)) // 2))
+
+
 def transferred(
-    agent: Agent, batches: Iterator[Batch], mesh: Mesh, blocks: Iterable[range], size: int
+    batches: Iterator[Batch], mesh: Mesh, blocks: Iterable[range], size: int
 ) -> Iterator[tuple[range, Block]]:
-    """The steps of each block, at most `size`, and what is `sent` of their batches, as global arrays on the mesh.
+    """The steps of each block, at most `size`, and their batches, as global arrays on the mesh.
 
     `batches` are those of this host. A block is transferred, by a thread, while those before it are computed.
     """
 
     def transfer(steps: range) -> tuple[range, Block]:
-        stacked = _stacked([sent(agent, next(batches)) for _ in steps], size)
+        stacked = _stacked([next(batches) for _ in steps], size)
         block = Block(put(stacked, over_lanes(mesh, axis=1)), put(np.int32(len(steps)), replicated(mesh)))
         return steps, jax.block_until_ready(block)
 

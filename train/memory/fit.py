@@ -14,6 +14,9 @@ from data.common.cli import UserError
 from train.hosts.agree import first
 from train.memory.settings import Settings
 
+PROBE = 16_384
+"""Samples of a microbatch with which a step of any agent is small beside the memory of an accelerator."""
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -97,16 +100,19 @@ def first_fitting(
 ) -> Fitted:
     """The first of `choices` that fits, compiled, or else the last that was compiled.
 
-    A choice is not compiled if its activations, in proportion to those of one that did not fit, would not fit either.
+    A choice is not compiled if its activations, in proportion to those of one that was, would not fit. The first to be
+    compiled has at most `PROBE` samples: on a GPU the compiler runs kernels, which fails for want of memory.
     """
-    tried: list[Fitted] = []
+    probe = next((settings for settings in choices if settings.microbatch <= PROBE), choices[-1])
+    tried = {probe: compiled(make, probe, state, batch)}
     for settings in choices:
-        if any(_at_least(seen, settings) > limit for seen in tried):
-            continue
-        tried.append(compiled(make, settings, state, batch))
-        if tried[-1].fits(limit):
-            break
-    return tried[-1]
+        if settings not in tried:
+            if any(_at_least(seen, settings) > limit for seen in tried.values()):
+                continue
+            tried[settings] = compiled(make, settings, state, batch)
+        if tried[settings].fits(limit):
+            return tried[settings]
+    return list(tried.values())[-1]
 
 
 def _at_least(seen: Fitted, settings: Settings) -> float:

@@ -68,6 +68,7 @@ def test_the_network_computes_the_same_from_what_is_sent(name: str, sent_bytes: 
     np.testing.assert_allclose(found, whole, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
 @pytest.mark.parametrize(
     "name",
     [
@@ -75,11 +76,11 @@ def test_the_network_computes_the_same_from_what_is_sent(name: str, sent_bytes: 
         *(pytest.param(name, marks=pytest.mark.slow) for name in ("nethack/transformer/64x2", "nethack/paper/190k")),
     ],
 )
-def test_on_a_tpu_it_computes_the_same(name: str, store: Path) -> None:
-    """Folded embeddings: loss and gradients, here on a CPU."""
+def test_on_an_accelerator_it_computes_the_same(name: str, platform: str, store: Path) -> None:
+    """Folded embeddings, or copies of their tables: loss and gradients, here on a CPU."""
     batch = next(batches(TrajectoryStore.open(store), "train", 4, 16, seed=0))
-    agents = [find(name).for_backend("float32", backend) for backend in ("cpu", "tpu")]
-    assert [agent.folded for agent in agents] == [False, True]  # pyright: ignore[reportAttributeAccessIssue]
+    agents = [find(name).for_backend("float32", backend) for backend in ("cpu", platform)]
+    assert [agent.platform for agent in agents] == ["cpu", platform]  # pyright: ignore[reportAttributeAccessIssue]
     params = agents[0].init(jax.random.key(0))
 
     def loss(params: Params, agent: Agent) -> jax.Array:

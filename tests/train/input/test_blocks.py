@@ -10,13 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.cpu.devices import on_cpu
-from data.sampling.stream import batches
 from tests.train.failure.tiny import batch as tiny_batch
 from tests.train.failure.tiny import step_and_state
 from tests.train.runs import LANES, WINDOW, config
 from train.failure.skipping import SkipLimit, last_good
 from train.input.blocks import Block, block_size, blocks
-from train.input.transfer import transferred
+from train.input.transfer import read_ahead, transferred
 from train.loop import fresh_state
 from train.memory.settings import Settings
 from train.mesh import make_mesh
@@ -73,9 +72,9 @@ def test_the_bits_do_not_depend_on_where_steps_are_cut_into_blocks(
     def learned(size: int, cuts: tuple[int, ...]) -> tuple[np.ndarray, TrainState]:
         steps = runs.step_maker(optimizer, size)(Settings(LANES * WINDOW, remat=False))
         state = runs.fresh_state(lambda: fresh_state(plan, run, optimizer, mesh))
-        stream = batches(plan.store, "train", LANES, WINDOW, 0)
+        stream = read_ahead(plan.agent, plan.store, LANES, WINDOW, 0, threads=2)
         losses = []
-        for of_block, block in transferred(plan.agent, stream, mesh, blocks(0, 7, size, at=cuts, every=()), size):
+        for of_block, block in transferred(stream, mesh, blocks(0, 7, size, at=cuts, every=()), size):
             state, metrics = steps(state, block)
             losses.append(np.asarray(metrics.loss)[: len(of_block)])
         return np.concatenate(losses), jax.device_get(state)
