@@ -6,11 +6,13 @@ float32, and parameters enter a computation as float32, so that their gradients 
 float32 the layers compute what Flax's do; names, shapes and initial values of their parameters are Flax's.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.custom_derivatives import CustomVJPPrimal
 from jax.typing import DTypeLike
 
@@ -172,15 +174,28 @@ def look_up(rows: jax.Array, index: jax.Array, platform: str | None = None) -> j
     return of_copies.at[turn, index.astype(jnp.int32)].get(mode="promise_in_bounds")
 
 
-class EmbeddedDense(nn.Module):
-    """`Dense` over the embeddings of P symbols, one after the other; parameters as of `Dense`."""
+def look_ups(pairs: Sequence[tuple[jax.Array, jax.Array]], platform: str | None = None) -> list[jax.Array]:
+    """`look_up` of several pairs of a table [N, E] and indices [S, P]: of each [S, P, E].
+
+    On a GPU, tables of one width are looked up at once, since a kernel takes longer to launch than to run.
+    """
+    if platform != "gpu" or len({rows.shape[1] for rows, _ in pairs}) > 1:
+        return [look_up(*pair, platform) for pair in pairs]
+    before = np.cumsum([0, *(len(rows) for rows, _ in pairs[:-1])])
+    index = [index.astype(jnp.int32) + jnp.int32(start) for (_, index), start in zip(pairs, before, strict=True)]
+    found = look_up(jnp.concatenate([rows for rows, _ in pairs]), jnp.concatenate(index, axis=1), platform)
+    return jnp.split(found, np.cumsum([part.shape[1] for part in index[:-1]]), axis=1)
+
+
+class FoldedDense(nn.Module):
+    """`Dense` over the embeddings of P symbols, one after the other; parameters as of `Dense`.
+
+    One-hot symbols are multiplied with the product of tables and kernel, as is best on a TPU: it pads the few features
+    of an embedding to 128, and gathers and scatters row by row. XLA never makes the one-hot array.
+    """
 
     features: int
     dtype: jnp.dtype
-    platform: str | None = None
-    """The backend to compute for, if any. On a TPU, one-hot symbols are multiplied with the product of tables and
-    kernel: it pads the few features of an embedding to 128, and gathers and scatters row by row. XLA never makes the
-    one-hot array."""
 
     @nn.compact
     def __call__(self, *embedded: tuple[jax.Array, jax.Array]) -> jax.Array:
@@ -189,14 +204,9 @@ class EmbeddedDense(nn.Module):
         shape = symbols.shape[1], rows.shape[1], self.features
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (shape[0] * shape[1], shape[2]))
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-        if self.platform == "tpu":
-            y = jnp.float32(0)
-            for rows, symbols in embedded:
-                both = jnp.einsum("ne,peo->pno", rows, kernel.reshape(shape), precision="highest")
-                one_hot = jax.nn.one_hot(symbols, len(rows), dtype=self.dtype)
-                y += product("spn,pno->so", jnp.float32, one_hot, both)
-        else:
-            x, *others = (look_up(*pair, self.platform) for pair in embedded)
-            x = sum(others, start=x).astype(self.dtype)
-            y = product("si,io->so", self.dtype, x.reshape(len(x), -1), kernel)
+        y = jnp.float32(0)
+        for rows, symbols in embedded:
+            both = jnp.einsum("ne,peo->pno", rows, kernel.reshape(shape), precision="highest")
+            one_hot = jax.nn.one_hot(symbols, len(rows), dtype=self.dtype)
+            y += product("spn,pno->so", jnp.float32, one_hot, both)
         return biased(y, bias, self.dtype)

@@ -67,12 +67,15 @@ def bench(config: tyro.conf.OmitArgPrefixes[BenchConfig] = BenchConfig()) -> Non
     """Compare the training speed of agents with that of the same networks in plain PyTorch.
 
     Ours is measured from the store to the updated parameters. PyTorch trains on batches that are in memory already.
+    `--members N` compares a population of N runs with one run alone, in samples/s of all runs together.
     """
     from agents.cpu.devices import spread_over_cores
     from data.common.comparison import HEADER
     from train.bench.compare import bench as compare
 
-    if config.setting.order == "windows":
+    if config.members > 1:
+        spread_over_cores(math.gcd(config.lanes, config.members))
+    elif config.setting.order == "windows":
         spread_over_cores(config.lanes)
     for number, line in enumerate(compare(config)):
         print(line if number else f"{HEADER}\n{line}", flush=True)

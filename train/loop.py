@@ -2,7 +2,6 @@
 
 import contextlib
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,9 +28,8 @@ from train.optimizer import bc_optimizer
 from train.plan import Plan
 from train.population.runs import Runs
 from train.rows import Record, rows_of
-from train.scaling import mup
 from train.schedule.segments import Segment, branch_open, remaining
-from train.state import TrainState, init_state, kept_params, state_shardings
+from train.state import TrainState, kept_params
 
 
 def train(config: TrainConfig, *, progress: bool = True) -> None:
@@ -59,7 +57,7 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
         stack.enter_context(claimed(config.run, *identity))
         record_start(config.run)
         runs.claim()
-        fresh = Restored(0, runs.fresh_state(lambda: fresh_state(plan, config, optimizer, mesh)), None)
+        fresh = Restored(0, runs.fresh_state(optimizer), None)
         checkpoints = Checkpoints(config.run, config.checkpoint_seconds, runs.saved)
         stack.enter_context(contextlib.closing(checkpoints))
         position, state, trunk = checkpoints.restore(fresh.state, partial(branch_open, plan.segments)) or fresh
@@ -123,16 +121,3 @@ def entered(
         # The training step is given its state's buffers.
         state = jax.jit(partial(jax.tree.map, jnp.copy), out_shardings=jax.tree.map(lambda x: x.sharding, state))(state)
     return state._replace(decay=decay), trunk
-
-
-def fresh_state(plan: Plan, config: TrainConfig, optimizer: Any, mesh: Mesh) -> TrainState:
-    """The state before the first step, computed on the devices that hold it."""
-    carried, averaged = config.order == "lanes", config.optimizer.average > 0
-
-    def init(key: jax.Array) -> TrainState:
-        carry = plan.agent.initial_carry(config.lanes) if carried else ()
-        params = mup.init(plan.agent, key) if config.optimizer.scaling == "mup" else plan.agent.init(key)
-        return init_state(params, optimizer, averaged=averaged, carry=carry)
-
-    shardings = state_shardings(plan.agent, optimizer, mesh, averaged=averaged)
-    return jax.jit(init, out_shardings=shardings)(jax.random.key(config.init_seed))

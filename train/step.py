@@ -106,10 +106,13 @@ def train_step(
         params = optax.apply_updates(state.params, updates)
         done = state.step + 1
         kept = _averaged(state.average, params, average, done) if average else ()
-        norm = global_norm(grads)
+        norm, update_norm = global_norm(grads), global_norm(updates)
         after = TrainState(done, params, kept, opt_state, carry, state.skipped, state.decay, state.hyper)
-        after = skip_nonfinite(state, after, all_finite(loss, norm, carry), max_skipped)._replace(decay=state.decay)
-        return after, StepMetrics(loss, top1, top3, entropy, norm, global_norm(updates), after.skipped)
+        finite = all_finite(loss, norm, carry)
+        # XLA is to read the moments for this norm before it writes the new ones in their place, or it copies them.
+        finite, update_norm = jax.lax.optimization_barrier((finite, update_norm))
+        after = skip_nonfinite(state, after, finite, max_skipped)._replace(decay=state.decay)
+        return after, StepMetrics(loss, top1, top3, entropy, norm, update_norm, after.skipped)
 
     return step
 

@@ -21,12 +21,13 @@ from agents.cpu.im2col import max_pool
 from agents.layers import (
     Conv,
     Dense,
-    EmbeddedDense,
     Embedding,
+    FoldedDense,
     Table,
     biased,
     layer_norm,
     look_up,
+    look_ups,
     product,
 )
 from agents.nethack.sight import BLOCK, BLOCK_COLUMNS, BLOCK_ROWS, CHARS, KINDS, crop, lines, wide_view
@@ -162,16 +163,17 @@ class ThinEncoders(nn.Module):
         char, color = cells.tables()
         text = Table(CHARS, config.text, name="text")()
 
-        def line(name: str, *embedded: tuple[jax.Array, jax.Array]) -> jax.Array:
-            return nn.relu(EmbeddedDense(config.width, self.dtype, self.platform, name=name)(*embedded))
-
         chars, colors = (x.reshape(len(x), -1) for x in crop(inputs, config.crop))
         message, status = lines(inputs)
-        features = [
-            line("crop", (char, chars), (color, known(colors))),
-            line("message", (text, message)),
-            line("status", (text, status)),
-        ]
+        cell = (char, chars), (color, known(colors))
+        if self.platform == "tpu":
+            embedded = {"crop": cell, "message": ((text, message),), "status": ((text, status),)}
+            dense = (FoldedDense(config.width, self.dtype, name=name)(*pairs) for name, pairs in embedded.items())
+        else:
+            of_char, of_color, *of_lines = look_ups([*cell, (text, message), (text, status)], self.platform)
+            embedded = {"crop": of_char + of_color, **dict(zip(("message", "status"), of_lines, strict=True))}
+            dense = (Dense(config.width, self.dtype, name=name)(x.reshape(len(x), -1)) for name, x in embedded.items())
+        features = [nn.relu(x) for x in dense]
         if config.view:
             view = wide_view(inputs)
             features.append(nn.relu(Dense(config.width, self.dtype, name="view")(view.reshape(len(view), -1))))

@@ -36,6 +36,14 @@ def test_training_is_measured_beside_pytorch(atari_store: Path) -> None:
         assert goal == "1"
 
 
+def test_a_population_is_measured_beside_one_run(atari_store: Path) -> None:
+    done = bench("--agents", "atari/cnn/1", "--batch", "16", "--members", "2", "--store", str(atari_store))
+    assert done.returncode == 0, done.stderr
+    _, line = done.stdout.splitlines()
+    *_, ours, theirs, _, _, _, _ = line.replace(",", "").split()
+    assert min(float(ours), float(theirs)) > 0
+
+
 @pytest.mark.slow
 def test_training_for_nethack_is_measured_beside_pytorch(store: Path) -> None:
     pytest.importorskip("torch")

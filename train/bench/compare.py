@@ -1,6 +1,5 @@
 """Both sides of the benchmark in turn."""
 
-import itertools
 import statistics
 import tempfile
 import time
@@ -19,6 +18,7 @@ from data.importers.nld import import_nld
 from data.store.reader import TrajectoryStore
 from train.bench.cases import Case, cases
 from train.bench.config import BenchConfig
+from train.bench.ours import our_loop
 
 GAMES, MOST_STEPS = 20, 1000
 """Games of random play to learn from by default, and the most steps of one of NetHack."""
@@ -29,12 +29,12 @@ def bench(config: BenchConfig) -> Iterator[Line]:
 
     Raises: UserError: an option is out of range, PyTorch is not installed, or the store is of another game.
     """
-    if find_spec("torch") is None:
+    if config.members == 1 and find_spec("torch") is None:
         raise UserError("PyTorch is not installed, which this compares with: pip install -e '.[torch]'")
     with tempfile.TemporaryDirectory() as scratch:
         store = TrajectoryStore.open(config.store or random_play(config.game, Path(scratch)))
         for case in cases(config, store):
-            yield compared(case, store, config.seconds, config.rounds)
+            yield compared(case, store, config)
 
 
 def random_play(game: str, folder: Path) -> Path:
@@ -48,19 +48,23 @@ def random_play(game: str, folder: Path) -> Path:
     return store
 
 
-def compared(case: Case, store: TrajectoryStore, seconds: float, rounds: int) -> Line:
-    """Medians of `rounds` measurements of `seconds` each."""
+def compared(case: Case, store: TrajectoryStore, config: BenchConfig) -> Line:
+    """Medians of `config.rounds` measurements of `config.seconds` each."""
+    goal, loops = (">= 1" if on_cpu() else ">= 3"), (our_loop(case, store, config.members), _other(case, store, config))
+    speeds = [[samples_per_second(loop, config.seconds) for loop in loops] for _ in range(config.rounds)]
+    ours, theirs = map(statistics.median, zip(*speeds, strict=True))
+    params = case.agent.cost(case.window).params
+    return Line(f"{case.agent.name}, {params:,} parameters", ours, theirs, "samples/s", goal)
+
+
+def _other(case: Case, store: TrajectoryStore, config: BenchConfig) -> Callable[[int], int]:
+    """What is compared with: a run alone if we train a population, else PyTorch."""
+    if config.members > 1:
+        return our_loop(case, store)
     # Imported here: PyTorch is an extra.
-    from train.bench.ours import our_loop
     from train.bench.theirs import their_loop
 
-    loops = {"ours": our_loop(case, store), "theirs": their_loop(case, store)}
-    speeds: dict[str, list[float]] = {name: [] for name in loops}
-    for _, (name, loop) in itertools.product(range(rounds), loops.items()):
-        speeds[name].append(samples_per_second(loop, seconds))
-    ours, theirs = (statistics.median(of_loop) for of_loop in speeds.values())
-    params = case.agent.cost(case.window).params
-    return Line(f"{case.agent.name}, {params:,} parameters", ours, theirs, "samples/s", ">= 1" if on_cpu() else ">= 3")
+    return their_loop(case, store)
 
 
 def samples_per_second(loop: Callable[[int], int], seconds: float) -> float:

@@ -54,6 +54,8 @@ class BenchConfig:
     """Agents of the game to compare: NetHack's, or atari/cnn/...; by default some of different size."""
     batch: int | None = None
     """Samples per optimiser step, in windows of 8 steps (NetHack: 32); by default 256 (NetHack: 2,048)."""
+    members: int = 1
+    """Runs of a population, compared with one run alone in place of PyTorch."""
     seconds: float = 4.0
     """Seconds of each measurement."""
     rounds: int = 3
@@ -63,8 +65,8 @@ class BenchConfig:
 
     def __post_init__(self) -> None:
         """Raise `UserError` if a value is out of range."""
-        if not self.seconds > 0 or self.rounds < 1:
-            raise UserError("--seconds and --rounds: give more than 0 of each")
+        if not self.seconds > 0 or self.rounds < 1 or self.members < 1:
+            raise UserError("--seconds, --rounds and --members: give more than 0 of each")
         window = self.setting.window
         if self.lanes < 1 or self.samples % window:
             raise UserError(f"--batch {self.batch}: give a multiple of {window}")

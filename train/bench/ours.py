@@ -1,44 +1,52 @@
 """Our side of the benchmark: training from a store."""
 
 import itertools
+import math
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import jax
+from jax.sharding import Mesh
 
+from agents.cpu.devices import on_cpu
 from data.store.reader import TrajectoryStore
 from train.bench.cases import Case
-from train.config import Optimizer
-from train.input.blocks import block_size, bytes_of
+from train.config import Optimizer, TrainConfig
 from train.input.transfer import read_ahead, transferred
+from train.memory.settings import candidates
 from train.mesh import make_mesh
 from train.optimizer import bc_optimizer
-from train.state import TrainState, init_state, state_shardings
-from train.step import make_train_step
+from train.plan import Plan
+from train.population.runs import Runs
 
 STEPS = 1_000_000
-"""Length of the schedule, longer than any measurement."""
+"""Length of the run, longer than any measurement."""
 
 
-def our_loop(case: Case, store: TrajectoryStore) -> Callable[[int], int]:
-    """The loop of `train.loop` without log and checkpoints: n dispatches, until they are computed; their samples."""
-    agent, config, mesh = case.agent.for_backend(), Optimizer(lr=1e-3, schedule="constant"), make_mesh()
-    batch = case.lanes * case.window
-    optimizer, samples = bc_optimizer(config, batch, STEPS), batch // mesh.size
-    flops = agent.cost(case.window).train_flops("exact") * samples
-    size = block_size(flops, bytes_of(store.codec.observation) * samples)
-    options: dict[str, Any] = {"average": config.average, "dropout": 0.0, "seed": 0, "mesh": mesh, "block": size}
-    steps = make_train_step(agent, optimizer, **options)
-    read = read_ahead(agent, store, case.lanes, case.window, 0, threads="auto", order=case.order)
-    blocks = (range(start, start + size) for start in itertools.count(step=size))
-    stream = transferred(read, mesh, blocks, size)
+def our_loop(case: Case, store: TrajectoryStore, members: int = 1) -> Callable[[int], int]:
+    """The loop of `train.loop` without log and checkpoints: n dispatches, until they are computed; their samples.
 
-    def init(key: jax.Array) -> TrainState:
-        carry = agent.initial_carry(case.lanes) if case.order == "lanes" else ()
-        return init_state(agent.init(key), optimizer, averaged=True, carry=carry)
-
-    shardings = state_shardings(agent, optimizer, mesh, averaged=True)
-    state: list[TrainState] = [jax.jit(init, out_shardings=shardings)(jax.random.key(0))]
+    With several `members`, of a population of runs that differ in their seeds, which sees a sample once for each.
+    """
+    config = TrainConfig(
+        store=store.path,
+        run=Path(),
+        agent=case.agent.name,
+        flops=(float(case.agent.cost(case.window).train_flops("exact") * case.lanes * case.window * STEPS),),
+        lanes=case.lanes,
+        window=case.window,
+        order=case.order,
+        population=f"init_seed=0..{members - 1}" if members > 1 else None,
+        dev_every="never",
+        optimizer=Optimizer(lr=1e-3, schedule="constant"),
+    )
+    plan, mesh = Plan.of(config), _mesh(case, members)
+    runs, optimizer = Runs(config, plan, mesh), bc_optimizer(config.optimizer, config.batch, STEPS)
+    settings = candidates(plan.agent, runs.lanes_per_device, config.window, config.microbatch, config.remat)
+    size = runs.block_size
+    steps, state = runs.step_maker(optimizer, size)(settings[0]), [runs.fresh_state(optimizer)]
+    read = read_ahead(plan.agent, plan.store, case.lanes, case.window, 0, threads=config.threads, order=case.order)
+    stream = transferred(read, mesh, (range(start, start + size) for start in itertools.count(step=size)), size)
 
     def loop(count: int) -> int:
         masks = []
@@ -47,6 +55,13 @@ def our_loop(case: Case, store: TrajectoryStore) -> Callable[[int], int]:
             masks.append(block.batches.mask)
             state[0], _ = steps(state[0], block)
         jax.block_until_ready(state[0])
-        return sum(int(mask.sum()) for mask in jax.device_get(masks))
+        return members * sum(int(mask.sum()) for mask in jax.device_get(masks))
 
     return loop
+
+
+def _mesh(case: Case, members: int) -> Mesh:
+    """The devices that `python -m train bc` would train on: a recurrent agent alone on all of a CPU's cores as one."""
+    if members > 1:
+        return make_mesh(parts=math.gcd(case.lanes, members))
+    return make_mesh(parts=1 if on_cpu() and case.agent.recurrent else case.lanes)

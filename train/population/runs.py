@@ -26,7 +26,8 @@ from train.plan import Plan
 from train.population.members import members_of
 from train.population.rows import PopulationRows, PopulationWriter, RowOf
 from train.population.step import over_members, population_maker, population_state
-from train.state import TrainState
+from train.scaling import mup
+from train.state import TrainState, init_state, state_shardings
 
 
 class Runs:
@@ -86,12 +87,12 @@ class Runs:
             by_first(partial(claim, member.run, described, result_fields(member), defaults_of(TrainConfig)))
             record_start(member.run)
 
-    def fresh_state(self, of_one: Callable[[], TrainState]) -> TrainState:
-        """The state before the first step; `of_one` computes that of a run alone."""
+    def fresh_state(self, optimizer: optax.GradientTransformation) -> TrainState:
+        """The state before the first step; `optimizer` is that of a run alone."""
+        config, plan, mesh = self._config, self._plan, self._mesh
         if self._alone:
-            return of_one()
-        carried = self._config.order == "lanes"
-        return population_state(self._plan.agent, self.configs, self._plan.steps[-1], self._mesh, carried=carried)
+            return fresh_state(plan, config, optimizer, mesh)
+        return population_state(plan.agent, self.configs, plan.steps[-1], mesh, carried=config.order == "lanes")
 
     @property
     def saved(self) -> dict[str, str] | None:
@@ -151,6 +152,19 @@ class Runs:
             f"{len(self._diverged)} of {len(self.configs)} members of {self._config.run} diverged, from the batches"
             f" that {FILE} of each names: {names}"
         )
+
+
+def fresh_state(plan: Plan, config: TrainConfig, optimizer: Any, mesh: Mesh) -> TrainState:
+    """The state before the first step, computed on the devices that hold it."""
+    carried, averaged = config.order == "lanes", config.optimizer.average > 0
+
+    def init(key: jax.Array) -> TrainState:
+        carry = plan.agent.initial_carry(config.lanes) if carried else ()
+        params = mup.init(plan.agent, key) if config.optimizer.scaling == "mup" else plan.agent.init(key)
+        return init_state(params, optimizer, averaged=averaged, carry=carry)
+
+    shardings = state_shardings(plan.agent, optimizer, mesh, averaged=averaged)
+    return jax.jit(init, out_shardings=shardings)(jax.random.key(config.init_seed))
 
 
 @partial(jax.jit, static_argnames="mesh")

@@ -11,10 +11,11 @@ import pytest
 from tests.train.runs import config
 from train.checkpoint import Checkpoints, budgets, digest
 from train.config import TrainConfig
-from train.loop import fresh_state, train
+from train.loop import train
 from train.mesh import make_mesh
 from train.optimizer import bc_optimizer
 from train.plan import Plan
+from train.population.runs import fresh_state
 
 ROOT = Path(__file__).resolve().parents[3]
 KILLS, BUDGETS = 20, (12, 24, 36, 48, 60)

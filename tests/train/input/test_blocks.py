@@ -16,7 +16,6 @@ from tests.train.runs import LANES, WINDOW, config
 from train.failure.skipping import SkipLimit, last_good
 from train.input.blocks import Block, block_size, blocks
 from train.input.transfer import read_ahead, transferred
-from train.loop import fresh_state
 from train.memory.settings import Settings
 from train.mesh import make_mesh
 from train.optimizer import bc_optimizer
@@ -71,7 +70,7 @@ def test_the_bits_do_not_depend_on_where_steps_are_cut_into_blocks(
 
     def learned(size: int, cuts: tuple[int, ...]) -> tuple[np.ndarray, TrainState]:
         steps = runs.step_maker(optimizer, size)(Settings(LANES * WINDOW, remat=False))
-        state = runs.fresh_state(lambda: fresh_state(plan, run, optimizer, mesh))
+        state = runs.fresh_state(optimizer)
         stream = read_ahead(plan.agent, plan.store, LANES, WINDOW, 0, threads=2)
         losses = []
         for of_block, block in transferred(stream, mesh, blocks(0, 7, size, at=cuts, every=()), size):

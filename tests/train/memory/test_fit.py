@@ -15,12 +15,13 @@ from tests.train.runs import LANES, WINDOW, config
 from train.checkpoint import Checkpoints
 from train.compile.step import batch_shapes, state_shapes
 from train.config import Optimizer
-from train.loop import fresh_state, train
+from train.loop import train
 from train.memory.fit import compiled, device_memory, fastest
 from train.memory.settings import LEAST, Settings, candidates, step_maker
 from train.mesh import make_mesh
 from train.optimizer import bc_optimizer
 from train.plan import Plan
+from train.population.runs import fresh_state
 from train.state import init_state
 
 AGENT = find("nethack/transformer/64")

@@ -18,11 +18,12 @@ from tests.train.runs import STEP, config
 from train.checkpoint import Checkpoints, budgets, digest
 from train.config import Optimizer, TrainConfig, config_hash
 from train.folder import resolved
-from train.loop import entered, fresh_state, train
+from train.loop import entered, train
 from train.mesh import make_mesh
 from train.metrics import read_metrics
 from train.optimizer import bc_optimizer
 from train.plan import Plan
+from train.population.runs import fresh_state
 from train.state import init_state
 from train.step import make_train_step
 
