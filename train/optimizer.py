@@ -47,11 +47,19 @@ def clipped(most: float) -> optax.GradientTransformation:
 
 
 def global_norm(tree: Any) -> jax.Array:
-    """L2 norm of all numbers of a tree, float32. One sum for all small arrays: a GPU launches a kernel for each sum."""
+    """L2 norm of all numbers of a tree, float32."""
+    return jnp.sqrt(sum(squares(tree), start=jnp.float32(0)))
+
+
+def squares(tree: Any) -> list[jax.Array]:
+    """Sums of the squared numbers of a tree, float32: of each large array, and last of all small ones together.
+
+    A GPU launches a kernel for each sum.
+    """
     leaves = jax.tree.leaves(tree)
-    small = [x.ravel() for x in leaves if x.size < _SMALL]
-    vectors = [*(x for x in leaves if x.size >= _SMALL), *([jnp.concatenate(small)] if small else [])]
-    return jnp.sqrt(sum((jnp.vdot(x, x) for x in vectors), start=jnp.float32(0)))
+    small = [jnp.zeros(0, jnp.float32), *(x.ravel() for x in leaves if x.size < _SMALL)]
+    vectors = [*(x for x in leaves if x.size >= _SMALL), jnp.concatenate(small)]
+    return [jnp.vdot(x, x) for x in vectors]
 
 
 def bc_optimizer(config: Optimizer, batch: int, steps: int, agent: Agent | None = None) -> optax.GradientTransformation:

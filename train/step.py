@@ -15,7 +15,7 @@ from train.config import TrainConfig
 from train.failure.skipping import all_finite, skip_nonfinite
 from train.input.blocks import jitted
 from train.mesh import over_fsdp
-from train.optimizer import global_norm
+from train.optimizer import global_norm, squares
 from train.schedule.decay import decay_factor
 from train.state import TrainState, state_shardings
 
@@ -106,12 +106,14 @@ def train_step(
         params = optax.apply_updates(state.params, updates)
         done = state.step + 1
         kept = _averaged(state.average, params, average, done) if average else ()
-        norm, update_norm = global_norm(grads), global_norm(updates)
-        after = TrainState(done, params, kept, opt_state, carry, state.skipped, state.decay, state.hyper)
+        norm, (*large, small) = global_norm(grads), squares(updates)
         finite = all_finite(loss, norm, carry)
-        # XLA is to read the moments for this norm before it writes the new ones in their place, or it copies them.
-        finite, update_norm = jax.lax.optimization_barrier((finite, update_norm))
+        # XLA is to read the moments of small arrays for this sum before it writes the new ones in their place, or it
+        # copies them. Of a large array one kernel does both.
+        finite, small = jax.lax.optimization_barrier((finite, small))
+        after = TrainState(done, params, kept, opt_state, carry, state.skipped, state.decay, state.hyper)
         after = skip_nonfinite(state, after, finite, max_skipped)._replace(decay=state.decay)
+        update_norm = jnp.sqrt(sum(large, start=small))
         return after, StepMetrics(loss, top1, top3, entropy, norm, update_norm, after.skipped)
 
     return step
