@@ -5,7 +5,6 @@ kernel's gradient is then off by a factor, more so in a larger batch. So the bfl
 batch at once; the float32 gradient is summed in float64 over parts of the batch.
 """
 
-import dataclasses
 import shutil
 import sys
 from collections.abc import Iterator
@@ -138,8 +137,9 @@ def agent_and_batch(name: str, store: Path, samples: int) -> tuple[Agent, Batch]
     return agent, next(batches(opened, "train", samples // WINDOW, WINDOW, seed=0, order=order))
 
 
-def in_bfloat16(agent: Agent) -> Agent:
-    return dataclasses.replace(agent, dtype="bfloat16")  # pyright: ignore[reportArgumentType, reportCallIssue]
+def in_bfloat16(agent: Agent, backend: str) -> Agent:
+    """As an accelerator computes it, here on a CPU."""
+    return agent.for_backend("bfloat16", backend)
 
 
 def distances(found: Params, exact: Params) -> dict[str, float]:
@@ -157,11 +157,11 @@ def limit(agent: str, group: str) -> float:
     return LIMIT_OF_CONVOLUTIONS if group.startswith((*CONVOLUTIONS, *encoders)) else LIMIT
 
 
-def check(name: str, store: Path, samples: int, least: float = 0.0) -> None:
+def check(name: str, store: Path, samples: int, least: float = 0.0, backend: str = "gpu") -> None:
     agent, batch = agent_and_batch(name, store, samples)
     params, lanes = agent.init(jax.random.key(0)), samples // WINDOW
     exact = gradient(agent, params, batch, min(lanes, PART))
-    found = distances(gradient(in_bfloat16(agent), params, batch, lanes), exact)
+    found = distances(gradient(in_bfloat16(agent, backend), params, batch, lanes), exact)
     wrong = {group: f"{100 * far:.2f} %" for group, far in found.items() if not far < max(least, limit(name, group))}
     assert not wrong, (wrong, found)
 
@@ -170,15 +170,19 @@ slow = pytest.mark.slow
 NETHACK = ("nethack/lstm/16", "nethack/lstm/64", "nethack/transformer/64x2")
 
 
-@pytest.mark.parametrize("name", ["nethack/lstm/16", pytest.param("nethack/transformer/32", marks=slow)])
-def test_nethack_on_few_steps(name: str, store: Path) -> None:
-    check(name, store, 2048, LIMIT_OF_FEW_STEPS)
+@pytest.mark.parametrize(
+    ("name", "backend"), [("nethack/lstm/16", "tpu"), pytest.param("nethack/transformer/32", "gpu", marks=slow)]
+)
+def test_nethack_on_few_steps(name: str, backend: str, store: Path) -> None:
+    check(name, store, 2048, LIMIT_OF_FEW_STEPS, backend)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*NETHACK, "nethack/paper/190k"])
-def test_nethack(name: str, autoascend: Path) -> None:
-    check(name, autoascend, 2048)
+@pytest.mark.parametrize(
+    ("name", "backend"), [*zip(NETHACK, ("gpu", "tpu", "tpu"), strict=True), ("nethack/paper/190k", "gpu")]
+)
+def test_nethack(name: str, backend: str, autoascend: Path) -> None:
+    check(name, autoascend, 2048, backend=backend)
 
 
 @pytest.mark.slow
@@ -201,7 +205,7 @@ def test_gym_images(name: str, samples: int, ball: Path) -> None:
     and the rounding of weights alone is 3 % of what is left.
     """
     agent, batch = agent_and_batch(name, ball, samples)
-    half, params = in_bfloat16(agent), agent.init(jax.random.key(0))
+    half, params = in_bfloat16(agent, "gpu"), agent.init(jax.random.key(0))
     parts = gradient(half, params, batch, 4)
     found = distances(gradient(half, params, batch, samples // WINDOW), parts)
     assert max(found.values()) < 0.005, found
@@ -219,7 +223,7 @@ def test_the_smallest_in_a_large_batch_but_for_the_rounding_of_its_weights(autoa
     agent, batch = agent_and_batch("nethack/lstm/16", autoascend, 65_536)
     params = agent.init(jax.random.key(0))
     exact = gradient(agent, jax.tree.map(lambda x: x.astype(jnp.bfloat16).astype(x.dtype), params), batch, PART)
-    found = distances(gradient(in_bfloat16(agent), params, batch, len(batch.mask)), exact)
+    found = distances(gradient(in_bfloat16(agent, "gpu"), params, batch, len(batch.mask)), exact)
     assert max(found.values()) < 0.01, found
 
 

@@ -14,10 +14,11 @@ from agents.cpu.devices import on_cpu
 from agents.spec import Agent
 from data.sampling.stream import Store, batches
 from data.spec import Batch
-from train.input.blocks import Block
+from train.input.blocks import Block, bytes_of
 from train.mesh import over_lanes, put, replicated
 
-_MOST_THREADS = 8
+_MOST_THREADS, _MOST_BYTES = 8, 2**32
+"""Most threads that read, and most bytes of the batches that they have read ahead."""
 
 
 def sent(agent: Agent, batch: Batch) -> Batch:
@@ -31,10 +32,12 @@ def read_ahead(
     """What is `sent` of the training batches of `data.sampling.stream.batches`, which has the other `options`.
 
     "auto" reads in one thread if the CPU computes the steps, too, else in as many as half of its cores, at most
-    `_MOST_THREADS`.
+    `_MOST_THREADS`; in fewer if their batches would take more than `_MOST_BYTES`.
     """
-    count = _threads() if threads == "auto" else threads
-    options |= {"threads": count, "prefetch": 2 * count + 2, "transform": partial(sent, agent)}
+    samples = len(options.get("lane_range") or range(lanes)) * window
+    held = max(1, _MOST_BYTES // (samples * bytes_of(store.codec.observation)))
+    count = min(held, _threads()) if threads == "auto" else threads
+    options |= {"threads": count, "prefetch": max(count, min(held, 2 * count + 2)), "transform": partial(sent, agent)}
     return batches(store, "train", lanes, window, seed, **options)
 
 

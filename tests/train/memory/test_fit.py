@@ -16,9 +16,9 @@ from train.checkpoint import Checkpoints
 from train.compile.step import batch_shapes, state_shapes
 from train.config import Optimizer
 from train.loop import train
-from train.memory.fit import compiled, device_memory, fastest
+from train.memory.fit import PROBE, compiled, device_memory, fastest, first_fitting
 from train.memory.settings import LEAST, Settings, candidates, step_maker
-from train.mesh import make_mesh
+from train.mesh import make_mesh, replicated
 from train.optimizer import bc_optimizer
 from train.plan import Plan
 from train.population.runs import fresh_state
@@ -62,6 +62,29 @@ def test_the_first_step_that_fits_is_chosen_and_fewer_samples_need_less() -> Non
     assert fitted.memory == needs[1]
     with pytest.raises(UserError, match="does not fit"):
         fastest(make, choices, state, batch, needs[1].arguments)
+
+
+def test_a_large_microbatch_is_compiled_only_if_a_small_one_says_that_it_may_fit() -> None:
+    """On an H100 autotuning of a microbatch that did not fit ended in an assertion of XLA's allocator."""
+    state, batch = (jax.ShapeDtypeStruct((64,), jnp.float32, sharding=replicated(make_mesh())) for _ in range(2))
+    tried: list[int] = []
+
+    def make(settings: Settings) -> jax.stages.Wrapped:
+        tried.append(settings.microbatch)
+        rows = jnp.arange(settings.microbatch, dtype=jnp.float32)
+        return jax.jit(lambda state, batch: jnp.sort(jnp.outer(rows, state), axis=0)[0] + batch)
+
+    choices = [Settings(size, remat=False) for size in (8 * PROBE, 4 * PROBE, 2 * PROBE, PROBE, PROBE // 2)]
+    fitting = compiled(make, choices[2], state, batch).memory
+    assert fitting is not None
+    for limit, chosen, expected in (
+        (1.1 * fitting.total, 2 * PROBE, [PROBE, 2 * PROBE]),
+        (100 * fitting.total, 8 * PROBE, [PROBE, 8 * PROBE]),
+        (0.3 * fitting.total, PROBE // 2, [PROBE, PROBE // 2]),
+    ):
+        tried.clear()
+        assert first_fitting(make, choices, state, batch, int(limit)).settings.microbatch == chosen
+        assert tried == expected
 
 
 def test_a_cpu_has_no_limit_to_fit() -> None:
