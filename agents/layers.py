@@ -3,7 +3,8 @@
 A bfloat16 number has 8 significant bits: 256 + 1 is 256. Differentiating a bfloat16 layer the plain way sums gradients
 of tables, biases and scan constants over all samples in bfloat16, so that they stall. Here products accumulate in
 float32, and parameters enter a computation as float32, so that their gradients are summed in float32. With dtype
-float32 the layers compute what Flax's do; names, shapes and initial values of their parameters are Flax's.
+float32 the layers compute what Flax's do; names, shapes and initial values of the parameters of `Dense`, `Conv` and the
+norms are Flax's.
 """
 
 from collections.abc import Sequence
@@ -113,7 +114,7 @@ class Conv(nn.Module):
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-        if self.platform == "cpu" and self.kernel_size == (3, 3):
+        if self.platform == "cpu" and (self.kernel_size, self.stride, self.padding) == ((3, 3), 1, "SAME"):
             return biased(same_3x3(x.astype(self.dtype), kernel.astype(self.dtype)), bias, self.dtype)
         space = "HW"[: len(self.kernel_size)]
         layout = jax.lax.conv_dimension_numbers(x.shape, shape, (f"N{space}C", f"{space}IO", f"N{space}C"))

@@ -73,9 +73,7 @@ def bench(config: tyro.conf.OmitArgPrefixes[BenchConfig] = BenchConfig()) -> Non
     from data.common.comparison import HEADER
     from train.bench.compare import bench as compare
 
-    if config.members > 1:
-        spread_over_cores(math.gcd(config.lanes, config.members))
-    elif config.setting.order == "windows":
+    if config.members > 1 or config.setting.order == "windows":
         spread_over_cores(config.lanes)
     for number, line in enumerate(compare(config)):
         print(line if number else f"{HEADER}\n{line}", flush=True)

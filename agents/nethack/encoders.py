@@ -65,7 +65,7 @@ class Thin:
 
     @property
     def in_part(self) -> bool:
-        """Whether it sees less of a screen than all."""
+        """Whether it sees only part of the screen."""
         return not self.screen
 
     def __post_init__(self) -> None:
@@ -95,7 +95,8 @@ class Thin:
         return self.width * (3 + self.view + (self.screen > 0))
 
     def module(self, dtype: jnp.dtype, remat: bool = False, platform: str | None = None) -> nn.Module:
-        """The Flax module: inputs of S samples to features [S, F]; `remat` recomputes each encoder's activations.
+        """The Flax module: inputs of S samples to features [S, F]; `remat` recomputes the screen ResNet's
+        activations.
 
         `platform` is the backend to compute for, if any.
         """
@@ -179,7 +180,9 @@ class ThinEncoders(nn.Module):
             features.append(nn.relu(Dense(config.width, self.dtype, name="view")(view.reshape(len(view), -1))))
         if config.screen:
             channels = (config.screen, 2 * config.screen)
-            resnet = recomputed(ResNet, self.remat)(channels, (config.width,), self.dtype, self.platform, name="screen")
+            resnet = maybe_remat(ResNet, self.remat)(
+                channels, (config.width,), self.dtype, self.platform, name="screen"
+            )
             features.append(resnet(cells(*(inputs[name][:, 1 : 1 + MAP_ROWS] for name in ("chars", "colors")))))
         return jnp.concatenate(features, axis=-1)
 
@@ -200,21 +203,21 @@ class DeepEncoders(nn.Module):
         near = cells(*crop(inputs, config.crop))
         message, status = lines(inputs)
         features = [
-            recomputed(Message, self.remat)(dtype, self.platform, name="message")(message),
-            recomputed(Status, self.remat)(dtype, name="status")(status),
-            recomputed(ResNet, self.remat)((16, 32), (512, 512), dtype, self.platform, name="screen")(
+            maybe_remat(Message, self.remat)(dtype, self.platform, name="message")(message),
+            maybe_remat(Status, self.remat)(dtype, name="status")(status),
+            maybe_remat(ResNet, self.remat)((16, 32), (512, 512), dtype, self.platform, name="screen")(
                 cells(*(inputs[name][:, 1 : 1 + MAP_ROWS] for name in ("chars", "colors")))
             ),
-            recomputed(Crop, self.remat)(dtype, self.platform, name="crop")(near),
+            maybe_remat(Crop, self.remat)(dtype, self.platform, name="crop")(near),
         ]
         if config.inventory:
-            features.append(recomputed(Inventory, self.remat)(dtype, name="inventory")(inputs["inventory"]))
+            features.append(maybe_remat(Inventory, self.remat)(dtype, name="inventory")(inputs["inventory"]))
         return jnp.concatenate(features, axis=-1)
 
 
-def recomputed(kind: Any, remat: bool) -> Any:
+def maybe_remat(module_class: Any, remat: bool) -> Any:
     """The Flax module class, with its activations recomputed in the backward pass if `remat`."""
-    return nn.remat(kind) if remat else kind
+    return nn.remat(module_class) if remat else module_class
 
 
 class Cells(nn.Module):

@@ -147,6 +147,8 @@ def test_interrupted_after_its_last_step_it_says_so_to_whoever_trains_the_next_r
         ({"lanes": 12}, "12 lanes"),
         ({"agent": "nethack/paper/190k-inv"}, "reads inventory; .* holds games of nethack"),
         ({"store": Path("nowhere")}, "nowhere"),
+        ({"optimizer": Optimizer(lr=1e-5, schedule="cosine")}, "final-lr 0.0001 is more than --lr 1e-05"),
+        ({"population": "lr=1e-5,1e-3"}, "final-lr 0.0001 is more than --lr 1e-05"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_and_nothing_written(

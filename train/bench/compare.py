@@ -34,7 +34,7 @@ def bench(config: BenchConfig) -> Iterator[Line]:
     with tempfile.TemporaryDirectory() as scratch:
         store = TrajectoryStore.open(config.store or random_play(config.game, Path(scratch)))
         for case in cases(config, store):
-            yield compared(case, store, config)
+            yield compared(case, store, config, Path(scratch) / "run")
 
 
 def random_play(game: str, folder: Path) -> Path:
@@ -48,19 +48,20 @@ def random_play(game: str, folder: Path) -> Path:
     return store
 
 
-def compared(case: Case, store: TrajectoryStore, config: BenchConfig) -> Line:
-    """Medians of `config.rounds` measurements of `config.seconds` each."""
-    goal, loops = (">= 1" if on_cpu() else ">= 3"), (our_loop(case, store, config.members), _other(case, store, config))
+def compared(case: Case, store: TrajectoryStore, config: BenchConfig, run: Path) -> Line:
+    """Medians of `config.rounds` measurements of `config.seconds` each; `run` is the folder of no run."""
+    goal = ">= 1" if on_cpu() else ">= 3"
+    loops = our_loop(case, store, run, config.members), _other(case, store, config, run)
     speeds = [[samples_per_second(loop, config.seconds) for loop in loops] for _ in range(config.rounds)]
     ours, theirs = map(statistics.median, zip(*speeds, strict=True))
     params = case.agent.cost(case.window).params
     return Line(f"{case.agent.name}, {params:,} parameters", ours, theirs, "samples/s", goal)
 
 
-def _other(case: Case, store: TrajectoryStore, config: BenchConfig) -> Callable[[int], int]:
+def _other(case: Case, store: TrajectoryStore, config: BenchConfig, run: Path) -> Callable[[int], int]:
     """What is compared with: a run alone if we train a population, else PyTorch."""
     if config.members > 1:
-        return our_loop(case, store)
+        return our_loop(case, store, run)
     # Imported here: PyTorch is an extra.
     from train.bench.theirs import their_loop
 

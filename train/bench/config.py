@@ -1,5 +1,6 @@
 """Configuration of `python -m train bench`."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -51,7 +52,7 @@ class BenchConfig:
     game: str = "Breakout"
     """Name of an Atari game, or nethack."""
     agents: tuple[str, ...] = ()
-    """Agents of the game to compare: NetHack's, or atari/cnn/...; by default some of different size."""
+    """Agents of the game to compare: NetHack's, or atari/cnn/...; by default a selection of sizes."""
     batch: int | None = None
     """Samples per optimiser step, in windows of 8 steps (NetHack: 32); by default 256 (NetHack: 2,048)."""
     members: int = 1
@@ -65,7 +66,7 @@ class BenchConfig:
 
     def __post_init__(self) -> None:
         """Raise `UserError` if a value is out of range."""
-        if not self.seconds > 0 or self.rounds < 1 or self.members < 1:
+        if not 0 < self.seconds < math.inf or self.rounds < 1 or self.members < 1:
             raise UserError("--seconds, --rounds and --members: give more than 0 of each")
         window = self.setting.window
         if self.lanes < 1 or self.samples % window:

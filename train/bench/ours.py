@@ -23,14 +23,15 @@ STEPS = 1_000_000
 """Length of the run, longer than any measurement."""
 
 
-def our_loop(case: Case, store: TrajectoryStore, members: int = 1) -> Callable[[int], int]:
+def our_loop(case: Case, store: TrajectoryStore, run: Path, members: int = 1) -> Callable[[int], int]:
     """The loop of `train.loop` without log and checkpoints: n dispatches, until they are computed; their samples.
 
-    With several `members`, of a population of runs that differ in their seeds, which sees a sample once for each.
+    With several `members`, of a population of runs that differ in their seeds, which sees a sample once for each. `run`
+    is the folder of no run; none is made.
     """
     config = TrainConfig(
         store=store.path,
-        run=Path(),
+        run=run,
         agent=case.agent.name,
         flops=(float(case.agent.cost(case.window).train_flops("exact") * case.lanes * case.window * STEPS),),
         lanes=case.lanes,
@@ -62,6 +63,8 @@ def our_loop(case: Case, store: TrajectoryStore, members: int = 1) -> Callable[[
 
 def _mesh(case: Case, members: int) -> Mesh:
     """The devices that `python -m train bc` would train on: a recurrent agent alone on all of a CPU's cores as one."""
+    if not on_cpu():
+        return make_mesh(parts=case.lanes)
     if members > 1:
         return make_mesh(parts=math.gcd(case.lanes, members))
-    return make_mesh(parts=1 if on_cpu() and case.agent.recurrent else case.lanes)
+    return make_mesh(parts=1 if case.agent.recurrent else case.lanes)

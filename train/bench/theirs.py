@@ -24,12 +24,17 @@ def their_loop(case: Case, store: TrajectoryStore) -> Callable[[int], int]:
     policy = networks.module_of(case.agent, case.agent.init(jax.random.key(0))).to(device)
     optimizer = torch.optim.Adam(policy.parameters(), 1e-3, fused=True)
     read = itertools.islice(batches(store, "train", case.lanes, case.window, 0, order=case.order), READY)
-    ready = [(networks.inputs_of(case.agent, batch), torch.from_numpy(batch.action).long()) for batch in read]
+    ready = [
+        (networks.inputs_of(case.agent, batch), torch.from_numpy(batch.action).long(), int(batch.mask.sum()))
+        for batch in read
+    ]
     turn, carry = itertools.cycle(ready), [None]
 
     def loop(count: int) -> int:
+        seen = 0
         for _ in range(count):
-            inputs, action = next(turn)
+            inputs, action, samples = next(turn)
+            seen += samples
             logits, carry[0] = policy({name: x.to(device) for name, x in inputs.items()}, carry[0])
             loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), action.to(device).flatten())
             optimizer.zero_grad()
@@ -37,6 +42,6 @@ def their_loop(case: Case, store: TrajectoryStore) -> Callable[[int], int]:
             optimizer.step()
         if device.type == "cuda":
             torch.cuda.synchronize()
-        return count * case.lanes * case.window
+        return seen
 
     return loop

@@ -26,7 +26,7 @@ class CompileConfig:
     dropout: float = TrainConfig.dropout
     """Dropout rate before and after the core."""
     average: float = Optimizer.average
-    """Parameter averaging, as of the optimiser; 0 keeps no average."""
+    """Parameter averaging, as `--average` of `train bc`; 0 keeps no average."""
     compute: Literal["float32", "bfloat16"] = "bfloat16"
     """Dtype of the computation."""
     fsdp: int = TrainConfig.fsdp
@@ -63,6 +63,8 @@ class CompileConfig:
                 raise UserError(f"--{name} must be at least 0 and less than 1, not {value}")
         if (self.agent is None) == (self.ladder is None):
             raise UserError("give --agent NAME, or --ladder for a table of several")
+        if self.dump is not None and not self.dump.parent.is_dir():
+            raise UserError(f"--dump {self.dump}: there is no folder {self.dump.parent}")
         if self.json and self.top:
             raise UserError("--top prints text: leave --json out")
         if self.ladder is not None and (self.json or self.dump or self.top):

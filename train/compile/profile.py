@@ -1,5 +1,6 @@
 """A trace of a few dispatches of training steps, which TensorBoard shows (`pip install xprof`)."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ def profiled(step: FittedStep, run: Path) -> Iterator["ProfiledStep"]:
         yield traced
     finally:
         traced.stop()
+    if traced.calls <= AFTER:
+        print(f"no profile: the run made {traced.calls} dispatches, a trace begins after {AFTER}", file=sys.stderr)
 
 
 class ProfiledStep:
@@ -29,7 +32,7 @@ class ProfiledStep:
 
     def __init__(self, step: FittedStep, run: Path) -> None:
         self._step, self._run = step, run
-        self._calls, self._running = 0, False
+        self.calls, self._running = 0, False
         self._last: Any = ()
 
     def compile(self, state: Any, batch: Any) -> None:
@@ -38,13 +41,13 @@ class ProfiledStep:
 
     def __call__(self, state: Any, batch: Any) -> Any:
         """The step's result."""
-        if self._calls == AFTER:
+        if self.calls == AFTER:
             jax.profiler.start_trace(absolute(self._run))
             self._running = True
-        with jax.profiler.StepTraceAnnotation("train", step_num=self._calls):
+        with jax.profiler.StepTraceAnnotation("train", step_num=self.calls):
             state, self._last = self._step(state, batch)
-        self._calls += 1
-        if self._calls == AFTER + CALLS:
+        self.calls += 1
+        if self.calls == AFTER + CALLS:
             self.stop()
         return state, self._last
 

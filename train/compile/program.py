@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-BITS = {"pred": 8, "token": 0, "opaque": 0, "s2": 2, "s4": 4, "u2": 2, "u4": 4}
+BITS = {"pred": 8, "token": 0, "opaque": 0}
 """Bits of the types whose name does not end in their number."""
 
 _COMPUTATION = re.compile(r"(ENTRY )?%?([\w.\-]+) (?:\(.*)?\{$")

@@ -46,7 +46,7 @@ class Reading:
     bytes_temporary: int | None
     """Activations, gradients, and results that don't replace an argument."""
     bytes_memory: int | None
-    """All memory that it needs: arguments, temporaries, code and the next batch."""
+    """All memory that it needs: arguments, temporaries, code and the batches that wait."""
     bytes_limit: int
     """The memory that it may use."""
     flops_exact: float
@@ -85,15 +85,23 @@ class Compiled:
     traffic: Traffic | None
 
 
+def agent_of(config: CompileConfig, name: str) -> Agent:
+    """The agent of that name.
+
+    Raises: UserError: there is none, or it can't be trained as configured.
+    """
+    agent = find(name)
+    if config.dropout and not agent.recurrent:
+        raise UserError(f"{name} has no dropout: leave --dropout out")
+    return agent
+
+
 def read(config: CompileConfig, name: str) -> Compiled:
     """Compile the training step of the agent of that name and read what it costs.
 
     Raises: UserError: no such target or agent, the compiler is missing, or the lanes can't be spread over the devices.
     """
-    agent = find(name)
-    if config.dropout and not agent.recurrent:
-        raise UserError(f"{name} has no dropout: leave --dropout out")
-    topology = topology_of(config.target)
+    agent, topology = agent_of(config, name), topology_of(config.target)
     agent = agent.for_backend(config.compute, "gpu" if topology.gpu else "tpu")
     if config.lanes % len(topology.devices):
         count = len(topology.devices)

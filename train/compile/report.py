@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import jax
 
+from data.common.cli import UserError
 from train.compile.config import CompileConfig
-from train.compile.reading import Reading, read
+from train.compile.reading import Reading, agent_of, read
 from train.compile.topology import topology_of
 from train.compile.traffic import Traffic
 
@@ -33,7 +34,7 @@ def run(config: CompileConfig) -> None:
 
     A step that does not fit is a reading like others, not an error.
 
-    Raises: UserError: see `read`.
+    Raises: UserError: see `read`; or there is no program to dump.
     """
     # No accelerator is looked for.
     jax.config.update("jax_platforms", "cpu")
@@ -43,13 +44,17 @@ def run(config: CompileConfig) -> None:
         return
     assert config.agent is not None, "the configuration names an agent"
     compiled = read(config, config.agent)
-    if config.dump is not None and compiled.text is not None:
-        config.dump.write_text(compiled.text)
     if config.json:
         print(json.dumps(dataclasses.asdict(compiled.reading)))
+    else:
+        print(summary(compiled.reading))
+    if compiled.text is None or compiled.traffic is None:
+        if config.dump is not None or config.top:
+            raise UserError("no --dump or --top: the compiler found that the step does not fit, and made no program")
         return
-    print(summary(compiled.reading))
-    if config.top and compiled.traffic:
+    if config.dump is not None:
+        config.dump.write_text(compiled.text)
+    if config.top:
         print("\n".join(breakdown(compiled.traffic, config.top, compiled.reading.samples)))
 
 
@@ -86,13 +91,16 @@ def breakdown(counted: Traffic, most: int, samples: int) -> Iterator[str]:
 
 def table(config: CompileConfig) -> Iterator[str]:
     """Lines of a Markdown table of agents, each as soon as it is known."""
+    names = config.ladder or LADDER
     topology_of(config.target)
+    for name in names:
+        agent_of(config, name)
     yield (
         "| agent | N | GiB | FLOPs a sample | kB a sample (VMEM) | launches"
         " | network, MB | roofline, ms | bound | compiled in, s |"
     )
     yield "|---" * 10 + "|"
-    for name in config.ladder or LADDER:
+    for name in names:
         r = read(config, name).reading
         kilobytes = "" if r.bytes_accessed is None else f"{r.bytes_accessed / r.samples / 1e3:,.1f}"
         if r.bytes_on_chip is not None:

@@ -45,7 +45,7 @@ def topology_of(name: str) -> Topology:
     kind, _, size = name.partition(":")
     if kind in TPUS and size:
         return _slice(name, kind)
-    if kind in GPUS and size.isdigit() and int(size) > 0:
+    if kind in GPUS and size.isdecimal() and int(size) > 0:
         return _machine(name, kind, int(size))
     known = ", ".join([*(f"{tpu}:2x2" for tpu in TPUS), *(f"{gpu}:8" for gpu in GPUS)])
     raise UserError(f"no target {name!r}: give a kind and its topology, such as {known}")

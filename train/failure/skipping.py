@@ -9,7 +9,7 @@ import numpy as np
 
 from train.state import TrainState
 
-_LAG = 2
+LAG = 2
 """Dispatches before the outcome of one is read, so that the device always has work."""
 
 
@@ -55,8 +55,8 @@ class SkipLimit:
         a bool for each member. A count that has reached the limit never falls, as nothing is learned any more.
         """
         self._unread.append(skipped)
-        while len(self._unread) > (1 if now else 1 + _LAG):
+        while len(self._unread) > (1 if now else 1 + LAG):
             self._unread.popleft()
-        if not now and len(self._unread) <= _LAG:
+        if not now and len(self._unread) <= LAG:
             return np.zeros(skipped.shape[1:], bool)
         return np.asarray(self._unread[0]).max(axis=0) >= self._max_skipped

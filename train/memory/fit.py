@@ -11,6 +11,7 @@ from jax.errors import JaxRuntimeError
 from jax.experimental import multihost_utils
 
 from data.common.cli import UserError
+from train.failure.skipping import LAG
 from train.hosts.agree import first
 from train.memory.settings import Settings
 
@@ -27,13 +28,13 @@ class Memory:
     temporaries: int
     """Activations, gradients, and results that don't replace an argument."""
     code: int
-    next_batch: int
-    """The batch that is transferred while the step runs."""
+    next_batches: int
+    """The batches of dispatches that wait for this one, and the one that is transferred meanwhile."""
 
     @property
     def total(self) -> int:
         """All of it."""
-        return self.arguments + self.temporaries + self.code + self.next_batch
+        return self.arguments + self.temporaries + self.code + self.next_batches
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def memory_of(step: Any, batch: Any) -> Memory:
         arguments=needs.argument_size_in_bytes,
         temporaries=needs.temp_size_in_bytes + results,
         code=needs.generated_code_size_in_bytes,
-        next_batch=bytes_per_device(batch),
+        next_batches=(1 + LAG) * bytes_per_device(batch),
     )
 
 

@@ -11,11 +11,12 @@ import optax
 from jax.sharding import Mesh
 
 from agents.spec import Params
+from data.common.cli import UserError
 from train.checkpoint import save_budget
 from train.config import TrainConfig, defaults_of, result_fields
 from train.dev.episodes import Measured, PeriodicDevLoss
 from train.failure.divergence import FILE, Diverged, diverged
-from train.folder import claim, record_start
+from train.folder import claim, is_run, record_start
 from train.hosts.agree import by_first
 from train.input.blocks import block_size, bytes_of
 from train.log import Window
@@ -36,6 +37,12 @@ class Runs:
     def __init__(self, config: TrainConfig, plan: Plan, mesh: Mesh) -> None:
         """Raises: UserError: the population is malformed, or a value is out of range."""
         self.configs = members_of(config)
+        rising = [member.optimizer for member in self.configs if member.optimizer.final_lr > member.optimizer.peak]
+        if rising and config.schedule != "constant" and not is_run(config.run):
+            raise UserError(
+                f"--final-lr {rising[0].final_lr:g} is more than --lr {rising[0].peak:g}, which should decay to it:"
+                " give a lower --final-lr, or --schedule constant"
+            )
         self._alone, self._config, self._plan, self._mesh = config.population is None, config, plan, mesh
         self._diverged: dict[int, Diverged] = {}
 

@@ -36,8 +36,10 @@ def init(agent: Agent, key: jax.Array) -> Params:
 
 def scale_updates(agent: Agent) -> optax.GradientTransformation:
     """Scales the updates of Adam to each parameter's learning rate."""
-    shares = jax.tree.map(_fan_in_ratio, _shapes(base_of(agent)), _shapes(agent))
-    return optax.stateless(lambda updates, _: jax.tree.map(lambda update, share: update * share, updates, shares))
+    multipliers = jax.tree.map(_fan_in_ratio, _shapes(base_of(agent)), _shapes(agent))
+    return optax.stateless(
+        lambda updates, _: jax.tree.map(lambda update, multiplier: update * multiplier, updates, multipliers)
+    )
 
 
 def _init(value: jax.Array, base: jax.ShapeDtypeStruct) -> jax.Array:

@@ -88,7 +88,8 @@ def extended(before: Sequence[Branch], position: int, asked: Sequence[Branch]) -
 
     Those that have begun stay, whether asked for or not.
 
-    Raises: UserError: one that is asked for has not begun, and the run has passed its start or a larger budget's.
+    Raises: UserError: one that is asked for has not begun, and the run has passed its start or a larger budget's, or it
+        would end at the same step as another.
     """
     segments = with_branches(before)
     begun = {each.branch for each in segments if each.start + each.offset < position}
@@ -103,6 +104,8 @@ def extended(before: Sequence[Branch], position: int, asked: Sequence[Branch]) -
                 f"the run has passed step {branch.start}, where the decay to {branch.budget:g} FLOPs would start:"
                 " give larger --flops, or choose another --run"
             )
+        if branch.stop in {each.stop for each in kept}:
+            raise UserError(f"--flops {branch.budget:g} ends at the step of a budget of the run: leave it out")
     return sorted(kept + new, key=lambda branch: branch.budget)
 
 

@@ -25,6 +25,8 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     ("words", "message"),
     [
         (("--target", "v9:2x2"), "no target 'v9:2x2'"),
+        (("--target", "h100:\u00b2"), "no target"),
+        (("--target", "v5e:2x2", "--dump", "nowhere/hlo"), "there is no folder nowhere"),
         pytest.param(("--target", "v5e:2x2"), "isoplay[tpu]", marks=pytest.mark.skipif(TPU, reason="has libtpu")),
         pytest.param(("--target", "h100:1"), "isoplay[cuda]", marks=pytest.mark.skipif(GPU, reason="has CUDA plugin")),
     ],

@@ -75,6 +75,9 @@ def test_a_budget_whose_branch_would_start_in_the_past_is_refused() -> None:
     with pytest.raises(UserError, match="passed step 8"):
         extended(branches_to([11]), 9, [Branch(10.0, 8, 10)])
     assert len(extended(branches_to([11]), 8, [Branch(10.0, 8, 10)])) == 1
+    # Of a budget less than a step larger than one that has begun, the branch would be the same one.
+    with pytest.raises(UserError, match="ends at the step of a budget"):
+        extended([Branch(1e12, 80, 100)], 100, [Branch(1.0001e12, 80, 100)])
 
 
 def test_without_branches_it_is_one_segment() -> None:
