@@ -179,7 +179,7 @@ def test_nethack_on_few_steps(name: str, backend: str, store: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "backend"), [*zip(NETHACK, ("gpu", "tpu", "tpu"), strict=True), ("nethack/paper/190k", "gpu")]
+    ("name", "backend"), [*zip(NETHACK, ("gpu", "tpu", "gpu"), strict=True), ("nethack/paper/190k", "gpu")]
 )
 def test_nethack(name: str, backend: str, autoascend: Path) -> None:
     check(name, autoascend, 2048, backend=backend)
