@@ -25,6 +25,11 @@ def resolve_dtype(dtype: str, backend: str | None = None) -> str:
     return dtype
 
 
+def cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def spread_over_cores(lanes: int) -> None:
     """Make each core of a CPU one JAX device, as many as divide `lanes` evenly; call before JAX is initialised.
 
@@ -34,5 +39,4 @@ def spread_over_cores(lanes: int) -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     chosen = {"JAX_NUM_CPU_DEVICES", "JAX_COORDINATOR_ADDRESS"} & os.environ.keys()
     if "xla_force_host_platform_device_count" not in flags and not chosen:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        jax.config.update("jax_num_cpu_devices", max(n for n in range(1, cores + 1) if lanes % n == 0))
+        jax.config.update("jax_num_cpu_devices", max(n for n in range(1, cores() + 1) if lanes % n == 0))

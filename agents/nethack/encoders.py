@@ -171,8 +171,9 @@ class ThinEncoders(nn.Module):
             embedded = {"crop": cell, "message": ((text, message),), "status": ((text, status),)}
             dense = (FoldedDense(config.width, self.dtype, name=name)(*pairs) for name, pairs in embedded.items())
         else:
-            of_char, of_color, *of_lines = look_ups([*cell, (text, message), (text, status)], self.platform)
-            embedded = {"crop": of_char + of_color, **dict(zip(("message", "status"), of_lines, strict=True))}
+            pairs = *cell, (text, message), (text, status)
+            of_char, of_color, of_message, of_status = look_ups(pairs, self.platform)
+            embedded = {"crop": of_char + of_color, "message": of_message, "status": of_status}
             dense = (Dense(config.width, self.dtype, name=name)(x.reshape(len(x), -1)) for name, x in embedded.items())
         features = [nn.relu(x) for x in dense]
         if config.view:

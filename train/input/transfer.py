@@ -1,6 +1,5 @@
 """What of the data is read and sent to the devices, and when."""
 
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from agents.cpu.devices import on_cpu
+from agents.cpu.devices import cores, on_cpu
 from agents.spec import Agent
 from data.sampling.stream import Store, batches
 from data.spec import Batch
@@ -42,7 +41,7 @@ def read_ahead(
 
 
 def _threads() -> int:
-    return 1 if on_cpu() else max(1, min(_MOST_THREADS, len(os.sched_getaffinity(0)) // 2))
+    return 1 if on_cpu() else max(1, min(_MOST_THREADS, cores() // 2))
 
 
 def transferred(
