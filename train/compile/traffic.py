@@ -10,7 +10,8 @@ step of its inputs and outputs per iteration, and a look-up reads each row as of
 (a Pallas kernel, a library) operands and results count once; what a kernel reads again is not in the text.
 
 Of a TPU, arrays in VMEM and scalar memory (`S(1)` and above in their layout) are on the chip and count apart: a copy
-from the main memory (HBM) counts there once. Asynchronous instructions count once, where they are done.
+from the main memory (HBM) counts there once. Asynchronous instructions count once, where they are done, and so does a
+collective that a TPU hides behind several fusions, each of which carries it on and passes on its arrays.
 
 Over the network, n devices of a group in a ring each send 2 (n − 1) / n of the bytes that they reduce (`all-reduce`),
 (n − 1) / n of what they gather (`all-gather`) or had (`reduce-scatter`, `all-to-all`), and all that they pass on
@@ -36,6 +37,8 @@ FREE_CALLS = ("AllocateBuffer", "AssumeGatherIndicesInBound", "ConcatBitcast", "
 _UPDATES = {"dynamic-update-slice": 1, "scatter": 2}
 """Which operand is the update."""
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute", "ragged-all-to-all")
+_STARTED, _DONE = "AsyncCollectiveStart", "AsyncCollectiveDone"
+"""Targets of the custom calls at the ends of a collective that fusions carry on."""
 
 
 @dataclass(frozen=True)
@@ -109,12 +112,17 @@ class _Counter:
         if opcode in FREE or opcode in ("async-update", "async-done") or instruction.target in FREE_CALLS:
             return _sum([])
         network = times * self._sent(within, instruction)
-        if opcode.endswith(("-start", "-update")):
+        if opcode.endswith(("-start", "-update")) or self._root_of(instruction).target == _STARTED:
             return Traffic((), 0, network)
         arrays = self._done(within, instruction) if opcode.endswith("-done") else self._arrays(within, instruction)
         chip = sum(a.bytes for a in arrays if a.space in self.on_chip)
         moved = Moved(instruction, times, times * (sum(a.bytes for a in arrays) - chip), times * chip)
         return Traffic((moved,), times, network)
+
+    def _root_of(self, instruction: Instruction) -> Instruction:
+        """The root of a fusion; of another instruction itself."""
+        fused = instruction.opcode == "fusion"
+        return self.program.computations[instruction.called[0]].root if fused else instruction
 
     def _done(self, within: Computation, done: Instruction) -> list[Array]:
         """What an asynchronous instruction reads and writes."""
@@ -152,12 +160,15 @@ class _Counter:
     def _read_inside(self, name: str, number: int, whole: int) -> int:
         """Bytes that a fusion reads of its parameter `number`, which has `whole` bytes."""
         fused = self.program.computations[name]
+        carried = _carried(fused)
 
         def of(value: Instruction) -> Iterator[tuple[int, bool]]:
             """What each use reads, and whether it may read the same bytes again."""
             for user in fused.users.get(value.name, ()):
                 if user.opcode in ("bitcast", "reshape") and not user.root:
                     yield from of(user)
+                    continue
+                if carried and (user.root or (user.name in carried and fused.root.target != _DONE)):
                     continue
                 for place in (place for place, operand in enumerate(user.operands) if operand == value.name):
                     again = place == 0 and user.opcode in ("gather", "scatter")
@@ -178,9 +189,12 @@ class _Counter:
         roots = fused.root.operands if fused.root.opcode == "tuple" else (fused.root.name,)
         if len(roots) != len(instruction.arrays):
             return instruction.arrays
+        carried = _carried(fused)
+        passed = {*carried, *(i.name for i in fused.parameters)} if carried and fused.root.target != _DONE else ()
         return [
             Array(self._root(fused, fused.instructions[name], array.bytes), array.space)
             for name, array in zip(roots, instruction.arrays, strict=True)
+            if name not in passed
         ]
 
     def _root(self, fused: Computation, root: Instruction, whole: int) -> int:
@@ -197,7 +211,8 @@ class _Counter:
         """Bytes that a device sends, also in a collective that was fused."""
         if instruction.opcode == "fusion":
             fused = self.program.computations[instruction.called[0]]
-            return sum(self._sent(fused, i) for i in fused.instructions.values())
+            begun = () if fused.root.target == _STARTED else _carried(fused)
+            return sum(self._sent(fused, i) for i in fused.instructions.values() if i.name not in begun)
         opcode = instruction.opcode.removesuffix("-start")
         if opcode not in COLLECTIVES:
             return 0
@@ -208,6 +223,13 @@ class _Counter:
         # Each gathers n times what it had.
         factor = {"all-reduce": 2 / size, "all-gather": 1}.get(opcode, 1 / size)
         return had * factor * (size - 1)
+
+
+def _carried(fused: Computation) -> frozenset[str]:
+    """The collectives of a fusion that a chain of fusions carries on."""
+    return frozenset(
+        i.name for i in fused.instructions.values() if i.opcode in COLLECTIVES and "chain_id=" in i.attributes
+    )
 
 
 def _in_place(fused: Computation, update: Instruction) -> bool:

@@ -129,6 +129,60 @@ def test_collectives_of_two_devices_in_a_loop(collective: Any, sent: float) -> N
     assert counted.network == 10 * sent * 2 * SIDE * 4
 
 
+CARRIED = """
+HloModule step
+
+%start (part: f32[4,8]) -> (f32[4,8], f32[16,8], u32[]) {
+  %part = f32[4,8]{1,0} parameter(0)
+  %gathered = f32[16,8]{1,0} all-gather(%part), channel_id=7, replica_groups=[1,4]<=[4], dimensions={0}, CHAIN
+  ROOT %started = (f32[4,8]{1,0}, f32[16,8]{1,0}, u32[]) custom-call(%gathered), START
+}
+
+%carry_on (part: f32[4,8], whole: f32[16,8], flag: u32[], x: f32[2,8]) -> (f32[2,8], f32[4,8], f32[16,8], u32[]) {
+  %part = f32[4,8]{1,0} parameter(0)
+  %whole = f32[16,8]{1,0} parameter(1)
+  %flag = u32[] parameter(2)
+  %x = f32[2,8]{1,0} parameter(3)
+  %y = f32[2,8]{1,0} negate(%x)
+  %gathered = f32[16,8]{1,0} all-gather(%part), channel_id=7, replica_groups=[1,4]<=[4], dimensions={0}, CHAIN
+  ROOT %all = (f32[2,8]{1,0}, f32[4,8]{1,0}, f32[16,8]{1,0}, u32[]) tuple(%y, %part, %gathered, %flag)
+}
+
+%done (part: f32[4,8], whole: f32[16,8], flag: u32[]) -> f32[16,8] {
+  %part = f32[4,8]{1,0} parameter(0)
+  %whole = f32[16,8]{1,0} parameter(1)
+  %gathered = f32[16,8]{1,0} all-gather(%part), channel_id=7, replica_groups=[1,4]<=[4], dimensions={0}, CHAIN
+  %flag = u32[] parameter(2)
+  ROOT %whole.1 = f32[16,8]{1,0} custom-call(%part, %whole, %gathered, %flag), custom_call_target="AsyncCollectiveDone"
+}
+
+ENTRY %step (part: f32[4,8], x: f32[2,8]) -> (f32[2,8], f32[16,8]) {
+  %part = f32[4,8]{1,0} parameter(0)
+  %x = f32[2,8]{1,0} parameter(1)
+  %begun = (f32[4,8]{1,0}, f32[16,8]{1,0}, u32[]) fusion(%part), kind=kCustom, calls=%start
+  %a = f32[4,8]{1,0} get-tuple-element(%begun), index=0
+  %b = f32[16,8]{1,0} get-tuple-element(%begun), index=1
+  %c = u32[] get-tuple-element(%begun), index=2
+  %on = (f32[2,8]{1,0}, f32[4,8]{1,0}, f32[16,8]{1,0}, u32[]) fusion(%a, %b, %c, %x), kind=kOutput, calls=%carry_on
+  %y = f32[2,8]{1,0} get-tuple-element(%on), index=0
+  %d = f32[4,8]{1,0} get-tuple-element(%on), index=1
+  %e = f32[16,8]{1,0} get-tuple-element(%on), index=2
+  %f = u32[] get-tuple-element(%on), index=3
+  %whole = f32[16,8]{1,0} fusion(%d, %e, %f), kind=kCustom, calls=%done
+  ROOT %result = (f32[2,8]{1,0}, f32[16,8]{1,0}) tuple(%y, %whole)
+}
+""".replace("CHAIN", 'frontend_attributes={chain_id="5"}').replace("START", 'custom_call_target="AsyncCollectiveStart"')
+"""As a TPU's compiler hides an all-gather behind another fusion."""
+
+
+def test_a_collective_that_fusions_carry_on_counts_once() -> None:
+    counted = traffic(CARRIED, devices=4)
+    row = 8 * 4
+    assert counted.network == 3 * 4 * row
+    moved = {m.instruction.name: m.memory for m in counted.moved if m.memory}
+    assert moved == {"on": 2 * 2 * row, "whole": (4 + 16) * row}
+
+
 def test_arrays_have_the_padding_of_their_tiles() -> None:
     assert Array.of("f32", "256,4", "1,0:T(8,128)").bytes == 256 * 128 * 4
     assert Array.of("f32", "256,4", "0,1:T(8,128)") == Array(8 * 256 * 4, 0)
