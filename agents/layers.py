@@ -7,7 +7,7 @@ float32 the layers compute what Flax's do; names, shapes and initial values of t
 norms are Flax's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import flax.linen as nn
@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import CustomVJPPrimal
+from jax.sharding import AxisType, PartitionSpec
 from jax.typing import DTypeLike
 
 from agents.cpu.im2col import same_3x3
@@ -186,6 +187,23 @@ def look_ups(pairs: Sequence[tuple[jax.Array, jax.Array]], platform: str | None 
     index = [index.astype(jnp.int32) + jnp.int32(start) for (_, index), start in zip(pairs, before, strict=True)]
     found = look_up(jnp.concatenate([rows for rows, _ in pairs]), jnp.concatenate(index, axis=1), platform)
     return jnp.split(found, np.cumsum([part.shape[1] for part in index[:-1]]), axis=1)
+
+
+def over_shards(
+    function: Callable[[jax.Array, jax.Array], jax.Array], params: jax.Array, samples: jax.Array
+) -> jax.Array:
+    """`function(params, samples)`, computed by each device for its part of the leading axis of `samples`.
+
+    If the samples are sharded over an axis of the mesh in context that is left to XLA (`train.step`), XLA would gather
+    all of them wherever they stop being the leading axis.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    axes = tuple(name for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Auto)
+    if not axes:
+        return function(params, samples)
+    whole, parts = PartitionSpec(), PartitionSpec(axes)
+    shards = jax.shard_map(function, in_specs=(whole, parts), out_specs=parts, axis_names=set(axes), check_vma=False)
+    return shards(params, samples)
 
 
 class FoldedDense(nn.Module):

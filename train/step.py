@@ -159,15 +159,15 @@ def accumulated(
             sums, after = jax.lax.scan(add, zero, jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[3:]), cut))
             carry = jax.tree.map(lambda x: x.reshape(parts, fsdp, -1, *x.shape[2:]).swapaxes(0, 1), after)
             carry = jax.tree.map(lambda x: x.reshape(lanes, *x.shape[3:]), carry)
-        value, metrics, grads = sums if data == 1 else jax.lax.psum(sums, "data")
+        value, metrics, grads = jax.lax.psum(sums, "data") if data > 1 else sums
         return (value, (carry, *metrics)), grads
 
     def sharded(tree: Any) -> Any:
         # Inside of `shard_map` the mesh is another, of which only `fsdp` is left to XLA.
-        within = mesh if data == 1 else jax.sharding.get_abstract_mesh()
+        within = jax.sharding.get_abstract_mesh()
         return jax.lax.with_sharding_constraint(tree, over_fsdp(within, tree)) if fsdp > 1 else tree
 
-    if data == 1:
+    if data == fsdp == 1:
         return on_data_shard
     whole, over_data = PartitionSpec(), PartitionSpec("data")
     return jax.shard_map(

@@ -28,6 +28,7 @@ from agents.layers import (
     layer_norm,
     look_up,
     look_ups,
+    over_shards,
     product,
 )
 from agents.nethack.sight import BLOCK, BLOCK_COLUMNS, BLOCK_ROWS, CHARS, KINDS, crop, lines, wide_view
@@ -243,11 +244,15 @@ class Cells(nn.Module):
         return (embed(char, chars) + embed(color, known(colors))).astype(self.dtype)
 
     def _multiplied(self, rows: jax.Array, index: jax.Array) -> jax.Array:
-        # Samples come last, as XLA lays out what convolutions read; over several axes it would make the one-hot array.
-        index_YxXxS = jnp.moveaxis(index, 0, -1)
-        one_hot = jax.nn.one_hot(index_YxXxS.reshape(-1), len(rows), dtype=self.dtype)
-        cells = product("sn,ne->se", jnp.float32, one_hot, rows)
-        return jnp.moveaxis(cells.reshape(*index_YxXxS.shape, -1), 2, 0)
+        def of_shard(rows: jax.Array, index: jax.Array) -> jax.Array:
+            # Samples come last, as XLA lays out what convolutions read; over several axes it would make the one-hot
+            # array.
+            index_YxXxS = jnp.moveaxis(index, 0, -1)
+            one_hot = jax.nn.one_hot(index_YxXxS.reshape(-1), len(rows), dtype=self.dtype)
+            cells = product("sn,ne->se", jnp.float32, one_hot, rows)
+            return jnp.moveaxis(cells.reshape(*index_YxXxS.shape, -1), 2, 0)
+
+        return over_shards(of_shard, rows, index)
 
 
 def known(colors: jax.Array) -> jax.Array:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from agents.ladder import find
 from data.common.cli import UserError
 from tests.train.runs import LANES, WINDOW, config
 from train.checkpoint import budgets, load_budget
+from train.compile.step import batch_shapes, state_shapes
 from train.config import Optimizer, TrainConfig
 from train.loop import train
 from train.mesh import SHARDED, make_mesh, over_fsdp
 from train.metrics import read_metrics
 from train.optimizer import bc_optimizer
 from train.state import state_shardings
+from train.step import make_train_step
 
 SMALL = find("nethack/lstm/64")
 STEP = SMALL.cost(WINDOW).train_flops("exact") * LANES * WINDOW
@@ -58,6 +61,18 @@ def test_a_number_that_does_not_divide_the_devices_is_refused(store: Path, tmp_p
     with pytest.raises(UserError, match="--fsdp 3 does not divide 8 devices"):
         train(run(store, tmp_path / "run", 1, fsdp=3), progress=False)
     assert not (tmp_path / "run").exists()
+
+
+def test_no_device_gathers_the_samples_of_others() -> None:
+    """Over `fsdp`, XLA shards what the agent computes: an encoder that moves the samples' axis made it gather them."""
+    agent = dataclasses.replace(find("nethack/lstm/16+encoders.screen=4"), platform="tpu")
+    mesh, optimizer = make_mesh(fsdp=8), bc_optimizer(Optimizer(lr=3e-3), LANES * WINDOW, 100)
+    step = make_train_step(agent, optimizer, average=0.0, dropout=0.0, seed=0, mesh=mesh)
+    state = state_shapes(agent, optimizer, mesh, lanes=LANES, averaged=False, carried=True)
+    program = step.lower(state, batch_shapes(agent, mesh, LANES, WINDOW)).compile().as_text()
+    assert program is not None
+    gathered = re.findall(r"= (\w+\[[\d,]*\])\S* all-gather\(", program)
+    assert not [array for array in gathered if str(LANES * WINDOW) in array or "u8[" in array]
 
 
 @pytest.mark.slow
