@@ -112,8 +112,9 @@ class TransformerStack(nn.Module):
 
         def step(x_BxTxD: jax.Array, layer: tuple[Any, jax.Array, jax.Array]):
             params, past_k_BxCxHxE, past_v_BxCxHxE = layer
-            x_BxTxD, k, v = block.apply({"params": params}, x_BxTxD, mask_BxTxK, past_k_BxCxHxE, past_v_BxCxHxE)
-            return x_BxTxD, (k, v)
+            applied: Any = block.apply({"params": params}, x_BxTxD, mask_BxTxK, past_k_BxCxHxE, past_v_BxCxHxE)
+            x_BxTxD, *kept = applied
+            return x_BxTxD, kept
 
         stacked = jax.tree.map(lambda *layers: jnp.stack(layers), *params)
         past = jnp.swapaxes(keys_BxLxCxHxE, 0, 1), jnp.swapaxes(values_BxLxCxHxE, 0, 1)

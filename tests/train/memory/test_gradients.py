@@ -65,6 +65,12 @@ def test_in_float32_parts_sum_to_the_whole(store: Path, name: str) -> None:
     expect_close(whole, gradient(store, agent, 1, dropout=0.3, fsdp=2), 1e-5)
 
 
+def test_each_device_embeds_its_samples_as_on_a_tpu(store: Path) -> None:
+    agent = find("nethack/lstm/16+encoders.screen=4").for_backend("float32", "tpu")
+    one, two = (gradient(store, agent, None, dropout=0.0, fsdp=fsdp) for fsdp in (1, 2))
+    expect_close(one, two, 1e-5)
+
+
 @pytest.mark.parametrize("name", AGENTS)
 def test_recomputed_activations_give_the_same_gradient(store: Path, name: str) -> None:
     agent = find(name)

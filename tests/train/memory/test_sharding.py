@@ -65,7 +65,7 @@ def test_a_number_that_does_not_divide_the_devices_is_refused(store: Path, tmp_p
 
 def test_no_device_gathers_the_samples_of_others() -> None:
     """Over `fsdp`, XLA shards what the agent computes: an encoder that moves the samples' axis made it gather them."""
-    agent = dataclasses.replace(find("nethack/lstm/16+encoders.screen=4"), platform="tpu")
+    agent = find("nethack/lstm/16+encoders.screen=4").for_backend("float32", "tpu")
     mesh, optimizer = make_mesh(fsdp=8), bc_optimizer(Optimizer(lr=3e-3), LANES * WINDOW, 100)
     step = make_train_step(agent, optimizer, average=0.0, dropout=0.0, seed=0, mesh=mesh)
     state = state_shapes(agent, optimizer, mesh, lanes=LANES, averaged=False, carried=True)
