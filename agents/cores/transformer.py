@@ -5,7 +5,6 @@ key-value cache), so that a step on its own sees the same keys as inside a windo
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -18,8 +17,6 @@ from data.common.cli import UserError
 
 ROPE_BASE = 10_000.0
 """Base of the rotary wavelengths (Su et al., arXiv 2104.09864)."""
-SCANNED = 8
-"""Layers from which on they are compiled once, as the body of a loop."""
 
 
 @dataclass(frozen=True)
@@ -88,38 +85,16 @@ class TransformerStack(nn.Module):
         if config.spare_row:
             self.param("spare_row", nn.initializers.normal(0.02), (1, config.width))
         mask_BxTxK, valid_BxC = _visible(first_BxT, carry["valid"])
-        scanned = config.layers >= SCANNED and not self.is_initializing()
-        layers = self._scanned if scanned else self._unrolled
-        x_BxTxD, keys_BxLxCxHxE, values_BxLxCxHxE = layers(x_BxTxD, mask_BxTxK, carry["keys"], carry["values"])
-        y_BxTxD = rms_norm(x_BxTxD, self.dtype, "norm")
-        return y_BxTxD, {"keys": keys_BxLxCxHxE, "values": values_BxLxCxHxE, "valid": valid_BxC}
-
-    def _unrolled(self, x_BxTxD: jax.Array, mask_BxTxK: jax.Array, keys_BxLxCxHxE: jax.Array, values_BxLxCxHxE):
-        """The output, keys and values of all layers, compiled one by one."""
         keys, values, kind = [], [], nn.remat(Block) if self.remat else Block
-        for layer in range(self.config.layers):
-            block = kind(self.config, self.dtype, name=f"layer{layer}")
-            x_BxTxD, k, v = block(x_BxTxD, mask_BxTxK, keys_BxLxCxHxE[:, layer], values_BxLxCxHxE[:, layer])
+        for layer in range(config.layers):
+            block = kind(config, self.dtype, name=f"layer{layer}")
+            past = carry["keys"][:, layer], carry["values"][:, layer]
+            x_BxTxD, k, v = block(x_BxTxD, mask_BxTxK, *past)
             keys.append(k)
             values.append(v)
-        return x_BxTxD, jnp.stack(keys, 1), jnp.stack(values, 1)
-
-    def _scanned(self, x_BxTxD: jax.Array, mask_BxTxK: jax.Array, keys_BxLxCxHxE: jax.Array, values_BxLxCxHxE):
-        """The same, compiled as a loop over layers, whose parameters are stacked."""
-        kind = nn.remat(Block, prevent_cse=False) if self.remat else Block
-        block = kind(self.config, self.dtype, parent=None)
-        params = [self.variables["params"][f"layer{layer}"] for layer in range(self.config.layers)]
-
-        def step(x_BxTxD: jax.Array, layer: tuple[Any, jax.Array, jax.Array]):
-            params, past_k_BxCxHxE, past_v_BxCxHxE = layer
-            applied: Any = block.apply({"params": params}, x_BxTxD, mask_BxTxK, past_k_BxCxHxE, past_v_BxCxHxE)
-            x_BxTxD, *kept = applied
-            return x_BxTxD, kept
-
-        stacked = jax.tree.map(lambda *layers: jnp.stack(layers), *params)
-        past = jnp.swapaxes(keys_BxLxCxHxE, 0, 1), jnp.swapaxes(values_BxLxCxHxE, 0, 1)
-        x_BxTxD, (keys, values) = jax.lax.scan(step, x_BxTxD, (stacked, *past))
-        return x_BxTxD, jnp.swapaxes(keys, 0, 1), jnp.swapaxes(values, 0, 1)
+        y_BxTxD = rms_norm(x_BxTxD, self.dtype, "norm")
+        carry = {"keys": jnp.stack(keys, 1), "values": jnp.stack(values, 1), "valid": valid_BxC}
+        return y_BxTxD, carry
 
 
 class Block(nn.Module):
