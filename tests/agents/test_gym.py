@@ -47,21 +47,21 @@ def test_flops_are_xlas(spec: str, agent: GymAgent) -> None:
 
 @pytest.mark.parametrize(("spec", "agent"), CASES[:1] + CASES[-1:], ids=lambda case: getattr(case, "name", case))
 def test_a_window_is_its_timesteps(spec: str, agent: GymAgent) -> None:
-    params, seen = agent.init(jax.random.key(1)), observed(agent, 2, 5)
-    whole, _ = agent.apply(params, seen, jnp.zeros((2, 5), bool), ())
+    params, seen = jax.jit(agent.init)(jax.random.key(1)), observed(agent, 2, 5)
+    whole, _ = jax.jit(agent.apply)(params, seen, jnp.zeros((2, 5), bool), ())
     assert whole.shape == (2, 5, 3)
     for step in range(5):
         part = {name: array[:, step : step + 1] for name, array in seen.items()}
-        one, _ = agent.apply(params, part, jnp.zeros((2, 1), bool), ())
+        one, _ = jax.jit(agent.apply)(params, part, jnp.zeros((2, 1), bool), ())
         np.testing.assert_allclose(one[:, 0], whole[:, step], rtol=1e-5, atol=1e-5)
 
 
 def test_every_field_is_read() -> None:
     for agent in (agent for spec, agent in CASES if spec == "small and odd" and agent.width <= 4):
-        params, seen = agent.init(jax.random.key(2)), observed(agent, 1, 1)
-        before, _ = agent.apply(params, seen, jnp.zeros((1, 1), bool), ())
+        params, seen = jax.jit(agent.init)(jax.random.key(2)), observed(agent, 1, 1)
+        before, _ = jax.jit(agent.apply)(params, seen, jnp.zeros((1, 1), bool), ())
         for name, array in seen.items():
-            after, _ = agent.apply(params, seen | {name: array + 1}, jnp.zeros((1, 1), bool), ())
+            after, _ = jax.jit(agent.apply)(params, seen | {name: array + 1}, jnp.zeros((1, 1), bool), ())
             assert not np.allclose(before, after), (agent.name, name)
 
 

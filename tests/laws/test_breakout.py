@@ -89,7 +89,7 @@ def test_a_seeds_game_depends_on_nothing_else(rows: list[EpisodeRow], seeds: lis
 
 def test_a_policys_game_is_the_game_played_by_hand() -> None:
     agent = AtariAgent("atari/cnn/3", CNN(3, 4), im2col=True)
-    params = agent.init(jax.random.key(2))
+    params = jax.jit(agent.init)(jax.random.key(2))
     options = PlayOptions(seed=5, lanes=2, workers=1, max_steps=90)
     played = PLAY.play_agent(agent, params, "Breakout", [7, 8, 9], options, progress=False)
     arcade, key = Arcade("Breakout"), jax.random.key(5)
@@ -98,7 +98,7 @@ def test_a_policys_game_is_the_game_played_by_hand() -> None:
     over = False
     while not over and steps < 90:
         seen = {"frames": jnp.asarray(np.moveaxis(stack, -1, 0)[None]), "oldest": jnp.zeros((1, 1), jnp.int32)}
-        logits, _ = agent.apply(params, seen, jnp.zeros((1, 1), bool), ())
+        logits, _ = jax.jit(agent.apply)(params, seen, jnp.zeros((1, 1), bool), ())
         mine = jax.random.fold_in(jax.random.fold_in(key, np.uint32(9)), np.uint32(steps))
         [stack], [reward], [over] = arcade.step(np.asarray(jax.random.categorical(mine, logits[0])))
         score, steps = score + reward, steps + 1

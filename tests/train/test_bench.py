@@ -102,9 +102,9 @@ def test_pytorch_trains_the_same_network_for_atari(atari_store: Path) -> None:
 
     opened = TrajectoryStore.open(atari_store)
     agent: Any = find("atari/cnn/3", len(opened.manifest["actions"]))
-    params = agent.init(jax.random.key(0))
+    params = jax.jit(agent.init)(jax.random.key(0))
     batch = next(batches(opened, "train", 2, 8, 0, order="windows"))
-    logits, _ = agent.apply(params, jax.tree.map(jnp.asarray, batch.observation), jnp.asarray(batch.first), ())
+    logits, _ = jax.jit(agent.apply)(params, jax.tree.map(jnp.asarray, batch.observation), jnp.asarray(batch.first), ())
     with torch.no_grad():
         found, _ = torchatari.module_of(agent, params)(torchatari.inputs_of(agent, batch), None)
     np.testing.assert_allclose(found.numpy(), np.asarray(logits), atol=1e-4)

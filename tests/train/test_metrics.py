@@ -87,8 +87,8 @@ def test_entropy_and_update_norm_are_those_of_the_batch(atari_store: Path, im2co
     # The last batch of an epoch, which is padded.
     batch = next(batches(store, "train", LANES, WINDOW, seed=0, start=sampler.steps_per_epoch - 1))
     assert not batch.mask.all()
-    params = jax.tree.map(lambda x: 2 * x, agent.init(jax.random.key(0)))
-    logits, _ = agent.apply(params, batch.observation, batch.first, ())
+    params = jax.tree.map(lambda x: 2 * x, jax.jit(agent.init)(jax.random.key(0)))
+    logits, _ = jax.jit(agent.apply)(params, batch.observation, batch.first, ())
     policy_N = np.exp(np.asarray(logits, np.float64))[batch.mask]
     policy_N /= policy_N.sum(-1, keepdims=True)
     mesh = make_mesh(devices=jax.devices()[:devices])

@@ -31,7 +31,7 @@ def steps_on(
     mesh = make_mesh(devices=jax.devices()[:devices])
     optimizer = bc_optimizer(Optimizer(lr=lr, warmup_samples=0), LANES * WINDOW, 100)
     step = make_train_step(agent, optimizer, average=0.1, dropout=dropout, seed=0, mesh=mesh)
-    params, carry = agent.init(jax.random.key(0)), agent.initial_carry(LANES)
+    params, carry = jax.jit(agent.init)(jax.random.key(0)), agent.initial_carry(LANES)
     state = init_state(params, optimizer, averaged=True, carry=carry)
     stream = batches(TrajectoryStore.open(store), "train", LANES, WINDOW, seed=0, start=start)
     losses, padded = [], False

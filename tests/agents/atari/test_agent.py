@@ -29,10 +29,10 @@ def observed(lanes: int, steps: int, frames: int) -> dict[str, jax.Array]:
 def test_im2col_gives_what_convolutions_give(network: CNN | IMPALA) -> None:
     """Logits and gradients are the same either way, and one step of play gives what the window gives."""
     plain, im2col = (AtariAgent("atari/x/1", network, im2col=im2col) for im2col in (False, True))
-    params, seen, first = plain.init(jax.random.key(1)), observed(2, 3, 8), jnp.zeros((2, 3), bool)
+    params, seen, first = jax.jit(plain.init)(jax.random.key(1)), observed(2, 3, 8), jnp.zeros((2, 3), bool)
 
     def worth(agent: AtariAgent, params: Any) -> tuple[jax.Array, jax.Array]:
-        logits, _ = agent.apply(params, seen, first, ())
+        logits, _ = jax.jit(agent.apply)(params, seen, first, ())
         return (logits**2).sum(), logits
 
     (_, expected), grads = jax.jit(jax.value_and_grad(partial(worth, plain), has_aux=True))(params)
@@ -43,7 +43,7 @@ def test_im2col_gives_what_convolutions_give(network: CNN | IMPALA) -> None:
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4 * float(jnp.abs(one).max()))
     oldest = int(seen["oldest"][1, 2])
     alone = {"frames": seen["frames"][1:, oldest : oldest + 4], "oldest": jnp.zeros((1, 1), jnp.int32)}
-    step, _ = im2col.apply(params, alone, first[:1, :1], ())
+    step, _ = jax.jit(im2col.apply)(params, alone, first[:1, :1], ())
     np.testing.assert_allclose(step[0, 0], logits[1, 2], rtol=1e-4, atol=1e-5)
 
 

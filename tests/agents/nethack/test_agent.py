@@ -137,9 +137,9 @@ def test_dropout_is_noise_of_its_bits_alone(agent, params) -> None:
 def test_bfloat16_computes_nearly_the_same() -> None:
     agent = AGENTS[0]
     half = dataclasses.replace(agent, dtype="bfloat16")
-    params, observation, first = agent.init(jax.random.key(0)), screens(10, agent), starts()
-    a, _ = agent.apply(params, observation, first, agent.initial_carry(LANES))
-    b, carry = half.apply(params, observation, first, half.initial_carry(LANES))
+    params, observation, first = jax.jit(agent.init)(jax.random.key(0)), screens(10, agent), starts()
+    a, _ = jax.jit(agent.apply)(params, observation, first, agent.initial_carry(LANES))
+    b, carry = jax.jit(half.apply)(params, observation, first, half.initial_carry(LANES))
     assert b.dtype == jnp.float32
     assert {x.dtype for x in jax.tree.leaves(carry[0])} == {jnp.dtype("float32")}
     assert 0 < float(jnp.abs(a - b).max()) < 0.1

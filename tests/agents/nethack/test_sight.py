@@ -62,7 +62,7 @@ def test_the_network_computes_the_same_from_what_is_sent(name: str, sent_bytes: 
     assert jax.tree.leaves(seen.episode) == []
     shapes = batch_shapes(agent, make_mesh(), 8, 16)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), shapes) == jax.tree.map(lambda x: (x.shape, x.dtype), seen)
-    params, carry = agent.init(jax.random.key(0)), agent.initial_carry(8)
+    params, carry = jax.jit(agent.init)(jax.random.key(0)), agent.initial_carry(8)
     whole, _ = jax.jit(agent.apply)(params, batch.observation, batch.first, carry)
     found, _ = jax.jit(agent.apply)(params, seen.observation, seen.first, carry)
     np.testing.assert_allclose(found, whole, rtol=1e-6, atol=1e-6)
@@ -81,7 +81,7 @@ def test_on_an_accelerator_it_computes_the_same(name: str, platform: str, store:
     batch = next(batches(TrajectoryStore.open(store), "train", 4, 16, seed=0))
     agents = [find(name).for_backend("float32", backend) for backend in ("cpu", platform)]
     assert [agent.platform for agent in agents] == ["cpu", platform]  # pyright: ignore[reportAttributeAccessIssue]
-    params = agents[0].init(jax.random.key(0))
+    params = jax.jit(agents[0].init)(jax.random.key(0))
 
     def loss(params: Params, agent: Agent) -> jax.Array:
         logits, _ = agent.apply(params, sent(agent, batch).observation, batch.first, agent.initial_carry(4))

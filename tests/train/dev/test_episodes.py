@@ -70,7 +70,7 @@ def same(one: LossRow, other: LossRow) -> None:
 def test_devices_share_the_lanes_and_change_no_loss(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(episodes, "PIECE", 50)
     agent, opened = find(AGENT), TrajectoryStore.open(store)
-    params, pieces = agent.init(jax.random.key(0)), some_pieces(opened, 200)
+    params, pieces = jax.jit(agent.init)(jax.random.key(0)), some_pieces(opened, 200)
     losses = []
     for devices in (1, 8):
         mesh = make_mesh(devices)
@@ -91,7 +91,7 @@ def by_hand(agent: Agent, params: Params, store: TrajectoryStore, pieces: np.nda
         observation = {name: field[None, -(stop - start) :] for name, field in fields.items()}
         observation["prev_action"] = before[None].astype(np.uint8)
         first = np.arange(stop - start)[None] == 0
-        logits, _ = agent.apply(params, observation, first, agent.initial_carry(1))
+        logits, _ = jax.jit(agent.apply)(params, observation, first, agent.initial_carry(1))
         action = steps.action_S[-(stop - start) :].astype(int)
         losses.append(-np.asarray(jax.nn.log_softmax(logits))[0, np.arange(len(action)), action])
     return float(np.concatenate(losses).mean())
@@ -199,7 +199,7 @@ print(json.dumps(asdict(DevSet(agent, opened, mesh, some_pieces(opened, 400)).lo
 @pytest.mark.slow
 def test_two_processes_measure_the_loss_of_one(store: Path) -> None:
     agent, opened = find(AGENT), TrajectoryStore.open(store)
-    alone = DevSet(agent, opened, make_mesh(1), some_pieces(opened, 400)).loss(agent.init(jax.random.key(0)))
+    alone = DevSet(agent, opened, make_mesh(1), some_pieces(opened, 400)).loss(jax.jit(agent.init)(jax.random.key(0)))
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"

@@ -97,7 +97,7 @@ def test_a_damaged_newest_checkpoint_is_refused_and_the_one_before_used(
 
 def test_damaged_parameters_of_a_budget_are_refused(tmp_path: Path) -> None:
     agent, random = Tiny("none"), np.random.default_rng(0)
-    params = agent.init(jax.random.key(1))
+    params = jax.jit(agent.init)(jax.random.key(1))
     facts = {"flops": 1e9, "step": 3, "samples": 7, "flops_exact": 9.5e8, "flops_paper": 8e8}
     kept = save_budget(tmp_path / "run", params, facts)
     refused = 0

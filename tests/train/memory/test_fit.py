@@ -119,7 +119,9 @@ def test_a_carry_that_an_earlier_version_saved_for_shuffled_windows_is_left_out(
 def test_a_carry_that_an_earlier_version_saved_in_bfloat16_goes_on_in_float32(tmp_path: Path) -> None:
     agent = find("nethack/lstm/16")
     core, memory = agent.initial_carry(2)
-    now = init_state(agent.init(jax.random.key(0)), bc_optimizer(Optimizer(lr=3e-3), 8, 2), carry=(core, memory))
+    now = init_state(
+        jax.jit(agent.init)(jax.random.key(0)), bc_optimizer(Optimizer(lr=3e-3), 8, 2), carry=(core, memory)
+    )
     with contextlib.closing(Checkpoints(tmp_path, 60)) as checkpoints:
         checkpoints.save(now._replace(carry=(core.astype(jnp.bfloat16) + jnp.bfloat16(1.5), memory)))
     with contextlib.closing(Checkpoints(tmp_path, 60)) as checkpoints:
