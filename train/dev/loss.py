@@ -134,7 +134,9 @@ def dev_loss(agent: Agent, params: Params, batches: Iterable[Batch], lanes: int,
 @partial(jax.jit, static_argnames=("agent", "mesh"), donate_argnames="carry")
 def _measure(agent: Agent, mesh: Mesh, params: Params, batch: Batch, carry: Carry) -> tuple[_Measured, Carry]:
     """Compute the cross-entropy and the rank of the expert's action, and the next carry."""
-    logits_BxTxA, carry = agent.apply(params, batch.observation, batch.first, carry)
+    # In the mesh's context, as a step: devices keep to their samples (`agents.layers.over_shards`).
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        logits_BxTxA, carry = agent.apply(params, batch.observation, batch.first, carry)
     index_BxTx1 = batch.action[..., None].astype(jnp.int32)
     loss_BxT = -jnp.take_along_axis(jax.nn.log_softmax(logits_BxTxA), index_BxTx1, axis=-1)[..., 0]
     logit_BxTx1 = jnp.take_along_axis(logits_BxTxA, index_BxTx1, axis=-1)
