@@ -20,6 +20,7 @@ from nle.dataset import Converter, TtyrecDataset, db, populate_db
 
 from data.common.cli import UserError
 from data.common.comparison import Line
+from data.common.cores import cores
 from data.games import atari, nethack
 from data.importers import nld, parquet, ttyrec
 from data.sampling.stream import Order, batches
@@ -47,10 +48,9 @@ def bench_nethack(folder: Path, seconds: float, rounds: int) -> Iterator[Line]:
     """
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "store"
-        cores = len(os.sched_getaffinity(0))
         start = time.perf_counter()
         report = nld.import_nld(folder, path)
-        imported = report.steps / (time.perf_counter() - start) / cores
+        imported = report.steps / (time.perf_counter() - start) / cores()
         store = TrajectoryStore.open(path)
         if len(store.episodes) < LANES:
             raise UserError(f"{folder} holds {len(store.episodes)} games: TtyrecDataset needs {LANES}, one per lane")
@@ -64,8 +64,8 @@ def bench_nethack(folder: Path, seconds: float, rounds: int) -> Iterator[Line]:
             "TtyrecDataset": lambda: _ttyrec_dataset(folder, Path(scratch) / "ttyrecs.db"),
             "lanes": lambda: _stream(path, "lanes", 1),
             "windows": lambda: _stream(path, "windows", 1),
-            "lanes on all cores": lambda: _stream(path, "lanes", cores),
-            "windows on all cores": lambda: _stream(path, "windows", cores),
+            "lanes on all cores": lambda: _stream(path, "lanes", cores()),
+            "windows on all cores": lambda: _stream(path, "windows", cores()),
         }
         wall, core = {name: [] for name in loaders}, {name: [] for name in loaders}
         for _, (name, loader) in itertools.product(range(rounds), loaders.items()):
@@ -77,7 +77,7 @@ def bench_nethack(folder: Path, seconds: float, rounds: int) -> Iterator[Line]:
             yield Line(f"{name}, per core (TtyrecDataset)", statistics.median(core[name]), peer, "steps/s", ">= 50")
         for name in ("lanes", "windows"):
             alone, together = (statistics.median(wall[key]) for key in (name, f"{name} on all cores"))
-            yield Line(f"{name}, {cores} threads (one)", together, alone, "steps/s", f">= {0.9 * cores:g}")
+            yield Line(f"{name}, {cores()} threads (one)", together, alone, "steps/s", f">= {0.9 * cores():g}")
         many = _many_episodes(store, Path(scratch) / "many")
         for name, begin in ((f"first batch of {_MANY:,} episodes", 0), (f"first batch from step {_FAR:,}", _FAR)):
             yield Line(f"{name} (1 second)", _first(many, begin), 1.0, "s", "< 1")

@@ -1,6 +1,5 @@
 """Configuration of an evaluation: frozen dataclasses whose field docstrings are the command line help."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,6 +7,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from data.common.cli import UserError
+from data.common.cores import cores
 from eval.play.options import PlayOptions
 
 
@@ -25,7 +25,7 @@ class GamesConfig:
     """Truncate games after this many timesteps; None sets no limit."""
     lanes: int = 64
     """Number of games played in parallel. Does not change the results; neither does `workers`."""
-    workers: int = os.cpu_count() or 1
+    workers: int = cores()
     """Number of processes (NetHack) or threads (Atari) that step the games."""
 
     fewest = 2

@@ -4,6 +4,8 @@ import os
 
 import jax
 
+from data.common.cores import cores
+
 
 def on_cpu(backend: str | None = None) -> bool:
     """Whether a JAX backend, by default the default one, is the CPU: the one switch of everything in `agents.cpu`.
@@ -23,11 +25,6 @@ def resolve_dtype(dtype: str, backend: str | None = None) -> str:
     if dtype == "auto":
         return "float32" if on_cpu(backend) else "bfloat16"
     return dtype
-
-
-def cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def spread_over_cores(lanes: int) -> None:

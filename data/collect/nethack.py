@@ -18,6 +18,7 @@ from tyro.conf import Positional
 
 from data.collect.base import episode_seed
 from data.common.cli import UserError
+from data.common.cores import cores
 from data.common.files import sync
 from data.common.workers import SPAWN, follow_parent
 from data.experts import registry as experts
@@ -134,7 +135,7 @@ def collect(
     with _claimed(out, settings):
         missing = [index for index in range(episodes) if not _folder(out, index).exists()]
         tasks = [_Task(out, settings, expert, index) for index in missing]
-        processes = min(workers or os.cpu_count() or 1, len(tasks))
+        processes = min(workers or cores(), len(tasks))
         with tqdm(total=episodes, initial=episodes - len(tasks), unit="game", desc="collect") as bar:
             for _ in _played(tasks, processes):
                 bar.update()

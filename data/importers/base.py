@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from data.codec.base import Codec
 from data.common.cli import UserError, printable
+from data.common.cores import cores
 from data.common.workers import SPAWN, follow_parent
 from data.games.base import Content
 from data.spec import Steps
@@ -143,7 +144,7 @@ def import_games(
             written or holds something else.
     """
     workers = options.get("workers")
-    processes = len(os.sched_getaffinity(0)) if workers is None else workers
+    processes = cores() if workers is None else workers
     if processes < 1:
         raise UserError(f"{processes} workers cannot convert anything: give at least 1")
     writer = StoreWriter(store, content, expert=options.get("expert"), dev_fraction=options.get("dev_fraction"))

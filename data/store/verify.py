@@ -3,12 +3,12 @@
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from os import sched_getaffinity
 from pathlib import Path
 
 from tqdm import tqdm
 
 from data.codec.chunk import CorruptChunk
+from data.common.cores import cores
 from data.store.episodes import read_table
 from data.store.manifest import file_sha256, read_manifest, wrong_sizes
 from data.store.reader import TrajectoryStore
@@ -24,7 +24,7 @@ def verify(store: Path) -> list[str]:
     """
     manifest = read_manifest(store)
     opened = TrajectoryStore(store, manifest, read_table(store, manifest))
-    with ThreadPoolExecutor(len(sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         episodes = pool.map(lambda row: _episode(opened, row), range(len(opened.episodes)))
         bar = tqdm(episodes, "verify", len(opened.episodes), unit="game", disable=None)
         found = [fault for faults in bar for fault in faults]

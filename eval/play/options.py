@@ -1,11 +1,11 @@
 """Options of evaluation games, and the protocol that each game family implements to be evaluated."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypedDict, Unpack
 
 from agents.spec import Agent, Params
+from data.common.cores import cores
 from data.experts.registry import Expert
 from data.games import registry
 
@@ -27,7 +27,7 @@ class PlayOptions:
     """NetHack's character; None selects the default, `data.games.nethack.CHARACTER`."""
     lanes: int = 64
     """Number of games played in parallel. Does not change the results."""
-    workers: int = os.cpu_count() or 1
+    workers: int = cores()
     """Number of processes or threads that step the games. Does not change the results."""
 
 

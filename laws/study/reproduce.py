@@ -5,7 +5,6 @@ same command again resumes an interrupted study.
 """
 
 import json
-import os
 import platform
 import shlex
 import sys
@@ -21,6 +20,7 @@ from tyro.conf import Positional
 from agents.cpu.devices import spread_over_cores
 from agents.ladder import find
 from data.common.cli import UserError
+from data.common.cores import cores
 from data.common.files import replace_text
 from data.experts import registry as experts
 from data.games import registry
@@ -40,7 +40,7 @@ from train.config import Optimizer, TrainConfig
 from train.loop import train
 
 DEFAULT_GAME = "nethack"
-WORKERS = os.cpu_count() or 1
+WORKERS = cores()
 
 
 def reproduce(
@@ -220,7 +220,7 @@ def describe(
         f"sizes    {', '.join(f'{preset.family}/{size}' for size in preset.sizes)}",
         f"budgets  {', '.join(f'{budget:g}' for budget in preset.budgets)} FLOPs, counted exactly",
         f"batch    {preset.lanes} lanes x {preset.window} steps",
-        f"machine  {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        f"machine  {cores()} cores, {platform.machine()}, Python {platform.python_version()}",
     )
     summary = (
         f"{len(store.episodes)} games, {int(store.lengths.sum()):,} steps; {len(preset.sizes)} sizes, each trained"

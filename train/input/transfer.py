@@ -9,8 +9,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from agents.cpu.devices import cores, on_cpu
+from agents.cpu.devices import on_cpu
 from agents.spec import Agent
+from data.common.cores import cores
 from data.sampling.stream import Store, batches
 from data.spec import Batch
 from train.input.blocks import Block, bytes_of

@@ -10,7 +10,6 @@ configuration and of the updates at which it was interrupted.
 
 import contextlib
 import math
-import os
 
 import jax
 import numpy as np
@@ -18,6 +17,7 @@ import numpy as np
 from agents.atari.actor_critic import init, make_network
 from agents.cpu.devices import on_cpu
 from data.common.cli import DelayedInterrupt
+from data.common.cores import cores
 from data.experts.trained import ppo as policy_file
 from data.games import atari
 from train.checkpoint import Checkpoints
@@ -104,7 +104,7 @@ def make_actors(config: RlConfig, start: int, act: Act) -> list[VectorActor]:
     """
     seeds = np.random.default_rng((config.seed, start)).integers(2**31, size=config.lanes)
     count = 2 if not on_cpu() and config.lanes % 2 == 0 else 1
-    threads = min(config.threads or os.cpu_count() or 1, config.lanes)
+    threads = min(config.threads or cores(), config.lanes)
     return [
         VectorActor(config.game, part, act, threads=threads, life_loss=config.life_loss)
         for part in np.split(seeds, count)
