@@ -56,6 +56,7 @@ def test_a_window_is_its_timesteps(spec: str, agent: GymAgent) -> None:
         np.testing.assert_allclose(one[:, 0], whole[:, step], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_field_is_read() -> None:
     for agent in (agent for spec, agent in CASES if spec == "small and odd" and agent.width <= 4):
         params, seen = jax.jit(agent.init)(jax.random.key(2)), observed(agent, 1, 1)

@@ -96,6 +96,7 @@ def test_families_know_nothing_of_each_other_and_one_module_asks_for_the_backend
                 assert not any(module.startswith(tuple(others)) for module in modules), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "path", "first"),
     [

@@ -26,6 +26,7 @@ def plain(dtype: Any, gates: jax.Array, kernel: jax.Array, first: jax.Array, sta
     return jnp.stack(outputs), state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.02)])
 @pytest.mark.parametrize("members", [None, 2])
 def test_values_and_all_gradients_are_those_of_the_plain_scan(

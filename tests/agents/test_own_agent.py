@@ -31,6 +31,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_network_of_readme_trains_and_is_evaluated(
     mine: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -175,6 +175,7 @@ def stopped(many: Path, path: Path, how: signal.Signals) -> tuple[subprocess.Pop
     return process, workers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_import_goes_on_where_it_was_interrupted(many: Path, tmp_path: Path, how: signal.Signals) -> None:
     path = tmp_path / "store"
@@ -192,6 +193,7 @@ def test_an_import_goes_on_where_it_was_interrupted(many: Path, tmp_path: Path, 
     assert "imported 0 games, 0 steps; 40 were in the store" in run("import", "nld", many, path, "--workers", 2)[1]
 
 
+@pytest.mark.slow
 def test_after_a_kill_the_next_import_does_all(many: Path, tmp_path: Path) -> None:
     path = tmp_path / "store"
     process, workers = stopped(many, path, signal.SIGKILL)

@@ -113,6 +113,7 @@ def test_every_seed_gets_one_row_in_order(rows: list[GameRow]) -> None:
     assert all(0 < row.steps <= 120 for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lanes", "workers"), [(1, 1), (2, 2), (3, 2), (64, 3)])
 def test_lanes_and_workers_do_not_change_the_games(rows: list[GameRow], lanes: int, workers: int) -> None:
     assert walk(lanes=lanes, workers=workers) == rows
@@ -122,6 +123,7 @@ def test_a_seeds_game_does_not_depend_on_the_other_seeds(rows: list[GameRow]) ->
     assert walk([8, 5]) == [row for row in rows if row.seed in (5, 8)]
 
 
+@pytest.mark.slow
 def test_key_seed_and_temperature_change_the_games(rows: list[GameRow]) -> None:
     assert walk(key_seed=1) != rows
     assert walk(temperature=100.0) != rows

@@ -53,6 +53,7 @@ def config(store: Path, run: Path, **changes) -> TrainConfig:
     return TrainConfig(store=store, run=run, order="windows", **options)
 
 
+@pytest.mark.slow
 def test_a_run_is_evaluated_in_real_games(atari_store: Path, tmp_path: Path) -> None:
     train(config(atari_store, tmp_path / "run"), progress=False)
     [row] = evaluate(EvalConfig(tmp_path / "run", episodes=3, lanes=2, workers=1, max_steps=60), progress=False)
@@ -87,6 +88,7 @@ def test_a_seeds_game_depends_on_nothing_else(rows: list[EpisodeRow], seeds: lis
     assert not any(row.truncated for row in found)
 
 
+@pytest.mark.slow
 def test_a_policys_game_is_the_game_played_by_hand() -> None:
     agent = AtariAgent("atari/cnn/3", CNN(3, 4), im2col=True)
     params = jax.jit(agent.init)(jax.random.key(2))

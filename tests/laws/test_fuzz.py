@@ -60,6 +60,7 @@ def test_any_rows_have_a_fit_without_nonsense(seed: int) -> None:
             plan(rows, found, 1e20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [3, 7, 14, 22])
 @pytest.mark.usefixtures("unrendered")
 @pytest.mark.filterwarnings("error")

@@ -24,6 +24,7 @@ def bench(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"XLA_FLAGS": ""})
 
 
+@pytest.mark.slow
 def test_training_is_measured_beside_pytorch(atari_store: Path) -> None:
     pytest.importorskip("torch")
     done = bench("--agents", "atari/cnn/1", "--batch", "16", "--store", str(atari_store))
@@ -36,6 +37,7 @@ def test_training_is_measured_beside_pytorch(atari_store: Path) -> None:
         assert goal == "1"
 
 
+@pytest.mark.slow
 def test_a_population_is_measured_beside_one_run(atari_store: Path) -> None:
     done = bench("--agents", "atari/cnn/1", "--batch", "16", "--members", "2", "--store", str(atari_store))
     assert done.returncode == 0, done.stderr
@@ -70,6 +72,7 @@ def test_what_cannot_be_measured_is_one_line(atari_store: Path) -> None:
 SLOW = pytest.param("nethack/paper/190k", marks=pytest.mark.slow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nethack/lstm/16", "nethack/transformer/64x2", SLOW])
 def test_pytorch_trains_the_same_network(name: str, store: Path) -> None:
     """Logits of two windows, of which the second goes on from the memory of the first."""

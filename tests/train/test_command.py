@@ -33,6 +33,7 @@ def test_the_command_names_what_is_wrong_and_exits_with_2(words: list[str], name
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_nothing_half_written(store: Path, small_disk: Callable[[str], Path]) -> None:
     disk = small_disk("600k")
     environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}

@@ -14,6 +14,7 @@ from train.folder import claim, devices_of, dtype_of, read_run, record_start, re
 from train.loop import train
 
 
+@pytest.mark.slow
 def test_a_run_records_its_dtype_and_every_start(store: Path, tmp_path: Path) -> None:
     asked = config(store, tmp_path / "run", (1,))
     assert asked.compute == "auto"
@@ -26,6 +27,7 @@ def test_a_run_records_its_dtype_and_every_start(store: Path, tmp_path: Path) ->
     assert config_hash(resolved(asked)) != config_hash(dataclasses.replace(asked, compute="bfloat16"))
 
 
+@pytest.mark.slow
 def test_auto_is_the_dtype_of_the_run_wherever_it_goes_on(store: Path, tmp_path: Path) -> None:
     """Started elsewhere in bfloat16, on a CPU it goes on in bfloat16, bit for bit."""
     there = config(store, tmp_path / "there", (2,), compute="bfloat16")

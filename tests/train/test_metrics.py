@@ -80,6 +80,7 @@ def test_rows_of_an_earlier_version_are_shown_in_the_groups(tmp_path: Path) -> N
     assert [event.value for event in events.Scalars("perf/mfu")] == [0.25, 0.5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("im2col", "devices"), [(False, 1), (True, 1), (True, 8)])
 def test_entropy_and_update_norm_are_those_of_the_batch(atari_store: Path, im2col: bool, devices: int) -> None:
     store, agent = TrajectoryStore.open(atari_store), AtariAgent("atari/cnn/2", CNN(2, 4), im2col=im2col)

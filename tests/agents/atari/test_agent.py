@@ -25,6 +25,7 @@ def observed(lanes: int, steps: int, frames: int) -> dict[str, jax.Array]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
 def test_im2col_gives_what_convolutions_give(network: CNN | IMPALA) -> None:
     """Logits and gradients are the same either way, and one step of play gives what the window gives."""

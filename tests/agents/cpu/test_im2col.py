@@ -22,6 +22,7 @@ def value_and_gradients(function: Callable[..., jax.Array], *inputs: jax.Array) 
     return [np.asarray(x) for x in (function(*inputs), *gradient(*inputs))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples", [1, 12, 16])
 def test_a_convolution_and_its_gradients_are_xlas(samples: int) -> None:
     x = jax.random.normal(jax.random.key(0), (samples, 5, 7, 3))
@@ -31,6 +32,7 @@ def test_a_convolution_and_its_gradients_are_xlas(samples: int) -> None:
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "columns"), [(21, 80), (11, 40), (6, 3)])
 def test_a_pool_and_its_gradient_are_flaxs(rows: int, columns: int) -> None:
     """Without ties, of which ours shares the gradient."""

@@ -74,6 +74,7 @@ def test_one_step_at_a_time_gives_what_a_window_gives(agent, params) -> None:
     jax.tree.map(close, carry, after)
 
 
+@pytest.mark.slow
 def test_windows_of_a_lane_continue_one_another(agent, params) -> None:
     observation, first = screens(2, agent), starts((1, 2))
     apply = jax.jit(agent.apply)
@@ -120,6 +121,7 @@ def test_lanes_do_not_see_each_other(agent, params) -> None:
     assert not np.allclose(a[1], b[1])
 
 
+@pytest.mark.slow
 def test_dropout_is_noise_of_its_bits_alone(agent, params) -> None:
     observation, first = screens(9, agent), starts()
 

@@ -45,6 +45,7 @@ def test_the_crop_is_the_neighbourhood_of_the_cursor_on_host_and_device(side: in
     np.testing.assert_array_equal(found[LINES].reshape(64, -1), np.concatenate([message, status], axis=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sent_bytes"),
     [
@@ -68,12 +69,14 @@ def test_the_network_computes_the_same_from_what_is_sent(name: str, sent_bytes: 
     np.testing.assert_allclose(found, whole, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", ["gpu", "tpu"])
 @pytest.mark.parametrize(
     "name",
     [
         "nethack/lstm/16+encoders.screen=4",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("nethack/transformer/64x2", "nethack/paper/190k")),
+        "nethack/transformer/64x2",
+        "nethack/paper/190k",
     ],
 )
 def test_on_an_accelerator_it_computes_the_same(name: str, platform: str, store: Path) -> None:

@@ -78,6 +78,7 @@ def write(folder: Path, channels_first: bool = False, count: int = 4) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels_first", [False, True])
 def test_parquet_is_stored_bit_for_bit(tmp_path: Path, channels_first: bool) -> None:
     folder = write(tmp_path / "parquet", channels_first)
@@ -313,6 +314,7 @@ def rewrite_episode(dataset: Path, name: str, values: Any) -> None:
         file[f"episode_1/{name}"] = values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "said"),
     [

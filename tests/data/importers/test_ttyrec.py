@@ -61,6 +61,7 @@ def test_real_recordings_need_no_converter(tmp_path: Path, monkeypatch: pytest.M
         assert_equal(columns, ours(path))
 
 
+@pytest.mark.slow
 def test_recordings_of_an_expert_need_no_converter(nld: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = sorted((nld / "roles" / "any").glob("*.bz2"), key=lambda path: path.stat().st_size)[2:8]
     expected = {path: converter(path) for path in whole}

@@ -136,6 +136,7 @@ def test_grain_datasets_read_a_source(path: Path) -> None:
     assert sorted(numbered(dataset.to_iter_dataset().batch(8))) == everything
 
 
+@pytest.mark.slow
 def test_a_grain_loader_reads_a_source_in_two_processes_and_resumes(path: Path) -> None:
     """In a process of its own, as one starts Grain: its workers import the main module again."""
     script = f"""

@@ -30,6 +30,7 @@ def everything(path: Path) -> list[tuple[int, int, bytes]]:
     return sorted(identity(source[index]) for index in range(len(source)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_ranks_and_workers_share_the_windows_out(path: Path, workers: int) -> None:
     ranks = [TorchWindows(path, T, seed=5, rank=rank, world_size=2) for rank in range(2)]

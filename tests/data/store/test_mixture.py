@@ -98,6 +98,7 @@ def test_what_cannot_be_mixed_is_named(stores: tuple[TrajectoryStore, Trajectory
         open_stores([one, tmp_path / "atari"])
 
 
+@pytest.mark.slow
 def test_a_run_learns_from_several_stores(stores: tuple[TrajectoryStore, TrajectoryStore], tmp_path: Path) -> None:
     one, two = (store.path for store in stores)
     config = TrainConfig(

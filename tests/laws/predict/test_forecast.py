@@ -167,6 +167,7 @@ def test_what_cannot_be_forecast_is_refused() -> None:
         forecast(rows, 1e23, y="return")
 
 
+@pytest.mark.slow
 def test_the_command_prints_what_the_contract_says(tmp_path: Path) -> None:
     rows = [replace(row, return_mean=3 / (row.loss or 1) ** 2) for row in hoffmann_sweep(0.01, budgets=7)]
     write_rows(tmp_path / "runs.jsonl", rows)

@@ -81,6 +81,7 @@ def test_one_game_is_fitted_alone(tmp_path: Path) -> None:
     assert not (tmp_path / "two").exists()
 
 
+@pytest.mark.slow
 def test_another_study_is_drawn_beside(study: Path, tmp_path: Path) -> None:
     other, stranger = tmp_path / "other.jsonl", tmp_path / "stranger.jsonl"
     rows = [replace(row, loss=(row.loss or 0) * 1.3, flops=row.flops * 10) for row in sweep()]

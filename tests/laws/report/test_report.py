@@ -63,6 +63,7 @@ def page(rows: list[ResultRow], context: Context | None = None, *, drawn: bool =
     return text, Page(text)
 
 
+@pytest.mark.slow
 def test_figures_of_the_paper_are_drawn(nethack_rows: Runs, tmp_path: Path) -> None:
     write_outputs(nethack_rows, tmp_path, draws=0)
     assert len(list(tmp_path.glob("nethack-*.png"))) == 11
@@ -71,6 +72,7 @@ def test_figures_of_the_paper_are_drawn(nethack_rows: Runs, tmp_path: Path) -> N
     assert "0.605" in found.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rows",
     [

@@ -31,6 +31,7 @@ def test_changes_are_flat_by_mup_and_rise_otherwise(name: str, store: Path) -> N
     assert draw(lines, name, 8).axes[3].get_lines()
 
 
+@pytest.mark.slow
 def test_mup_is_the_standard_parametrisation_at_its_base_width_and_scales_what_is_wider() -> None:
     base, wide = find("nethack/lstm/64"), find("nethack/lstm/64+core.width=256+encoders.width=128")
     key = jax.random.key(0)

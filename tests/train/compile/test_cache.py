@@ -19,6 +19,7 @@ def test_a_folder_that_the_user_chose_is_kept(monkeypatch: pytest.MonkeyPatch) -
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "mine"
 
 
+@pytest.mark.slow
 def test_the_second_run_compiles_nothing_anew(store: Path, tmp_path: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_COMP", "JAX_PERS", "XLA"))}
     # Of a fast machine, programs take too little time to be kept.

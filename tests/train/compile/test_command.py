@@ -21,6 +21,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*command, *words], env=everything, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

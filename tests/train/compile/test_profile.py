@@ -10,6 +10,7 @@ from train.compile.profile import AFTER, CALLS
 from train.loop import train
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [AFTER - 1, AFTER + 2, AFTER + CALLS + 2])
 def test_a_profiled_run_is_the_same(steps: int, store: Path, tmp_path: Path) -> None:
     """Of a run that ends before the trace would, the steps there are."""

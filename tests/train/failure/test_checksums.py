@@ -71,6 +71,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+@pytest.mark.slow
 def test_a_damaged_newest_checkpoint_is_refused_and_the_one_before_used(
     saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

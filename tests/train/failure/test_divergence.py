@@ -70,6 +70,7 @@ def test_nothing_in_its_metrics_is_not_finite(diverging: tuple[TrainConfig, Dive
     assert np.isfinite(scalars).all()
 
 
+@pytest.mark.slow
 def test_the_same_command_fails_the_same_way_and_a_higher_limit_later(
     diverging: tuple[TrainConfig, Diverged], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,6 +116,7 @@ runpy.run_module("train", run_name="__main__", alter_sys=True)
 """`python -m train`, sent SIGTERM as the row of step 6 is written, while steps 7 to 9 run."""
 
 
+@pytest.mark.slow
 def test_terminated_it_saves_and_exits_with_143(trained: TrainConfig, tmp_path: Path) -> None:
     run = tmp_path / "run"
     options = {

@@ -53,12 +53,13 @@ def test_short_steps_share_a_dispatch_and_long_ones_do_not() -> None:
     assert block_size(1e5, 2**40) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "devices", "text"),
     [
         ("float32", 2, None),
-        pytest.param("bfloat16", 1, None, marks=pytest.mark.slow),
-        pytest.param("float32", 2, "init_seed=0..2", marks=pytest.mark.slow),
+        ("bfloat16", 1, None),
+        ("float32", 2, "init_seed=0..2"),
     ],
 )
 def test_the_bits_do_not_depend_on_where_steps_are_cut_into_blocks(

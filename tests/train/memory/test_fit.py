@@ -103,6 +103,7 @@ def test_shuffled_windows_keep_no_carry(store: Path, tmp_path: Path) -> None:
     train(windows, progress=False)
 
 
+@pytest.mark.slow
 def test_a_carry_that_an_earlier_version_saved_for_shuffled_windows_is_left_out(tmp_path: Path) -> None:
     saved = init_state(
         AGENT.init(jax.random.key(0)), bc_optimizer(Optimizer(lr=3e-3), 8, 2), carry=AGENT.initial_carry(2)

@@ -57,6 +57,7 @@ def expect_close(one: tuple[Any, Any], two: tuple[Any, Any], tolerance: float) -
         np.testing.assert_allclose(a.astype(np.float32), b.astype(np.float32), rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AGENTS)
 def test_in_float32_parts_sum_to_the_whole(store: Path, name: str) -> None:
     agent = find(name)
@@ -65,12 +66,14 @@ def test_in_float32_parts_sum_to_the_whole(store: Path, name: str) -> None:
     expect_close(whole, gradient(store, agent, 1, dropout=0.3, fsdp=2), 1e-5)
 
 
+@pytest.mark.slow
 def test_each_device_embeds_its_samples_as_on_a_tpu(store: Path) -> None:
     agent = find("nethack/lstm/16+encoders.screen=4").for_backend("float32", "tpu")
     one, two = (gradient(store, agent, None, dropout=0.0, fsdp=fsdp) for fsdp in (1, 2))
     expect_close(one, two, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AGENTS)
 def test_recomputed_activations_give_the_same_gradient(store: Path, name: str) -> None:
     agent = find(name)
@@ -81,6 +84,7 @@ def test_recomputed_activations_give_the_same_gradient(store: Path, name: str) -
     expect_close(whole, gradient(store, recomputed, 2 * WINDOW, dropout=0.3), 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AGENTS)
 def test_in_bfloat16_parts_sum_to_the_whole_and_lose_nothing_to_float32(store: Path, name: str) -> None:
     """A part's products are rounded to bfloat16, their sums are not: they are as near to the float32 gradient."""

@@ -63,6 +63,7 @@ def test_a_number_that_does_not_divide_the_devices_is_refused(store: Path, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_no_device_gathers_the_samples_of_others() -> None:
     """XLA shards what the agent computes: where an encoder moved the samples' axis, it gathered them."""
     agent = find("nethack/lstm/16+encoders.screen=4").for_backend("float32", "tpu")

@@ -24,6 +24,8 @@ from train.failure.divergence import FILE, Diverged
 from train.loop import train
 from train.metrics import read_metrics
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 STATE = {"dropout": 0.1, "max_skipped": 3, "dev_every": 6, "steps_per_dispatch": 2}
 SOUND, WRONG = ("lr=0.003", "lr=0.001"), "lr=3e+38"
@@ -110,7 +112,6 @@ loop.train(config(Path(sys.argv[1]), Path(sys.argv[2]), **options, **STATE), pro
 """A population that kills itself at step 6, after one member diverged, while a checkpoint is being saved."""
 
 
-@pytest.mark.slow
 def test_killed_and_started_again_gives_the_same_bits(diverging: tuple[TrainConfig, Diverged], tmp_path: Path) -> None:
     whole = diverging[0]
     killed = dataclasses.replace(whole, run=tmp_path / "killed")

@@ -51,12 +51,13 @@ def alone(member: TrainConfig, agent, steps: int) -> tuple[np.ndarray, TrainStat
     return losses(member, step, state, mesh, steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "dtype", "tolerance"),
     [
         ("nethack/lstm/16", "float32", 1e-4),
-        pytest.param("nethack/transformer/32", "float32", 1e-4, marks=pytest.mark.slow),
-        pytest.param("nethack/lstm/16", "bfloat16", 1e-2, marks=pytest.mark.slow),
+        ("nethack/transformer/32", "float32", 1e-4),
+        ("nethack/lstm/16", "bfloat16", 1e-2),
     ],
 )
 def test_a_member_learns_what_it_learns_alone(store: Path, name: str, dtype: str, tolerance: float) -> None:

@@ -119,6 +119,7 @@ runpy.run_module("train", run_name="__main__", alter_sys=True)
 """`python -m train`, sent SIGTERM as the first row is written."""
 
 
+@pytest.mark.slow
 def test_interrupted_it_keeps_what_it_did(tmp_path: Path) -> None:
     run = tmp_path / "run"
     options = {"game": "Breakout", "lanes": 1, "horizon": 16, "epochs": 1, "log-every": 2, "run": run}

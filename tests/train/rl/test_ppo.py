@@ -162,6 +162,7 @@ def bandit(action: np.ndarray, log_prob: np.ndarray, bright: np.ndarray) -> Roll
     )
 
 
+@pytest.mark.slow
 def test_updates_learn_what_pays_from_what_is_seen_and_skip_what_is_not_finite(tmp_path: Path) -> None:
     mesh = make_mesh(minibatch_parts(config(tmp_path)))
     assert mesh.size == 2

@@ -23,6 +23,7 @@ def test_the_rule_falls_with_size_and_says_its_numbers() -> None:
     assert coefficient * 1e6**exponent == pytest.approx(rates[1], rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_new_run_has_the_rules_rate_and_a_run_keeps_the_one_that_it_has(store: Path, tmp_path: Path) -> None:
     auto = config(store, tmp_path / "run", steps=(2, 3), dev_every="never", optimizer=Optimizer())
     rate = peak_of(find(AGENT).cost(WINDOW).counted_params)
