@@ -245,8 +245,7 @@ class Cells(nn.Module):
 
     def _multiplied(self, rows: jax.Array, index: jax.Array) -> jax.Array:
         def of_shard(rows: jax.Array, index: jax.Array) -> jax.Array:
-            # Samples come last, as XLA lays out what convolutions read; over several axes it would make the one-hot
-            # array.
+            # Samples come last, as XLA lays out what convolutions read. One axis, or it would make the one-hot array.
             index_YxXxS = jnp.moveaxis(index, 0, -1)
             one_hot = jax.nn.one_hot(index_YxXxS.reshape(-1), len(rows), dtype=self.dtype)
             cells = product("sn,ne->se", jnp.float32, one_hot, rows)

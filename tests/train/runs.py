@@ -1,9 +1,6 @@
 """Small runs of behavioural cloning."""
 
-import re
 from pathlib import Path
-
-import jax
 
 from agents.ladder import find
 from train.config import Optimizer, TrainConfig
@@ -24,10 +21,3 @@ def config(store: Path, run: Path, steps: tuple[int, ...] = (4, 12), **changes) 
         flops=tuple(float(step * STEP) for step in steps),
         **{**defaults, **changes},
     )
-
-
-def gathered(lowered: jax.stages.Lowered) -> list[str]:
-    """The arrays that a device gathers of others in a compiled program, for example `u8[21,80,64]`."""
-    program = lowered.compile().as_text()
-    assert program is not None
-    return re.findall(r"= (\w+\[[\d,]*\])\S* all-gather\(", program)

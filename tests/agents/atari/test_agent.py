@@ -33,7 +33,7 @@ def test_im2col_gives_what_convolutions_give(network: CNN | IMPALA) -> None:
     params, seen, first = jax.jit(plain.init)(jax.random.key(1)), observed(2, 3, 8), jnp.zeros((2, 3), bool)
 
     def worth(agent: AtariAgent, params: Any) -> tuple[jax.Array, jax.Array]:
-        logits, _ = jax.jit(agent.apply)(params, seen, first, ())
+        logits, _ = agent.apply(params, seen, first, ())
         return (logits**2).sum(), logits
 
     (_, expected), grads = jax.jit(jax.value_and_grad(partial(worth, plain), has_aux=True))(params)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from agents.ladder import find
 from data.common.cli import UserError
-from tests.train.runs import LANES, WINDOW, config, gathered
+from tests.train.runs import LANES, WINDOW, config
 from train.checkpoint import budgets, load_budget
 from train.compile.step import batch_shapes, state_shapes
 from train.config import Optimizer, TrainConfig
@@ -61,6 +62,13 @@ def test_a_number_that_does_not_divide_the_devices_is_refused(store: Path, tmp_p
     with pytest.raises(UserError, match="--fsdp 3 does not divide 8 devices"):
         train(run(store, tmp_path / "run", 1, fsdp=3), progress=False)
     assert not (tmp_path / "run").exists()
+
+
+def gathered(lowered: jax.stages.Lowered) -> list[str]:
+    """The arrays that a device gathers of others in a compiled program, for example `u8[21,80,64]`."""
+    program = lowered.compile().as_text()
+    assert program is not None
+    return re.findall(r"= (\w+\[[\d,]*\])\S* all-gather\(", program)
 
 
 @pytest.mark.slow
