@@ -104,7 +104,8 @@ class TrainConfig:
     fsdp: int = 1
     """Devices over which parameters, average and optimiser state are sharded; a divisor of the number of devices."""
     microbatch: int | Literal["auto"] = "auto"
-    """Gradient accumulation: most samples per device in a microbatch, in whole lanes; "auto" is as many as fit."""
+    """Gradient accumulation: most samples per device in a microbatch, in whole lanes; "auto" is as many as fit,
+    at most 16,384."""
     remat: Remat = "auto"
     """Rematerialisation: recompute the layers' activations in the backward pass. "auto" does where memory needs it."""
     steps_per_dispatch: int | Literal["auto"] = "auto"

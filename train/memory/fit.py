@@ -15,9 +15,6 @@ from train.failure.skipping import LAG
 from train.hosts.agree import first
 from train.memory.settings import Settings
 
-PROBE = 16_384
-"""Samples of a microbatch with which a step of any agent is small beside the memory of an accelerator."""
-
 
 @dataclass(frozen=True)
 class Memory:
@@ -101,19 +98,15 @@ def first_fitting(
 ) -> Fitted:
     """The first of `choices` that fits, compiled, or else the last that was compiled.
 
-    A choice is not compiled if its activations, in proportion to those of one that was, would not fit. The first to be
-    compiled has at most `PROBE` samples: on a GPU the compiler runs kernels, which fails for want of memory.
+    A choice is not compiled if its activations, in proportion to those of one that was, would not fit.
     """
-    probe = next((settings for settings in choices if settings.microbatch <= PROBE), choices[-1])
-    tried = {probe: compiled(make, probe, state, batch)}
+    tried: list[Fitted] = []
     for settings in choices:
-        if settings not in tried:
-            if any(_at_least(seen, settings) > limit for seen in tried.values()):
-                continue
-            tried[settings] = compiled(make, settings, state, batch)
-        if tried[settings].fits(limit):
-            return tried[settings]
-    return list(tried.values())[-1]
+        if not any(_at_least(seen, settings) > limit for seen in tried):
+            tried.append(compiled(make, settings, state, batch))
+            if tried[-1].fits(limit):
+                break
+    return tried[-1]
 
 
 def _at_least(seen: Fitted, settings: Settings) -> float:

@@ -12,6 +12,9 @@ from data.common.cli import UserError
 from train.config import Remat
 from train.step import make_train_step, parts_of
 
+MOST = 16_384
+"""Samples per device that keep it busy. A larger microbatch saves no time and takes minutes to compile for a GPU, where
+the compiler times kernels on such arrays."""
 LEAST = 2048
 """Samples per device below which, it is assumed, a smaller microbatch costs more time than recomputing activations."""
 
@@ -31,7 +34,7 @@ def candidates(
 ) -> tuple[Settings, ...]:
     """Settings for a device that has `lanes` lanes of `window` steps, from the fastest to the most frugal.
 
-    Where both are given there is one. "auto" halves the microbatch down to `LEAST` samples, then recomputes
+    Where both are given there is one. "auto" halves the microbatch from `MOST` down to `LEAST` samples, then recomputes
     activations, then halves on.
 
     Raises: UserError: the agent can't recompute its activations, but is told to.
@@ -39,7 +42,7 @@ def candidates(
     if remat == "layers" and agent.rematerialised() is None:
         raise UserError(f"--remat layers: {agent.name} has no rematerialisation, choose --remat none")
     if microbatch == "auto":
-        most = agent.microbatch or lanes * window
+        most = min(agent.microbatch or lanes * window, MOST)
         parts = dict.fromkeys(parts_of(lanes, window, most >> halved) for halved in range(most.bit_length()))
         sizes = [lanes // count * window for count in parts]
     else:
