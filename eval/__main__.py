@@ -14,9 +14,9 @@ from train.compile.cache import keep_programs
 
 
 def evaluate_run(config: tyro.conf.OmitArgPrefixes[EvalConfig]) -> None:
-    """Evaluate the checkpoints of a run: dev loss and returns. Writes RUN/runs.jsonl.
+    """Evaluate the checkpoints of runs: dev loss and returns. Writes RUN/runs.jsonl.
 
-    `expert --game GAME` in place of RUN evaluates an expert instead.
+    `expert --game GAME` in place of the runs evaluates an expert instead.
     """
     from eval.checkpoints import evaluate
     from eval.table import print_rows

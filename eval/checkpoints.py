@@ -1,11 +1,10 @@
-"""Evaluation of a run: dev loss and returns of each checkpoint, one result row per checkpoint."""
+"""Evaluation of runs: dev loss and returns of each checkpoint, one result row per checkpoint and protocol."""
 
-import contextlib
 import json
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ from data.common.rows import as_record
 from data.sampling.stream import Store
 from data.store.mixture import open_stores
 from eval.config import EvalConfig
-from eval.play.options import Row, play_of, protocol
-from eval.play.records import read_games, write_games
+from eval.play.options import Row, Task, play_of, protocol
+from eval.play.records import Games, folder_of
 from eval.results import ResultRow, write_rows
 from eval.statistics import Interval, mean_interval
 from train.checkpoint import Budget, budget_name, budgets, load_budget
@@ -30,49 +29,149 @@ from train.folder import devices_of, dtype_of, read_run
 from train.mesh import make_mesh
 from train.plan import prepare_agent
 
+ROW = "row.json"
+"""File with the result row of a checkpoint and protocol."""
+
+
+@dataclass(frozen=True)
+class _Checkpoint:
+    """A checkpoint that is evaluated."""
+
+    run: Path
+    described: dict[str, Any]
+    trained: TrainConfig
+    store: Store
+    agent: Agent
+    budget: Budget
+
+    @property
+    def folder(self) -> Path:
+        return self.run / "budgets" / budget_name(self.budget.flops)
+
+    @property
+    def game(self) -> str:
+        return self.store.manifest["game"]
+
+    @property
+    def dtype(self) -> str | None:
+        """The dtype of the computation, if it is not the run's."""
+        return None if self.agent.dtype == dtype_of(self.described) else self.agent.dtype
+
+    def params(self) -> Params:
+        return load_budget(self.run, self.budget, self.agent)
+
 
 def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
-    """Evaluate the selected checkpoints and write `runs.jsonl` and `runs.csv` to the run's folder.
+    """Evaluate the selected checkpoints of runs and write `runs.jsonl` and `runs.csv` to each run's folder.
 
-    Finished results are reused: a checkpoint evaluated before by the same protocol is skipped, and the finished games
-    of an interrupted evaluation are kept, since a game depends only on its seed, the parameters and the protocol.
+    An evaluation only adds: what a checkpoint has been measured for is kept by protocol and seed, and not measured
+    again, since a game depends only on its seed, the parameters and the protocol. The checkpoints share the workers:
+    while the last games of one are played, those of the next begin.
 
     Args:
-        config: The run, its budgets to evaluate, and how to play.
+        config: The runs, their budgets to evaluate, and how to play.
         progress: Whether to show a progress bar on stderr.
 
     Returns:
-        The rows of all evaluated checkpoints of the run, smallest budget first.
+        The rows of all evaluated checkpoints of the runs, by run, the smallest budget first.
 
     Raises:
-        UserError: There is no such run or budget, its store is missing or has changed, a checkpoint is damaged, or
+        UserError: There is no such run or budget, a store is missing or has changed, a checkpoint is damaged, or
             the game does not support an option.
     """
-    described = read_run(config.run)
-    trained = from_json(described["config"])
-    store = open_store(described)
-    agent, game = _agent(described, store, config.compute), store.manifest["game"]
-    play_of(game).check(game, config.options, config.seeds)
-    other = [] if agent.dtype == dtype_of(described) else [f"in {agent.dtype}"]
-    for budget in chosen(config.run, config.budgets):
-        folder = config.run / "budgets" / budget_name(budget.flops)
-        params = load_budget(config.run, budget, agent)
-        loss = _loss(folder / "loss.json", agent, params, store, budget, dtype_of(described))
-        played_by = ", ".join([protocol(game, config.options, config.seed), *other])
-        path = games_of(config.run, budget.flops)
-        games = _games(path, agent, params, game, config, budget, played_by, progress=progress)
-        measured = played_by if games else other[0] if other else None
-        row = _row(config, agent, game, trained, described, budget, loss, games, measured)
-        if not math.isfinite(loss.loss):
-            print(f"{folder}: the dev loss is not finite: it is left empty in runs.jsonl", file=sys.stderr)
-        replace_text(folder / "row.json", json.dumps(as_record(row), indent=1))
-    rows = [
-        ResultRow(**json.loads(path.read_text(), parse_constant=_null))
-        for path in (config.run / "budgets" / budget_name(budget.flops) / "row.json" for budget in budgets(config.run))
-        if path.exists()
-    ]
-    write_rows(config.run / "runs.jsonl", rows)
+    checkpoints = [checkpoint for run in config.runs for checkpoint in _checkpoints(run, config)]
+    for game in {checkpoint.game for checkpoint in checkpoints}:
+        play_of(game).check(game, config.options, config.seeds)
+    evaluations = [_Evaluation(checkpoint, config) for checkpoint in checkpoints]
+    for game in dict.fromkeys(checkpoint.game for checkpoint in checkpoints):
+        tasks = [one.task for one in evaluations if one.checkpoint.game == game and one.missing]
+        play_of(game).play_agents(tasks, game, config.options, progress=progress)
+    for one in evaluations:
+        one.finish()
+    for run in config.runs:
+        write_rows(run / "runs.jsonl", rows_of(run))
+    return [row for run in config.runs for row in rows_of(run)]
+
+
+class _Evaluation:
+    """The dev loss and the games of one checkpoint."""
+
+    def __init__(self, checkpoint: _Checkpoint, config: EvalConfig) -> None:
+        """Measure the dev loss, if it was not yet, and find the games that are missing."""
+        self.checkpoint = checkpoint
+        self._loss = _loss(checkpoint)
+        if not math.isfinite(self._loss.loss):
+            print(f"{checkpoint.folder}: the dev loss is not finite: it is left empty in runs.jsonl", file=sys.stderr)
+        game, dtype = checkpoint.game, checkpoint.dtype
+        self._protocol = ", ".join([protocol(game, config.options, config.seed), *([f"in {dtype}"] if dtype else [])])
+        shard, shards = config.part
+        self._games = Games(
+            checkpoint.folder,
+            checkpoint.budget.digest,
+            self._protocol,
+            play_of(game).Row,
+            (config.shard or "").replace("/", "-of-"),
+        )
+        asked = config.seeds[shard::shards]
+        self.missing = [seed for seed in asked if seed not in self._games.seeds]
+        self._complete = lambda: set(config.seeds) <= self._games.seeds
+
+    @property
+    def task(self) -> Task:
+        """The games to play."""
+        return Task(self.checkpoint.agent, self.checkpoint.params, self.missing, self._add)
+
+    def _add(self, game: Row) -> None:
+        self._games.add(game)
+        if self._complete():
+            self.finish()
+
+    def finish(self) -> None:
+        """Write the result row."""
+        checkpoint, games = self.checkpoint, self._games.rows
+        if not self._complete():
+            print(f"{checkpoint.folder}: {len(games)} games so far; other shards play the rest", file=sys.stderr)
+            return
+        if games:
+            path = self._games.folder / ROW
+            row = _row(checkpoint, self._loss, games, self._protocol)
+        else:
+            measured = f"in {checkpoint.dtype}" if checkpoint.dtype else None
+            path = checkpoint.folder / ROW
+            if measured:
+                path = folder_of(checkpoint.folder, checkpoint.budget.digest, measured) / ROW
+            row = _row(checkpoint, self._loss, games, measured)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(path, json.dumps(as_record(row) | {"digest": checkpoint.budget.digest}, indent=1))
+
+
+def rows_of(run: Path) -> list[ResultRow]:
+    """The result rows of a run's checkpoints, of each one per protocol, or one without games."""
+    rows = []
+    for budget in budgets(run):
+        folder = run / "budgets" / budget_name(budget.flops)
+        found = [_read_row(path, budget) for path in (folder / ROW, *sorted((folder / "games").glob(f"*/{ROW}")))]
+        by_protocol = {row.protocol: row for row in found if row is not None}
+        if len(by_protocol) > 1:
+            by_protocol.pop(None, None)
+        rows += [by_protocol[name] for name in sorted(by_protocol, key=str)]
     return rows
+
+
+def _read_row(path: Path, budget: Budget) -> ResultRow | None:
+    """The row in a file, if it is of these parameters. Earlier versions did not say of which it was."""
+    if not path.exists():
+        return None
+    values = json.loads(path.read_text(), parse_constant=_null)
+    return ResultRow(**values) if values.pop("digest", budget.digest) == budget.digest else None
+
+
+def _checkpoints(run: Path, config: EvalConfig) -> list[_Checkpoint]:
+    described = read_run(run)
+    trained = from_json(described["config"])
+    store = open_store(described, config.store)
+    agent = _agent(described, store, config.compute)
+    return [_Checkpoint(run, described, trained, store, agent, budget) for budget in chosen(run, config.budgets)]
 
 
 def load_checkpoint(run: Path, flops: float | None = None, compute: str | None = None) -> tuple[Agent, Params]:
@@ -110,16 +209,20 @@ def chosen(run: Path, flops: Sequence[float]) -> list[Budget]:
     return found
 
 
-def open_store(described: dict[str, Any]) -> Store:
+def open_store(described: dict[str, Any], moved: Sequence[Path] = ()) -> Store:
     """Open the store, or mixture of stores, that a run was trained on.
 
     Args:
         described: Description of the run, from `train.folder.read_run`.
+        moved: Where the stores are now, if not where they were.
 
     Raises:
         UserError: A store is missing or has changed since the run was trained.
     """
-    trained, paths = from_json(described["config"]), described["store"]["paths"]
+    trained = from_json(described["config"])
+    paths = [str(path) for path in moved] or described["store"]["paths"]
+    if not moved and not all(Path(path).exists() for path in paths):
+        raise UserError(f"{', '.join(paths)}: not there any more: say where the store is with --store")
     store = open_stores([Path(path) for path in paths], trained.weights, trained.games)
     if store.checksum != described["store"]["checksum"]:
         raise UserError(f"{', '.join(paths)}: not as they were when the run learned from them: train again")
@@ -132,9 +235,11 @@ def _agent(described: dict[str, Any], store: Store, compute: str | None) -> Agen
     return prepare_agent(trained, store)
 
 
-def games_of(run: Path, flops: float) -> Path:
-    """Return the path of the file with the games that the checkpoint of a budget played."""
-    return run / "budgets" / budget_name(flops) / "games.jsonl"
+def games_of(run: Path, flops: float, protocol: str) -> list[Any]:
+    """The games that the checkpoint of a budget has played by a protocol, by seed."""
+    described, [budget] = read_run(run), chosen(run, (flops,))
+    game = open_store(described).manifest["game"]
+    return Games(run / "budgets" / budget_name(flops), budget.digest, protocol, play_of(game).Row).rows
 
 
 def returns(games: Sequence[Row]) -> Interval:
@@ -146,65 +251,31 @@ def _null(constant: str) -> None:
     """What `json` reads in place of NaN or an infinity, as earlier versions wrote them."""
 
 
-def _loss(path: Path, agent: Agent, params: Params, store: Store, budget: Budget, dtype: str) -> LossRow:
-    """The dev loss, measured before or now. Earlier versions did not record in which dtype: in the run's, `dtype`."""
-    if path.exists():
-        kept = json.loads(path.read_text())
-        if kept["digest"] == budget.digest and kept.get("dtype", dtype) == agent.dtype:
-            return LossRow(**kept["loss"])
-    loss = DevSet(agent, store, make_mesh(1)).loss(params)
+def _loss(checkpoint: _Checkpoint) -> LossRow:
+    """The dev loss, measured before or now. Earlier versions did not record in which dtype: in the run's."""
+    agent, budget = checkpoint.agent, checkpoint.budget
+    names = ("loss.json", f"loss-{agent.dtype}.json")
+    for path in (checkpoint.folder / name for name in names):
+        if path.exists():
+            kept = json.loads(path.read_text())
+            if kept["digest"] == budget.digest and kept.get("dtype", dtype_of(checkpoint.described)) == agent.dtype:
+                return LossRow(**kept["loss"])
+    loss = DevSet(agent, checkpoint.store, make_mesh(1)).loss(checkpoint.params())
     kept = {"digest": budget.digest, "dtype": agent.dtype, "loss": asdict(loss)}
-    replace_text(path, json.dumps(kept, indent=1))
+    replace_text(checkpoint.folder / names[bool(checkpoint.dtype)], json.dumps(kept, indent=1))
     return loss
 
 
-def _games(
-    path: Path,
-    agent: Agent,
-    params: Params,
-    game: str,
-    config: EvalConfig,
-    budget: Budget,
-    protocol: str,
-    *,
-    progress: bool,
-) -> list[Row]:
-    """Play the games of a checkpoint, except those already played with the same parameters and protocol."""
-    mark, play = path.with_suffix(".json"), play_of(game)
-    played_by = {"digest": budget.digest, "protocol": protocol}
-    if not (mark.exists() and json.loads(mark.read_text()) == played_by):
-        path.unlink(missing_ok=True)
-        replace_text(mark, json.dumps(played_by, indent=1))
-    # Keep games beyond the requested seeds, so that a shorter evaluation does not discard those of a longer one.
-    kept = read_games(path, play.Row) if path.exists() else []
-    missing = sorted(set(config.seeds) - {game.seed for game in kept})
-    done = list(kept)
-    # Write the finished games on an interruption, too.
-    with contextlib.ExitStack() as stack:
-        stack.callback(lambda: write_games(path, sorted(done, key=lambda game: game.seed)) if done else None)
-        play.play_agent(agent, params, game, missing, config.options, progress=progress, on_game=done.append)
-    return sorted(done, key=lambda game: game.seed)
-
-
-def _row(
-    config: EvalConfig,
-    agent: Agent,
-    game: str,
-    trained: TrainConfig,
-    described: dict[str, Any],
-    budget: Budget,
-    loss: LossRow,
-    games: Sequence[Row],
-    protocol: str | None,
-) -> ResultRow:
+def _row(checkpoint: _Checkpoint, loss: LossRow, games: Sequence[Row], protocol: str | None) -> ResultRow:
     interval, population = returns(games) if games else None, None
-    name = config.run.name
+    run, described, trained, budget = checkpoint.run, checkpoint.described, checkpoint.trained, checkpoint.budget
+    name = run.name
     if "population" in described:
-        population = Path(absolute(config.run)).parent.name
+        population = Path(absolute(run)).parent.name
         name = f"{population}/{name}"
     core, size = core_and_size(trained.agent)
     return ResultRow(
-        game=game,
+        game=checkpoint.game,
         run=name,
         flops=budget.flops,
         params=described["params"],
@@ -220,8 +291,8 @@ def _row(
         population=population,
         core=core,
         size=size,
-        width=agent.width,
-        depth=agent.depth,
+        width=checkpoint.agent.width,
+        depth=checkpoint.agent.depth,
         context=trained.window,
         lr=trained.optimizer.peak,
         lr_rule=described.get("lr_rule"),
@@ -237,5 +308,5 @@ def _row(
         config_hash=config_hash(trained),
         version=described["version"],
         dtype=dtype_of(described),
-        device=devices_of(config.run, described),
+        device=devices_of(run, described),
     )

@@ -63,10 +63,10 @@ class GamesConfig:
 
 @dataclass(frozen=True)
 class EvalConfig(GamesConfig):
-    """Configuration of the evaluation of a run's checkpoints."""
+    """Configuration of the evaluation of the checkpoints of runs."""
 
-    run: Positional[Path]
-    """Folder of the run."""
+    runs: Positional[tuple[Path, ...]]
+    """Folders of runs."""
     budgets: tuple[float, ...] = ()
     """Budgets (FLOPs) of the checkpoints to evaluate; empty selects all."""
     temperature: float = 1.0
@@ -74,7 +74,32 @@ class EvalConfig(GamesConfig):
     compute: Literal["float32", "bfloat16"] | None = None
     """Dtype of the computation; None is the dtype that the run was trained in."""
 
+    store: tuple[Path, ...] = ()
+    """Where the stores that the runs were trained on are now; empty: where they were."""
+    shard: str | None = None
+    """i/n: play only every n-th game, from the i-th on (1 to n); other machines play the rest. The rows are written
+    once all games are in the runs' folders."""
+
     fewest = 0
+
+    def __post_init__(self) -> None:
+        """Validate the fields.
+
+        Raises:
+            UserError: A field is out of range; the message names it.
+        """
+        super().__post_init__()
+        if not self.runs:
+            raise UserError("name the folder of a run")
+        shard, shards = self.part
+        if not 0 <= shard < shards:
+            raise UserError(f"shard is {self.shard}: give i/n with i from 1 to n, for example 1/4")
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """The shard, from 0, and the number of shards; (-1, 0) if they are not numbers."""
+        shard, slash, shards = (self.shard or "1/1").partition("/")
+        return (int(shard) - 1, int(shards)) if slash and shard.isdecimal() and shards.isdecimal() else (-1, 0)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ def fit_command(
     expert_return: float | None = None,
     bootstraps: int = DRAWS,
     figures: bool = True,
+    protocol: str | None = None,
     mixed_versions: bool = False,
 ) -> None:
     """Fit scaling laws to result rows; write laws.json, figures and report.html.
@@ -44,6 +45,7 @@ def fit_command(
         expert_return: The expert's mean return, drawn as a line in the figures of the return.
         bootstraps: Bootstrap draws of runs for the intervals by run; 0 disables them.
         figures: Draw figures and add forecasts; --no-figures writes only laws.json and the tables, which is faster.
+        protocol: Take the returns of this protocol, as rows name it, of checkpoints evaluated by several.
         mixed_versions: Accept rows whose exact FLOPs are counted by different versions of the convention.
     """
     from laws.report.outputs import fit_files  # Matplotlib takes a second to import
@@ -59,6 +61,7 @@ def fit_command(
         expert=expert_return,
         draws=bootstraps,
         figures=figures,
+        protocol=protocol,
         mixed_versions=mixed_versions,
     )
     for each in found.games:
@@ -82,6 +85,7 @@ def forecast_command(
     samples: float | None = None,
     game: str | None = None,
     expert_return: float | None = None,
+    protocol: str | None = None,
     mixed_versions: bool = False,
     json: bool = False,
 ) -> None:
@@ -94,13 +98,14 @@ def forecast_command(
         samples: With --params: the number of training samples.
         game: The game, if the rows are of several.
         expert_return: The expert's mean return; adds forms of the return that are bounded by it.
+        protocol: As for `fit`.
         mixed_versions: As for `fit`.
         json: Print one JSON object.
     """
     _positive(flops=flops, params=params, samples=samples, expert_return=expert_return)
     if (params is None) != (samples is None):
         raise UserError("--params and --samples belong together: give both or neither")
-    _, found = _one_game(runs, game, mixed_versions=mixed_versions)
+    _, found = _one_game(runs, game, protocol=protocol, mixed_versions=mixed_versions)
     loss = forecast_loss(found, flops)
     returns = forecast_return(found, flops, expert=expert_return)
     sized = None if params is None or samples is None else forecast_at_size(found, params, samples)
@@ -120,6 +125,7 @@ def plan_command(
     flops: float,
     game: str | None = None,
     flops_per_second: float | None = None,
+    protocol: str | None = None,
     mixed_versions: bool = False,
 ) -> None:
     """Split a budget into parameters and samples, and name the runs that would narrow the prediction most.
@@ -129,10 +135,11 @@ def plan_command(
         flops: Budget in FLOPs, counted as in the rows.
         game: The game, if the rows are of several.
         flops_per_second: Training throughput, counted as in the rows; gives the training time.
+        protocol: As for `fit`.
         mixed_versions: As for `fit`.
     """
     _positive(flops=flops, flops_per_second=flops_per_second)
-    rows, found = _one_game(runs, game, mixed_versions=mixed_versions)
+    rows, found = _one_game(runs, game, protocol=protocol, mixed_versions=mixed_versions)
     planned = plan(rows, found, flops, flops_per_second)
     if not planned.splits:
         raise UserError("no law of the size against compute: train at least two budgets")
@@ -140,16 +147,22 @@ def plan_command(
 
 
 def rate_command(
-    runs: tyro.conf.Positional[tuple[Path, ...]], /, *, game: str | None = None, mixed_versions: bool = False
+    runs: tyro.conf.Positional[tuple[Path, ...]],
+    /,
+    *,
+    game: str | None = None,
+    protocol: str | None = None,
+    mixed_versions: bool = False,
 ) -> None:
     """Fit the learning rate with the least loss against the number of parameters, from a sweep of both.
 
     Args:
         runs: Result files, as for `fit`; of each size at least three learning rates, the best inside.
         game: The game, if the rows are of several.
+        protocol: As for `fit`.
         mixed_versions: As for `fit`.
     """
-    rows, _ = _one_game(runs, game, mixed_versions=mixed_versions)
+    rows, _ = _one_game(runs, game, protocol=protocol, mixed_versions=mixed_versions)
     best = best_rates(rows)
     for one in best:
         tried = ", ".join(f"{lr:g}: {loss:.4g}" for lr, loss in one.tried)
@@ -163,9 +176,9 @@ def rate_command(
 
 
 def _one_game(
-    runs: Sequence[Path], game: str | None, *, mixed_versions: bool
+    runs: Sequence[Path], game: str | None, *, protocol: str | None, mixed_versions: bool
 ) -> tuple[tuple[ResultRow, ...], tuple[Profile, ...]]:
-    rows = read(runs, game, mixed_versions=mixed_versions).rows
+    rows = read(runs, game, protocol=protocol, mixed_versions=mixed_versions).rows
     names = sorted({row.game for row in rows})
     if len(names) > 1:
         raise UserError(f"the rows are of {', '.join(names)}: choose one with --game")

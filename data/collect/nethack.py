@@ -24,8 +24,8 @@ from data.common.workers import SPAWN, follow_parent
 from data.experts import registry as experts
 from data.experts.registry import Expert
 from data.games.base import Player
-from data.games.challenge import SCREEN, SeededChallenge, on_terminal
-from data.games.nethack import CHARACTER, NAME, NetHackGame
+from data.games.challenge import CHARACTER, SCREEN, SeededChallenge, on_terminal
+from data.games.nethack import NAME, NetHackGame
 
 SETTINGS, RESULT, PART = "collect.json", "game.json", ".part"
 """Files with the `Settings` of a folder and the `GameResult` of a game, and the folder suffix of unfinished games."""

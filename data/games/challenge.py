@@ -2,13 +2,20 @@
 
 import ctypes
 import os
+import shutil
 import time
+import warnings
 from _ctypes import dlclose
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from nle.env.tasks import NetHackChallenge
 from nle.nethack import Command
+
+CHARACTER = "mon-hum-neu-mal"
+"""The default character: role, race, alignment and gender."""
 
 SCREEN = ("tty_chars", "tty_colors", "tty_cursor")
 """NLE's observation keys of the terminal, in the order of `chars`, `colors`, `cursor`."""
@@ -26,6 +33,9 @@ class SeededChallenge(NetHackChallenge):
     shopkeepers (`nameshk`), the monsters of throne rooms and some prices; the local time of day determines whether it
     is night and, at midnight, strengthens the undead. Here the start time is derived from the seed, and the time zone
     is set such that local time is noon when a game starts.
+
+    An instance may play any number of games, in any order: NLE loads NetHack's library anew for each, and `reset_to`
+    removes the files of earlier ones.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -35,15 +45,69 @@ class SeededChallenge(NetHackChallenge):
         for name in ("set_initial_seeds", "set_current_seeds", "get_current_seeds"):
             delattr(self.nethack, name)
 
+    def write_into(self, buffers: Mapping[str, np.ndarray]) -> None:
+        """Let NLE write observations, by their keys, into these arrays: before the first `reset_to`.
+
+        NLE writes only what has changed since the last step, so nobody else may change them.
+        """
+        of_nle = self.nethack._obs_buffers
+        of_nle.update(buffers)
+        self._of_nle.set_buffers(**of_nle)
+        self.nethack._obs = tuple(of_nle[key] for key in self._observation_keys)
+
     def reset_to(self, seed: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Start the game of this seed and return the result of `reset`. Changes the time zone of the process."""
         core, display, began = (int(word) for word in np.random.SeedSequence(seed).generate_state(3))
+        self._forget()
         self.nethack.set_initial_seeds(core, display, reseed=False)
         _make_it_noon()
         start = self.reset()
         # It cannot be set before the first level has been generated, but that level does not depend on it.
         _set_birthday(self.nethack.dlpath, began)
         return start
+
+    def advance(self, key: int) -> tuple[bool, bool]:
+        """Press a key: `step` without copies of the observations and without a reward, in half of its time.
+
+        Returns:
+            Whether the game has ended, and whether the environment ended it.
+        """
+        seen, done = self.nethack.step(key)
+        self._check_abort(seen)  # `step` asks twice, and each time counts.
+        if seen[self._program_state_index][0] == 1:
+            seen, done = self._perform_known_steps(seen, done, exceptions=True)
+        self._steps += 1
+        self.last_observation = seen
+        aborted = self._check_abort(seen) and not done
+        if aborted:
+            self._quit_game(seen, done)
+        return done or aborted, aborted
+
+    @property
+    def _of_nle(self) -> Any:
+        """NLE's extension object."""
+        return self.nethack._pynethack
+
+    @property
+    def folder(self) -> Path:
+        """Folder of NetHack's files."""
+        return Path(self.nethack._vardir)
+
+    def _forget(self) -> None:
+        """End an earlier game, and make its folder what it is for a new instance."""
+        if not self.last_observation:
+            return
+        self._of_nle.close()
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != "nhdat":
+                path.unlink()
+        for name in ("perm", "record", "logfile", "xlogfile"):
+            (self.folder / name).touch()
+        (self.folder / "save").mkdir()
+        for buffer in self.nethack._obs_buffers.values():
+            buffer[...] = 0
 
     def _quit_game(self, observation: Any, done: bool) -> None:
         # NLE closes only one prompt before it quits, but prompts nest: press Escape until the screen stays the same.
@@ -54,7 +118,10 @@ class SeededChallenge(NetHackChallenge):
             observation, done = self.nethack.step(Command.ESC)
             if all(map(np.array_equal, before, observation)):
                 break
-        super()._quit_game(observation, done)
+        with warnings.catch_warnings():
+            # In some prompts NLE fails to quit the game, and says so.
+            warnings.filterwarnings("ignore", message="Warning: smooth quitting of game failed")
+            super()._quit_game(observation, done)
 
 
 def _make_it_noon() -> None:

@@ -10,8 +10,7 @@ from data.common.cli import UserError
 from data.games.base import Content
 from data.spec import Field
 
-NAME, CHARACTER = "nethack", "mon-hum-neu-mal"
-"""Name of the game, and the default character."""
+NAME = "nethack"
 
 SCREENS_ALONE = Content(NAME, SCREENS, ())
 """Content of a store of recordings without key presses."""

@@ -6,7 +6,7 @@ the next seed. A game depends on its seed and the policy, not on its lane.
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, Unpack
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -15,9 +15,10 @@ from agents.spec import Agent, Params
 from data.common.cli import UserError
 from data.experts.registry import Expert
 from data.games.base import Player
-from eval.play.options import OnGame, PlayOptions, Shown
-from eval.play.policy import Progress, act
+from eval.play.options import OnGame, PlayOptions, Task
+from eval.play.policy import act
 from eval.play.records import EpisodeRow
+from eval.progress import Progress
 
 
 class VectorGame(Protocol):
@@ -203,25 +204,25 @@ class LanePlay:
         """Return a description of the environment and its settings."""
         return self._environment(game)
 
-    def play_agent(
-        self,
-        agent: Agent,
-        params: Params,
-        game: str,
-        seeds: Sequence[int],
-        options: PlayOptions,
-        **shown: Unpack[Shown],
-    ) -> list[EpisodeRow]:
-        """Play games with an agent. See `eval.play.options.Play`."""
-        lanes = lanes_for(options.lanes, seeds)
-        choose = by_agent(agent, params, lanes, options.seed, options.temperature, self._batch)
-        return self._play(game, agent.actions, seeds, choose, options, shown)
+    def play_agents(self, tasks: Sequence[Task], game: str, options: PlayOptions, *, progress: bool = True) -> None:
+        """Play games with agents. See `eval.play.options.Play`."""
+        for task in tasks:
+            lanes = lanes_for(options.lanes, task.seeds)
+            choose = by_agent(task.agent, task.params(), lanes, options.seed, options.temperature, self._batch)
+            self._play(game, task.agent.actions, task.seeds, choose, options, progress, task.on_game)
 
     def play_expert(
-        self, expert: Expert, seeds: Sequence[int], options: PlayOptions, **shown: Unpack[Shown]
+        self,
+        expert: Expert,
+        seeds: Sequence[int],
+        options: PlayOptions,
+        *,
+        progress: bool = True,
+        on_game: OnGame | None = None,
     ) -> list[EpisodeRow]:
         """Play games with an expert. See `eval.play.options.Play`."""
-        return self._play(expert.game, expert.actions, seeds, by_expert(expert, self._each), options, shown)
+        choose = by_expert(expert, self._each)
+        return self._play(expert.game, expert.actions, seeds, choose, options, progress, on_game)
 
     def _play(
         self,
@@ -230,10 +231,11 @@ class LanePlay:
         seeds: Sequence[int],
         choose: Chooser,
         options: PlayOptions,
-        shown: Shown,
+        progress: bool,
+        on_game: OnGame | None,
     ) -> list[EpisodeRow]:
         if not seeds:
             return []
         lanes = lanes_for(options.lanes, seeds)
         env = self._make(game, lanes, options.workers, actions)
-        return play_lanes(env, lanes, seeds, choose, max_steps=options.max_steps, **shown)
+        return play_lanes(env, lanes, seeds, choose, max_steps=options.max_steps, progress=progress, on_game=on_game)

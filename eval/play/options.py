@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypedDict, Unpack
+from typing import Any, Protocol
 
 from agents.spec import Agent, Params
 from data.common.cores import cores
@@ -24,7 +24,7 @@ class PlayOptions:
     max_steps: int | None = None
     """Truncate games after this many timesteps; None sets no limit."""
     character: str | None = None
-    """NetHack's character; None selects the default, `data.games.nethack.CHARACTER`."""
+    """NetHack's character; None selects the default, `data.games.challenge.CHARACTER`."""
     lanes: int = 64
     """Number of games played in parallel. Does not change the results."""
     workers: int = cores()
@@ -54,13 +54,17 @@ OnGame = Callable[[Any], None]
 """Callback for the row of each game that has ended."""
 
 
-class Shown(TypedDict, total=False):
-    """How the progress of games is reported."""
+@dataclass(frozen=True)
+class Task:
+    """The games of one policy."""
 
-    progress: bool
-    """Whether to show a progress bar on stderr; default true."""
-    on_game: OnGame | None
-    """Called with each row as soon as its game has ended."""
+    agent: Agent
+    params: Callable[[], Params]
+    """Loads its parameters."""
+    seeds: Sequence[int]
+    """Seeds of its games, distinct."""
+    on_game: OnGame
+    """Called with the row of each game as soon as it has ended."""
 
 
 class Play(Protocol):
@@ -83,36 +87,37 @@ class Play(Protocol):
         """Return a description of the environment and its settings, which becomes part of the protocol."""
         ...
 
-    def play_agent(
-        self,
-        agent: Agent,
-        params: Params,
-        game: str,
-        seeds: Sequence[int],
-        options: PlayOptions,
-        **shown: Unpack[Shown],
-    ) -> list[Any]:
-        """Play one game per seed with an agent.
+    def play_agents(self, tasks: Sequence[Task], game: str, options: PlayOptions, *, progress: bool = True) -> None:
+        """Play the games of agents, one per seed each.
 
         Args:
-            agent: The agent.
-            params: Its parameters.
+            tasks: The agents, their seeds, and whom to tell of each game that has ended.
             game: Name of the game.
-            seeds: Seeds of the games, distinct.
             options: How to play.
-            **shown: See `Shown`.
-
-        Returns:
-            One row per game, ordered by seed.
+            progress: Whether to show a progress bar on stderr.
         """
         ...
 
     def play_expert(
-        self, expert: Expert, seeds: Sequence[int], options: PlayOptions, **shown: Unpack[Shown]
+        self,
+        expert: Expert,
+        seeds: Sequence[int],
+        options: PlayOptions,
+        *,
+        progress: bool = True,
+        on_game: OnGame | None = None,
     ) -> list[Any]:
         """Play one game per seed with an expert, whose player is seeded with the game's seed.
 
-        Arguments and result are those of `play_agent`; the expert names its game.
+        Args:
+            expert: The expert, which names its game.
+            seeds: Seeds of the games, distinct.
+            options: How to play.
+            progress: Whether to show a progress bar on stderr.
+            on_game: Called with each row as soon as its game has ended.
+
+        Returns:
+            One row per game, ordered by seed.
         """
         ...
 

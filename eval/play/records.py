@@ -1,6 +1,8 @@
 """Results of finished games, stored one per line."""
 
+import hashlib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,6 +11,9 @@ from typing import Any, TypeVar
 from data.common.files import replace_text
 
 T = TypeVar("T")
+
+ABOUT = "about.json"
+"""File with the protocol and the digest of the parameters."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +31,77 @@ class EpisodeRow:
 
 def write_games(path: Path, rows: Iterable[Any]) -> None:
     """Write dataclass instances to `path` as JSON, one per line. The file is replaced atomically."""
-    replace_text(path, "".join(json.dumps(asdict(row)) + "\n" for row in rows))
+    replace_text(path, "".join(_line(row) for row in rows))
 
 
 def read_games(path: Path, row: type[T]) -> list[T]:
-    """Read the rows that `write_games` wrote, as instances of the dataclass `row`."""
-    return [row(**json.loads(line)) for line in path.read_text().splitlines()]
+    """Read rows as instances of the dataclass `row`. A last line without an end, cut off by a crash, is left out."""
+    lines = path.read_text().splitlines(keepends=True)
+    return [row(**json.loads(line)) for line in lines if line.endswith("\n")]
+
+
+def _line(row: Any) -> str:
+    return json.dumps(asdict(row)) + "\n"
+
+
+class Games:
+    """The games that one checkpoint has played by one protocol: files to which games are only ever added.
+
+    They are in a folder of their own, `budgets/B/games/NAME`, that of earlier versions in `budgets/B/games.jsonl`.
+    """
+
+    def __init__(self, checkpoint: Path, digest: str, protocol: str, row: type[Any], shard: str = "") -> None:
+        """Find the games played so far.
+
+        Args:
+            checkpoint: Folder of the checkpoint, `budgets/B`.
+            digest: Digest of its parameters.
+            protocol: How the games are played.
+            row: Dataclass of their results.
+            shard: Name of the part of the games that this process plays, if others play the rest.
+        """
+        self._about = {"digest": digest, "protocol": protocol}
+        self.folder = folder_of(checkpoint, digest, protocol)
+        self._file = self.folder / (f"games-{shard}.jsonl" if shard else "games.jsonl")
+        files = sorted(self.folder.glob("games*.jsonl"))
+        mark = checkpoint / "games.json"
+        if mark.exists() and json.loads(mark.read_text()) == self._about:
+            files += [path for path in [checkpoint / "games.jsonl"] if path.exists()]
+        self._appended = False
+        self._rows = {game.seed: game for path in files for game in read_games(path, row)}
+
+    @property
+    def rows(self) -> list[Any]:
+        """The results of these games, by seed."""
+        return [self._rows[seed] for seed in sorted(self._rows)]
+
+    @property
+    def seeds(self) -> set[int]:
+        """The seeds of these games."""
+        return set(self._rows)
+
+    def add(self, game: Any) -> None:
+        """Keep the result of a game, in the file, too."""
+        if not (self.folder / ABOUT).exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            replace_text(self.folder / ABOUT, json.dumps(self._about, indent=1))
+        if not self._appended and self._file.exists():
+            _cut_off(self._file)
+        self._appended = True
+        with self._file.open("a") as file:
+            file.write(_line(game))
+        self._rows[game.seed] = game
+
+
+def _cut_off(path: Path) -> None:
+    """Remove a last line without an end."""
+    text = path.read_bytes()
+    whole = text.rfind(b"\n") + 1
+    if whole < len(text):
+        os.truncate(path, whole)
+
+
+def folder_of(checkpoint: Path, digest: str, protocol: str) -> Path:
+    """Folder of the results of a checkpoint by one protocol."""
+    name = hashlib.sha256(f"{digest} {protocol}".encode()).hexdigest()[:12]
+    return checkpoint / "games" / name

@@ -29,6 +29,7 @@ def fit_files(
     expert: float | None = None,
     draws: int = DRAWS,
     figures: bool = True,
+    protocol: str | None = None,
     mixed_versions: bool = False,
 ) -> Fit:
     """Fit the result rows in `paths` (of `game` only, if given) and write all outputs into `out`.
@@ -41,12 +42,13 @@ def fit_files(
         expert: The expert's mean return.
         draws: Bootstrap draws of runs; 0 for none.
         figures: Also make figures and forecasts.
+        protocol: As of `read`.
         mixed_versions: As of `read`.
 
     Raises:
         UserError: as `read` and `write_outputs`; `expert` is given for several games, or `beside` has none of them.
     """
-    rows = read(paths, game, mixed_versions=mixed_versions)
+    rows = read(paths, game, protocol=protocol, mixed_versions=mixed_versions)
     games = sorted({row.game for row in rows.rows})
     if expert is not None and len(games) > 1:
         raise UserError(f"the rows are of {', '.join(games)}: --expert-return is of one, choose it with --game")
@@ -56,6 +58,7 @@ def fit_files(
         raise UserError(f"--beside holds {', '.join(others)}, not {', '.join(games)}: name a study of the same game")
     references = {name: Reference(expert, others.get(name)) for name in games}
     files = [*paths, *(["--game", game] if game else []), *(["--mixed-versions"] if mixed_versions else [])]
+    files += [] if protocol is None else ["--protocol", protocol]
     options = ["--out", out, *(["--beside", *beside] if beside else [])]
     options += [] if expert is None else ["--expert-return", f"{expert:g}"]
     options += [] if draws == DRAWS else ["--bootstraps", draws]

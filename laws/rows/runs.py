@@ -15,6 +15,7 @@ from typing import Any
 from data.common.cli import UserError
 from eval.results import NAMES, ResultRow
 from laws.rows.diagnostic import Diagnostic
+from laws.rows.protocols import of_protocol
 
 REQUIRED = tuple(field.name for field in dataclasses.fields(ResultRow) if field.default is dataclasses.MISSING)
 _KINDS = typing.get_type_hints(ResultRow)
@@ -34,20 +35,28 @@ class Runs:
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
-def read(paths: Sequence[str | os.PathLike[str]], game: str | None = None, *, mixed_versions: bool = False) -> Runs:
+def read(
+    paths: Sequence[str | os.PathLike[str]],
+    game: str | None = None,
+    *,
+    protocol: str | None = None,
+    mixed_versions: bool = False,
+) -> Runs:
     """Read and join result files (`.jsonl` or `.csv`), keeping the rows of `game` (None: of every game).
 
-    A cell (game, run, flops, params) that occurs twice with equal values is counted once (`duplicate_row`). A row
+    A cell (game, run, flops, params) that occurs twice with equal values is counted once (`duplicate_row`). Of one that
+    was evaluated by several protocols, the row of `protocol` is kept, so that no loss counts twice. A row
     without flops, params or samples can't be fitted: it is left out (`incomplete_row`).
 
     Raises:
         UserError: no path is given, a file can't be read or has a bad row (the message names file and line), two rows
-            of one cell have different values, no usable row of `game` is left, or the rows of a game count `exact`
-            FLOPs by several versions and not `mixed_versions`.
+            of one cell and protocol have different values, a cell has several protocols and none is chosen, no usable
+            row of `game` is left, or the rows of a game count `exact` FLOPs by several versions and not
+            `mixed_versions`.
     """
     if not paths:
         raise UserError("no result file given: name at least one runs.jsonl or .csv file")
-    rows: dict[tuple[str, str, float, int], tuple[ResultRow, str]] = {}
+    rows: dict[tuple[str, str, float, int, str | None], tuple[ResultRow, str]] = {}
     diagnostics: list[Diagnostic] = []
     for path in map(Path, paths):
         for place, record in _records(path):
@@ -60,7 +69,7 @@ def read(paths: Sequence[str | os.PathLike[str]], game: str | None = None, *, mi
                 diagnostics.append(_incomplete(place, record["game"], missing))
                 continue
             row = ResultRow(**record)
-            key = (row.game, row.run, row.flops, row.params)
+            key = (row.game, row.run, row.flops, row.params, row.protocol)
             if key not in rows:
                 rows[key] = (row, place)
                 continue
@@ -70,7 +79,7 @@ def read(paths: Sequence[str | os.PathLike[str]], game: str | None = None, *, mi
         raise UserError(f"no rows of game {game!r}: the files hold {', '.join(games) or 'no whole row'}")
     if not rows:
         raise UserError(f"{paths[0]}: no row has flops, params and samples: evaluate the runs again")
-    kept = [row for row, _ in rows.values() if game in (None, row.game)]
+    kept = of_protocol([row for row, _ in rows.values() if game in (None, row.game)], protocol)
     if not mixed_versions:
         _check_versions(kept)
     of_game = [diagnostic for diagnostic in diagnostics if game in (None, diagnostic.game)]
@@ -108,7 +117,7 @@ def _duplicate(known: tuple[ResultRow, str], row: ResultRow, place: str) -> Diag
     if first != row:
         names = [name for name in NAMES if getattr(first, name) != getattr(row, name)]
         raise UserError(
-            f"{place} contradicts {where}: the same game, run, flops and params with other"
+            f"{place} contradicts {where}: the same game, run, flops, params and protocol with other"
             f" {', '.join(names)}; remove the row that is wrong"
         )
     message = f"{place} repeats {where}: counted once."

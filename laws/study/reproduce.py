@@ -79,9 +79,7 @@ def reproduce(
         for size, run in each(runs, "sizes trained"):
             train(training(chosen, size, store, run))
     with stages.stage("measure dev loss and play with every checkpoint"):
-        rows: list[ResultRow] = []
-        for _, run in each(runs, "sizes evaluated"):
-            rows += evaluate(playing(chosen, run, character))
+        rows = evaluate(playing(chosen, tuple(runs.values()), character))
         write_rows(folder / "runs.jsonl", rows)
     players = ["random", "expert"] if found.embedded else ["random"]
     with stages.stage(f"play with the {' and the '.join(players)} player"):
@@ -114,14 +112,13 @@ def training(preset: Preset, size: str, store: Path, run: Path) -> TrainConfig:
     )
 
 
-def playing(preset: Preset, run: Path, character: str | None) -> EvalConfig:
-    """Return the evaluation configuration of a run; all checkpoints play the same seeds."""
+def playing(preset: Preset, runs: tuple[Path, ...], character: str | None) -> EvalConfig:
+    """Return the evaluation configuration of the runs; all checkpoints play the same seeds."""
     return EvalConfig(
-        run=run,
+        runs=runs,
         episodes=preset.episodes,
         max_steps=preset.play_steps,
         character=character,
-        lanes=preset.episodes,
         workers=WORKERS,
     )
 
@@ -198,7 +195,7 @@ def describe(
     """Return the content of the report other than the fits: returns of the players, setup and durations."""
     best = max(rows, key=lambda row: row.return_mean or 0.0)
     expert = mean_interval([episode.score for episode in store.episodes])
-    games = read_games(games_of(folder / "runs" / best.run, best.flops), play_of(best.game).Row)
+    games = games_of(folder / "runs" / best.run, best.flops, str(best.protocol))
     agent = mean_interval([game.score for game in games])
     best_agent = f"best agent ({best.core}/{best.size} at {best.flops:.2g} FLOPs)"
     players = [

@@ -42,7 +42,7 @@ def test_the_network_of_readme_trains_and_is_evaluated(
     options = dataclasses.replace(config(store, mine / "run"), agent=NAME, order="windows", dev_every="never")
     with jax.numpy_dtype_promotion("standard"):
         train(dataclasses.replace(options, flops=(2.0 * step, 5.0 * step)), progress=False)
-    rows = evaluate(EvalConfig(run=mine / "run", episodes=2, max_steps=5, lanes=2, workers=1), progress=False)
+    rows = evaluate(EvalConfig((mine / "run",), episodes=2, max_steps=5, lanes=2, workers=1), progress=False)
     assert [(row.core, row.size, row.params) for row in rows] == [
         ("mine:agent", "network.width=8", agent.cost(8).counted_params)
     ] * 2

@@ -16,8 +16,6 @@ from agents.ladder import find
 from data.common.cli import UserError
 from eval.checkpoints import evaluate, games_of, load_checkpoint
 from eval.config import EvalConfig
-from eval.play.nethack.game import GameRow
-from eval.play.records import read_games
 from eval.results import ResultRow
 from laws.rows.runs import read
 from train.checkpoint import budget_name, budgets, load_budget, save_budget
@@ -40,7 +38,7 @@ def run(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def config(run: Path) -> EvalConfig:
-    return EvalConfig(run, episodes=3, max_steps=40, lanes=3, workers=1)
+    return EvalConfig((run,), episodes=3, max_steps=40, lanes=3, workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +66,7 @@ def test_rows_say_what_was_measured(run: Path, rows: list[ResultRow]) -> None:
 
 
 def test_games_stand_in_a_file_with_their_causes_of_death(run: Path, rows: list[ResultRow]) -> None:
-    games = read_games(games_of(run, rows[0].flops), GameRow)
+    games = games_of(run, rows[0].flops, str(rows[0].protocol))
     assert [game.seed for game in games] == [0, 1, 2]
     assert rows[0].return_mean == pytest.approx(sum(game.score for game in games) / 3)
     assert all(game.steps <= 40 and game.death and game.role == "Mon" for game in games)
@@ -77,7 +75,7 @@ def test_games_stand_in_a_file_with_their_causes_of_death(run: Path, rows: list[
 def test_measured_again_nothing_is_played_and_nothing_changes(
     config: EvalConfig, rows: list[ResultRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eval.play.nethack.rollout.NetHackVector", None)
+    monkeypatch.setattr("eval.play.rollout.NetHackVector", None)
     assert evaluate(config, progress=False) == rows
 
 
@@ -85,41 +83,109 @@ def test_measuring_the_loss_alone_forgets_no_games(config: EvalConfig, rows: lis
     assert evaluate(dataclasses.replace(config, episodes=0), progress=False) == rows
 
 
+def files_of(run: Path, row: ResultRow) -> list[Path]:
+    return sorted((run / "budgets" / budget_name(row.flops) / "games").glob("*/games*.jsonl"))
+
+
+@pytest.mark.parametrize("left", ["two lines", "half of a line"])
 def test_an_interrupted_evaluation_plays_only_what_is_missing(
-    config: EvalConfig, rows: list[ResultRow], tmp_path: Path
+    config: EvalConfig, rows: list[ResultRow], tmp_path: Path, left: str
 ) -> None:
     copy = tmp_path / "run"
-    shutil.copytree(config.run, copy)
-    path = games_of(copy, rows[0].flops)
+    shutil.copytree(config.runs[0], copy)
+    [path] = files_of(copy, rows[0])
     lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(lines[:2]))
-    again = evaluate(dataclasses.replace(config, run=copy), progress=False)
+    path.write_text("".join(lines[:2]) + (lines[2][:40] if left == "half of a line" else ""))
+    again = evaluate(dataclasses.replace(config, runs=(copy,)), progress=False)
     assert again == rows
     assert path.read_text().splitlines(keepends=True) == lines
 
 
 def test_more_episodes_keep_the_games_already_played(config: EvalConfig, rows: list[ResultRow], tmp_path: Path) -> None:
     copy = tmp_path / "run"
-    shutil.copytree(config.run, copy)
-    before = read_games(games_of(copy, rows[1].flops), GameRow)
-    chosen = dataclasses.replace(config, run=copy, episodes=4, budgets=(rows[1].flops,))
+    shutil.copytree(config.runs[0], copy)
+    before = games_of(copy, rows[1].flops, str(rows[1].protocol))
+    chosen = dataclasses.replace(config, runs=(copy,), episodes=4, budgets=(rows[1].flops,))
     after = evaluate(chosen, progress=False)
-    assert read_games(games_of(copy, rows[1].flops), GameRow)[:3] == before
+    assert games_of(copy, rows[1].flops, str(rows[1].protocol))[:3] == before
     assert [row.episodes for row in after] == [3, 4]
+
+
+def test_another_protocol_adds_a_row_and_forgets_none(
+    config: EvalConfig, rows: list[ResultRow], tmp_path: Path
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(config.runs[0], copy)
+    chosen = dataclasses.replace(config, runs=(copy,), budgets=(rows[0].flops,))
+    both = evaluate(dataclasses.replace(chosen, character="@"), progress=False)
+    assert [row for row in both if row in rows] == rows
+    [other] = [row for row in both if row not in rows]
+    assert (other.flops, other.loss, other.episodes) == (rows[0].flops, rows[0].loss, 3)
+    assert other.protocol != rows[0].protocol
+    assert evaluate(dataclasses.replace(chosen, episodes=0), progress=False) == both
+    with pytest.raises(UserError, match="choose one with --protocol"):
+        read([copy / "runs.jsonl"])
+    assert read([copy / "runs.jsonl"], protocol=rows[0].protocol).rows == tuple(rows)
+    assert read([copy / "runs.jsonl"], protocol=other.protocol).rows == (
+        other,
+        dataclasses.replace(rows[1], return_mean=None, return_se=None, episodes=None),
+    )
+    with pytest.raises(UserError, match="no row has the protocol 'greedy'"):
+        read([copy / "runs.jsonl"], protocol="greedy")
+
+
+def test_shards_play_apart_and_are_read_together(config: EvalConfig, rows: list[ResultRow], tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(config.runs[0], copy)
+    shutil.rmtree(copy / "budgets" / budget_name(rows[0].flops) / "games")
+    chosen = dataclasses.replace(config, runs=(copy,), budgets=(rows[0].flops,))
+    first = evaluate(dataclasses.replace(chosen, shard="1/2"), progress=False)
+    assert [row.flops for row in first] == [rows[1].flops]
+    assert evaluate(dataclasses.replace(chosen, shard="2/2"), progress=False) == rows
+    assert [path.name for path in files_of(copy, rows[0])] == ["games-1-of-2.jsonl", "games-2-of-2.jsonl"]
+    assert [len(path.read_text().splitlines()) for path in files_of(copy, rows[0])] == [2, 1]
+
+
+def test_games_and_rows_of_earlier_versions_are_kept(config: EvalConfig, rows: list[ResultRow], tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(config.runs[0], copy)
+    for row in rows:
+        folder = copy / "budgets" / budget_name(row.flops)
+        [kept] = (folder / "games").iterdir()
+        (kept / "games.jsonl").rename(folder / "games.jsonl")
+        (kept / "about.json").rename(folder / "games.json")
+        old = json.loads((kept / "row.json").read_text())
+        del old["digest"]
+        (folder / "row.json").write_text(json.dumps(old))
+        shutil.rmtree(folder / "games")
+    assert evaluate(dataclasses.replace(config, runs=(copy,)), progress=False) == rows
+    assert not files_of(copy, rows[0])
+
+
+def test_runs_are_evaluated_together(config: EvalConfig, rows: list[ResultRow], tmp_path: Path) -> None:
+    copies = tmp_path / "a", tmp_path / "b"
+    for copy in copies:
+        shutil.copytree(config.runs[0], copy)
+        for row in rows:
+            shutil.rmtree(copy / "budgets" / budget_name(row.flops) / "games")
+    found = evaluate(dataclasses.replace(config, runs=copies, workers=2), progress=False)
+    assert [dataclasses.replace(row, run="run") for row in found] == rows * 2
+    assert read([copies[1] / "runs.jsonl"]).rows == tuple(found[2:])
 
 
 def test_another_dtype_is_measured_again_and_the_protocol_names_it(
     config: EvalConfig, rows: list[ResultRow], tmp_path: Path
 ) -> None:
     copy = tmp_path / "run"
-    shutil.copytree(config.run, copy)
-    chosen = dataclasses.replace(config, run=copy, episodes=0, budgets=(rows[0].flops,))
-    half, _ = evaluate(dataclasses.replace(chosen, compute="bfloat16"), progress=False)
+    shutil.copytree(config.runs[0], copy)
+    chosen = dataclasses.replace(config, runs=(copy,), episodes=0, budgets=(rows[0].flops,))
+    both = evaluate(dataclasses.replace(chosen, compute="bfloat16"), progress=False)
+    [half] = [row for row in both if row not in rows]
+    assert [row for row in both if row in rows] == rows
     assert (half.dtype, half.protocol) == ("float32", "in bfloat16")
     assert half.loss != rows[0].loss
     assert half.loss == pytest.approx(rows[0].loss, rel=0.01)
-    again, _ = evaluate(chosen, progress=False)
-    assert (again.loss, again.protocol) == (rows[0].loss, None)
+    assert evaluate(chosen, progress=False) == both
     for compute, dtype in ((None, "float32"), ("bfloat16", "bfloat16")):
         assert load_checkpoint(copy, compute=compute)[0].dtype == dtype
 
@@ -128,14 +194,14 @@ def test_a_loss_that_is_not_finite_is_missing_in_the_row(
     config: EvalConfig, rows: list[ResultRow], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = tmp_path / "run"
-    shutil.copytree(config.run, copy)
-    old = copy / "budgets" / budget_name(rows[0].flops) / "row.json"
+    shutil.copytree(config.runs[0], copy)
+    [old] = (copy / "budgets" / budget_name(rows[0].flops) / "games").glob("*/row.json")
     old.write_text(old.read_text().replace(str(rows[0].loss), "NaN"))
     facts = dataclasses.asdict(budgets(copy)[1])
     del facts["digest"]
     params = load_budget(copy, budgets(copy)[1], find(AGENT))
     save_budget(copy, jax.tree.map(lambda x: x * jnp.float32(1e37), params), facts)
-    found = evaluate(dataclasses.replace(config, run=copy, episodes=0, budgets=(rows[1].flops,)), progress=False)
+    found = evaluate(dataclasses.replace(config, runs=(copy,), episodes=0, budgets=(rows[1].flops,)), progress=False)
     assert [row.loss for row in found] == [None, None]
     assert "the dev loss is not finite" in capsys.readouterr().err
     assert "NaN" not in (copy / "runs.jsonl").read_text()
@@ -147,14 +213,29 @@ def test_an_unknown_budget_names_those_there_are(config: EvalConfig) -> None:
         evaluate(dataclasses.replace(config, budgets=(1.0,)), progress=False)
 
 
+def test_a_store_that_was_moved_is_found_where_it_is(
+    config: EvalConfig, rows: list[ResultRow], store: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(config.runs[0], copy)
+    shutil.copytree(store, tmp_path / "moved")
+    described = json.loads((copy / "config.json").read_text())
+    described["store"]["paths"] = [str(tmp_path / "gone")]
+    (copy / "config.json").write_text(json.dumps(described))
+    moved = dataclasses.replace(config, runs=(copy,))
+    with pytest.raises(UserError, match=r"not there any more: say where the store is with --store"):
+        evaluate(moved, progress=False)
+    assert evaluate(dataclasses.replace(moved, store=(tmp_path / "moved",)), progress=False) == rows
+
+
 def test_a_store_that_is_gone_or_changed_is_named(config: EvalConfig, tmp_path: Path) -> None:
     copy = tmp_path / "run"
-    shutil.copytree(config.run, copy)
+    shutil.copytree(config.runs[0], copy)
     described = json.loads((copy / "config.json").read_text())
     described["store"]["checksum"] = "0" * 64
     (copy / "config.json").write_text(json.dumps(described))
     with pytest.raises(UserError, match="not as they were when the run learned"):
-        evaluate(dataclasses.replace(config, run=copy), progress=False)
+        evaluate(dataclasses.replace(config, runs=(copy,)), progress=False)
 
 
 @pytest.mark.parametrize(
@@ -165,11 +246,13 @@ def test_a_store_that_is_gone_or_changed_is_named(config: EvalConfig, tmp_path: 
         ({"lanes": 0}, "lanes"),
         ({"max_steps": 0}, "max-steps"),
         ({"seed": -1}, "seed"),
+        ({"shard": "3/2"}, "shard"),
+        ({"shard": "one"}, "shard"),
     ],
 )
 def test_impossible_values_are_named(run: Path, changes: dict, named: str) -> None:
     with pytest.raises(UserError, match=named):
-        EvalConfig(run, **changes)
+        EvalConfig((run,), **changes)
 
 
 def test_a_folder_that_is_no_run_is_one_line_and_exit_code_2(tmp_path: Path) -> None:

@@ -19,11 +19,12 @@ from data.experts.registry import find
 from data.games.keys import KEYS, action_of_key
 from data.games.nethack import NetHackGame
 from data.spec import NO_ACTION
-from eval.play.nethack.game import GameRow, SeededGame
-from eval.play.nethack.rollout import play_agents as play
-from eval.play.nethack.rollout import play_experts
+from eval.engine.experts import play_experts
+from eval.engine.game import ChallengeGame, GameRow
+from eval.play.options import Task
 from eval.play.policy import act
 from eval.play.records import read_games, write_games
+from eval.play.rollout import play_agents
 from eval.statistics import mean_interval
 
 CALM = tuple(int(action_of_key()[key]) for key in b"hjklyubn.s\x1b")
@@ -48,8 +49,11 @@ class Walker:
     actions: int = len(KEYS)
     calm: tuple[int, ...] = CALM
 
-    def for_backend(self, dtype: str = "auto") -> "Walker":
+    def for_backend(self, dtype: str = "auto", backend: str | None = None) -> "Walker":
         return self
+
+    def on_host(self, observation: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        return observation
 
     def of_width(self, width: int) -> None:
         return
@@ -99,8 +103,11 @@ SEEDS = [14, 3, 8, 11, 5]
 
 
 def walk(seeds: list[int] = SEEDS, lanes: int = 4, workers: int = 2, **options) -> list[GameRow]:
+    rows: list[GameRow] = []
     options = {"key_seed": 0, "max_steps": 120, "progress": False} | options
-    return play(options.pop("agent", WALKER), PARAMS, seeds, lanes=lanes, workers=workers, **options)
+    task = Task(WALKER, lambda: PARAMS, seeds, rows.append)
+    play_agents([task], lanes=lanes, workers=workers, **options)
+    return sorted(rows, key=lambda row: row.seed)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +145,8 @@ def test_a_batched_game_is_the_game_played_by_hand(rows: list[GameRow]) -> None:
 
 
 def _by_hand(apply: Callable, seed: int) -> GameRow:
-    game, carry, age, row = SeededGame(seed, max_steps=120), WALKER.initial_carry(1), 0, None
+    game, carry, age, row = ChallengeGame(max_steps=120), WALKER.initial_carry(1), 0, None
+    game.start(seed)
     while row is None:
         observation = {
             "chars": game.chars_24x80[None, None],
@@ -152,10 +160,36 @@ def _by_hand(apply: Callable, seed: int) -> GameRow:
     return row
 
 
-def test_on_game_hears_of_every_game_once(rows: list[GameRow]) -> None:
-    heard: list[GameRow] = []
-    walk(on_game=heard.append)
-    assert sorted(heard, key=lambda row: row.seed) == rows
+def test_tasks_share_the_lanes_and_play_what_they_play_alone(rows: list[GameRow]) -> None:
+    others = [WALKER.init(jax.random.key(number)) for number in (2, 3)]
+    alone = []
+    for params in others:
+        found: list[GameRow] = []
+        play_agents(
+            [Task(WALKER, lambda params=params: params, SEEDS, found.append)],
+            lanes=2,
+            workers=1,
+            key_seed=0,
+            max_steps=120,
+            progress=False,
+        )
+        alone.append(sorted(found, key=lambda row: row.seed))
+    loaded: list[int] = []
+    played: list[list[GameRow]] = [[], [], []]
+
+    def load(number: int) -> Callable[[], dict]:
+        def params() -> dict:
+            loaded.append(number)
+            return [PARAMS, *others][number]
+
+        return params
+
+    tasks = [Task(WALKER, load(number), SEEDS, played[number].append) for number in range(3)]
+    shares = play_agents(tasks, lanes=8, workers=2, key_seed=0, max_steps=120, progress=False)
+    assert [sorted(found, key=lambda row: row.seed) for found in played] == [rows, *alone]
+    assert loaded == [0, 1, 2]
+    assert shares.steps >= sum(row.steps for found in played for row in found)
+    assert 0 < shares.stepping < shares.wall
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
@@ -222,33 +256,48 @@ def test_an_interrupted_scripted_run_ends_its_games() -> None:
 
 
 @pytest.mark.parametrize("played", ["vector", "scripted"])
-def test_a_killed_run_leaves_no_workers(played: str) -> None:
+def test_a_killed_run_leaves_no_workers_and_no_files(played: str) -> None:
     program = """
-import multiprocessing, sys, time
-from eval.play.nethack.vector import NetHackVector
+import multiprocessing, sys, tempfile, time
+import numpy as np
+from eval.engine.vector import NetHackVector
 from data.experts.registry import find
 from data.games.nethack import NetHackGame
-from eval.play.nethack.rollout import play_experts
+from eval.engine.experts import play_experts
 def wait(row=None):
     print(*(child.pid for child in multiprocessing.active_children()), flush=True)
     time.sleep(600)
 if sys.argv[1] == "vector":
-    with NetHackVector(range(4), 4, 2):
+    with NetHackVector(1, 4, 2) as games:
+        for lane in range(4):
+            games.begin(lane, lane)
+        games.send(0, np.zeros(4, np.uint8))
+        games.receive()
+        print(games.crew.folder, flush=True)
         wait()
+made = tempfile.TemporaryDirectory
+def announced(**options):
+    folder = made(**options)
+    print(folder.name, flush=True)
+    return folder
+tempfile.TemporaryDirectory = announced
 play_experts(find(NetHackGame(), "random"), range(1000), workers=2, progress=False, on_game=wait)
 """
     run = subprocess.Popen([sys.executable, "-c", program, played], stdout=subprocess.PIPE, text=True)
     with run:
         assert run.stdout is not None
+        folder = Path(run.stdout.readline().strip())
         workers = [int(pid) for pid in run.stdout.readline().split()]
+        assert folder.is_dir()
         run.kill()
     assert len(workers) == 2
-    for _ in range(100):
+    for _ in range(600):
         workers = [pid for pid in workers if _alive(pid)]
         if not workers:
             break
         time.sleep(0.1)
     assert not workers
+    assert not folder.exists()
 
 
 def _alive(pid: int) -> bool:

@@ -20,8 +20,8 @@ from data.games.atari import AtariGame
 from eval.checkpoints import evaluate, games_of
 from eval.config import EvalConfig
 from eval.play.atari import PLAY
-from eval.play.options import PlayOptions
-from eval.play.records import EpisodeRow, read_games
+from eval.play.options import PlayOptions, Task
+from eval.play.records import EpisodeRow
 from laws.rows.runs import read
 from laws.study.atari import PRESETS
 from train.config import TrainConfig
@@ -56,7 +56,7 @@ def config(store: Path, run: Path, **changes) -> TrainConfig:
 @pytest.mark.slow
 def test_a_run_is_evaluated_in_real_games(atari_store: Path, tmp_path: Path) -> None:
     train(config(atari_store, tmp_path / "run"), progress=False)
-    [row] = evaluate(EvalConfig(tmp_path / "run", episodes=3, lanes=2, workers=1, max_steps=60), progress=False)
+    [row] = evaluate(EvalConfig((tmp_path / "run",), episodes=3, lanes=2, workers=1, max_steps=60), progress=False)
     assert (row.game, row.core, row.size, row.params) == ("Breakout", "cnn", "1", 725)
     assert (row.width, row.depth, row.episodes) == (1, 3, 3)
     assert row.protocol is not None
@@ -64,13 +64,13 @@ def test_a_run_is_evaluated_in_real_games(atari_store: Path, tmp_path: Path) -> 
     assert row.loss == pytest.approx(np.log(4), abs=0.1)
     assert row.flops_exact is not None
     assert row.flops_exact == row.samples * CNN(1, 4).cost().train_flops("exact") <= row.flops
-    games = read_games(games_of(tmp_path / "run", row.flops), EpisodeRow)
+    games = games_of(tmp_path / "run", row.flops, row.protocol)
     assert [game.seed for game in games] == [0, 1, 2]
     with pytest.raises(UserError, match="Breakout has no characters"):
-        evaluate(EvalConfig(tmp_path / "run", episodes=3, character="val-dwa-law-fem"), progress=False)
+        evaluate(EvalConfig((tmp_path / "run",), episodes=3, character="val-dwa-law-fem"), progress=False)
     # A longer evaluation keeps the games that were played.
-    [longer] = evaluate(EvalConfig(tmp_path / "run", episodes=4, lanes=4, workers=1, max_steps=60), progress=False)
-    assert read_games(games_of(tmp_path / "run", row.flops), EpisodeRow)[:3] == games
+    [longer] = evaluate(EvalConfig((tmp_path / "run",), episodes=4, lanes=4, workers=1, max_steps=60), progress=False)
+    assert games_of(tmp_path / "run", row.flops, row.protocol)[:3] == games
     assert longer.episodes == 4
 
 
@@ -93,7 +93,8 @@ def test_a_policys_game_is_the_game_played_by_hand() -> None:
     agent = AtariAgent("atari/cnn/3", CNN(3, 4), im2col=True)
     params = jax.jit(agent.init)(jax.random.key(2))
     options = PlayOptions(seed=5, lanes=2, workers=1, max_steps=90)
-    played = PLAY.play_agent(agent, params, "Breakout", [7, 8, 9], options, progress=False)
+    played: list[EpisodeRow] = []
+    PLAY.play_agents([Task(agent, lambda: params, [7, 8, 9], played.append)], "Breakout", options, progress=False)
     arcade, key = Arcade("Breakout"), jax.random.key(5)
     [stack] = arcade.reset(np.array([9]))
     score = steps = 0
@@ -104,7 +105,7 @@ def test_a_policys_game_is_the_game_played_by_hand() -> None:
         mine = jax.random.fold_in(jax.random.fold_in(key, np.uint32(9)), np.uint32(steps))
         [stack], [reward], [over] = arcade.step(np.asarray(jax.random.categorical(mine, logits[0])))
         score, steps = score + reward, steps + 1
-    assert played[2] == EpisodeRow(9, score, steps, truncated=not over)
+    assert next(row for row in played if row.seed == 9) == EpisodeRow(9, score, steps, truncated=not over)
 
 
 def test_what_does_not_fit_is_one_line(atari_store: Path, store: Path, tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_what_does_not_fit_is_one_line(atari_store: Path, store: Path, tmp_path:
     with pytest.raises(UserError, match="of another kind"):
         train(config(atari_store, tmp_path / "rl"), progress=False)
     with pytest.raises(UserError, match="of another kind"):
-        evaluate(EvalConfig(tmp_path / "rl", episodes=0), progress=False)
+        evaluate(EvalConfig((tmp_path / "rl",), episodes=0), progress=False)
 
 
 @pytest.mark.slow

@@ -117,7 +117,7 @@ def test_rows_hold_the_loss_that_evaluation_finds(watched: TrainConfig) -> None:
     measured = {row["step"]: row for row in rows if row["step"] % EVERY == 0}
     for row in rows:
         assert (row["dev_loss"] is not None) == (row["dev_seconds"] is not None) == (row["step"] in measured)
-    for budget, found in zip(budgets(watched.run), evaluate(EvalConfig(watched.run, episodes=0)), strict=True):
+    for budget, found in zip(budgets(watched.run), evaluate(EvalConfig((watched.run,), episodes=0)), strict=True):
         row = measured[budget.step]
         assert (row["dev_loss"], row["dev_loss_se"]) == pytest.approx((found.loss, found.loss_se), rel=1e-5)
     events = EventAccumulator(str(watched.run))

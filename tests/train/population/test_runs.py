@@ -60,7 +60,7 @@ def test_members_leave_the_files_of_runs_alone(
     events = EventAccumulator(str(member))
     events.Reload()
     assert [event.step for event in events.Scalars("train/loss")] == [3, 6, 9, 12]
-    [first, last] = evaluate(EvalConfig(run=member, episodes=0), progress=False)
+    [first, last] = evaluate(EvalConfig((member,), episodes=0), progress=False)
     assert (last.run, last.population) == ("population/lr=0.003", "population")
     assert (last.seed, last.init_seed, last.data_seed, last.lr) == (0, 0, 0, 0.003)
     # On so few episodes the dev loss during training is that of the whole split.
@@ -135,4 +135,4 @@ def test_another_population_or_a_member_alone_is_refused(diverging: tuple[TrainC
     with pytest.raises(UserError, match="member of a population"):
         train(member, progress=False)
     with pytest.raises(UserError, match="holds a population: name a member"):
-        evaluate(EvalConfig(run=population.run, episodes=0), progress=False)
+        evaluate(EvalConfig((population.run,), episodes=0), progress=False)

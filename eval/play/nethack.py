@@ -1,14 +1,14 @@
 """Evaluation in NetHack, in parallel worker processes."""
 
+import sys
 from collections.abc import Sequence
-from typing import Unpack
 
-from agents.spec import Agent, Params
 from data.experts.registry import Expert
-from data.games.nethack import CHARACTER
-from eval.play.nethack.game import GameRow
-from eval.play.nethack.rollout import play_agents, play_experts
-from eval.play.options import PlayOptions, Shown
+from data.games.challenge import CHARACTER
+from eval.engine.experts import play_experts
+from eval.engine.game import GameRow
+from eval.play.options import OnGame, PlayOptions, Task
+from eval.play.rollout import play_agents
 
 
 class NetHackPlay:
@@ -23,31 +23,29 @@ class NetHackPlay:
         """Return the name of NLE's environment and the character."""
         return f"NetHackChallenge-v0 {options.character or CHARACTER}"
 
-    def play_agent(
-        self,
-        agent: Agent,
-        params: Params,
-        game: str,
-        seeds: Sequence[int],
-        options: PlayOptions,
-        **shown: Unpack[Shown],
-    ) -> list[GameRow]:
-        """Play games with an agent. See `eval.play.options.Play`."""
-        return play_agents(
-            agent,
-            params,
-            seeds,
+    def play_agents(self, tasks: Sequence[Task], game: str, options: PlayOptions, *, progress: bool = True) -> None:
+        """Play games with agents. See `eval.play.options.Play`."""
+        shares = play_agents(
+            tasks,
             lanes=options.lanes,
             workers=options.workers,
             key_seed=options.seed,
             temperature=options.temperature,
             max_steps=options.max_steps,
             character=options.character or CHARACTER,
-            **shown,
+            progress=progress,
         )
+        if progress and shares.steps:
+            print(shares, file=sys.stderr)
 
     def play_expert(
-        self, expert: Expert, seeds: Sequence[int], options: PlayOptions, **shown: Unpack[Shown]
+        self,
+        expert: Expert,
+        seeds: Sequence[int],
+        options: PlayOptions,
+        *,
+        progress: bool = True,
+        on_game: OnGame | None = None,
     ) -> list[GameRow]:
         """Play games with an expert. See `eval.play.options.Play`."""
         return play_experts(
@@ -56,7 +54,8 @@ class NetHackPlay:
             workers=options.workers,
             max_steps=options.max_steps,
             character=options.character or CHARACTER,
-            **shown,
+            progress=progress,
+            on_game=on_game,
         )
 
 

@@ -1,20 +1,15 @@
-"""One seeded NetHack game, with the observations that a recording of it would contain, and its result row."""
+"""Seeded NetHack games, with the observations that a recording of them would contain, and their result rows."""
 
-import warnings
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from nle import nethack
 
-from data.common.workers import follow_parent
-from data.experts.registry import Expert
-from data.games.challenge import SeededChallenge
+from data.games.challenge import CHARACTER, SCREEN, SeededChallenge
 from data.games.keys import KEYS, action_of_key
-from data.games.nethack import CHARACTER
-from data.spec import NO_ACTION
+from data.spec import COLUMNS, NO_ACTION, ROWS
 
 STEP_LIMIT = 1_000_000
 """Default limit on the number of steps of a game, from NetHackChallenge-v0."""
@@ -41,11 +36,14 @@ def _recorded() -> np.ndarray:
 
 RECORDED = _recorded()
 
+
+def recorded(chars: np.ndarray) -> np.ndarray:
+    """The characters of a recording, uint8, of those on NLE's terminal."""
+    return RECORDED[chars] if chars.max() >= 0x80 else chars
+
+
 SCORE, TURNS, DEPTH = (vars(nethack)[f"NLE_BL_{name}"] for name in ("SCORE", "TIME", "DEPTH"))
 """Indices into NLE's `blstats`."""
-
-_halt: Any = None
-"""In a worker process, the shared flag that cancels its games; elsewhere None."""
 
 ACTION_OF_KEY: list[int] = action_of_key().tolist()
 
@@ -80,31 +78,54 @@ class GameRow:
     """Whether NetHackChallenge aborted the game because its turn counter had not advanced for too many steps."""
 
 
-class SeededGame:
-    """A game of NetHackChallenge-v0, determined by its seed and the actions.
+class ChallengeGame:
+    """Games of NetHackChallenge-v0, one after the other, each determined by its seed and the actions.
 
     The current observation is in `chars_24x80`, `colors_24x80`, `cursor_2` (uint8, valid until the next step) and
-    `prev_action`, as the observation spec defines them.
-
-    Every game creates its own environment, so that no state carries over from earlier games.
+    `prev_action`, as the observation spec defines them, but that characters from 0x80 on may be drawn as on an IBM
+    terminal: `recorded` gives those of a recording.
     """
 
-    def __init__(self, seed: int, character: str = CHARACTER, max_steps: int | None = None) -> None:
-        self.seed = seed
+    def __init__(
+        self,
+        character: str = CHARACTER,
+        max_steps: int | None = None,
+        screen: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+    ) -> None:
+        """Create an environment.
+
+        Args:
+            character: NetHack's character.
+            max_steps: Truncate games after this many steps; None keeps the environment's own limit.
+            screen: Arrays for characters, colours and cursor, uint8 [24, 80], [24, 80] and [2], which NLE writes into.
+                Nobody else may write into them.
+        """
         self._character = character
         self._limit = STEP_LIMIT if max_steps is None else max_steps
         self._env = SeededChallenge(
             character=character,
             max_episode_steps=self._limit,
-            observation_keys=("tty_chars", "tty_colors", "tty_cursor", "blstats"),
+            observation_keys=(*SCREEN, "blstats"),
         )
+        size = (ROWS, COLUMNS)
+        screen = screen or (np.zeros(size, np.uint8), np.zeros(size, np.uint8), np.zeros(2, np.uint8))
+        self.chars_24x80, self.colors_24x80, self.cursor_2 = screen
+        stats = np.zeros(nethack.BLSTATS_SHAPE, np.int64)
+        parts = (self.chars_24x80, self.colors_24x80.view(np.int8), self.cursor_2, stats)
+        self._env.write_into(dict(zip((*SCREEN, "blstats"), parts, strict=True)))
+        self._stats = stats.data
+        self._in_game, self._advance = self._env.nethack.in_normal_game, self._env.advance
+        self._opening: deque[tuple[np.ndarray, np.ndarray, np.ndarray, int]] = deque()
+
+    def start(self, seed: int) -> None:
+        """Start the game of a seed; a game that is not over is left as it is."""
+        self.seed = seed
         self._opening = self._start()
-        self._steps = 0
-        self._score = 0
-        self._turns = 1
-        self._depth = 1
+        self._steps = self._score = 0
+        self._turns = self._depth = 1
         self.prev_action = NO_ACTION
         if self._opening:
+            self._first = self._copied()
             self._show(*self._opening[0][:3])
         else:
             self._look()
@@ -112,7 +133,7 @@ class SeededGame:
     @property
     def observation(self) -> dict[str, np.ndarray]:
         """Observation of an expert's player, valid until the next step."""
-        return {"chars": self.chars_24x80, "colors": self.colors_24x80, "cursor": self.cursor_2}
+        return {"chars": recorded(self.chars_24x80), "colors": self.colors_24x80, "cursor": self.cursor_2}
 
     @property
     def opening(self) -> bool:
@@ -122,14 +143,16 @@ class SeededGame:
         """
         return bool(self._opening)
 
+    def _copied(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.chars_24x80.copy(), self.colors_24x80.copy(), self.cursor_2.copy()
+
     def _start(self) -> deque[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
         """Reset, and return the opening screens: characters, colors, cursor, and the key that NLE pressed on each."""
         opening = deque()
         step = self._env.nethack.step
 
         def press(action: int) -> Any:
-            chars, colors, cursor = (np.array(array) for array in self._env.last_observation[:3])
-            opening.append((chars, colors, cursor, action))
+            opening.append((*self._copied(), action))
             return step(action)
 
         self._env.nethack.step = press
@@ -138,17 +161,14 @@ class SeededGame:
         return opening
 
     def _show(self, chars_24x80: np.ndarray, colors_24x80: np.ndarray, cursor_2: np.ndarray) -> None:
-        self.chars_24x80 = RECORDED[chars_24x80]
-        self.colors_24x80 = colors_24x80.view(np.uint8)
-        self.cursor_2 = cursor_2
+        self.chars_24x80[...], self.colors_24x80[...], self.cursor_2[...] = chars_24x80, colors_24x80, cursor_2
 
     def _look(self) -> None:
-        chars, colors, cursor, blstats = (np.asarray(array) for array in self._env.last_observation[:4])
-        self._show(chars, colors, cursor)
-        if self._env.nethack.in_normal_game():
-            self._score = int(blstats[SCORE])
-            self._turns = int(blstats[TURNS])
-            self._depth = max(self._depth, int(blstats[DEPTH]))
+        if self._in_game():
+            stats = self._stats
+            self._score, self._turns = stats[SCORE], stats[TURNS]
+            if stats[DEPTH] > self._depth:
+                self._depth = stats[DEPTH]
 
     def step(self, action: int) -> GameRow | None:
         """Take an action and update the observation.
@@ -162,21 +182,18 @@ class SeededGame:
         if self._opening:
             key = self._opening.popleft()[3]
             self.prev_action = ACTION_OF_KEY[key]
-            if self._opening:
-                self._show(*self._opening[0][:3])
-            else:
+            # NLE writes what changes from the last of these screens on: it must be there as NLE left it.
+            self._show(*(self._opening[0][:3] if self._opening else self._first))
+            if not self._opening:
                 self._look()
             return None
-        with warnings.catch_warnings():
-            # In some prompts NLE fails to quit the game; `_end` does it then.
-            warnings.filterwarnings("ignore", message="Warning: smooth quitting of game failed")
-            _, _, done, _, info = self._env.step(action)
+        key = KEYS[action]
+        ended, stopped = self._advance(key)
         self._steps += 1
-        if not done:
-            self.prev_action = ACTION_OF_KEY[KEYS[action]]
+        if not ended:
+            self.prev_action = ACTION_OF_KEY[key]
             self._look()
             return None
-        stopped = info["end_status"] == self._env.StepStatus.ABORTED
         truncated = stopped and self._steps >= self._limit
         return self._end(truncated=truncated, stalled=stopped and not truncated)
 
@@ -199,8 +216,7 @@ class SeededGame:
 
     def _record(self) -> dict[str, str]:
         """Return the game's xlogfile row, empty if there is none yet."""
-        # NLE exposes the path of this file only if it also records every game.
-        lines = Path(self._env.nethack._vardir, "xlogfile").read_text().splitlines()
+        lines = (self._env.folder / "xlogfile").read_text().splitlines()
         return dict(field.split("=", 1) for field in lines[-1].split("\t")) if lines else {}
 
     def _quit(self) -> None:
@@ -213,35 +229,3 @@ class SeededGame:
     def close(self) -> None:
         """Close the environment and remove its files."""
         self._env.close()
-
-
-def enlist(halt: Any) -> None:
-    """Initialize a worker process of a pool that plays games with experts.
-
-    Args:
-        halt: Shared bool. Once it is true, the games of this process raise `InterruptedError`. The process also ends
-            when its parent does.
-    """
-    global _halt
-    _halt = halt
-    follow_parent()
-
-
-def play_expert_game(expert: Expert, seed: int, character: str, max_steps: int | None) -> GameRow:
-    """Play one game with an expert; the game and the player have the same seed.
-
-    Raises:
-        InterruptedError: The pool was halted.
-    """
-    player = expert.player(seed)
-    game = SeededGame(seed, character, max_steps)
-    try:
-        row = None
-        while row is None:
-            if _halt is not None and _halt.value:
-                raise InterruptedError(f"the game of seed {seed} was called off")
-            # On the opening screens NLE presses the keys; the expert acts from the first turn on.
-            row = game.step(0 if game.opening else player.act(game.observation))
-        return row
-    finally:
-        game.close()

@@ -1,0 +1,231 @@
+"""Play complete NetHack games with agents.
+
+Dimension in names: T lanes of a tile.
+"""
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from agents.spec import Params
+from data.games.challenge import CHARACTER
+from eval.engine.game import recorded
+from eval.engine.vector import Ended, NetHackVector
+from eval.play.options import Task
+from eval.play.policy import act
+from eval.progress import Progress
+
+TILE = 16
+"""Lanes of a compiled step of the policy: always the same, since a step of another shape might round otherwise."""
+
+
+@dataclass
+class Shares:
+    """Where the time of a rollout goes, in seconds."""
+
+    wall: float = 0.0
+    stepping: float = 0.0
+    """Seconds in which workers stepped or started games, over the number of workers."""
+    inference: float = 0.0
+    """Seconds in which the parent waited for the policy."""
+    idle: float = 0.0
+    """Seconds in which the parent waited for games."""
+    steps: int = 0
+
+    @property
+    def transfer(self) -> float:
+        """Seconds in which the parent did neither: it sent observations and actions, and kept the books."""
+        return self.wall - self.inference - self.idle
+
+    def __str__(self) -> str:
+        wall = self.wall or 1.0
+        return (
+            f"{self.steps / wall:,.0f} steps/s: workers stepped {self.stepping / wall:.0%} of the time, the policy was"
+            f" waited for {self.inference / wall:.0%}, the games {self.idle / wall:.0%}, the rest is transfer"
+        )
+
+
+@dataclass
+class _Queue:
+    """A task, and its seeds that are not played yet."""
+
+    task: Task
+    seeds: deque[int]
+
+    @cached_property
+    def params(self) -> Params:
+        """The parameters, loaded when its first tile begins and kept while it has one."""
+        return self.task.params()
+
+
+@dataclass
+class _Tile:
+    """A tile of lanes that one policy plays."""
+
+    number: int
+    queue: _Queue
+    carry: Any
+    actions: jax.Array | None = None
+
+
+def play_agents(
+    tasks: Sequence[Task],
+    *,
+    lanes: int,
+    workers: int,
+    key_seed: int,
+    temperature: float = 1.0,
+    max_steps: int | None = None,
+    character: str = CHARACTER,
+    progress: bool = True,
+) -> Shares:
+    """Play the games of several policies, one game per seed each, in the order of the tasks.
+
+    The random key of an action depends on `key_seed`, the game's seed and the timestep, and the policy always
+    computes the actions of `TILE` lanes. Results therefore do not depend on the number of lanes or workers, or on other
+    tasks.
+
+    Args:
+        tasks: The policies, their seeds, and whom to tell of games that have ended.
+        lanes: Number of games played in parallel.
+        workers: Number of processes that step the games.
+        key_seed: Seed for sampling actions.
+        temperature: Softmax temperature; 0 selects the most probable action.
+        max_steps: Truncate games after this many steps; None keeps the environment's own limit.
+        character: NetHack's character.
+        progress: Whether to show a progress bar on stderr.
+
+    Returns:
+        Where the time went.
+
+    Raises:
+        ValueError: The temperature is negative, or the seeds of a task are not distinct or out of range.
+        WorkerFailed: A worker process raised an exception, or games were lost again and again.
+    """
+    if temperature < 0:
+        raise ValueError(f"temperature must not be negative, got {temperature}")
+    if any(len(set(task.seeds)) != len(task.seeds) or not all(0 <= s < 2**32 for s in task.seeds) for task in tasks):
+        raise ValueError("seeds must be distinct integers from 0 to 2**32 - 1")
+    total = sum(len(task.seeds) for task in tasks)
+    if not total:
+        return Shares()
+    lanes = min(lanes, total)
+    tiles = math.ceil(lanes / TILE) + sum(1 for task in tasks if task.seeds) - 1
+    tiles = min(tiles, 2 * math.ceil(lanes / TILE))
+    with (
+        NetHackVector(tiles, TILE, min(workers, lanes), character, max_steps) as games,
+        Progress(total, progress) as bar,
+    ):
+        rollout = Rollout(games, tasks, lanes, jax.random.key(key_seed), temperature)
+        for steps, ended in rollout:
+            bar.add(steps, ended)
+        return rollout.shares
+
+
+class Rollout:
+    """Plays the games of tasks in a vector environment. Iterating yields the steps and ended games of a tile."""
+
+    def __init__(
+        self, games: NetHackVector, tasks: Sequence[Task], lanes: int, key: jax.Array, temperature: float
+    ) -> None:
+        self.shares = Shares()
+        self._games, self._lanes, self._key, self._temperature = games, lanes, key, temperature
+        self._queues = deque(_Queue(task, deque(task.seeds)) for task in tasks if task.seeds)
+        self._free = list(reversed(range(len(games.tiles))))
+        self._tiles: dict[int, _Tile] = {}
+        self._computing: deque[_Tile] = deque()
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        begin, games = time.perf_counter(), self._games
+        busy = games.busy
+        self._open()
+        while self._tiles:
+            if self._computing and _is_ready(self._computing[0].actions):
+                self._send()
+            elif games.stepping and (received := self._receive()):
+                yield self._next(*received)
+            elif self._computing:
+                self._send()
+            shares = self.shares
+            shares.wall = time.perf_counter() - begin
+            shares.stepping = (games.busy - busy) / games.workers
+
+    def _receive(self) -> tuple[int, list[Ended]] | None:
+        received = self._games.receive(wait=False)
+        if received is None and not self._computing:
+            begin = time.perf_counter()
+            received = self._games.receive()
+            self.shares.idle += time.perf_counter() - begin
+        return received
+
+    def _send(self) -> None:
+        tile = self._computing.popleft()
+        begin = time.perf_counter()
+        actions = np.asarray(tile.actions)
+        self.shares.inference += time.perf_counter() - begin
+        self._games.send(tile.number, actions)
+
+    def _next(self, number: int, ended: list[Ended]) -> tuple[int, int]:
+        """Refill the lanes of games that have ended, and compute the actions of the others."""
+        tile, lanes = self._tiles[number], self._games.tiles[number]
+        steps = int(self._games.active[lanes].sum()) + len(ended)
+        self.shares.steps += steps
+        for game in ended:
+            tile.queue.task.on_game(game.row)
+            if tile.queue.seeds:
+                self._games.begin(game.lane, tile.queue.seeds.popleft())
+        if self._games.active[lanes].any():
+            self._compute(tile)
+        else:
+            del self._tiles[number]
+            self._free.append(number)
+        if ended:
+            self._open()
+        return steps, len(ended)
+
+    def _open(self) -> None:
+        """Give free tiles to the next tasks, while there are lanes for them."""
+        while self._free and self._queues:
+            room = self._lanes - int(self._games.active.sum())
+            if self._tiles and room < min(TILE, len(self._queues[0].seeds)):
+                return
+            queue, number = self._queues[0], self._free.pop()
+            lanes = self._games.tiles[number]
+            for lane in range(lanes.start, lanes.start + min(TILE, room, len(queue.seeds))):
+                self._games.begin(lane, queue.seeds.popleft())
+            if not queue.seeds:
+                self._queues.popleft()
+            agent = queue.task.agent
+            # Copied, because donation requires that no two leaves share a buffer.
+            self._tiles[number] = _Tile(number, queue, jax.tree.map(jnp.copy, agent.initial_carry(TILE)))
+            self._games.send(number, np.zeros(TILE, np.uint8))
+
+    def _compute(self, tile: _Tile) -> None:
+        games, lanes, task = self._games, self._games.tiles[tile.number], tile.queue.task
+        observation = {name: array[lanes][:, None] for name, array in games.observation.items()}
+        observation["chars"] = recorded(observation["chars"])
+        tile.actions, tile.carry = act(
+            task.agent,
+            self._temperature,
+            tile.queue.params,
+            self._key,
+            observation,
+            (games.timestep[lanes] == 0)[:, None],
+            games.seed[lanes].copy(),
+            games.timestep[lanes].copy(),
+            tile.carry,
+        )
+        self._computing.append(tile)
+
+
+def _is_ready(array: Any) -> bool:
+    """Whether an array is computed."""
+    return array.is_ready()
