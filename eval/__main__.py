@@ -9,14 +9,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tyro
 
 from data.common.cli import exit_with, lazy_command, use_huge_pages
-from eval.config import EvalConfig, ExpertConfig
+from eval.config import BenchConfig, EvalConfig, ExpertConfig
 from train.compile.cache import keep_programs
 
 
 def evaluate_run(config: tyro.conf.OmitArgPrefixes[EvalConfig]) -> None:
     """Evaluate the checkpoints of runs: dev loss and returns. Writes RUN/runs.jsonl.
 
-    `expert --game GAME` in place of the runs evaluates an expert instead.
+    `expert --game GAME` in place of the runs evaluates an expert instead, `bench` measures the speed.
     """
     from eval.checkpoints import evaluate
     from eval.table import print_rows
@@ -31,6 +31,17 @@ def evaluate_expert(config: tyro.conf.OmitArgPrefixes[ExpertConfig]) -> None:
     print(evaluate_expert(config))
 
 
+def bench(config: tyro.conf.OmitArgPrefixes[BenchConfig] = BenchConfig()) -> None:  # noqa: B008 frozen
+    """Measure how fast NetHack's games are stepped and played, against raw NLE and Gymnasium's AsyncVectorEnv."""
+    from eval.bench import bench, report
+
+    report(bench(config), as_json=config.json)
+
+
+COMMANDS = {"expert": evaluate_expert, "bench": bench}
+"""What may stand in place of the folders of runs."""
+
+
 def main(prog: str = "python -m eval") -> NoReturn:
     """Parse the command line, run the command and exit.
 
@@ -39,8 +50,9 @@ def main(prog: str = "python -m eval") -> NoReturn:
     """
     use_huge_pages()
     keep_programs()
-    command, args = (evaluate_expert, sys.argv[2:]) if sys.argv[1:2] == ["expert"] else (evaluate_run, sys.argv[1:])
-    prog = f"{prog} expert" if command is evaluate_expert else prog
+    name = sys.argv[1] if sys.argv[1:] and sys.argv[1] in COMMANDS else ""
+    command, args = COMMANDS.get(name, evaluate_run), sys.argv[2 if name else 1 :]
+    prog = f"{prog} {name}".rstrip()
     exit_with(lambda: tyro.cli(lazy_command(command), prog=prog, description=command.__doc__, args=args))
 
 

@@ -1,5 +1,6 @@
 """Configuration of an evaluation: frozen dataclasses whose field docstrings are the command line help."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,8 +24,9 @@ class GamesConfig:
     """NetHack: role, race, alignment and gender as NLE spells them, default mon-hum-neu-mal; @ is random."""
     max_steps: int | None = None
     """Truncate games after this many timesteps; None sets no limit."""
-    lanes: int = 64
-    """Number of games played in parallel. Does not change the results; neither does `workers`."""
+    lanes: int | None = None
+    """Number of games played in parallel; by default as many as keep the workers busy. Does not change the results;
+    neither does `workers`."""
     workers: int = cores()
     """Number of processes (NetHack) or threads (Atari) that step the games."""
 
@@ -110,7 +112,34 @@ class ExpertConfig(GamesConfig):
     """nethack, an Atari game such as Breakout, or gym/ENV."""
     expert: str = "embedded"
     """Policy: embedded, random, module:function, or the path of a trained policy."""
-    lanes: int = 16
+    lanes: int | None = 16
     """Number of games that a vector environment plays in parallel."""
     out: Path | None = None
     """Write the games to this file, one JSON object per line."""
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Options of `python -m eval bench`."""
+
+    seconds: float = 3.0
+    """Seconds of each measurement."""
+    games: tuple[int, ...] = (2, 8, 32, 128)
+    """Numbers of games per core that are stepped in turn."""
+    gymnasium: tuple[int, ...] = (8, 32)
+    """Numbers of games for Gymnasium's AsyncVectorEnv, which starts a process for each."""
+    agent: str = "nethack/lstm/64"
+    """Agent with random parameters that plays."""
+    run: Path | None = None
+    """Folder of a run, whose last checkpoint plays instead."""
+    lanes: int | None = None
+    """Games that the agent plays in parallel; by default two tiles."""
+    json: bool = False
+    """Print one JSON object."""
+
+    def __post_init__(self) -> None:
+        """Raise `UserError` if a value is out of range."""
+        if not 0 < self.seconds < math.inf:
+            raise UserError(f"--seconds {self.seconds:g}: give more than 0")
+        if any(count < 1 for count in (*self.games, *self.gymnasium, self.lanes or 1)):
+            raise UserError("--games, --gymnasium and --lanes: give 1 or more")

@@ -83,6 +83,11 @@ class NetHackVector:
         self._pending: dict[int, set[int]] = {}
         """Tiles that are stepping, with the workers that have not completed them."""
         self._lanes = _lanes_of_workers(tiles, tile, workers)
+        self._owner = {lane: index for index, owned in enumerate(self._lanes) for of in owned.values() for lane in of}
+        self._playing = [Counter[int]() for _ in range(tiles)]
+        """Of each tile, the number of games that a worker has there."""
+        self._beginning: list[list[int]] = [[] for _ in range(tiles)]
+        """Of each tile, the lanes whose game the next step begins."""
         self.crew = Crew(memory, self._lanes, character, max_steps, patience)
 
     def __enter__(self) -> Self:
@@ -113,8 +118,11 @@ class NetHackVector:
 
     def begin(self, lane: int, seed: int) -> None:
         """Let the next step of the lane's tile start the game of this seed."""
+        if not self.active[lane]:
+            self._playing[lane // self.tile][self._owner[lane]] += 1
         self.active[lane], self.seed[lane] = True, seed
         self._begin(lane)
+        self._beginning[lane // self.tile].append(lane)
 
     def send(self, tile: int, action: np.ndarray) -> None:
         """Start a step of one tile, without waiting for it.
@@ -132,8 +140,10 @@ class NetHackVector:
         self._views.action[lanes] = action
         self._views.sent[tile] += 1
         self.timestep[lanes] += 1
-        self.timestep[lanes][self._views.begin[lanes] == 1] = 0
-        workers = [index for index, of_tile in enumerate(self._lanes) if self.active[of_tile.get(tile, [])].any()]
+        for lane in self._beginning[tile]:
+            self.timestep[lane] = 0
+        self._beginning[tile] = []
+        workers = [index for index, games in self._playing[tile].items() if games]
         self._pending[tile] = set(workers)
         for index in workers:
             self.crew.request(index, tile)
@@ -171,16 +181,16 @@ class NetHackVector:
 
     def _ended(self, tile: int) -> list[Ended]:
         lanes = self.tiles[tile]
-        lost = lanes.start + np.flatnonzero(self._views.ended[lanes] & self.active[lanes])
-        if not len(lost):
+        if not self._views.ended[lanes].any():
             return []
-        rows: dict[int, GameRow] = {}
-        for index, of_tile in enumerate(self._lanes):
-            for _ in set(of_tile.get(tile, ())) & set(lost.tolist()):
-                lane, row = self.crew.row(index)
-                rows[lane] = row
-        self.active[lost] = False
-        return [Ended(lane, rows[lane]) for lane in sorted(rows)]
+        ended: list[Ended] = []
+        for lane in lanes.start + np.flatnonzero(self._views.ended[lanes]):
+            index = self._owner[int(lane)]
+            ended.append(Ended(*self.crew.row(index)))
+            self._playing[tile][index] -= 1
+        for game in ended:
+            self.active[game.lane], self._views.ended[game.lane] = False, 0
+        return sorted(ended, key=lambda game: game.lane)
 
     def _replace(self, lost: Lost) -> None:
         """Replace a worker, and let its games begin again."""
@@ -197,11 +207,13 @@ class NetHackVector:
             )
         self.crew.replace(index)
         self.replaced += 1
+        asked = [tile for tile, workers in self._pending.items() if index in workers]
         for lane in lanes:
             self._begin(lane)
-        for tile, workers in self._pending.items():
-            if index in workers:
-                self.crew.request(index, tile)
+            if lane // self.tile not in asked:
+                self._beginning[lane // self.tile].append(lane)
+        for tile in asked:
+            self.crew.request(index, tile)
 
 
 def _lanes_of_workers(tiles: int, tile: int, workers: int) -> list[dict[int, list[int]]]:

@@ -20,6 +20,9 @@ from eval.play.policy import act
 from eval.play.records import EpisodeRow
 from eval.progress import Progress
 
+LANES = 64
+"""Number of games in parallel by default."""
+
 
 class VectorGame(Protocol):
     """A vector environment with one game per lane."""
@@ -52,13 +55,13 @@ Chooser = Callable[[Any, np.ndarray, np.ndarray], np.ndarray]
 """Maps observations, game seeds uint32 [L] and timesteps uint32 [L] to actions int [L]."""
 
 
-def lanes_for(lanes: int, seeds: Sequence[int]) -> int:
-    """Return the number of lanes to use: at most one per seed, and at least two.
+def lanes_for(lanes: int | None, seeds: Sequence[int]) -> int:
+    """Return the number of lanes to use: at most one per seed, and at least two; by default at most `LANES`.
 
     XLA may compute a batch of one with other rounding than a row of a larger batch, which would make results depend on
     the number of lanes.
     """
-    return max(2, min(lanes, len(seeds)))
+    return max(2, min(lanes or LANES, len(seeds)))
 
 
 def play_lanes(

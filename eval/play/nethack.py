@@ -3,10 +3,13 @@
 import sys
 from collections.abc import Sequence
 
+import jax
+
 from data.experts.registry import Expert
 from data.games.challenge import CHARACTER
 from eval.engine.experts import play_experts
 from eval.engine.game import GameRow
+from eval.play.apart import play_apart
 from eval.play.options import OnGame, PlayOptions, Task
 from eval.play.rollout import play_agents
 
@@ -25,7 +28,8 @@ class NetHackPlay:
 
     def play_agents(self, tasks: Sequence[Task], game: str, options: PlayOptions, *, progress: bool = True) -> None:
         """Play games with agents. See `eval.play.options.Play`."""
-        shares = play_agents(
+        play = play_apart if jax.default_backend() == "cpu" else play_agents
+        shares = play(
             tasks,
             lanes=options.lanes,
             workers=options.workers,

@@ -25,8 +25,8 @@ class PlayOptions:
     """Truncate games after this many timesteps; None sets no limit."""
     character: str | None = None
     """NetHack's character; None selects the default, `data.games.challenge.CHARACTER`."""
-    lanes: int = 64
-    """Number of games played in parallel. Does not change the results."""
+    lanes: int | None = None
+    """Number of games played in parallel; by default as many as keep the workers busy. Does not change the results."""
     workers: int = cores()
     """Number of processes or threads that step the games. Does not change the results."""
 

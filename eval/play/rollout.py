@@ -1,4 +1,4 @@
-"""Play complete NetHack games with agents.
+"""Play complete NetHack games with agents on a device of their own, such as a GPU, while workers step the games.
 
 Dimension in names: T lanes of a tile.
 """
@@ -21,36 +21,12 @@ from eval.engine.game import recorded
 from eval.engine.vector import Ended, NetHackVector
 from eval.play.options import Task
 from eval.play.policy import act
+from eval.play.shares import Shares
+from eval.play.solo import TILE
 from eval.progress import Progress
 
-TILE = 16
-"""Lanes of a compiled step of the policy: always the same, since a step of another shape might round otherwise."""
-
-
-@dataclass
-class Shares:
-    """Where the time of a rollout goes, in seconds."""
-
-    wall: float = 0.0
-    stepping: float = 0.0
-    """Seconds in which workers stepped or started games, over the number of workers."""
-    inference: float = 0.0
-    """Seconds in which the parent waited for the policy."""
-    idle: float = 0.0
-    """Seconds in which the parent waited for games."""
-    steps: int = 0
-
-    @property
-    def transfer(self) -> float:
-        """Seconds in which the parent did neither: it sent observations and actions, and kept the books."""
-        return self.wall - self.inference - self.idle
-
-    def __str__(self) -> str:
-        wall = self.wall or 1.0
-        return (
-            f"{self.steps / wall:,.0f} steps/s: workers stepped {self.stepping / wall:.0%} of the time, the policy was"
-            f" waited for {self.inference / wall:.0%}, the games {self.idle / wall:.0%}, the rest is transfer"
-        )
+TILE_OF_ACCELERATORS = 128
+"""Lanes of a compiled step on an accelerator, where it takes hardly longer than that of one lane."""
 
 
 @dataclass
@@ -79,7 +55,7 @@ class _Tile:
 def play_agents(
     tasks: Sequence[Task],
     *,
-    lanes: int,
+    lanes: int | None,
     workers: int,
     key_seed: int,
     temperature: float = 1.0,
@@ -89,13 +65,12 @@ def play_agents(
 ) -> Shares:
     """Play the games of several policies, one game per seed each, in the order of the tasks.
 
-    The random key of an action depends on `key_seed`, the game's seed and the timestep, and the policy always
-    computes the actions of `TILE` lanes. Results therefore do not depend on the number of lanes or workers, or on other
-    tasks.
+    The random key of an action depends on `key_seed`, the game's seed and the timestep, and the policy always computes
+    the actions of a tile of lanes. Results therefore do not depend on the number of lanes or workers, or on other tasks.
 
     Args:
         tasks: The policies, their seeds, and whom to tell of games that have ended.
-        lanes: Number of games played in parallel.
+        lanes: Number of games played in parallel; by default two tiles, or 16 for each worker.
         workers: Number of processes that step the games.
         key_seed: Seed for sampling actions.
         temperature: Softmax temperature; 0 selects the most probable action.
@@ -117,11 +92,12 @@ def play_agents(
     total = sum(len(task.seeds) for task in tasks)
     if not total:
         return Shares()
-    lanes = min(lanes, total)
-    tiles = math.ceil(lanes / TILE) + sum(1 for task in tasks if task.seeds) - 1
-    tiles = min(tiles, 2 * math.ceil(lanes / TILE))
+    tile = TILE if jax.default_backend() == "cpu" else TILE_OF_ACCELERATORS
+    lanes = min(lanes or max(2 * tile, 16 * workers), total)
+    tiles = math.ceil(lanes / tile) + sum(1 for task in tasks if task.seeds) - 1
+    tiles = min(tiles, 2 * math.ceil(lanes / tile))
     with (
-        NetHackVector(tiles, TILE, min(workers, lanes), character, max_steps) as games,
+        NetHackVector(tiles, tile, min(workers, lanes), character, max_steps) as games,
         Progress(total, progress) as bar,
     ):
         rollout = Rollout(games, tasks, lanes, jax.random.key(key_seed), temperature)
@@ -195,18 +171,18 @@ class Rollout:
         """Give free tiles to the next tasks, while there are lanes for them."""
         while self._free and self._queues:
             room = self._lanes - int(self._games.active.sum())
-            if self._tiles and room < min(TILE, len(self._queues[0].seeds)):
+            if self._tiles and room < min(self._games.tile, len(self._queues[0].seeds)):
                 return
             queue, number = self._queues[0], self._free.pop()
             lanes = self._games.tiles[number]
-            for lane in range(lanes.start, lanes.start + min(TILE, room, len(queue.seeds))):
+            for lane in range(lanes.start, lanes.start + min(self._games.tile, room, len(queue.seeds))):
                 self._games.begin(lane, queue.seeds.popleft())
             if not queue.seeds:
                 self._queues.popleft()
             agent = queue.task.agent
             # Copied, because donation requires that no two leaves share a buffer.
-            self._tiles[number] = _Tile(number, queue, jax.tree.map(jnp.copy, agent.initial_carry(TILE)))
-            self._games.send(number, np.zeros(TILE, np.uint8))
+            self._tiles[number] = _Tile(number, queue, jax.tree.map(jnp.copy, agent.initial_carry(self._games.tile)))
+            self._games.send(number, np.zeros(self._games.tile, np.uint8))
 
     def _compute(self, tile: _Tile) -> None:
         games, lanes, task = self._games, self._games.tiles[tile.number], tile.queue.task

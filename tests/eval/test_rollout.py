@@ -1,8 +1,11 @@
 import json
 import math
 import multiprocessing
+import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -14,17 +17,22 @@ import numpy as np
 import pytest
 
 from agents.cost import Cost
+from agents.ladder import find as find_agent
 from agents.spec import Dropout
 from data.experts.registry import find
+from data.games.challenge import CHARACTER
 from data.games.keys import KEYS, action_of_key
 from data.games.nethack import NetHackGame
 from data.spec import NO_ACTION
 from eval.engine.experts import play_experts
 from eval.engine.game import ChallengeGame, GameRow
+from eval.engine.vector import WorkerFailed
+from eval.play.apart import Solos, play_apart
 from eval.play.options import Task
 from eval.play.policy import act
 from eval.play.records import read_games, write_games
 from eval.play.rollout import play_agents
+from eval.play.solo import Post
 from eval.statistics import mean_interval
 
 CALM = tuple(int(action_of_key()[key]) for key in b"hjklyubn.s\x1b")
@@ -106,7 +114,7 @@ def walk(seeds: list[int] = SEEDS, lanes: int = 4, workers: int = 2, **options) 
     rows: list[GameRow] = []
     options = {"key_seed": 0, "max_steps": 120, "progress": False} | options
     task = Task(WALKER, lambda: PARAMS, seeds, rows.append)
-    play_agents([task], lanes=lanes, workers=workers, **options)
+    options.pop("how", play_agents)([task], lanes=lanes, workers=workers, **options)
     return sorted(rows, key=lambda row: row.seed)
 
 
@@ -121,9 +129,58 @@ def test_every_seed_gets_one_row_in_order(rows: list[GameRow]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("lanes", "workers"), [(1, 1), (2, 2), (3, 2), (64, 3)])
-def test_lanes_and_workers_do_not_change_the_games(rows: list[GameRow], lanes: int, workers: int) -> None:
-    assert walk(lanes=lanes, workers=workers) == rows
+@pytest.mark.parametrize("how", [play_agents, play_apart])
+@pytest.mark.parametrize(("lanes", "workers"), [(1, 1), (2, 2), (3, 5), (128, 2)])
+def test_lanes_and_workers_do_not_change_the_games(
+    rows: list[GameRow], how: Callable, lanes: int, workers: int
+) -> None:
+    assert walk(lanes=lanes, workers=workers, how=how) == rows
+
+
+@pytest.mark.slow
+def test_a_real_agents_games_depend_on_nothing_but_their_seeds() -> None:
+    agent = find_agent("nethack/lstm/16").for_backend()
+    params = jax.jit(agent.init)(jax.random.key(0))
+
+    def played(how: Callable, seeds: list[int], lanes: int, workers: int) -> dict[int, GameRow]:
+        found: list[GameRow] = []
+        task = Task(agent, lambda: params, seeds, found.append)
+        how([task], lanes=lanes, workers=workers, key_seed=0, max_steps=150, progress=False)
+        return {row.seed: row for row in found}
+
+    seeds = list(range(24))
+    rows = played(play_apart, seeds, 32, 2)
+    assert rows.keys() == set(seeds)
+    assert played(play_apart, seeds[::-1], 5, 1) == rows
+    assert played(play_apart, seeds[7:12], 16, 5) == {seed: rows[seed] for seed in seeds[7:12]}
+    assert played(play_agents, seeds, 24, 2) == rows
+    assert played(play_agents, seeds[::-1], 1, 1) == rows
+
+
+def test_workers_that_play_alone_play_the_same(rows: list[GameRow]) -> None:
+    assert walk(how=play_apart) == rows
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_games_of_a_lost_worker_are_played_again(rows: list[GameRow], how: signal.Signals) -> None:
+    found: list[GameRow] = []
+    task = Task(WALKER, lambda: PARAMS, SEEDS, found.append)
+    patience = 600.0 if how == signal.SIGKILL else 5.0
+    with tempfile.TemporaryDirectory() as folder:
+        solos = Solos([task], Post(-1, None, None, folder, 0, 1.0, CHARACTER, 120), 2, 2, patience)
+        for number, _ in enumerate(solos.play()):
+            if number == 1:
+                os.kill(solos.pids[0], how)
+        solos.close()
+    assert sorted(found, key=lambda row: row.seed) == rows
+    assert solos.replaced == 1
+
+
+def test_an_error_of_a_policy_arrives_with_its_traceback() -> None:
+    broken = {**PARAMS, "table": PARAMS["table"][:, :5]}
+    task = Task(WALKER, lambda: broken, SEEDS, lambda row: None)
+    with pytest.raises(WorkerFailed, match="TypeError"):
+        play_apart([task], lanes=2, workers=1, key_seed=0, max_steps=5, progress=False)
 
 
 def test_a_seeds_game_does_not_depend_on_the_other_seeds(rows: list[GameRow]) -> None:
@@ -160,7 +217,8 @@ def _by_hand(apply: Callable, seed: int) -> GameRow:
     return row
 
 
-def test_tasks_share_the_lanes_and_play_what_they_play_alone(rows: list[GameRow]) -> None:
+@pytest.mark.parametrize("how", [play_agents, play_apart])
+def test_tasks_share_the_lanes_and_play_what_they_play_alone(rows: list[GameRow], how: Callable) -> None:
     others = [WALKER.init(jax.random.key(number)) for number in (2, 3)]
     alone = []
     for params in others:
@@ -185,9 +243,9 @@ def test_tasks_share_the_lanes_and_play_what_they_play_alone(rows: list[GameRow]
         return params
 
     tasks = [Task(WALKER, load(number), SEEDS, played[number].append) for number in range(3)]
-    shares = play_agents(tasks, lanes=8, workers=2, key_seed=0, max_steps=120, progress=False)
+    shares = how(tasks, lanes=8, workers=2, key_seed=0, max_steps=120, progress=False)
     assert [sorted(found, key=lambda row: row.seed) for found in played] == [rows, *alone]
-    assert loaded == [0, 1, 2]
+    assert sorted(set(loaded)) == [0, 1, 2]
     assert shares.steps >= sum(row.steps for found in played for row in found)
     assert 0 < shares.stepping < shares.wall
 
@@ -255,7 +313,7 @@ def test_an_interrupted_scripted_run_ends_its_games() -> None:
     assert not multiprocessing.active_children()
 
 
-@pytest.mark.parametrize("played", ["vector", "scripted"])
+@pytest.mark.parametrize("played", ["vector", "scripted", "alone"])
 def test_a_killed_run_leaves_no_workers_and_no_files(played: str) -> None:
     program = """
 import multiprocessing, sys, tempfile, time
@@ -281,6 +339,12 @@ def announced(**options):
     print(folder.name, flush=True)
     return folder
 tempfile.TemporaryDirectory = announced
+if sys.argv[1] == "alone":
+    from tests.eval.test_rollout import PARAMS, WALKER
+    from eval.play.apart import play_apart
+    from eval.play.options import Task
+    task = Task(WALKER, lambda: PARAMS, range(1000), wait)
+    play_apart([task], lanes=8, workers=2, key_seed=0, max_steps=30, progress=False)
 play_experts(find(NetHackGame(), "random"), range(1000), workers=2, progress=False, on_game=wait)
 """
     run = subprocess.Popen([sys.executable, "-c", program, played], stdout=subprocess.PIPE, text=True)
