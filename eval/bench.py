@@ -237,7 +237,7 @@ def policy_lines(agent: Agent, params: Params, lanes: int | None, seconds: float
     The games alone are stepped again with the actions of the agent.
     """
     tile = TILE if jax.default_backend() == "cpu" else TILE_OF_ACCELERATORS
-    lanes = lanes or max(2 * tile, 16 * cores())
+    lanes = lanes or max(4 * tile, 16 * cores())
     alone = policy_rate(agent, params, tile, seconds)
     tiles, tasks = math.ceil(lanes / tile), [Task(agent, lambda: params, range(100_000), lambda row: None)]
     with _Recorded(tiles, tile, cores()) as vector:

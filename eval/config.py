@@ -133,7 +133,7 @@ class BenchConfig:
     run: Path | None = None
     """Folder of a run, whose last checkpoint plays instead."""
     lanes: int | None = None
-    """Games that the agent plays in parallel; by default two tiles."""
+    """Games that the agent plays in parallel; by default four tiles."""
     json: bool = False
     """Print one JSON object."""
 

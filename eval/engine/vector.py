@@ -19,7 +19,7 @@ from eval.engine.game import GameRow
 from eval.engine.worker import Memory
 
 SHARE = 8
-"""Lanes of a tile for each of its workers, if there are enough workers."""
+"""Most lanes of a tile for each of its workers, if there are enough workers."""
 
 PATIENCE = 60.0
 """Seconds after which a worker that has not completed a single step is taken to hang."""
@@ -217,8 +217,9 @@ class NetHackVector:
 
 
 def _lanes_of_workers(tiles: int, tile: int, workers: int) -> list[dict[int, list[int]]]:
-    """For each worker its lanes of each tile. A tile has a worker for every `SHARE` lanes; tiles take them in turn."""
-    share = min(workers, math.ceil(tile / SHARE))
+    """For each worker its lanes of each tile. A tile has a worker for every `SHARE` lanes, or more if there are more
+    workers; tiles take them in turn."""
+    share = min(workers, tile, max(math.ceil(tile / SHARE), math.ceil(workers / tiles)))
     lanes: list[dict[int, list[int]]] = [{} for _ in range(workers)]
     for number in range(tiles):
         for part in range(share):

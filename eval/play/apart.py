@@ -96,8 +96,8 @@ class Solos:
         """Times that a worker may still be lost before it has games."""
         self.replaced = 0
         """Number of workers that were lost and replaced."""
-        self._memory = SPAWN.RawArray(ctypes.c_uint8, workers * 3 * 8)
-        self._clock = np.frombuffer(memoryview(self._memory), np.uint8).view(np.int64).reshape(-1, 3)
+        self._memory = SPAWN.RawArray(ctypes.c_uint8, workers * 4 * 8)
+        self._clock = np.frombuffer(memoryview(self._memory), np.uint8).view(np.int64).reshape(-1, 4)
         needed = min(workers, sum(len(task.seeds) for task in tasks))
         self._workers = [self._started(index) for index in range(needed)]
 
@@ -110,6 +110,10 @@ class Solos:
     def started(self) -> bool:
         """Whether every worker has stepped a game."""
         return bool((self._clock[:, 0] > TILE).all())
+
+    def stepping(self, index: int) -> bool:
+        """Whether a worker is stepping its games at this moment, rather than computing or compiling their actions."""
+        return bool(self._clock[index, 3])
 
     def play(self) -> Iterator[int]:
         """Play all games; yields the number of steps of each that has ended."""
@@ -134,7 +138,7 @@ class Solos:
 
     def shares(self) -> Shares:
         """Where the time of the workers went."""
-        wall, (steps, games, policy) = time.monotonic() - self._begin, self._clock.sum(axis=0).tolist()
+        wall, (steps, games, policy) = time.monotonic() - self._begin, self._clock[:, :3].sum(axis=0).tolist()
         workers = len(self._clock)
         return Shares(wall, games / workers / 1e9, policy / workers / 1e9, steps=steps)
 
@@ -180,11 +184,11 @@ class Solos:
         return game.row.steps
 
     def _look_after(self) -> None:
-        """Kill workers that have games, but have made no step for too long. Their pipes end then."""
+        """Kill workers that have stood in the same step of their games for too long. Their pipes end then."""
         now = time.monotonic()
         for worker in self._workers:
             steps = int(self._clock[worker.post.index, 0])
-            if steps != worker.steps or not worker.playing:
+            if steps != worker.steps or not self.stepping(worker.post.index):
                 worker.steps, worker.since = steps, now
             elif now - worker.since > self._patience:
                 worker.process.kill()

@@ -65,12 +65,13 @@ def play_agents(
 ) -> Shares:
     """Play the games of several policies, one game per seed each, in the order of the tasks.
 
-    The random key of an action depends on `key_seed`, the game's seed and the timestep, and the policy always computes
-    the actions of a tile of lanes. Results therefore do not depend on the number of lanes or workers, or on other tasks.
+    The random key of an action depends on `key_seed`, the game's seed and the timestep, and the policy always
+    computes the actions of a tile of lanes. Results therefore do not depend on the number of lanes or workers, or on
+    other tasks.
 
     Args:
         tasks: The policies, their seeds, and whom to tell of games that have ended.
-        lanes: Number of games played in parallel; by default two tiles, or 16 for each worker.
+        lanes: Number of games played in parallel; by default four tiles, or 16 for each worker.
         workers: Number of processes that step the games.
         key_seed: Seed for sampling actions.
         temperature: Softmax temperature; 0 selects the most probable action.
@@ -93,7 +94,7 @@ def play_agents(
     if not total:
         return Shares()
     tile = TILE if jax.default_backend() == "cpu" else TILE_OF_ACCELERATORS
-    lanes = min(lanes or max(2 * tile, 16 * workers), total)
+    lanes = min(lanes or max(4 * tile, 16 * workers), total)
     tiles = math.ceil(lanes / tile) + sum(1 for task in tasks if task.seeds) - 1
     tiles = min(tiles, 2 * math.ceil(lanes / tile))
     with (

@@ -49,7 +49,8 @@ class Post:
     connection: Any
     """Pipe to the parent: None asks for `Orders` (no orders: the end), `Finished` tells of a game; or a traceback."""
     clock: Any
-    """Shared int64 [W, 3]: of each worker the steps so far, and the nanoseconds spent on games and on the policy."""
+    """Shared int64 [W, 4]: of each worker the steps so far, the nanoseconds spent on games and on the policy, and 1
+    while it steps games, which must not take long."""
     folder: str
     """Folder for its temporary files, in that of all workers, which it removes if the parent dies."""
     key_seed: int
@@ -91,7 +92,7 @@ class Player:
 
     def __init__(self, post: Post) -> None:
         self._post = post
-        self._clock = np.frombuffer(memoryview(post.clock), np.uint8).view(np.int64).reshape(-1, 3)[post.index]
+        self._clock = np.frombuffer(memoryview(post.clock), np.uint8).view(np.int64).reshape(-1, 4)[post.index]
         self._observation = {name: np.zeros((TILE, *field.shape), field.dtype) for name, field in NETHACK.items()}
         self._games: list[ChallengeGame | None] = [None] * TILE
         self._active = np.zeros(TILE, bool)
@@ -128,7 +129,7 @@ class Player:
 
     def _step(self, task: int, actions: list[int]) -> None:
         """Step all games, and start others in place of those that end."""
-        begin = time.perf_counter_ns()
+        begin, self._clock[3] = time.perf_counter_ns(), 1
         lanes = np.flatnonzero(self._active).tolist()
         self._timestep += 1
         for lane in lanes:
@@ -144,6 +145,7 @@ class Player:
                 self._start(lane, seed)
         self._clock[0] += len(lanes)
         self._clock[1] += time.perf_counter_ns() - begin
+        self._clock[3] = 0
 
     def _start(self, lane: int, seed: int) -> None:
         game = self._games[lane]

@@ -1,14 +1,11 @@
 import json
 import math
 import multiprocessing
-import os
-import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import jax
@@ -16,97 +13,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agents.cost import Cost
 from agents.ladder import find as find_agent
-from agents.spec import Dropout
 from data.experts.registry import find
-from data.games.challenge import CHARACTER
-from data.games.keys import KEYS, action_of_key
+from data.games.keys import KEYS
 from data.games.nethack import NetHackGame
-from data.spec import NO_ACTION
 from eval.engine.experts import play_experts
 from eval.engine.game import ChallengeGame, GameRow
-from eval.engine.vector import WorkerFailed
-from eval.play.apart import Solos, play_apart
+from eval.play.apart import play_apart
 from eval.play.options import Task
 from eval.play.policy import act
 from eval.play.records import read_games, write_games
 from eval.play.rollout import play_agents
-from eval.play.solo import Post
 from eval.statistics import mean_interval
+from tests.eval.walker import PARAMS, WALKER
 
-CALM = tuple(int(action_of_key()[key]) for key in b"hjklyubn.s\x1b")
-"""Keys that take a turn and one that takes none: a game's turns tell which were pressed."""
-
-
-@dataclass(frozen=True)
-class Walker:
-    """Linear in the previous action, the screen's sum and a counter; walks, as its bias has it.
-
-    The carry counts the steps since the episode's start, so a lost or leaking carry changes the game.
-    """
-
-    name: str = "test/walker"
-    kind: str = "counter"
-    inputs: tuple[str, ...] = ()
-    recurrent: bool = True
-    microbatch: int | None = None
-    dtype: str = "float32"
-    width: int = 1
-    depth: int = 1
-    actions: int = len(KEYS)
-    calm: tuple[int, ...] = CALM
-
-    def for_backend(self, dtype: str = "auto", backend: str | None = None) -> "Walker":
-        return self
-
-    def on_host(self, observation: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        return observation
-
-    def of_width(self, width: int) -> None:
-        return
-
-    def rematerialised(self) -> None:
-        return None
-
-    def init(self, key: jax.Array) -> dict[str, jax.Array]:
-        table, screen = jax.random.split(key)
-        bias = np.full(len(KEYS), -1e9, np.float32)
-        bias[list(self.calm)] = 0
-        return {
-            "table": 3 * jax.random.normal(table, (NO_ACTION + 1, len(KEYS))),
-            "screen": 3 * jax.random.normal(screen, (2, len(KEYS))),
-            "bias": jnp.asarray(bias),
-        }
-
-    def initial_carry(self, lanes: int) -> tuple[jax.Array, jax.Array]:
-        same = jnp.zeros(lanes)
-        return same, same
-
-    def apply(
-        self,
-        params: dict[str, jax.Array],
-        observation: Mapping[str, jax.Array],
-        first: jax.Array,
-        carry: tuple[jax.Array, jax.Array],
-        dropout: Dropout | None = None,
-    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        def step(count_B: jax.Array, first_B: jax.Array) -> tuple[jax.Array, jax.Array]:
-            count_B = jnp.where(first_B, 0.0, count_B + 1)
-            return count_B, count_B
-
-        count_B, count_TxB = jax.lax.scan(step, carry[0], first.T)
-        total = observation["chars"].sum((2, 3), dtype=jnp.int32) % 7
-        features = jnp.stack([jnp.sin(count_TxB.T), jnp.cos(total.astype(jnp.float32))], -1)
-        logits = params["table"][observation["prev_action"]] + features @ params["screen"]
-        return logits + params["bias"][None, None], (count_B, carry[1])
-
-    def cost(self, window: int) -> Cost:
-        return Cost(())
-
-
-WALKER = Walker()
-PARAMS = WALKER.init(jax.random.key(1))
 SEEDS = [14, 3, 8, 11, 5]
 
 
@@ -159,28 +79,6 @@ def test_a_real_agents_games_depend_on_nothing_but_their_seeds() -> None:
 
 def test_workers_that_play_alone_play_the_same(rows: list[GameRow]) -> None:
     assert walk(how=play_apart) == rows
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_games_of_a_lost_worker_are_played_again(rows: list[GameRow], how: signal.Signals) -> None:
-    found: list[GameRow] = []
-    task = Task(WALKER, lambda: PARAMS, SEEDS, found.append)
-    patience = 600.0 if how == signal.SIGKILL else 5.0
-    with tempfile.TemporaryDirectory() as folder:
-        solos = Solos([task], Post(-1, None, None, folder, 0, 1.0, CHARACTER, 120), 2, 2, patience)
-        for number, _ in enumerate(solos.play()):
-            if number == 1:
-                os.kill(solos.pids[0], how)
-        solos.close()
-    assert sorted(found, key=lambda row: row.seed) == rows
-    assert solos.replaced == 1
-
-
-def test_an_error_of_a_policy_arrives_with_its_traceback() -> None:
-    broken = {**PARAMS, "table": PARAMS["table"][:, :5]}
-    task = Task(WALKER, lambda: broken, SEEDS, lambda row: None)
-    with pytest.raises(WorkerFailed, match="TypeError"):
-        play_apart([task], lanes=2, workers=1, key_seed=0, max_steps=5, progress=False)
 
 
 def test_a_seeds_game_does_not_depend_on_the_other_seeds(rows: list[GameRow]) -> None:
@@ -320,6 +218,7 @@ import multiprocessing, sys, tempfile, time
 import numpy as np
 from eval.engine.vector import NetHackVector
 from data.experts.registry import find
+from tests.eval.walker import CALM, PARAMS, WALKER
 from data.games.nethack import NetHackGame
 from eval.engine.experts import play_experts
 def wait(row=None):
@@ -340,7 +239,7 @@ def announced(**options):
     return folder
 tempfile.TemporaryDirectory = announced
 if sys.argv[1] == "alone":
-    from tests.eval.test_rollout import PARAMS, WALKER
+    from tests.eval.walker import PARAMS, WALKER
     from eval.play.apart import play_apart
     from eval.play.options import Task
     task = Task(WALKER, lambda: PARAMS, range(1000), wait)
