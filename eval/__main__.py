@@ -9,14 +9,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tyro
 
 from data.common.cli import exit_with, lazy_command, use_huge_pages
-from eval.config import BenchConfig, EvalConfig, ExpertConfig
+from eval.config import BenchConfig, CompareConfig, EpisodesConfig, EvalConfig, ExpertConfig
 from train.compile.cache import keep_programs
 
 
 def evaluate_run(config: tyro.conf.OmitArgPrefixes[EvalConfig]) -> None:
     """Evaluate the checkpoints of runs: dev loss and returns. Writes RUN/runs.jsonl.
 
-    `expert --game GAME` in place of the runs evaluates an expert instead, `bench` measures the speed.
+    In place of the runs, `expert --game GAME` evaluates an expert, `summary RUN...` and `compare RUN RUN` tell about
+    the games that were played, and `bench` measures the speed.
     """
     from eval.checkpoints import evaluate
     from eval.table import print_rows
@@ -38,7 +39,23 @@ def bench(config: tyro.conf.OmitArgPrefixes[BenchConfig] = BenchConfig()) -> Non
     report(bench(config), as_json=config.json)
 
 
-COMMANDS = {"expert": evaluate_expert, "bench": bench}
+def summarise(config: tyro.conf.OmitArgPrefixes[EpisodesConfig]) -> None:
+    """Summarise the games that checkpoints have played, or write them to a table: one row per game."""
+    from eval.episodes import summary
+
+    for line in summary(config):
+        print(line)
+
+
+def compare_runs(config: tyro.conf.OmitArgPrefixes[CompareConfig]) -> None:
+    """Compare the returns of two runs on the seeds that both have played."""
+    from eval.episodes import compare
+
+    for line in compare(config):
+        print(line)
+
+
+COMMANDS = {"expert": evaluate_expert, "bench": bench, "summary": summarise, "compare": compare_runs}
 """What may stand in place of the folders of runs."""
 
 

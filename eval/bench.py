@@ -37,6 +37,7 @@ from eval.play.apart import Solos
 from eval.play.options import Task
 from eval.play.policy import act
 from eval.play.rollout import TILE_OF_ACCELERATORS, Rollout
+from eval.play.sampling import Sampling
 from eval.play.solo import TILE, Post
 
 GAMES, STEPS, OPENING = 16, 1000, 8
@@ -242,7 +243,7 @@ def policy_lines(agent: Agent, params: Params, lanes: int | None, seconds: float
     tiles, tasks = math.ceil(lanes / tile), [Task(agent, lambda: params, range(100_000), lambda row: None)]
     with _Recorded(tiles, tile, cores()) as vector:
         vector.actions = {}
-        rollout = Rollout(vector, tasks, lanes, jax.random.key(0), 1.0)
+        rollout = Rollout(vector, tasks, lanes, jax.random.key(0), Sampling())
         playing = iter(rollout)
         for _ in range(2 * tiles):
             next(playing)
@@ -266,7 +267,7 @@ def apart_rate(agent: Agent, params: Params, seconds: float) -> float:
     """Steps per second of worker processes that compute their actions themselves."""
     task = Task(agent, lambda: params, range(100_000), lambda row: None)
     with tempfile.TemporaryDirectory() as folder:
-        solos = Solos([task], Post(-1, None, None, folder, 0, 1.0, CHARACTER, None), cores(), None)
+        solos = Solos([task], Post(-1, None, None, folder, 0, Sampling(), CHARACTER, None), cores(), None)
         playing = solos.play()
         while not solos.started:
             next(playing)
@@ -289,7 +290,7 @@ def policy_rate(agent: Agent, params: Params, tile: int, seconds: float) -> floa
     carry = jax.tree.map(jnp.copy, agent.initial_carry(tile))
     actions, begin = 0, math.inf
     while (now := time.perf_counter()) - begin < seconds:
-        chosen, carry = act(agent, 1.0, params, key, observation, first, numbers, numbers, carry)
+        chosen, carry = act(agent, Sampling(), params, key, observation, first, numbers, numbers, carry)
         np.asarray(chosen)
         if math.isinf(begin):
             begin = time.perf_counter()

@@ -81,11 +81,11 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
     """
     checkpoints = [checkpoint for run in config.runs for checkpoint in _checkpoints(run, config)]
     for game in {checkpoint.game for checkpoint in checkpoints}:
-        play_of(game).check(game, config.options, config.seeds)
+        play_of(game).check(game, config.options(game), config.seeds)
     evaluations = [_Evaluation(checkpoint, config) for checkpoint in checkpoints]
     for game in dict.fromkeys(checkpoint.game for checkpoint in checkpoints):
         tasks = [one.task for one in evaluations if one.checkpoint.game == game and one.missing]
-        play_of(game).play_agents(tasks, game, config.options, progress=progress)
+        play_of(game).play_agents(tasks, game, config.options(game), progress=progress)
     for one in evaluations:
         one.finish()
     for run in config.runs:
@@ -103,7 +103,9 @@ class _Evaluation:
         if not math.isfinite(self._loss.loss):
             print(f"{checkpoint.folder}: the dev loss is not finite: it is left empty in runs.jsonl", file=sys.stderr)
         game, dtype = checkpoint.game, checkpoint.dtype
-        self._protocol = ", ".join([protocol(game, config.options, config.seed), *([f"in {dtype}"] if dtype else [])])
+        self._protocol = ", ".join(
+            [protocol(game, config.options(game), config.seed), *([f"in {dtype}"] if dtype else [])]
+        )
         shard, shards = config.part
         self._games = Games(
             checkpoint.folder,

@@ -9,7 +9,10 @@ from tyro.conf import Positional
 
 from data.common.cli import UserError
 from data.common.cores import cores
+from data.games import registry
 from eval.play.options import PlayOptions
+from eval.play.protocols import resolved
+from eval.play.sampling import Sampling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,7 @@ class GamesConfig:
 
     fewest = 2
     """Fewest games, for an interval."""
-    temperature = 1.0
+    protocol = temperature = top_k = top_p = None
 
     def __post_init__(self) -> None:
         """Validate the fields.
@@ -43,8 +46,10 @@ class GamesConfig:
         if self.episodes < self.fewest or self.episodes == 1:
             fewest = "2 or more" if self.fewest else "0, or 2 and more"
             raise UserError(f"episodes must be {fewest} for an interval, not {self.episodes}")
-        if self.temperature < 0:
-            raise UserError(f"temperature must not be negative, not {self.temperature}")
+        try:
+            self.sampling(self.temperature)
+        except ValueError as error:
+            raise UserError(str(error)) from None
         limits = {"lanes": self.lanes, "workers": self.workers, "max-steps": self.max_steps}
         for name, value in limits.items():
             if value is not None and value < 1:
@@ -57,10 +62,24 @@ class GamesConfig:
         """Seeds of the games."""
         return range(self.seed, self.seed + self.episodes)
 
-    @property
-    def options(self) -> PlayOptions:
-        """The options with which games are played."""
-        return PlayOptions(self.seed, self.temperature, self.max_steps, self.character, self.lanes, self.workers)
+    def sampling(self, temperature: float | None) -> Sampling:
+        """How actions are chosen."""
+        return Sampling(1.0 if temperature is None else temperature, self.top_k, self.top_p)
+
+    def options(self, game: str) -> PlayOptions:
+        """The options with which a game is played.
+
+        Raises:
+            UserError: There is no such protocol of the game.
+        """
+        given = {"character": self.character, "max_steps": self.max_steps, "temperature": self.temperature}
+        among = {"top_k": self.top_k, "top_p": self.top_p}
+        values, name = (given, "")
+        if self.protocol is not None:
+            values, name = resolved(registry.find(game).family, self.protocol, given | among)
+        sampling = self.sampling(values["temperature"])
+        character, steps = values.get("character"), values.get("max_steps")
+        return PlayOptions(self.seed, sampling, steps, character, self.lanes, self.workers, name)
 
 
 @dataclass(frozen=True)
@@ -71,8 +90,15 @@ class EvalConfig(GamesConfig):
     """Folders of runs."""
     budgets: tuple[float, ...] = ()
     """Budgets (FLOPs) of the checkpoints to evaluate; empty selects all."""
-    temperature: float = 1.0
-    """Softmax temperature at which actions are sampled; 0 selects the most probable action."""
+    protocol: str | None = None
+    """A protocol by its name: paper, paper-roles, nle-challenge or greedy (Atari: paper, greedy). Options override it,
+    and its name in the rows says so."""
+    temperature: float | None = None
+    """Softmax temperature at which actions are sampled, default 1; 0 selects the most probable action."""
+    top_k: int | None = None
+    """Sample among so many of the most probable actions."""
+    top_p: float | None = None
+    """Nucleus sampling: sample among the fewest most probable actions whose probabilities sum to at least this."""
     compute: Literal["float32", "bfloat16"] | None = None
     """Dtype of the computation; None is the dtype that the run was trained in."""
 
@@ -143,3 +169,42 @@ class BenchConfig:
             raise UserError(f"--seconds {self.seconds:g}: give more than 0")
         if any(count < 1 for count in (*self.games, *self.gymnasium, self.lanes or 1)):
             raise UserError("--games, --gymnasium and --lanes: give 1 or more")
+
+
+@dataclass(frozen=True)
+class EpisodesConfig:
+    """Which games of evaluated runs to read."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Folders of runs."""
+    budgets: tuple[float, ...] = ()
+    """Budgets (FLOPs) of the checkpoints; empty selects all."""
+    protocol: str | None = None
+    """Games of this protocol alone, as rows name it."""
+    expert_return: float | None = None
+    """The expert's mean return, of which to give shares."""
+    out: Path | None = None
+    """Write the games to this file, one row each: .parquet, .csv or .jsonl."""
+
+    def __post_init__(self) -> None:
+        """Raise `UserError` if a value is out of range."""
+        if not self.runs:
+            raise UserError("name the folder of a run")
+        if self.expert_return is not None and not 0 < self.expert_return < math.inf:
+            raise UserError(f"--expert-return {self.expert_return:g}: give a number greater than 0")
+        if self.out is not None and self.out.suffix not in (".parquet", ".csv", ".jsonl"):
+            raise UserError(f"--out {self.out}: name a .parquet, .csv or .jsonl file")
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Which checkpoints of two runs to compare."""
+
+    first: Positional[Path]
+    """Folder of a run."""
+    second: Positional[Path]
+    """Folder of the other run."""
+    budget: float | None = None
+    """Budget (FLOPs) of the checkpoints; by default the largest of each run that has games."""
+    protocol: str | None = None
+    """The protocol, as rows name it, if the checkpoints played by several."""

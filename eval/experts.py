@@ -23,12 +23,13 @@ def evaluate_expert(config: ExpertConfig, *, progress: bool = True) -> str:
     """
     expert = experts.find(registry.find(config.game), config.expert)
     play = play_of(config.game)
-    play.check(config.game, config.options, config.seeds)
-    rows = play.play_expert(expert, config.seeds, config.options, progress=progress)
+    options = config.options(config.game)
+    play.check(config.game, options, config.seeds)
+    rows = play.play_expert(expert, config.seeds, options, progress=progress)
     if config.out is not None:
         write_games(config.out, rows)
     interval = mean_interval([row.score for row in rows])
-    played_by = protocol(config.game, config.options, config.seed).replace(", sampled at 1", "")
+    played_by = protocol(config.game, options, config.seed).replace(", sampled at 1", "")
     return (
         f"{expert.title}: mean return {interval.mean:.1f} ± {interval.se:.1f} (95 % interval {interval.low:.1f} to"
         f" {interval.high:.1f}) in {len(rows)} games of {played_by}"

@@ -1,6 +1,6 @@
-"""Bootstrap confidence intervals of means."""
+"""Bootstrap confidence intervals of means and interquartile means."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,13 +20,32 @@ class Interval:
     """Standard error of the mean: sample standard deviation (n - 1 degrees of freedom) / sqrt(n)."""
 
 
-def mean_interval(
-    values: Sequence[float] | np.ndarray, level: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> Interval:
-    """Compute a mean and its percentile bootstrap confidence interval. Deterministic.
+def interquartile_mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the last axis [..., N] without the lowest and the highest quarter, floor(N / 4) values each.
+
+    Source: Agarwal et al., Deep Reinforcement Learning at the Edge of the Statistical Precipice (rliable).
+    """
+    cut = values.shape[-1] // 4
+    return np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut].mean(axis=-1)
+
+
+def mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the last axis."""
+    return values.mean(axis=-1)
+
+
+def bootstrap(
+    values: Sequence[float] | np.ndarray,
+    statistic: Callable[[np.ndarray], np.ndarray] = mean,
+    level: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a statistic of two or more values [N]. Deterministic.
 
     Args:
-        values: Two or more values, [N].
+        values: The values.
+        statistic: Maps resamples [R, N] to their statistics [R].
         level: Confidence level.
         resamples: Number of bootstrap resamples.
         seed: Seed of the resampling.
@@ -42,11 +61,20 @@ def mean_interval(
         raise ValueError(f"level must lie between 0 and 1, got {level}")
     random = np.random.default_rng(seed)
     rows = max(1, CHUNK // count)
-    means = np.concatenate(
+    found = np.concatenate(
         [
-            value_N[random.integers(count, size=(min(rows, resamples - start), count))].mean(axis=1)
+            statistic(value_N[random.integers(count, size=(min(rows, resamples - start), count))])
             for start in range(0, resamples, rows)
         ]
     )
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(value_N.mean()), float(low), float(high), float(value_N.std(ddof=1) / count**0.5))
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def mean_interval(
+    values: Sequence[float] | np.ndarray, level: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> Interval:
+    """Compute a mean and its percentile bootstrap confidence interval; see `bootstrap`."""
+    low, high = bootstrap(values, mean, level, resamples, seed)
+    value_N = np.asarray(values, np.float64)
+    return Interval(float(value_N.mean()), low, high, float(value_N.std(ddof=1) / value_N.size**0.5))

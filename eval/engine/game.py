@@ -42,7 +42,9 @@ def recorded(chars: np.ndarray) -> np.ndarray:
     return RECORDED[chars] if chars.max() >= 0x80 else chars
 
 
-SCORE, TURNS, DEPTH = (vars(nethack)[f"NLE_BL_{name}"] for name in ("SCORE", "TIME", "DEPTH"))
+SCORE, TURNS, DEPTH, LEVEL, GOLD = (
+    vars(nethack)[f"NLE_BL_{name}"] for name in ("SCORE", "TIME", "DEPTH", "XP", "GOLD")
+)
 """Indices into NLE's `blstats`."""
 
 ACTION_OF_KEY: list[int] = action_of_key().tolist()
@@ -76,6 +78,17 @@ class GameRow:
     """Whether the game was truncated by the step limit."""
     stalled: bool
     """Whether NetHackChallenge aborted the game because its turn counter had not advanced for too many steps."""
+    level: int | None = None
+    """Experience level in the last observation of the game; missing in games of earlier versions, as is `gold`."""
+    gold: int | None = None
+    """Gold pieces in the last observation of the game."""
+
+    @property
+    def end(self) -> str:
+        """Why the game ended: truncated, stalled, quit, escaped, ascended, unrecorded or died."""
+        if self.truncated or self.stalled:
+            return "truncated" if self.truncated else "stalled"
+        return self.death if self.death in ("quit", "escaped", "ascended", "unrecorded") else "died"
 
 
 class ChallengeGame:
@@ -121,8 +134,8 @@ class ChallengeGame:
         """Start the game of a seed; a game that is not over is left as it is."""
         self.seed = seed
         self._opening = self._start()
-        self._steps = self._score = 0
-        self._turns = self._depth = 1
+        self._steps = self._score = self._gold = 0
+        self._turns = self._depth = self._level = 1
         self.prev_action = NO_ACTION
         if self._opening:
             self._first = self._copied()
@@ -167,6 +180,7 @@ class ChallengeGame:
         if self._in_game():
             stats = self._stats
             self._score, self._turns = stats[SCORE], stats[TURNS]
+            self._level, self._gold = stats[LEVEL], stats[GOLD]
             if stats[DEPTH] > self._depth:
                 self._depth = stats[DEPTH]
 
@@ -212,6 +226,8 @@ class ChallengeGame:
             death=record["death"] if record else "unrecorded",
             truncated=truncated,
             stalled=stalled,
+            level=self._level,
+            gold=self._gold,
         )
 
     def _record(self) -> dict[str, str]:

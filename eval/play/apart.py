@@ -22,6 +22,7 @@ from data.common.workers import SPAWN
 from data.games.challenge import CHARACTER
 from eval.engine.vector import ATTEMPTS, PATIENCE, WorkerFailed
 from eval.play.options import Task
+from eval.play.sampling import Sampling
 from eval.play.shares import Shares
 from eval.play.solo import TILE, Finished, Orders, Post, work
 from eval.progress import Progress
@@ -59,7 +60,7 @@ def play_apart(
     lanes: int | None,
     workers: int,
     key_seed: int,
-    temperature: float = 1.0,
+    sampling: Sampling = Sampling(),  # noqa: B008 frozen
     max_steps: int | None = None,
     character: str = CHARACTER,
     progress: bool = True,
@@ -70,7 +71,7 @@ def play_apart(
     if not total:
         return Shares()
     with tempfile.TemporaryDirectory(prefix="isoplay-games-") as folder, Progress(total, progress) as bar:
-        template = Post(-1, None, None, folder, key_seed, temperature, character, max_steps)
+        template = Post(-1, None, None, folder, key_seed, sampling, character, max_steps)
         solos = Solos(tasks, template, workers, lanes, patience)
         try:
             for steps in solos.play():

@@ -18,6 +18,7 @@ from data.games.base import Player
 from eval.play.options import OnGame, PlayOptions, Task
 from eval.play.policy import act
 from eval.play.records import EpisodeRow
+from eval.play.sampling import Sampling
 from eval.progress import Progress
 
 LANES = 64
@@ -127,7 +128,7 @@ def play_lanes(
 
 
 def by_agent(
-    agent: Agent, params: Params, lanes: int, seed: int, temperature: float, batch: Callable[[Any], dict[str, Any]]
+    agent: Agent, params: Params, lanes: int, seed: int, sampling: Sampling, batch: Callable[[Any], dict[str, Any]]
 ) -> Chooser:
     """Return a chooser that samples actions from an agent's policy; see `eval.play.policy.act`.
 
@@ -136,7 +137,7 @@ def by_agent(
         params: Its parameters.
         lanes: L, the number of lanes.
         seed: Seed of the sampling of actions.
-        temperature: Softmax temperature; 0 selects the most probable action.
+        sampling: How actions are chosen.
         batch: Converts the environment's observations to the agent's, arrays [L, 1, ...].
     """
     key = jax.random.key(seed)
@@ -145,7 +146,7 @@ def by_agent(
     def choose(observation: Any, seed_L: np.ndarray, timestep_L: np.ndarray) -> np.ndarray:
         nonlocal carry
         first_Lx1 = (timestep_L == 0)[:, None]
-        actions, carry = act(agent, temperature, params, key, batch(observation), first_Lx1, seed_L, timestep_L, carry)
+        actions, carry = act(agent, sampling, params, key, batch(observation), first_Lx1, seed_L, timestep_L, carry)
         return np.asarray(actions)
 
     return choose
@@ -211,7 +212,7 @@ class LanePlay:
         """Play games with agents. See `eval.play.options.Play`."""
         for task in tasks:
             lanes = lanes_for(options.lanes, task.seeds)
-            choose = by_agent(task.agent, task.params(), lanes, options.seed, options.temperature, self._batch)
+            choose = by_agent(task.agent, task.params(), lanes, options.seed, options.sampling, self._batch)
             self._play(game, task.agent.actions, task.seeds, choose, options, progress, task.on_game)
 
     def play_expert(

@@ -34,7 +34,7 @@ class NetHackPlay:
             lanes=options.lanes,
             workers=options.workers,
             key_seed=options.seed,
-            temperature=options.temperature,
+            sampling=options.sampling,
             max_steps=options.max_steps,
             character=options.character or CHARACTER,
             progress=progress,

@@ -8,6 +8,7 @@ from agents.spec import Agent, Params
 from data.common.cores import cores
 from data.experts.registry import Expert
 from data.games import registry
+from eval.play.sampling import Sampling
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class PlayOptions:
 
     seed: int = 0
     """Seed for sampling actions."""
-    temperature: float = 1.0
-    """Softmax temperature at which actions are sampled; 0 selects the most probable action."""
+    sampling: Sampling = Sampling()  # noqa: RUF009 frozen
+    """How actions are chosen."""
     max_steps: int | None = None
     """Truncate games after this many timesteps; None sets no limit."""
     character: str | None = None
@@ -29,6 +30,8 @@ class PlayOptions:
     """Number of games played in parallel; by default as many as keep the workers busy. Does not change the results."""
     workers: int = cores()
     """Number of processes or threads that step the games. Does not change the results."""
+    name: str = ""
+    """Name of the protocol, if it has one."""
 
 
 class Row(Protocol):
@@ -136,6 +139,7 @@ def protocol(game: str, options: PlayOptions, first_seed: int) -> str:
 
     Returns are comparable only between rows of the same protocol.
     """
+    if options.name:
+        return options.name + (f", seeds from {first_seed}" if first_seed else "")
     steps = "to the end" if options.max_steps is None else f"at most {options.max_steps} steps"
-    policy = f"sampled at {options.temperature:g}" if options.temperature else "likeliest action"
-    return f"{play_of(game).environment(game, options)}, {policy}, {steps}, seeds from {first_seed}"
+    return f"{play_of(game).environment(game, options)}, {options.sampling}, {steps}, seeds from {first_seed}"

@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from agents.spec import Agent, Carry, Params
+from eval.play.sampling import Sampling
 
 
-@partial(jax.jit, static_argnames=("agent", "temperature"), donate_argnames="carry")
+@partial(jax.jit, static_argnames=("agent", "sampling"), donate_argnames="carry")
 def act(
     agent: Agent,
-    temperature: float,
+    sampling: Sampling,
     params: Params,
     key: jax.Array,
     observation: dict[str, jax.Array],
@@ -27,7 +28,7 @@ def act(
 
     Args:
         agent: The agent.
-        temperature: Softmax temperature; 0 selects the most probable action.
+        sampling: How actions are chosen.
         params: The agent's parameters.
         key: JAX random key.
         observation: Arrays [L, 1, ...].
@@ -41,11 +42,29 @@ def act(
     """
     logits_Lx1xA, carry = agent.apply(params, observation, first_Lx1, carry)
     logits_LxA = logits_Lx1xA[:, 0]
-    if temperature == 0:
+    if sampling.temperature == 0:
         return jnp.argmax(logits_LxA, axis=-1).astype(jnp.int32), carry
+
+    logits_LxA = among(sampling, logits_LxA / sampling.temperature)
 
     def sample(seed: jax.Array, timestep: jax.Array, logits_A: jax.Array) -> jax.Array:
         step_key = jax.random.fold_in(jax.random.fold_in(key, seed), timestep)
-        return jax.random.categorical(step_key, logits_A / temperature)
+        return jax.random.categorical(step_key, logits_A)
 
     return jax.vmap(sample)(seed_L, timestep_L, logits_LxA).astype(jnp.int32), carry
+
+
+def among(sampling: Sampling, logits: jax.Array) -> jax.Array:
+    """The logits [..., A] of the actions that may be sampled, minus infinity for the others.
+
+    Of equally probable actions at the edge, all may.
+    """
+    if sampling.top_k is not None and sampling.top_k < logits.shape[-1]:
+        least = jax.lax.top_k(logits, sampling.top_k)[0][..., -1:]
+        logits = jnp.where(logits < least, -jnp.inf, logits)
+    if sampling.top_p is not None:
+        falling = -jnp.sort(-logits, axis=-1)
+        before = jnp.cumsum(jax.nn.softmax(falling, axis=-1), axis=-1) - jax.nn.softmax(falling, axis=-1)
+        least = jnp.where(before < sampling.top_p, falling, jnp.inf).min(axis=-1, keepdims=True)
+        logits = jnp.where(logits < least, -jnp.inf, logits)
+    return logits

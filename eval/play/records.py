@@ -28,6 +28,11 @@ class EpisodeRow:
     truncated: bool
     """Whether the episode was truncated by `max_steps` or by the environment's own limit."""
 
+    @property
+    def end(self) -> str:
+        """Why the episode ended."""
+        return "truncated" if self.truncated else "terminated"
+
 
 def write_games(path: Path, rows: Iterable[Any]) -> None:
     """Write dataclass instances to `path` as JSON, one per line. The file is replaced atomically."""
@@ -105,3 +110,10 @@ def folder_of(checkpoint: Path, digest: str, protocol: str) -> Path:
     """Folder of the results of a checkpoint by one protocol."""
     name = hashlib.sha256(f"{digest} {protocol}".encode()).hexdigest()[:12]
     return checkpoint / "games" / name
+
+
+def protocols_of(checkpoint: Path, digest: str) -> list[str]:
+    """The protocols by which these parameters of a checkpoint have played games."""
+    marks = [*checkpoint.glob(f"games/*/{ABOUT}"), *checkpoint.glob("games.json")]
+    found = [json.loads(path.read_text()) for path in marks]
+    return sorted({about["protocol"] for about in found if about["digest"] == digest})

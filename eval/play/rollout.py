@@ -21,6 +21,7 @@ from eval.engine.game import recorded
 from eval.engine.vector import Ended, NetHackVector
 from eval.play.options import Task
 from eval.play.policy import act
+from eval.play.sampling import Sampling
 from eval.play.shares import Shares
 from eval.play.solo import TILE
 from eval.progress import Progress
@@ -58,7 +59,7 @@ def play_agents(
     lanes: int | None,
     workers: int,
     key_seed: int,
-    temperature: float = 1.0,
+    sampling: Sampling = Sampling(),  # noqa: B008 frozen
     max_steps: int | None = None,
     character: str = CHARACTER,
     progress: bool = True,
@@ -74,7 +75,7 @@ def play_agents(
         lanes: Number of games played in parallel; by default four tiles, or 16 for each worker.
         workers: Number of processes that step the games.
         key_seed: Seed for sampling actions.
-        temperature: Softmax temperature; 0 selects the most probable action.
+        sampling: How actions are chosen.
         max_steps: Truncate games after this many steps; None keeps the environment's own limit.
         character: NetHack's character.
         progress: Whether to show a progress bar on stderr.
@@ -83,11 +84,9 @@ def play_agents(
         Where the time went.
 
     Raises:
-        ValueError: The temperature is negative, or the seeds of a task are not distinct or out of range.
+        ValueError: The seeds of a task are not distinct or out of range.
         WorkerFailed: A worker process raised an exception, or games were lost again and again.
     """
-    if temperature < 0:
-        raise ValueError(f"temperature must not be negative, got {temperature}")
     if any(len(set(task.seeds)) != len(task.seeds) or not all(0 <= s < 2**32 for s in task.seeds) for task in tasks):
         raise ValueError("seeds must be distinct integers from 0 to 2**32 - 1")
     total = sum(len(task.seeds) for task in tasks)
@@ -101,7 +100,7 @@ def play_agents(
         NetHackVector(tiles, tile, min(workers, lanes), character, max_steps) as games,
         Progress(total, progress) as bar,
     ):
-        rollout = Rollout(games, tasks, lanes, jax.random.key(key_seed), temperature)
+        rollout = Rollout(games, tasks, lanes, jax.random.key(key_seed), sampling)
         for steps, ended in rollout:
             bar.add(steps, ended)
         return rollout.shares
@@ -111,10 +110,10 @@ class Rollout:
     """Plays the games of tasks in a vector environment. Iterating yields the steps and ended games of a tile."""
 
     def __init__(
-        self, games: NetHackVector, tasks: Sequence[Task], lanes: int, key: jax.Array, temperature: float
+        self, games: NetHackVector, tasks: Sequence[Task], lanes: int, key: jax.Array, sampling: Sampling
     ) -> None:
         self.shares = Shares()
-        self._games, self._lanes, self._key, self._temperature = games, lanes, key, temperature
+        self._games, self._lanes, self._key, self._sampling = games, lanes, key, sampling
         self._queues = deque(_Queue(task, deque(task.seeds)) for task in tasks if task.seeds)
         self._free = list(reversed(range(len(games.tiles))))
         self._tiles: dict[int, _Tile] = {}
@@ -191,7 +190,7 @@ class Rollout:
         observation["chars"] = recorded(observation["chars"])
         tile.actions, tile.carry = act(
             task.agent,
-            self._temperature,
+            self._sampling,
             tile.queue.params,
             self._key,
             observation,

@@ -17,6 +17,7 @@ import numpy as np
 from data.common.workers import follow_parent
 from data.spec import NETHACK
 from eval.engine.game import ChallengeGame, GameRow, recorded
+from eval.play.sampling import Sampling
 
 TILE = 16
 """Lanes of a compiled step of the policy: always the same, since a step of another shape might round otherwise."""
@@ -54,7 +55,7 @@ class Post:
     folder: str
     """Folder for its temporary files, in that of all workers, which it removes if the parent dies."""
     key_seed: int
-    temperature: float
+    sampling: Sampling
     character: str
     max_steps: int | None
 
@@ -114,7 +115,7 @@ class Player:
             observation = {name: array[:, None] for name, array in self._observation.items()}
             actions, carry = act(
                 agent,
-                self._post.temperature,
+                self._post.sampling,
                 params,
                 key,
                 {**observation, "chars": recorded(observation["chars"])},

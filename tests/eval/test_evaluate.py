@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from agents.ladder import find
 from data.common.cli import UserError
 from eval.checkpoints import evaluate, games_of, load_checkpoint
 from eval.config import EvalConfig
+from eval.play.options import protocol
 from eval.results import ResultRow
 from laws.rows.runs import read
 from train.checkpoint import budget_name, budgets, load_budget, save_budget
@@ -134,6 +136,24 @@ def test_another_protocol_adds_a_row_and_forgets_none(
         read([copy / "runs.jsonl"], protocol="greedy")
 
 
+def test_protocols_have_names(config: EvalConfig, run: Path) -> None:
+    def name(**options: Any) -> tuple[str, Any]:
+        chosen = EvalConfig((run,), **options)
+        found = chosen.options("nethack")
+        return protocol("nethack", found, chosen.seed), (found.character, found.max_steps, found.sampling.temperature)
+
+    assert name(protocol="paper") == ("paper", ("mon-hum-neu-mal", 100_000, 1.0))
+    assert name(protocol="nle-challenge", seed=7) == ("nle-challenge, seeds from 7", ("@", 1_000_000, 1.0))
+    assert name(protocol="greedy") == ("greedy", ("mon-hum-neu-mal", 100_000, 0.0))
+    assert name(protocol="paper", max_steps=100_000)[0] == "paper"
+    assert name(protocol="paper", max_steps=500, top_k=5)[0] == "paper, max steps 500, top k 5"
+    assert name(temperature=0.5, top_p=0.9)[0] == (
+        "NetHackChallenge-v0 mon-hum-neu-mal, sampled at 0.5, nucleus 0.9, to the end, seeds from 0"
+    )
+    with pytest.raises(UserError, match="no protocol 'papers' of nethack: choose from paper, paper-roles"):
+        name(protocol="papers")
+
+
 def test_shards_play_apart_and_are_read_together(config: EvalConfig, rows: list[ResultRow], tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(config.runs[0], copy)
@@ -243,6 +263,8 @@ def test_a_store_that_is_gone_or_changed_is_named(config: EvalConfig, tmp_path: 
     [
         ({"episodes": 1}, "episodes"),
         ({"temperature": -1.0}, "temperature"),
+        ({"top_k": 0}, "top-k"),
+        ({"top_p": 1.5}, "top-p"),
         ({"lanes": 0}, "lanes"),
         ({"max_steps": 0}, "max-steps"),
         ({"seed": -1}, "seed"),

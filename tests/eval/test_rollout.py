@@ -21,9 +21,10 @@ from eval.engine.experts import play_experts
 from eval.engine.game import ChallengeGame, GameRow
 from eval.play.apart import play_apart
 from eval.play.options import Task
-from eval.play.policy import act
+from eval.play.policy import act, among
 from eval.play.records import read_games, write_games
 from eval.play.rollout import play_agents
+from eval.play.sampling import Sampling
 from eval.statistics import mean_interval
 from tests.eval.walker import PARAMS, WALKER
 
@@ -88,8 +89,8 @@ def test_a_seeds_game_does_not_depend_on_the_other_seeds(rows: list[GameRow]) ->
 @pytest.mark.slow
 def test_key_seed_and_temperature_change_the_games(rows: list[GameRow]) -> None:
     assert walk(key_seed=1) != rows
-    assert walk(temperature=100.0) != rows
-    assert walk(temperature=0.0) == walk(temperature=0.0, key_seed=1) != rows
+    assert walk(sampling=Sampling(100.0)) != rows
+    assert walk(sampling=Sampling(0.0)) == walk(sampling=Sampling(0.0), key_seed=1) != rows
 
 
 def test_a_batched_game_is_the_game_played_by_hand(rows: list[GameRow]) -> None:
@@ -162,7 +163,7 @@ def test_actions_are_sampled_in_proportion(temperature: float) -> None:
     for seed, age in ((counting, same), (same, counting)):
         carry = jax.tree.map(jnp.copy, WALKER.initial_carry(lanes))
         key = jax.random.key(0)
-        action, _ = act(WALKER, temperature, params, key, observation, first, seed, age, carry)
+        action, _ = act(WALKER, Sampling(temperature), params, key, observation, first, seed, age, carry)
         odds = 3 ** (1 / temperature)
         assert set(np.asarray(action).tolist()) == {7, 9}
         # Four standard deviations of a share over 4096 draws.
@@ -181,9 +182,18 @@ def test_no_seeds_no_games() -> None:
     assert walk([]) == []
 
 
-def test_a_negative_temperature_is_refused() -> None:
-    with pytest.raises(ValueError, match="temperature"):
-        walk(temperature=-1.0)
+def test_few_actions_are_sampled_among() -> None:
+    logits = jnp.log(jnp.array([[0.1, 0.4, 0.2, 0.3], [0.25, 0.25, 0.25, 0.25]]))
+
+    def kept(sampling: Sampling) -> list[list[int]]:
+        return [np.flatnonzero(np.isfinite(row)).tolist() for row in np.asarray(among(sampling, logits))]
+
+    assert kept(Sampling()) == kept(Sampling(top_k=9)) == kept(Sampling(top_p=1.0)) == [[0, 1, 2, 3]] * 2
+    assert kept(Sampling(top_k=1)) == [[1], [0, 1, 2, 3]]
+    assert kept(Sampling(top_k=3)) == [[1, 2, 3], [0, 1, 2, 3]]
+    assert kept(Sampling(top_p=0.65)) == [[1, 3], [0, 1, 2, 3]]
+    assert kept(Sampling(top_p=0.75)) == [[1, 2, 3], [0, 1, 2, 3]]
+    assert kept(Sampling(top_k=2, top_p=0.5)) == [[1], [0, 1, 2, 3]]
 
 
 def test_games_are_written_and_read_back(tmp_path: Path, rows: list[GameRow]) -> None:

@@ -11,6 +11,7 @@ from eval.engine.game import GameRow
 from eval.engine.vector import WorkerFailed
 from eval.play.apart import Solos, play_apart
 from eval.play.options import Task
+from eval.play.sampling import Sampling
 from eval.play.solo import Post
 from tests.eval.walker import PARAMS, WALKER
 
@@ -31,7 +32,7 @@ def test_games_of_a_lost_worker_are_played_again(rows: list[GameRow], how: signa
     task = Task(WALKER, lambda: PARAMS, SEEDS, found.append)
     patience = 600.0 if how == signal.SIGKILL else 2.0
     with tempfile.TemporaryDirectory() as folder:
-        solos = Solos([task], Post(-1, None, None, folder, 0, 1.0, CHARACTER, 120), 2, 2, patience)
+        solos = Solos([task], Post(-1, None, None, folder, 0, Sampling(), CHARACTER, 120), 2, 2, patience)
         for number, _ in enumerate(solos.play()):
             if number != 1:
                 continue

@@ -1,0 +1,152 @@
+"""The games of evaluated checkpoints: a table, a summary, and the comparison of two runs."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.common.cli import UserError
+from data.common.files import replacing
+from eval.checkpoints import chosen, games_of
+from eval.config import CompareConfig, EpisodesConfig
+from eval.play.records import protocols_of
+from eval.statistics import bootstrap, interquartile_mean, mean, mean_interval
+from train.checkpoint import budget_name
+
+
+@dataclass(frozen=True)
+class Played:
+    """The games of one checkpoint by one protocol."""
+
+    run: str
+    flops: float
+    protocol: str
+    games: Sequence[Any]
+
+    @property
+    def records(self) -> Iterator[dict[str, Any]]:
+        """A record per game: its result row, what it is of, and why it ended."""
+        for game in self.games:
+            yield {"run": self.run, "flops": self.flops, "protocol": self.protocol, **asdict(game), "end": game.end}
+
+
+def played(run: Path, budgets: Sequence[float] = (), protocol: str | None = None) -> list[Played]:
+    """The games of a run's checkpoints, by budget and protocol.
+
+    Raises:
+        UserError: There is no such run or budget, or no game by the protocol.
+    """
+    found = []
+    for budget in chosen(run, budgets):
+        names = protocols_of(run / "budgets" / budget_name(budget.flops), budget.digest)
+        for name in [name for name in names if protocol in (None, name)]:
+            found.append(Played(run.name, budget.flops, name, games_of(run, budget.flops, name)))
+    if not found:
+        by = "" if protocol is None else f" by the protocol {protocol!r}"
+        raise UserError(f"{run} has no games{by}: play some with `python -m eval {run}`")
+    return found
+
+
+def summary(config: EpisodesConfig) -> Iterator[str]:
+    """Lines about the games of each checkpoint; writes them to `config.out` if it is set."""
+    groups = [group for run in config.runs for group in played(run, config.budgets, config.protocol)]
+    if config.out is not None:
+        write_table(config.out, [record for group in groups for record in group.records])
+        yield f"wrote {sum(len(group.games) for group in groups):,} games to {config.out}"
+    for group in groups:
+        yield f"{group.run} at {group.flops:.3g} FLOPs, {group.protocol}: {len(group.games)} games"
+        yield from _described(group.games, config.expert_return)
+
+
+def _described(games: Sequence[Any], expert: float | None) -> Iterator[str]:
+    scores = np.array([game.score for game in games], np.float64)
+    yield f"  mean {_with_interval(scores, mean)}, median {np.median(scores):,.1f}"
+    yield f"  interquartile mean {_with_interval(scores, interquartile_mean)}"
+    if expert is not None:
+        yield f"  {scores.mean() / expert:.1%} of the expert's {expert:,.1f}"
+    roles: dict[str, list[float]] = {}
+    for game in games:
+        roles.setdefault(getattr(game, "role", ""), []).append(game.score)
+    if len(roles) > 1:
+        yield "  by role: " + ", ".join(f"{role} {np.mean(of):,.0f} ({len(of)})" for role, of in sorted(roles.items()))
+    yield "  ends: " + _counted(game.end for game in games)
+    deaths = [game.death for game in games if game.end == "died"]
+    if deaths:
+        yield "  deaths: " + _counted(deaths, most=5)
+    yield f"  steps: {sum(game.steps for game in games):,}, {np.mean([game.steps for game in games]):,.0f} a game"
+
+
+def _counted(words: Any, most: int | None = None) -> str:
+    return ", ".join(f"{word} {count}" for word, count in Counter(words).most_common(most))
+
+
+def _with_interval(values: np.ndarray, statistic: Any) -> str:
+    if len(values) < 2:
+        return f"{statistic(values):,.1f}"
+    low, high = bootstrap(values, statistic)
+    return f"{statistic(values):,.1f} (95 % {low:,.1f} to {high:,.1f})"
+
+
+def write_table(path: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Write records as a Parquet, CSV or JSON lines file, by its suffix. The file is replaced atomically.
+
+    Raises:
+        UserError: PyArrow is needed and not installed.
+    """
+    names = list(dict.fromkeys(name for record in records for name in record))
+    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise UserError("PyArrow is not installed, which writes Parquet: pip install -e '.[parquet]'")
+    with replacing(path) as scratch:
+        if path.suffix == ".parquet":
+            import pyarrow
+            import pyarrow.parquet
+
+            pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(records)), scratch)
+        elif path.suffix == ".csv":
+            with scratch.open("w", newline="") as file:
+                writer = csv.DictWriter(file, names)
+                writer.writeheader()
+                writer.writerows(records)
+        else:
+            scratch.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def compare(config: CompareConfig) -> Iterator[str]:
+    """Lines that compare two runs on the seeds that both have played.
+
+    Raises:
+        UserError: The runs share no protocol, several, or fewer than two seeds.
+    """
+    first, second = (_of_largest(run, config.budget, config.protocol) for run in (config.first, config.second))
+    shared = sorted(first.keys() & second.keys())
+    if len(shared) != 1:
+        ways = " and ".join(f"'{name}'" for name in (shared or sorted({*first, *second})))
+        raise UserError(f"the runs share {len(shared)} protocols ({ways}): choose one that both have with --protocol")
+    one, other = first[shared[0]], second[shared[0]]
+    scores = [{game.seed: float(game.score) for game in group.games} for group in (one, other)]
+    seeds = sorted(scores[0].keys() & scores[1].keys())
+    if len(seeds) < 2:
+        raise UserError(f"the runs share {len(seeds)} seeds of {shared[0]!r}: evaluate them with the same --seed")
+    a, b = (np.array([of[seed] for seed in seeds]) for of in scores)
+    yield f"{shared[0]}, {len(seeds)} shared seeds"
+    for group, values in ((one, a), (other, b)):
+        yield f"  {group.run} at {group.flops:.3g} FLOPs: mean {_with_interval(values, mean)}"
+    difference = mean_interval(b - a)
+    sign = "more" if difference.low > 0 else "less" if difference.high < 0 else "not told apart"
+    yield (
+        f"  difference {difference.mean:+,.1f} ± {difference.se:,.1f}"
+        f" (95 % {difference.low:+,.1f} to {difference.high:+,.1f}): {sign}"
+    )
+    yield f"  {other.run} scores more in {np.mean(b > a):.0%} of the games, the same in {np.mean(b == a):.0%}"
+
+
+def _of_largest(run: Path, budget: float | None, protocol: str | None) -> dict[str, Played]:
+    groups = played(run, () if budget is None else (budget,), protocol)
+    largest = max(group.flops for group in groups)
+    return {group.protocol: group for group in groups if group.flops == largest}

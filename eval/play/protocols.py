@@ -1,0 +1,62 @@
+"""Protocols of evaluation by name: options that belong together, so that returns compare."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from data.common.cli import UserError
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a name stands for, by the names of options."""
+
+    about: str
+    options: Mapping[str, Any]
+
+
+PROTOCOLS: dict[str, dict[str, Named]] = {
+    "nethack": {
+        "paper": Named(
+            "Tuyls et al.: human monks, actions sampled from the policy, at most 100,000 steps.",
+            {"character": "mon-hum-neu-mal", "max_steps": 100_000, "temperature": 1.0},
+        ),
+        "paper-roles": Named(
+            "The same with random roles.",
+            {"character": "@", "max_steps": 100_000, "temperature": 1.0},
+        ),
+        "nle-challenge": Named(
+            "The NeurIPS 2021 NetHack Challenge: random roles, at most 1,000,000 steps, and 10,000 without a turn.",
+            {"character": "@", "max_steps": 1_000_000, "temperature": 1.0},
+        ),
+        "greedy": Named(
+            "Human monks, always the most probable action, at most 100,000 steps.",
+            {"character": "mon-hum-neu-mal", "max_steps": 100_000, "temperature": 0.0},
+        ),
+    },
+    "atari": {
+        "paper": Named("The paper's settings: full games, actions sampled from the policy.", {"temperature": 1.0}),
+        "greedy": Named("The same settings, always the most probable action.", {"temperature": 0.0}),
+    },
+}
+"""By the family of a game. The environment of each is that of the family."""
+
+
+def resolved(family: str, name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The options of a named protocol with those that are given, and its name: a name of its own if they differ.
+
+    Args:
+        family: The game's family.
+        name: The protocol's name.
+        given: Options by name; None where nothing is given.
+
+    Raises:
+        UserError: There is no such protocol.
+    """
+    known = PROTOCOLS.get(family, {})
+    if name not in known:
+        raise UserError(f"no protocol {name!r} of {family}: choose from {', '.join(known) or 'none'}")
+    named = known[name].options
+    changed = {key: value for key, value in given.items() if value is not None and value != named.get(key)}
+    words = [f"{key.replace('_', ' ')} {value}" for key, value in sorted(changed.items())]
+    return {**named, **changed}, ", ".join([name, *words])

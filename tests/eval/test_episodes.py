@@ -1,0 +1,101 @@
+"""Table, summary and comparison of games."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pyarrow.parquet
+import pytest
+from scipy.stats import trim_mean
+
+from agents.ladder import find
+from data.common.cli import UserError
+from eval.checkpoints import evaluate
+from eval.config import CompareConfig, EpisodesConfig, EvalConfig
+from eval.episodes import compare, played, summary
+from eval.statistics import bootstrap, interquartile_mean
+from train.config import TrainConfig
+from train.loop import train
+
+AGENT = "nethack/lstm/16"
+STEP = find(AGENT).cost(8).train_flops("exact") * 8 * 8
+
+
+@pytest.fixture(scope="module")
+def runs(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two runs, of which the second played one seed more, and random roles, too."""
+    folder = tmp_path_factory.mktemp("runs")
+    pair = folder / "a", folder / "b"
+    for seed, run in enumerate(pair):
+        with jax.numpy_dtype_promotion("standard"):
+            train(TrainConfig(store, run, AGENT, (5.0 * STEP,), lanes=8, window=8, init_seed=seed), progress=False)
+    evaluate(EvalConfig(pair, episodes=6, max_steps=60, workers=2), progress=False)
+    evaluate(EvalConfig(pair[1:], episodes=7, max_steps=60, workers=2), progress=False)
+    evaluate(EvalConfig(pair[1:], episodes=5, max_steps=60, character="@", workers=2), progress=False)
+    return pair
+
+
+def test_every_game_is_in_the_table(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    expected = [record for run in runs for group in played(run) for record in group.records]
+    assert len(expected) == 6 + 7 + 5
+    for name in ("games.parquet", "games.csv", "games.jsonl"):
+        lines = list(summary(EpisodesConfig(runs, out=tmp_path / name)))
+        assert lines[0] == f"wrote 18 games to {tmp_path / name}"
+    assert pyarrow.parquet.read_table(tmp_path / "games.parquet").to_pylist() == expected
+    assert [json.loads(line) for line in (tmp_path / "games.jsonl").read_text().splitlines()] == expected
+    with (tmp_path / "games.csv").open() as file:
+        assert [row["seed"] for row in csv.DictReader(file)] == [str(record["seed"]) for record in expected]
+    for record in expected:
+        assert record["end"] in ("truncated", "died", "quit", "escaped", "stalled")
+        assert (record["end"] == "truncated") == record["truncated"]
+        assert record["level"] >= 1
+        assert record["gold"] >= 0
+
+
+def test_a_summary_tells_means_roles_and_ends(runs: tuple[Path, Path]) -> None:
+    groups = played(runs[1])
+    text = "\n".join(summary(EpisodesConfig(runs[1:], expert_return=50.0)))
+    for group in groups:
+        scores = np.array([game.score for game in group.games])
+        assert f"{group.protocol}: {len(scores)} games" in text
+        assert f"mean {scores.mean():,.1f} (95 % " in text
+        assert f"{scores.mean() / 50:.1%} of the expert's 50.0" in text
+    assert text.count("by role:") == 1
+    assert text.count("ends:") == 2
+
+
+def test_runs_are_compared_on_shared_seeds(runs: tuple[Path, Path]) -> None:
+    shared = played(runs[0])[0].protocol
+    lines = list(compare(CompareConfig(*runs)))
+    assert lines[0] == f"{shared}, 6 shared seeds"
+    by_seed = [{g.seed: g.score for g in played(run, protocol=shared)[0].games} for run in runs]
+    expected = np.mean([by_seed[1][seed] - by_seed[0][seed] for seed in range(6)])
+    assert f"difference {expected:+,.1f} " in lines[3]
+    same = list(compare(CompareConfig(runs[0], runs[0])))
+    assert "difference +0.0 ± 0.0 (95 % +0.0 to +0.0): not told apart" in same[3]
+    with pytest.raises(UserError, match="has no games by the protocol 'paper'"):
+        list(compare(CompareConfig(*runs, protocol="paper")))
+
+
+def test_the_command_line(runs: tuple[Path, Path]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "eval", "compare", *map(str, runs)], capture_output=True, text=True, check=True
+    )
+    assert "6 shared seeds" in done.stdout
+    wrong = subprocess.run(
+        [sys.executable, "-m", "eval", "summary", str(runs[0]), "--out", "games.xls"], capture_output=True, text=True
+    )
+    assert wrong.returncode == 2
+    assert "name a .parquet, .csv or .jsonl file" in wrong.stderr
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 7, 100])
+def test_the_interquartile_mean_is_scipys(count: int) -> None:
+    values = np.random.default_rng(count).normal(size=(5, count))
+    np.testing.assert_allclose(interquartile_mean(values), trim_mean(values, 0.25, axis=-1))
+    low, high = bootstrap(values[0], interquartile_mean)
+    assert low <= interquartile_mean(values[0]) <= high
