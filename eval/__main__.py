@@ -19,6 +19,11 @@ def evaluate_run(config: tyro.conf.OmitArgPrefixes[EvalConfig]) -> None:
     In place of the runs, `expert --game GAME` evaluates an expert, `summary RUN...` and `compare RUN RUN` tell about
     the games that were played, and `bench` measures the speed.
     """
+    if config.watch:
+        from eval.watch import watch
+
+        watch(config, sys.stdout)
+        return
     from eval.checkpoints import evaluate
     from eval.table import print_rows
 

@@ -17,6 +17,7 @@ from data.common.rows import as_record
 from data.sampling.stream import Store
 from data.store.mixture import open_stores
 from eval.config import EvalConfig
+from eval.events import write_events
 from eval.play.options import Row, Task, play_of, protocol
 from eval.play.records import Games, folder_of
 from eval.results import ResultRow, write_rows
@@ -90,7 +91,15 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
         one.finish()
     for run in config.runs:
         write_rows(run / "runs.jsonl", rows_of(run))
+        _show(run, [one for one in evaluations if one.checkpoint.run == run])
     return [row for run in config.runs for row in rows_of(run)]
+
+
+def _show(run: Path, evaluations: Sequence["_Evaluation"]) -> None:
+    """Write TensorBoard's events of the protocol by which these checkpoints of a run have played."""
+    played = [(one.checkpoint.budget.flops, one.games) for one in evaluations if one.games]
+    if played:
+        write_events(run, evaluations[0].protocol, played)
 
 
 class _Evaluation:
@@ -103,20 +112,25 @@ class _Evaluation:
         if not math.isfinite(self._loss.loss):
             print(f"{checkpoint.folder}: the dev loss is not finite: it is left empty in runs.jsonl", file=sys.stderr)
         game, dtype = checkpoint.game, checkpoint.dtype
-        self._protocol = ", ".join(
+        self.protocol = ", ".join(
             [protocol(game, config.options(game), config.seed), *([f"in {dtype}"] if dtype else [])]
         )
         shard, shards = config.part
         self._games = Games(
             checkpoint.folder,
             checkpoint.budget.digest,
-            self._protocol,
+            self.protocol,
             play_of(game).Row,
             (config.shard or "").replace("/", "-of-"),
         )
         asked = config.seeds[shard::shards]
         self.missing = [seed for seed in asked if seed not in self._games.seeds]
         self._complete = lambda: set(config.seeds) <= self._games.seeds
+
+    @property
+    def games(self) -> list[Any]:
+        """The games played so far, by seed."""
+        return self._games.rows
 
     @property
     def task(self) -> Task:
@@ -136,7 +150,7 @@ class _Evaluation:
             return
         if games:
             path = self._games.folder / ROW
-            row = _row(checkpoint, self._loss, games, self._protocol)
+            row = _row(checkpoint, self._loss, games, self.protocol)
         else:
             measured = f"in {checkpoint.dtype}" if checkpoint.dtype else None
             path = checkpoint.folder / ROW

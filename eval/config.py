@@ -108,6 +108,9 @@ class EvalConfig(GamesConfig):
     """i/n: play only every n-th game, from the i-th on (1 to n); other machines play the rest. The rows are written
     once all games are in the runs' folders."""
 
+    watch: bool = False
+    """NetHack: show the game of `seed` in the terminal, with the policy's probabilities beside it; nothing is kept."""
+
     fewest = 0
 
     def __post_init__(self) -> None:

@@ -42,16 +42,22 @@ def act(
     """
     logits_Lx1xA, carry = agent.apply(params, observation, first_Lx1, carry)
     logits_LxA = logits_Lx1xA[:, 0]
-    if sampling.temperature == 0:
-        return jnp.argmax(logits_LxA, axis=-1).astype(jnp.int32), carry
+    return choose(sampling, key, seed_L, timestep_L, logits_LxA), carry
 
+
+def choose(
+    sampling: Sampling, key: jax.Array, seed_L: jax.Array, timestep_L: jax.Array, logits_LxA: jax.Array
+) -> jax.Array:
+    """Actions int32 [L], by the logits of each lane; other arguments as of `act`."""
+    if sampling.temperature == 0:
+        return jnp.argmax(logits_LxA, axis=-1).astype(jnp.int32)
     logits_LxA = among(sampling, logits_LxA / sampling.temperature)
 
     def sample(seed: jax.Array, timestep: jax.Array, logits_A: jax.Array) -> jax.Array:
         step_key = jax.random.fold_in(jax.random.fold_in(key, seed), timestep)
         return jax.random.categorical(step_key, logits_A)
 
-    return jax.vmap(sample)(seed_L, timestep_L, logits_LxA).astype(jnp.int32), carry
+    return jax.vmap(sample)(seed_L, timestep_L, logits_LxA).astype(jnp.int32)
 
 
 def among(sampling: Sampling, logits: jax.Array) -> jax.Array:
