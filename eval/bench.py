@@ -139,9 +139,8 @@ def raw_rate(moves: Moves, seconds: float) -> float:
 
 
 def vector_rate(moves: Moves, games: int, workers: int, seconds: float, max_steps: int | None = None) -> float:
-    """Steps per second of so many games per worker, in two tiles."""
-    tile = max(1, games * workers // 2)
-    with NetHackVector(2, tile, workers, max_steps=max_steps or moves.max_steps) as vector:
+    """Steps per second of so many games per worker, in two tiles of each."""
+    with NetHackVector(2 * workers, max(1, games // 2), workers, max_steps=max_steps or moves.max_steps) as vector:
         return _Drive(
             vector, lambda lanes: moves.actions_SxT[vector.seed[lanes], vector.timestep[lanes]], moves.seeds
         ).rate(seconds)

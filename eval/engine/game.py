@@ -38,8 +38,13 @@ RECORDED = _recorded()
 
 
 def recorded(chars: np.ndarray) -> np.ndarray:
-    """The characters of a recording, uint8, of those on NLE's terminal."""
-    return RECORDED[chars] if chars.max() >= 0x80 else chars
+    """The characters of a recording, uint8 [..., 24, 80], of those on NLE's terminal."""
+    if chars.max() < 0x80:
+        return chars
+    screens = chars.reshape(-1, ROWS * COLUMNS).copy()
+    drawn = np.flatnonzero(screens.max(axis=1) >= 0x80)
+    screens[drawn] = RECORDED[screens[drawn]]
+    return screens.reshape(chars.shape)
 
 
 SCORE, TURNS, DEPTH, LEVEL, GOLD = (

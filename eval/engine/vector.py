@@ -18,7 +18,7 @@ from eval.engine.crew import Crew, Lost
 from eval.engine.game import GameRow
 from eval.engine.worker import Memory
 
-SHARE = 8
+SHARE = 32
 """Most lanes of a tile for each of its workers, if there are enough workers."""
 
 PATIENCE = 60.0
