@@ -25,6 +25,19 @@ class Lost:
     failure: str
     """The traceback that it sent, if any."""
 
+    @property
+    def is_bug(self) -> bool:
+        """Whether it raised an exception that is no want of the machine's, such as of file descriptors."""
+        return bool(self.failure) and not self.failure.splitlines()[-1].startswith("OSError")
+
+    def given_up(self, seeds: list[int]) -> str:
+        """What to say when it was lost again and again while it played these seeds."""
+        said = f": {self.failure}" if self.failure else ""
+        return (
+            f"worker {self.index} was lost again and again, the last time with exit code {self.code}, while it played"
+            f" seeds {seeds}{said}"
+        )
+
 
 @dataclass
 class _Worker:

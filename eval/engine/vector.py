@@ -195,16 +195,13 @@ class NetHackVector:
     def _replace(self, lost: Lost) -> None:
         """Replace a worker, and let its games begin again."""
         index = lost.index
-        if lost.failure and "OSError" not in lost.failure:
+        if lost.is_bug:
             raise WorkerFailed(f"worker {index} failed:\n{lost.failure}")
         lanes = [lane for of_tile in self._lanes[index].values() for lane in of_tile if self.active[lane]]
         seeds = self.seed[lanes].tolist()
         self._attempts.update(seeds)
         if any(self._attempts[seed] > ATTEMPTS for seed in seeds):
-            raise WorkerFailed(
-                f"worker {index} was lost again and again, the last time with exit code {lost.code}, while it played"
-                f" seeds {seeds}{': ' + lost.failure if lost.failure else ''}"
-            )
+            raise WorkerFailed(lost.given_up(seeds))
         self.crew.replace(index)
         self.replaced += 1
         asked = [tile for tile, workers in self._pending.items() if index in workers]

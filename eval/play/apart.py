@@ -3,6 +3,7 @@
 The parent only deals out seeds and collects rows. Nothing waits for anything, and nothing crosses between caches.
 """
 
+import contextlib
 import ctypes
 import math
 import tempfile
@@ -20,15 +21,16 @@ import numpy as np
 
 from data.common.workers import SPAWN
 from data.games.challenge import CHARACTER
+from eval.engine.crew import Lost
 from eval.engine.vector import ATTEMPTS, PATIENCE, WorkerFailed
-from eval.play.options import Task
+from eval.play.options import Task, games_of
 from eval.play.sampling import Sampling
 from eval.play.shares import Shares
 from eval.play.solo import TILE, Finished, Orders, Post, work
 from eval.progress import Progress
 
 LOOK = 1.0
-"""Seconds without a message after which workers are looked after."""
+"""Seconds after which workers are looked after again."""
 
 
 @dataclass
@@ -67,7 +69,7 @@ def play_apart(
     patience: float = PATIENCE,
 ) -> Shares:
     """Play the games of several policies, one game per seed each; arguments and results as of `rollout.play_agents`."""
-    total = sum(len(task.seeds) for task in tasks)
+    total = games_of(tasks)
     if not total:
         return Shares()
     with tempfile.TemporaryDirectory(prefix="isoplay-games-") as folder, Progress(total, progress) as bar:
@@ -97,9 +99,9 @@ class Solos:
         """Times that a worker may still be lost before it has games."""
         self.replaced = 0
         """Number of workers that were lost and replaced."""
-        self._memory = SPAWN.RawArray(ctypes.c_uint8, workers * 4 * 8)
-        self._clock = np.frombuffer(memoryview(self._memory), np.uint8).view(np.int64).reshape(-1, 4)
         needed = min(workers, sum(len(task.seeds) for task in tasks))
+        self._memory = SPAWN.RawArray(ctypes.c_uint8, needed * 4 * 8)
+        self._clock = np.frombuffer(memoryview(self._memory), np.uint8).view(np.int64).reshape(-1, 4)
         self._workers = [self._started(index) for index in range(needed)]
 
     @property
@@ -118,7 +120,7 @@ class Solos:
 
     def play(self) -> Iterator[int]:
         """Play all games; yields the number of steps of each that has ended."""
-        left = sum(len(queue.seeds) for queue in self._queues)
+        left, looked = sum(len(queue.seeds) for queue in self._queues), time.monotonic()
         while left:
             ready = wait([worker.connection for worker in self._workers], LOOK)
             for worker in [worker for worker in self._workers if worker.connection in ready]:
@@ -134,8 +136,9 @@ class Solos:
                 else:
                     left -= 1
                     yield self._finished(worker, message)
-            if not ready:
+            if time.monotonic() - looked > LOOK:
                 self._look_after()
+                looked = time.monotonic()
 
     def shares(self) -> Shares:
         """Where the time of the workers went."""
@@ -172,7 +175,7 @@ class Solos:
         seeds = [queue.seeds.popleft() for _ in range(min(self._lanes, part, len(queue.seeds)))]
         worker.playing, worker.since = set(seeds), time.monotonic()
         params = jax.tree.map(np.asarray, queue.task.params())
-        worker.connection.send(Orders(queue.index, queue.task.agent, params, seeds))
+        _tell(worker, Orders(queue.index, queue.task.agent, params, seeds))
 
     def _finished(self, worker: _Solo, game: Finished) -> int:
         queue = self._queues[game.task]
@@ -180,7 +183,7 @@ class Solos:
         seed = queue.seeds.popleft() if queue.seeds else None
         if seed is not None:
             worker.playing.add(seed)
-        worker.connection.send(seed)
+        _tell(worker, seed)
         queue.task.on_game(game.row)
         return game.row.steps
 
@@ -197,27 +200,30 @@ class Solos:
     def _replace(self, worker: _Solo, failure: str) -> None:
         """Start another worker, and let the games of the lost one be played again."""
         worker.process.join()
-        index, code = worker.post.index, worker.process.exitcode
-        if failure and "OSError" not in failure:
-            raise WorkerFailed(f"worker {index} failed:\n{failure}")
+        lost = Lost(worker.post.index, worker.process.exitcode, failure)
+        if lost.is_bug:
+            raise WorkerFailed(f"worker {lost.index} failed:\n{failure}")
+        seeds = sorted(worker.playing)
         if worker.queue is not None:
-            lost = [(worker.queue.index, seed) for seed in sorted(worker.playing)]
-            self._attempts.update(lost)
-            if any(self._attempts[game] > ATTEMPTS for game in lost):
-                seeds = [seed for _, seed in lost]
-                raise WorkerFailed(
-                    f"worker {index} was lost again and again, the last time with exit code {code}, while it played"
-                    f" seeds {seeds}{': ' + failure if failure else ''}"
-                )
-            worker.queue.seeds.extendleft(sorted(worker.playing, reverse=True))
-        if not worker.playing and not failure and not self._starts_left:
-            raise WorkerFailed(f"worker {index} ended with exit code {code} before it played")
-        self._starts_left -= not worker.playing
+            self._attempts.update((worker.queue.index, seed) for seed in seeds)
+            if any(self._attempts[worker.queue.index, seed] > ATTEMPTS for seed in seeds):
+                raise WorkerFailed(lost.given_up(seeds))
+            worker.queue.seeds.extendleft(reversed(seeds))
+        if not seeds:
+            self._starts_left -= 1
+            if self._starts_left < 0:
+                raise WorkerFailed(lost.given_up(seeds))
         worker.connection.close()
         worker.process.close()
         self.replaced += 1
-        self._workers[self._workers.index(worker)] = self._started(index)
+        self._workers[self._workers.index(worker)] = self._started(lost.index)
         waiting, self._waiting = self._waiting, []
         for other in waiting:
             if other is not worker:
                 self._order(other)
+
+
+def _tell(worker: _Solo, message: Any) -> None:
+    """Send a message. That of a worker that has died is seen when its pipe ends."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        worker.connection.send(message)

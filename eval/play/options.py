@@ -70,6 +70,17 @@ class Task:
     """Called with the row of each game as soon as it has ended."""
 
 
+def games_of(tasks: Sequence[Task]) -> int:
+    """The number of games of tasks.
+
+    Raises:
+        ValueError: The seeds of a task are not distinct or out of range.
+    """
+    if any(len(set(task.seeds)) != len(task.seeds) or not all(0 <= s < 2**32 for s in task.seeds) for task in tasks):
+        raise ValueError("seeds must be distinct integers from 0 to 2**32 - 1")
+    return sum(len(task.seeds) for task in tasks)
+
+
 class Play(Protocol):
     """What `PLAY`, in the module of a game family in `eval.play`, implements."""
 

@@ -26,7 +26,7 @@ PROTOCOLS: dict[str, dict[str, Named]] = {
             {"character": "@", "max_steps": 100_000, "temperature": 1.0},
         ),
         "nle-challenge": Named(
-            "The NeurIPS 2021 NetHack Challenge: random roles, at most 1,000,000 steps, and NLE's limit without a turn.",
+            "The NeurIPS 2021 NetHack Challenge: random roles, at most 1,000,000 steps, NLE's limit without a turn.",
             {"character": "@", "max_steps": 1_000_000, "temperature": 1.0},
         ),
         "greedy": Named(

@@ -19,7 +19,7 @@ from agents.spec import Params
 from data.games.challenge import CHARACTER
 from eval.engine.game import recorded
 from eval.engine.vector import Ended, NetHackVector
-from eval.play.options import Task
+from eval.play.options import Task, games_of
 from eval.play.policy import act
 from eval.play.sampling import Sampling
 from eval.play.shares import Shares
@@ -87,9 +87,7 @@ def play_agents(
         ValueError: The seeds of a task are not distinct or out of range.
         WorkerFailed: A worker process raised an exception, or games were lost again and again.
     """
-    if any(len(set(task.seeds)) != len(task.seeds) or not all(0 <= s < 2**32 for s in task.seeds) for task in tasks):
-        raise ValueError("seeds must be distinct integers from 0 to 2**32 - 1")
-    total = sum(len(task.seeds) for task in tasks)
+    total = games_of(tasks)
     if not total:
         return Shares()
     tile = TILE if jax.default_backend() == "cpu" else TILE_OF_ACCELERATORS

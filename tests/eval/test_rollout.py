@@ -178,6 +178,13 @@ def test_the_progress_bar_counts_games_on_stderr(capfd: pytest.CaptureFixture[st
     assert "steps/s" in err
 
 
+@pytest.mark.parametrize("how", [play_agents, play_apart])
+@pytest.mark.parametrize("seeds", [[1, 2, 1], [-1], [2**32]])
+def test_seeds_that_are_no_seeds_are_refused(how: Callable, seeds: list[int]) -> None:
+    with pytest.raises(ValueError, match="seeds must be distinct integers"):
+        walk(seeds, how=how)
+
+
 def test_no_seeds_no_games() -> None:
     assert walk([]) == []
 
