@@ -9,7 +9,7 @@ from laws.study.preset import Preset, StageTimer
 
 PRESETS = {
     "quickstart": Preset(
-        takes="about 7 minutes on 2 cores, under 3 GiB",
+        takes="about 5 minutes on 2 cores, under 3 GiB",
         expect="a dev loss that falls as a power of compute, and agents that outscore the random policy",
         games=160,
         game_steps=3000,
