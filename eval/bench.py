@@ -18,7 +18,6 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv
 
@@ -35,7 +34,7 @@ from eval.engine.game import ChallengeGame
 from eval.engine.vector import NetHackVector
 from eval.play.apart import Solos
 from eval.play.options import Task
-from eval.play.policy import act
+from eval.play.policy import act, fresh_carry
 from eval.play.rollout import TILE_OF_ACCELERATORS, Rollout
 from eval.play.sampling import Sampling
 from eval.play.solo import TILE, Post
@@ -286,7 +285,7 @@ def policy_rate(agent: Agent, params: Params, tile: int, seconds: float) -> floa
     observation = {name: np.repeat(np.asarray(array)[None, None], tile, axis=0) for name, array in one.items()}
     game.close()
     key, first, numbers = jax.random.key(0), np.zeros((tile, 1), bool), np.arange(tile, dtype=np.uint32)
-    carry = jax.tree.map(jnp.copy, agent.initial_carry(tile))
+    carry = fresh_carry(agent, tile)
     actions, begin = 0, math.inf
     while (now := time.perf_counter()) - begin < seconds:
         chosen, carry = act(agent, Sampling(), params, key, observation, first, numbers, numbers, carry)

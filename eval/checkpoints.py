@@ -88,7 +88,8 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
         tasks = [one.task for one in evaluations if one.checkpoint.game == game and one.missing]
         play_of(game).play_agents(tasks, game, config.options(game), progress=progress)
     for one in evaluations:
-        one.finish()
+        if not (one.missing and one.complete):  # Then its last game has finished it.
+            one.finish()
     for run in config.runs:
         write_rows(run / "runs.jsonl", rows_of(run))
         _show(run, [one for one in evaluations if one.checkpoint.run == run])
@@ -125,7 +126,12 @@ class _Evaluation:
         )
         asked = config.seeds[shard::shards]
         self.missing = [seed for seed in asked if seed not in self._games.seeds]
-        self._complete = lambda: set(config.seeds) <= self._games.seeds
+        self._asked = set(config.seeds)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all games are played, those of other shards, too."""
+        return self._asked <= self._games.seeds
 
     @property
     def games(self) -> list[Any]:
@@ -139,13 +145,13 @@ class _Evaluation:
 
     def _add(self, game: Row) -> None:
         self._games.add(game)
-        if self._complete():
+        if self.complete:
             self.finish()
 
     def finish(self) -> None:
         """Write the result row."""
         checkpoint, games = self.checkpoint, self._games.rows
-        if not self._complete():
+        if not self.complete:
             print(f"{checkpoint.folder}: {len(games)} games so far; other shards play the rest", file=sys.stderr)
             return
         if games:

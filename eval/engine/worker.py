@@ -104,9 +104,7 @@ class Post:
 
 def work(post: Post) -> None:
     """Step tiles as requested, until a request to close, or the death of the parent."""
-    # The folders of all workers: others may be unable to remove theirs.
-    follow_parent(lambda: shutil.rmtree(Path(post.folder).parent, ignore_errors=True))
-    with _own_folder(Path(post.folder)):
+    with own_folder(Path(post.folder)):
         try:
             _serve(post)
         except Exception:
@@ -115,7 +113,12 @@ def work(post: Post) -> None:
 
 
 @contextmanager
-def _own_folder(folder: Path) -> Iterator[None]:
+def own_folder(folder: Path) -> Iterator[None]:
+    """In a worker process: keep temporary files in a folder of its own, in that of all workers; removed at the end.
+
+    If the parent dies, the worker ends and removes that of all workers: others may be unable to remove theirs.
+    """
+    follow_parent(lambda: shutil.rmtree(folder.parent, ignore_errors=True))
     folder.mkdir(exist_ok=True)
     tempfile.tempdir = str(folder)
     try:

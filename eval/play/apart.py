@@ -23,7 +23,7 @@ from data.common.workers import SPAWN
 from data.games.challenge import CHARACTER
 from eval.engine.crew import Lost
 from eval.engine.vector import ATTEMPTS, PATIENCE, WorkerFailed
-from eval.play.options import Task, games_of
+from eval.play.options import Task, number_of_games
 from eval.play.sampling import Sampling
 from eval.play.shares import Shares
 from eval.play.solo import TILE, Finished, Orders, Post, work
@@ -69,7 +69,7 @@ def play_apart(
     patience: float = PATIENCE,
 ) -> Shares:
     """Play the games of several policies, one game per seed each; arguments and results as of `rollout.play_agents`."""
-    total = games_of(tasks)
+    total = number_of_games(tasks)
     if not total:
         return Shares()
     with tempfile.TemporaryDirectory(prefix="isoplay-games-") as folder, Progress(total, progress) as bar:

@@ -16,7 +16,7 @@ from data.common.cli import UserError
 from data.experts.registry import Expert
 from data.games.base import Player
 from eval.play.options import OnGame, PlayOptions, Task
-from eval.play.policy import act
+from eval.play.policy import act, fresh_carry
 from eval.play.records import EpisodeRow
 from eval.play.sampling import Sampling
 from eval.progress import Progress
@@ -141,7 +141,7 @@ def by_agent(
         batch: Converts the environment's observations to the agent's, arrays [L, 1, ...].
     """
     key = jax.random.key(seed)
-    carry = jax.tree.map(jax.numpy.copy, agent.initial_carry(lanes))
+    carry = fresh_carry(agent, lanes)
 
     def choose(observation: Any, seed_L: np.ndarray, timestep_L: np.ndarray) -> np.ndarray:
         nonlocal carry

@@ -70,7 +70,7 @@ class Task:
     """Called with the row of each game as soon as it has ended."""
 
 
-def games_of(tasks: Sequence[Task]) -> int:
+def number_of_games(tasks: Sequence[Task]) -> int:
     """The number of games of tasks.
 
     Raises:

@@ -45,6 +45,11 @@ def act(
     return choose(sampling, key, seed_L, timestep_L, logits_LxA), carry
 
 
+def fresh_carry(agent: Agent, lanes: int) -> Carry:
+    """The agent's initial carry, copied: donation requires that no two leaves share a buffer."""
+    return jax.tree.map(jnp.copy, agent.initial_carry(lanes))
+
+
 def choose(
     sampling: Sampling, key: jax.Array, seed_L: jax.Array, timestep_L: jax.Array, logits_LxA: jax.Array
 ) -> jax.Array:

@@ -12,15 +12,14 @@ from functools import cached_property
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from agents.spec import Params
 from data.games.challenge import CHARACTER
 from eval.engine.game import recorded
 from eval.engine.vector import Ended, NetHackVector
-from eval.play.options import Task, games_of
-from eval.play.policy import act
+from eval.play.options import Task, number_of_games
+from eval.play.policy import act, fresh_carry
 from eval.play.sampling import Sampling
 from eval.play.shares import Shares
 from eval.play.solo import TILE
@@ -87,7 +86,7 @@ def play_agents(
         ValueError: The seeds of a task are not distinct or out of range.
         WorkerFailed: A worker process raised an exception, or games were lost again and again.
     """
-    total = games_of(tasks)
+    total = number_of_games(tasks)
     if not total:
         return Shares()
     tile = TILE if jax.default_backend() == "cpu" else TILE_OF_ACCELERATORS
@@ -177,9 +176,7 @@ class Rollout:
                 self._games.begin(lane, queue.seeds.popleft())
             if not queue.seeds:
                 self._queues.popleft()
-            agent = queue.task.agent
-            # Copied, because donation requires that no two leaves share a buffer.
-            self._tiles[number] = _Tile(number, queue, jax.tree.map(jnp.copy, agent.initial_carry(self._games.tile)))
+            self._tiles[number] = _Tile(number, queue, fresh_carry(queue.task.agent, self._games.tile))
             self._games.send(number, np.zeros(self._games.tile, np.uint8))
 
     def _compute(self, tile: _Tile) -> None:

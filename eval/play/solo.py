@@ -4,8 +4,6 @@ Dimension in names: T lanes.
 """
 
 import os
-import shutil
-import tempfile
 import time
 import traceback
 from dataclasses import dataclass
@@ -14,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from data.common.workers import follow_parent
 from data.spec import NETHACK
 from eval.engine.game import ChallengeGame, GameRow, recorded
+from eval.engine.worker import own_folder
 from eval.play.sampling import Sampling
 
 TILE = 16
@@ -48,7 +46,7 @@ class Post:
 
     index: int
     connection: Any
-    """Pipe to the parent: None asks for `Orders` (no orders: the end), `Finished` tells of a game; or a traceback."""
+    """Pipe to the parent: None asks for `Orders`, `Finished` tells of a game; or a traceback."""
     clock: Any
     """Shared int64 [W, 4]: of each worker the steps so far, the nanoseconds spent on games and on the policy, and 1
     while it steps games, which must not take long."""
@@ -61,19 +59,15 @@ class Post:
 
 
 def work(post: Post) -> None:
-    """Play what the parent orders, until there is nothing left, or the parent dies."""
-    follow_parent(lambda: shutil.rmtree(Path(post.folder).parent, ignore_errors=True))
-    Path(post.folder).mkdir(exist_ok=True)
-    tempfile.tempdir = post.folder
-    try:
-        _stay_on_one_core(post.index)
-        player = Player(post)
-        while (orders := _asked(post.connection, None)) is not None:
-            player.play(orders)
-    except Exception:
-        post.connection.send(traceback.format_exc())
-    finally:
-        shutil.rmtree(post.folder, ignore_errors=True)
+    """Play what the parent orders, until it ends this process, or dies."""
+    with own_folder(Path(post.folder)):
+        try:
+            _stay_on_one_core(post.index)
+            player = Player(post)
+            while True:
+                player.play(_asked(post.connection, None))
+        except Exception:
+            post.connection.send(traceback.format_exc())
 
 
 def _asked(connection: Any, question: Any) -> Any:
@@ -103,11 +97,10 @@ class Player:
         """Play these games, and those that the parent adds."""
         import jax
 
-        from eval.play.policy import act
+        from eval.play.policy import act, fresh_carry
 
         agent, params, key = orders.agent, jax.device_put(orders.params), jax.random.key(self._post.key_seed)
-        # Copied, because donation requires that no two leaves share a buffer.
-        carry = jax.tree.map(jax.numpy.copy, agent.initial_carry(TILE))
+        carry = fresh_carry(agent, TILE)
         for lane, seed in enumerate(orders.seeds):
             self._start(lane, seed)
         while self._active.any():
@@ -141,7 +134,9 @@ class Player:
                 self._observation["prev_action"][lane] = game.prev_action
                 continue
             self._active[lane] = False
+            self._clock[3] = 0  # The parent may take its time.
             seed = _asked(self._post.connection, Finished(task, row))
+            self._clock[3] = 1
             if seed is not None:
                 self._start(lane, seed)
         self._clock[0] += len(lanes)
