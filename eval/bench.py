@@ -9,7 +9,6 @@ import dataclasses
 import itertools
 import json
 import math
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -32,8 +31,9 @@ from eval.checkpoints import load_checkpoint
 from eval.config import BenchConfig
 from eval.engine.game import ChallengeGame
 from eval.engine.vector import NetHackVector
-from eval.play.apart import Solos
+from eval.play.apart import Job, Solos
 from eval.play.options import Task
+from eval.play.players import AgentPolicy, Chooser, Lanes, Policy
 from eval.play.policy import act, fresh_carry
 from eval.play.rollout import TILE_OF_ACCELERATORS, Rollout
 from eval.play.sampling import Sampling
@@ -84,18 +84,18 @@ def bench(config: BenchConfig) -> Iterator[Line]:
     raw = raw_rate(moves, config.seconds)
     yield Line("one NLE instance, terminal only", raw, raw, "steps/s", "")
     for games in config.games:
-        one = vector_rate(moves, games, 1, config.seconds)
+        one = games_rate(moves, games, 1, config.seconds)
         goal = ">= 0.35" if games == 8 else ""
         yield Line(f"{games} games, one core (one instance)", one, raw, "steps/s", goal)
         if cores() > 1:
             goal = f">= {0.9 * cores():.2g}" if games == 8 else ""
-            every = vector_rate(moves, games, cores(), config.seconds)
+            every = games_rate(moves, games, cores(), config.seconds)
             yield Line(f"{games} games a core, {cores()} cores (one core)", every, one, "steps/s", goal)
     for games in config.gymnasium:
-        ours = vector_rate(moves, math.ceil(games / cores()), cores(), config.seconds)
+        ours = games_rate(moves, math.ceil(games / cores()), cores(), config.seconds)
         theirs = gymnasium_rate(moves, games, config.seconds)
         yield Line(f"{games} games, {cores()} cores (AsyncVectorEnv)", ours, theirs, "steps/s", ">= 3")
-    long, short = (vector_rate(moves, 8, 1, config.seconds, steps) for steps in (None, SHORT))
+    long, short = (games_rate(moves, 8, 1, config.seconds, steps) for steps in (None, SHORT))
     yield Line(f"games of {SHORT} steps (of {STEPS:,})", short, long, "steps/s", ">= 0.77")
     yield from policy_lines(*_policy(config), config.lanes, config.seconds)
 
@@ -137,8 +137,42 @@ def raw_rate(moves: Moves, seconds: float) -> float:
     return steps / spent
 
 
+def games_rate(moves: Moves, games: int, workers: int, seconds: float, max_steps: int | None = None) -> float:
+    """Steps per second of so many games per worker, with given actions."""
+    if jax.default_backend() == "cpu":
+        return alone_rate(Replay(moves), moves.seeds, games, workers, seconds, max_steps or moves.max_steps)
+    return vector_rate(moves, games, workers, seconds, max_steps)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Plays moves again. Implements `eval.play.players.Policy`."""
+
+    moves: Moves
+
+    def chooser(self, games: Lanes) -> Chooser:
+        """See `Policy`."""
+        table = self.moves.actions_SxT
+        return lambda: table[games.seed, games.timestep].tolist()
+
+
+def alone_rate(
+    policy: Policy, seeds: Iterator[int], games: int, workers: int, seconds: float, max_steps: int | None
+) -> float:
+    """Steps per second of workers that play alone, so many games each."""
+    job = Job(lambda: policy, list(itertools.islice(seeds, 100_000)), lambda row: None)
+    with Solos([job], Post(games, CHARACTER, max_steps), workers, games * workers) as solos:
+        playing = solos.play()
+        while not solos.started:
+            next(playing)
+        begin, steps = time.perf_counter(), solos.shares().steps
+        while time.perf_counter() - begin < seconds:
+            next(playing)
+        return (solos.shares().steps - steps) / (time.perf_counter() - begin)
+
+
 def vector_rate(moves: Moves, games: int, workers: int, seconds: float, max_steps: int | None = None) -> float:
-    """Steps per second of so many games per worker, in two tiles of each."""
+    """Steps per second of so many games per worker in shared memory, in two tiles of each."""
     with NetHackVector(2 * workers, max(1, games // 2), workers, max_steps=max_steps or moves.max_steps) as vector:
         return _Drive(
             vector, lambda lanes: moves.actions_SxT[vector.seed[lanes], vector.timestep[lanes]], moves.seeds
@@ -257,24 +291,9 @@ def policy_lines(agent: Agent, params: Params, lanes: int | None, seconds: float
         return
     bound = 1 / (1 / games + 1 / alone)
     yield Line(f"{agent.name}, {lanes} games (one after the other)", together, bound, "steps/s", "")
-    apart = apart_rate(agent, params, seconds)
+    policy = AgentPolicy(agent, jax.tree.map(np.asarray, params), 0, Sampling())
+    apart = alone_rate(policy, iter(range(100_000)), TILE, cores(), seconds, None)
     yield Line(f"{agent.name}, apart on each core (one after the other)", apart, bound, "steps/s", ">= 0.85")
-
-
-def apart_rate(agent: Agent, params: Params, seconds: float) -> float:
-    """Steps per second of worker processes that compute their actions themselves."""
-    task = Task(agent, lambda: params, range(100_000), lambda row: None)
-    with tempfile.TemporaryDirectory() as folder:
-        solos = Solos([task], Post(-1, None, None, folder, 0, Sampling(), CHARACTER, None), cores(), None)
-        playing = solos.play()
-        while not solos.started:
-            next(playing)
-        begin, steps = time.perf_counter(), solos.shares().steps
-        while time.perf_counter() - begin < seconds:
-            next(playing)
-        rate = (solos.shares().steps - steps) / (time.perf_counter() - begin)
-        solos.close()
-    return rate
 
 
 def policy_rate(agent: Agent, params: Params, tile: int, seconds: float) -> float:

@@ -1,4 +1,4 @@
-"""Play NetHack with agents on a CPU: each core has a worker process that plays its games alone.
+"""Play NetHack with experts, and with agents on a CPU: each core has a worker process that plays its games alone.
 
 The parent only deals out seeds and collects rows. Nothing waits for anything, and nothing crosses between caches.
 """
@@ -9,36 +9,48 @@ import math
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jax
 import numpy as np
 
+from data.common.cli import UserError
 from data.common.workers import SPAWN
 from data.games.challenge import CHARACTER
 from eval.engine.crew import Lost
+from eval.engine.game import GameRow
 from eval.engine.vector import ATTEMPTS, PATIENCE, WorkerFailed
-from eval.play.options import Task, number_of_games
+from eval.play.options import OnGame, Task, check_seeds, number_of_games
+from eval.play.players import AgentPolicy, ExpertPolicy, Experts, Policy
 from eval.play.sampling import Sampling
-from eval.play.shares import Shares
 from eval.play.solo import TILE, Finished, Orders, Post, work
-from eval.progress import Progress
+from eval.progress import Progress, Shares
 
 LOOK = 1.0
 """Seconds after which workers are looked after again."""
 
 
+@dataclass(frozen=True)
+class Job:
+    """The games of one policy: seeds, and whom to tell of the row of each game that has ended."""
+
+    policy: Callable[[], Policy]
+    """Loads it."""
+    seeds: Sequence[int]
+    on_game: OnGame
+
+
 @dataclass
 class _Queue:
-    """A task, its index, and the seeds that nobody plays yet."""
+    """A job, its index, and the seeds that nobody plays yet."""
 
     index: int
-    task: Task
+    job: Job
     seeds: deque[int]
 
 
@@ -50,7 +62,7 @@ class _Solo:
     process: BaseProcess
     connection: Any
     queue: _Queue | None = None
-    playing: set[int] = field(default_factory=set)
+    playing: list[int] = field(default_factory=list)
     steps: int = 0
     since: float = 0.0
     """Its count of steps when it was last looked at, and the time at which that was new."""
@@ -69,29 +81,82 @@ def play_apart(
     patience: float = PATIENCE,
 ) -> Shares:
     """Play the games of several policies, one game per seed each; arguments and results as of `rollout.play_agents`."""
-    total = number_of_games(tasks)
+    number_of_games(tasks)
+
+    def job(task: Task) -> Job:
+        def policy() -> AgentPolicy:
+            return AgentPolicy(task.agent, jax.tree.map(np.asarray, task.params()), key_seed, sampling)
+
+        return Job(policy, task.seeds, task.on_game)
+
+    jobs, template = list(map(job, tasks)), Post(TILE, character, max_steps)
+    return _play(jobs, template, workers, lanes or TILE * workers, progress=progress, patience=patience)
+
+
+def play_experts(
+    expert: Experts,
+    seeds: Sequence[int],
+    *,
+    workers: int,
+    max_steps: int | None = None,
+    character: str = CHARACTER,
+    progress: bool = True,
+    on_game: OnGame | None = None,
+    patience: float = PATIENCE,
+) -> list[GameRow]:
+    """Play one game per seed with an expert, whose player is seeded with the game's seed.
+
+    Args:
+        expert: The expert.
+        seeds: Seeds of the games, distinct.
+        workers: Number of processes that play, each one game at a time.
+        max_steps: Truncate games after this many steps; None keeps the environment's own limit.
+        character: NetHack's character.
+        progress: Whether to show a progress bar on stderr.
+        on_game: Called with each row as soon as its game has ended.
+        patience: Seconds after which a worker that stands in the same step of its game is replaced.
+
+    Returns:
+        One row per game, ordered by seed.
+
+    Raises:
+        ValueError: The seeds are not distinct.
+        UserError: The expert, if it is the user's, is not one.
+        WorkerFailed: A worker process raised an exception, or games were lost again and again.
+    """
+    rows: list[GameRow] = []
+
+    def add(row: GameRow) -> None:
+        rows.append(row)
+        if on_game is not None:
+            on_game(row)
+
+    check_seeds(seeds)
+    job, template = Job(lambda: ExpertPolicy(expert), seeds, add), Post(1, character, max_steps)
+    _play([job], template, workers, workers, progress=progress, patience=patience)
+    return sorted(rows, key=lambda row: row.seed)
+
+
+def _play(jobs: Sequence[Job], template: Post, workers: int, lanes: int, *, progress: bool, patience: float) -> Shares:
+    total = sum(len(job.seeds) for job in jobs)
     if not total:
         return Shares()
-    with tempfile.TemporaryDirectory(prefix="isoplay-games-") as folder, Progress(total, progress) as bar:
-        template = Post(-1, None, None, folder, key_seed, sampling, character, max_steps)
-        solos = Solos(tasks, template, workers, lanes, patience)
-        try:
-            for steps in solos.play():
-                bar.add(steps, 1)
-        finally:
-            solos.close()
+    with Solos(jobs, template, workers, lanes, patience) as solos, Progress(total, progress) as bar:
+        for steps in solos.play():
+            bar.add(steps, 1)
         return solos.shares()
 
 
 class Solos:
-    """The workers and the tasks."""
+    """The workers and the jobs: `lanes` games at a time, of all workers together."""
 
     def __init__(
-        self, tasks: Sequence[Task], template: Post, workers: int, lanes: int | None, patience: float = PATIENCE
+        self, jobs: Sequence[Job], template: Post, workers: int, lanes: int, patience: float = PATIENCE
     ) -> None:
-        self._queues = [_Queue(index, task, deque(task.seeds)) for index, task in enumerate(tasks)]
-        self._lanes = min(TILE, math.ceil((lanes or TILE * workers) / workers))
+        self._queues = [_Queue(index, job, deque(job.seeds)) for index, job in enumerate(jobs)]
+        self._lanes = min(template.width, math.ceil(lanes / workers))
         self._attempts: Counter[tuple[int, int]] = Counter()
+        self._folder = tempfile.TemporaryDirectory(prefix="isoplay-games-")
         self._patience, self._begin, self._template = patience, time.monotonic(), template
         self._waiting: list[_Solo] = []
         """Workers that have no games, and ask for orders."""
@@ -99,10 +164,16 @@ class Solos:
         """Times that a worker may still be lost before it has games."""
         self.replaced = 0
         """Number of workers that were lost and replaced."""
-        needed = min(workers, sum(len(task.seeds) for task in tasks))
+        needed = min(workers, sum(len(job.seeds) for job in jobs))
         self._memory = SPAWN.RawArray(ctypes.c_uint8, needed * 4 * 8)
         self._clock = np.frombuffer(memoryview(self._memory), np.uint8).view(np.int64).reshape(-1, 4)
         self._workers = [self._started(index) for index in range(needed)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     @property
     def pids(self) -> list[int]:
@@ -112,7 +183,7 @@ class Solos:
     @property
     def started(self) -> bool:
         """Whether every worker has stepped a game."""
-        return bool((self._clock[:, 0] > TILE).all())
+        return bool((self._clock[:, 0] > self._lanes).all())
 
     def stepping(self, index: int) -> bool:
         """Whether a worker is stepping its games at this moment, rather than computing or compiling their actions."""
@@ -129,7 +200,9 @@ class Solos:
                 except (EOFError, ConnectionResetError):
                     self._replace(worker, "")
                     continue
-                if isinstance(message, str):
+                if isinstance(message, UserError):
+                    raise message
+                elif isinstance(message, str):
                     self._replace(worker, message)
                 elif message is None:
                     self._order(worker)
@@ -147,17 +220,18 @@ class Solos:
         return Shares(wall, games / workers / 1e9, policy / workers / 1e9, steps=steps)
 
     def close(self) -> None:
-        """Stop the workers."""
+        """Stop the workers and remove their files. May be called more than once."""
         for worker in self._workers:
             worker.process.kill()
             worker.process.join()
             worker.process.close()
             worker.connection.close()
         self._workers = []
+        self._folder.cleanup()
 
     def _started(self, index: int) -> _Solo:
         ours, theirs = SPAWN.Pipe()
-        folder = str(Path(self._template.folder, f"{index}-{self.replaced}"))
+        folder = str(Path(self._folder.name, f"{index}-{self.replaced}"))
         post = replace(self._template, index=index, connection=theirs, clock=self._memory, folder=folder)
         process = SPAWN.Process(target=work, args=(post,), name=f"games-{index}", daemon=True)
         with theirs:
@@ -173,18 +247,17 @@ class Solos:
         queue = worker.queue = left[0]
         part = math.ceil(sum(len(other.seeds) for other in left) / len(self._workers))
         seeds = [queue.seeds.popleft() for _ in range(min(self._lanes, part, len(queue.seeds)))]
-        worker.playing, worker.since = set(seeds), time.monotonic()
-        params = jax.tree.map(np.asarray, queue.task.params())
-        _tell(worker, Orders(queue.index, queue.task.agent, params, seeds))
+        worker.playing, worker.since = seeds.copy(), time.monotonic()
+        _tell(worker, Orders(queue.index, queue.job.policy(), seeds))
 
     def _finished(self, worker: _Solo, game: Finished) -> int:
         queue = self._queues[game.task]
         worker.playing.remove(game.row.seed)
         seed = queue.seeds.popleft() if queue.seeds else None
         if seed is not None:
-            worker.playing.add(seed)
+            worker.playing.append(seed)
         _tell(worker, seed)
-        queue.task.on_game(game.row)
+        queue.job.on_game(game.row)
         return game.row.steps
 
     def _look_after(self) -> None:

@@ -7,9 +7,8 @@ import jax
 
 from data.experts.registry import Expert
 from data.games.challenge import CHARACTER
-from eval.engine.experts import play_experts
 from eval.engine.game import GameRow
-from eval.play.apart import play_apart
+from eval.play.apart import play_apart, play_experts
 from eval.play.options import OnGame, PlayOptions, Task
 from eval.play.rollout import play_agents
 

@@ -76,9 +76,15 @@ def number_of_games(tasks: Sequence[Task]) -> int:
     Raises:
         ValueError: The seeds of a task are not distinct or out of range.
     """
-    if any(len(set(task.seeds)) != len(task.seeds) or not all(0 <= s < 2**32 for s in task.seeds) for task in tasks):
-        raise ValueError("seeds must be distinct integers from 0 to 2**32 - 1")
+    for task in tasks:
+        check_seeds(task.seeds)
     return sum(len(task.seeds) for task in tasks)
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise `ValueError` if seeds are not distinct or out of range."""
+    if len(set(seeds)) != len(seeds) or not all(0 <= seed < 2**32 for seed in seeds):
+        raise ValueError("seeds must be distinct integers from 0 to 2**32 - 1")
 
 
 class Play(Protocol):

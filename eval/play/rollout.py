@@ -21,9 +21,8 @@ from eval.engine.vector import Ended, NetHackVector
 from eval.play.options import Task, number_of_games
 from eval.play.policy import act, fresh_carry
 from eval.play.sampling import Sampling
-from eval.play.shares import Shares
 from eval.play.solo import TILE
-from eval.progress import Progress
+from eval.progress import Progress, Shares
 
 TILE_OF_ACCELERATORS = 128
 """Lanes of a compiled step on an accelerator, where it takes hardly longer than that of one lane."""

@@ -1,6 +1,6 @@
 """A worker process that plays NetHack games alone: it steps them and computes their actions, on one core.
 
-Dimension in names: T lanes.
+Dimension in names: L lanes.
 """
 
 import os
@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from data.common.cli import UserError
 from data.spec import NETHACK
-from eval.engine.game import ChallengeGame, GameRow, recorded
+from eval.engine.game import ChallengeGame, GameRow
 from eval.engine.worker import own_folder
-from eval.play.sampling import Sampling
+from eval.play.players import Policy
 
 TILE = 16
 """Lanes of a compiled step of the policy: always the same, since a step of another shape might round otherwise."""
@@ -26,9 +27,7 @@ class Orders:
     """What a worker is to play: the games of a policy, at most one for each lane at first, later one at a time."""
 
     task: int
-    agent: Any
-    params: Any
-    """Parameters, NumPy arrays."""
+    policy: Policy
     seeds: list[int]
 
 
@@ -42,20 +41,21 @@ class Finished:
 
 @dataclass(frozen=True)
 class Post:
-    """What a worker is started with."""
+    """What a worker is started with; the first fields are those of all workers."""
 
-    index: int
-    connection: Any
-    """Pipe to the parent: None asks for `Orders`, `Finished` tells of a game; or a traceback."""
-    clock: Any
-    """Shared int64 [W, 4]: of each worker the steps so far, the nanoseconds spent on games and on the policy, and 1
-    while it steps games, which must not take long."""
-    folder: str
-    """Folder for its temporary files, in that of all workers, which it removes if the parent dies."""
-    key_seed: int
-    sampling: Sampling
+    width: int
+    """L: lanes of each worker, which may be more than there are games."""
     character: str
     max_steps: int | None
+    index: int = -1
+    connection: Any = None
+    """Pipe to the parent: None asks for `Orders`, `Finished` tells of a game; or what the policy's user did wrong, or a
+    traceback."""
+    clock: Any = None
+    """Shared int64 [W, 4]: of each worker the steps so far, the nanoseconds spent on games and on the policy, and 1
+    while it steps games, which must not take long."""
+    folder: str = ""
+    """Folder for its temporary files, in that of all workers, which it removes if the parent dies."""
 
 
 def work(post: Post) -> None:
@@ -66,6 +66,8 @@ def work(post: Post) -> None:
             player = Player(post)
             while True:
                 player.play(_asked(post.connection, None))
+        except UserError as error:
+            post.connection.send(error)
         except Exception:
             post.connection.send(traceback.format_exc())
 
@@ -83,57 +85,46 @@ def _stay_on_one_core(index: int) -> None:
 
 
 class Player:
-    """The lanes of a worker."""
+    """The lanes of a worker. Implements `eval.play.players.Lanes`."""
 
     def __init__(self, post: Post) -> None:
+        width = post.width
         self._post = post
         self._clock = np.frombuffer(memoryview(post.clock), np.uint8).view(np.int64).reshape(-1, 4)[post.index]
-        self._observation = {name: np.zeros((TILE, *field.shape), field.dtype) for name, field in NETHACK.items()}
-        self._games: list[ChallengeGame | None] = [None] * TILE
-        self._active = np.zeros(TILE, bool)
-        self._seed, self._timestep = np.zeros(TILE, np.uint32), np.zeros(TILE, np.uint32)
+        self._games: list[ChallengeGame | None] = [None] * width
+        self.observation = {name: np.zeros((width, *field.shape), field.dtype) for name, field in NETHACK.items()}
+        self.active = np.zeros(width, bool)
+        self.seed, self.timestep = np.zeros(width, np.uint32), np.zeros(width, np.uint32)
 
     def play(self, orders: Orders) -> None:
         """Play these games, and those that the parent adds."""
-        import jax
-
-        from eval.play.policy import act, fresh_carry
-
-        agent, params, key = orders.agent, jax.device_put(orders.params), jax.random.key(self._post.key_seed)
-        carry = fresh_carry(agent, TILE)
         for lane, seed in enumerate(orders.seeds):
             self._start(lane, seed)
-        while self._active.any():
+        choose = orders.policy.chooser(self)
+        while self.active.any():
             begin = time.perf_counter_ns()
-            observation = {name: array[:, None] for name, array in self._observation.items()}
-            actions, carry = act(
-                agent,
-                self._post.sampling,
-                params,
-                key,
-                {**observation, "chars": recorded(observation["chars"])},
-                (self._timestep == 0)[:, None],
-                self._seed.copy(),
-                self._timestep.copy(),
-                carry,
-            )
-            chosen = np.asarray(actions).tolist()
+            actions = choose()
             self._clock[2] += time.perf_counter_ns() - begin
-            self._step(orders.task, chosen)
+            self._step(orders.task, actions)
+
+    def game(self, lane: int) -> ChallengeGame:
+        """The game of an active lane."""
+        game = self._games[lane]
+        assert game is not None, "an active lane has a game"
+        return game
 
     def _step(self, task: int, actions: list[int]) -> None:
         """Step all games, and start others in place of those that end."""
         begin, self._clock[3] = time.perf_counter_ns(), 1
-        lanes = np.flatnonzero(self._active).tolist()
-        self._timestep += 1
+        lanes = np.flatnonzero(self.active).tolist()
+        self.timestep += 1
         for lane in lanes:
-            game = self._games[lane]
-            assert game is not None, "an active lane has a game"
+            game = self.game(lane)
             row = game.step(actions[lane])
             if row is None:
-                self._observation["prev_action"][lane] = game.prev_action
+                self.observation["prev_action"][lane] = game.prev_action
                 continue
-            self._active[lane] = False
+            self.active[lane] = False
             self._clock[3] = 0  # The parent may take its time.
             seed = _asked(self._post.connection, Finished(task, row))
             self._clock[3] = 1
@@ -146,9 +137,9 @@ class Player:
     def _start(self, lane: int, seed: int) -> None:
         game = self._games[lane]
         if game is None:
-            screen = tuple(self._observation[name][lane] for name in ("chars", "colors", "cursor"))
+            screen = tuple(self.observation[name][lane] for name in ("chars", "colors", "cursor"))
             game = self._games[lane] = ChallengeGame(self._post.character, self._post.max_steps, screen)
         game.start(seed)
-        self._observation["prev_action"][lane] = game.prev_action
-        self._active[lane], self._seed[lane], self._timestep[lane] = True, seed, 0
+        self.observation["prev_action"][lane] = game.prev_action
+        self.active[lane], self.seed[lane], self.timestep[lane] = True, seed, 0
         self._clock[0] += 1

@@ -17,9 +17,8 @@ from agents.ladder import find as find_agent
 from data.experts.registry import find
 from data.games.keys import KEYS
 from data.games.nethack import NetHackGame
-from eval.engine.experts import play_experts
 from eval.engine.game import ChallengeGame, GameRow
-from eval.play.apart import play_apart
+from eval.play.apart import play_apart, play_experts
 from eval.play.options import Task
 from eval.play.policy import act, among
 from eval.play.records import read_games, write_games
@@ -237,7 +236,7 @@ from eval.engine.vector import NetHackVector
 from data.experts.registry import find
 from tests.eval.walker import CALM, PARAMS, WALKER
 from data.games.nethack import NetHackGame
-from eval.engine.experts import play_experts
+from eval.play.apart import play_experts
 def wait(row=None):
     print(*(child.pid for child in multiprocessing.active_children()), flush=True)
     time.sleep(600)

@@ -2,17 +2,17 @@
 
 import os
 import signal
-import tempfile
 
 import pytest
 
 from data.games.challenge import CHARACTER
 from eval.engine.game import GameRow
 from eval.engine.vector import WorkerFailed
-from eval.play.apart import Solos, play_apart
+from eval.play.apart import Job, Solos, play_apart
 from eval.play.options import Task
+from eval.play.players import AgentPolicy
 from eval.play.sampling import Sampling
-from eval.play.solo import Post
+from eval.play.solo import TILE, Post
 from tests.eval.walker import PARAMS, WALKER
 
 SEEDS = [14, 3, 8, 11, 5]
@@ -29,10 +29,9 @@ def rows() -> list[GameRow]:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_games_of_a_lost_worker_are_played_again(rows: list[GameRow], how: signal.Signals) -> None:
     found: list[GameRow] = []
-    task = Task(WALKER, lambda: PARAMS, SEEDS, found.append)
     patience = 600.0 if how == signal.SIGKILL else 2.0
-    with tempfile.TemporaryDirectory() as folder:
-        solos = Solos([task], Post(-1, None, None, folder, 0, Sampling(), CHARACTER, 120), 2, 2, patience)
+    job = Job(lambda: AgentPolicy(WALKER, PARAMS, 0, Sampling()), SEEDS, found.append)
+    with Solos([job], Post(TILE, CHARACTER, 120), 2, 2, patience) as solos:
         for number, _ in enumerate(solos.play()):
             if number != 1:
                 continue
@@ -40,7 +39,6 @@ def test_games_of_a_lost_worker_are_played_again(rows: list[GameRow], how: signa
             while how == signal.SIGSTOP and not solos.stepping(0):
                 os.kill(solos.pids[0], signal.SIGCONT)
                 os.kill(solos.pids[0], how)
-        solos.close()
     assert sorted(found, key=lambda row: row.seed) == rows
     assert solos.replaced >= 1
 
