@@ -17,9 +17,10 @@ from data.common.rows import as_record
 from data.sampling.stream import Store
 from data.store.mixture import open_stores
 from eval.config import EvalConfig
+from eval.engine.recording import folder_of as folder_of_recording
 from eval.events import write_events
 from eval.play.options import Row, Task, play_of, protocol
-from eval.play.records import Games, folder_of
+from eval.play.records import ABOUT, Games, as_folder, folder_of
 from eval.results import ResultRow, write_rows
 from eval.statistics import Interval, mean_interval
 from train.checkpoint import Budget, budget_name, budgets, load_budget
@@ -83,12 +84,14 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
     checkpoints = [checkpoint for run in config.runs for checkpoint in _checkpoints(run, config)]
     for game in {checkpoint.game for checkpoint in checkpoints}:
         play_of(game).check(game, config.options(game), config.seeds)
+        if config.record is not None and not play_of(game).records:
+            raise UserError(f"--record: games of {game} cannot be recorded, only NetHack's")
     evaluations = [_Evaluation(checkpoint, config) for checkpoint in checkpoints]
     for game in dict.fromkeys(checkpoint.game for checkpoint in checkpoints):
         tasks = [one.task for one in evaluations if one.checkpoint.game == game and one.missing]
         play_of(game).play_agents(tasks, game, config.options(game), progress=progress)
     for one in evaluations:
-        if not (one.missing and one.complete):  # Then its last game has finished it.
+        if not one.finished:
             one.finish()
     for run in config.runs:
         write_rows(run / "runs.jsonl", rows_of(run))
@@ -125,8 +128,15 @@ class _Evaluation:
             (config.shard or "").replace("/", "-of-"),
         )
         asked = config.seeds[shard::shards]
-        self.missing = [seed for seed in asked if seed not in self._games.seeds]
+        self._record = config.record and _recordings(config.record, checkpoint, self.protocol)
+        self.missing = [seed for seed in asked if not self._has(seed)]
         self._asked = set(config.seeds)
+        self.finished = False
+        """Whether the result row is written."""
+
+    def _has(self, seed: int) -> bool:
+        recorded = self._record is None or folder_of_recording(self._record, seed).exists()
+        return recorded and seed in self._games.seeds
 
     @property
     def complete(self) -> bool:
@@ -141,15 +151,21 @@ class _Evaluation:
     @property
     def task(self) -> Task:
         """The games to play."""
-        return Task(self.checkpoint.agent, self.checkpoint.params, self.missing, self._add)
+        return Task(self.checkpoint.agent, self.checkpoint.params, self.missing, self._add, self._record)
 
     def _add(self, game: Row) -> None:
+        if game.seed in self._games.seeds:
+            [before] = [row for row in self._games.rows if row.seed == game.seed]
+            if before != game:
+                print(f"{self.checkpoint.folder}: game {game.seed} was {before}, now {game}", file=sys.stderr)
+            return
         self._games.add(game)
         if self.complete:
             self.finish()
 
     def finish(self) -> None:
         """Write the result row."""
+        self.finished = True
         checkpoint, games = self.checkpoint, self._games.rows
         if not self.complete:
             print(f"{checkpoint.folder}: {len(games)} games so far; other shards play the rest", file=sys.stderr)
@@ -165,6 +181,24 @@ class _Evaluation:
             row = _row(checkpoint, self._loss, games, measured)
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_text(path, json.dumps(as_record(row) | {"digest": checkpoint.budget.digest}, indent=1))
+
+
+def _recordings(folder: Path, checkpoint: _Checkpoint, protocol: str) -> Path:
+    """The folder of a checkpoint's recordings in that of all.
+
+    Raises:
+        UserError: It has recordings of others, or cannot be made.
+    """
+    found = folder / checkpoint.run.name / budget_name(checkpoint.budget.flops) / as_folder(protocol)
+    about, mark = {"digest": checkpoint.budget.digest, "protocol": protocol}, found / ABOUT
+    if mark.exists() and json.loads(mark.read_text()) != about:
+        raise UserError(f"{found} has recordings of other parameters: name another folder")
+    try:
+        found.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"can't make {found}: {error.strerror}") from None
+    replace_text(mark, json.dumps(about, indent=1))
+    return found
 
 
 def rows_of(run: Path) -> list[ResultRow]:

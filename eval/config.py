@@ -108,6 +108,9 @@ class EvalConfig(GamesConfig):
     """i/n: play only every n-th game, from the i-th on (1 to n); other machines play the rest. The rows are written
     once all games are in the runs' folders."""
 
+    record: Path | None = None
+    """NetHack: record the games in this folder, in DIR/RUN/BUDGET/PROTOCOL; `python -m data import nld` reads them.
+    Games that were played before are played again for it."""
     watch: bool = False
     """NetHack: show the game of `seed` in the terminal, with the policy's probabilities beside it; nothing is kept."""
 
@@ -140,7 +143,9 @@ class ExpertConfig(GamesConfig):
     game: str = "nethack"
     """nethack, an Atari game such as Breakout, or gym/ENV."""
     expert: str = "embedded"
-    """Policy: embedded, random, module:function, or the path of a trained policy."""
+    """Policy: embedded, random, module:function, or the path of a trained policy or of a JSON list of actions."""
+    protocol: str | None = None
+    """A protocol by its name, whose character and limit of steps are taken."""
     lanes: int | None = 16
     """Number of games that a vector environment plays in parallel."""
     out: Path | None = None
@@ -186,6 +191,8 @@ class EpisodesConfig:
     """Games of this protocol alone, as rows name it."""
     expert_return: float | None = None
     """The expert's mean return, of which to give shares."""
+    expert: Path | None = None
+    """In its place, the expert's games, as `python -m eval expert --out FILE` writes them."""
     out: Path | None = None
     """Write the games to this file, one row each: .parquet, .csv or .jsonl."""
 
@@ -195,6 +202,8 @@ class EpisodesConfig:
             raise UserError("name the folder of a run")
         if self.expert_return is not None and not 0 < self.expert_return < math.inf:
             raise UserError(f"--expert-return {self.expert_return:g}: give a number greater than 0")
+        if self.expert_return is not None and self.expert is not None:
+            raise UserError("--expert-return and --expert say the same: give one")
         if self.out is not None and self.out.suffix not in (".parquet", ".csv", ".jsonl"):
             raise UserError(f"--out {self.out}: name a .parquet, .csv or .jsonl file")
 

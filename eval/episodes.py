@@ -16,7 +16,7 @@ from data.common.files import replacing
 from eval.checkpoints import chosen, games_of
 from eval.config import CompareConfig, EpisodesConfig
 from eval.play.records import protocols_of
-from eval.statistics import bootstrap, interquartile_mean, mean, mean_interval
+from eval.statistics import bootstrap, interquartile_mean, mean, mean_interval, ratio_interval
 from train.checkpoint import budget_name
 
 
@@ -55,21 +55,43 @@ def played(run: Path, budgets: Sequence[float] = (), protocol: str | None = None
 
 def summary(config: EpisodesConfig) -> Iterator[str]:
     """Lines about the games of each checkpoint; writes them to `config.out` if it is set."""
+    expert = np.array([config.expert_return]) if config.expert_return else _scores_of(config.expert)
     groups = [group for run in config.runs for group in played(run, config.budgets, config.protocol)]
     if config.out is not None:
         write_table(config.out, [record for group in groups for record in group.records])
         yield f"wrote {sum(len(group.games) for group in groups):,} games to {config.out}"
     for group in groups:
         yield f"{group.run} at {group.flops:.3g} FLOPs, {group.protocol}: {len(group.games)} games"
-        yield from _described(group.games, config.expert_return)
+        yield from _described(group.games, expert)
 
 
-def _described(games: Sequence[Any], expert: float | None) -> Iterator[str]:
+def _scores_of(path: Path | None) -> np.ndarray | None:
+    """The scores of the games in a file.
+
+    Raises:
+        UserError: There is no such file, no game in it, or the mean is not greater than 0.
+    """
+    if path is None:
+        return None
+    try:
+        scores = np.array([json.loads(line)["score"] for line in path.read_text().splitlines()], np.float64)
+    except (OSError, ValueError, KeyError, TypeError):
+        scores = np.zeros(0)
+    if not scores.size:
+        raise UserError(f"{path} has no games: write some with `python -m eval expert --out {path}`")
+    if scores.mean() <= 0:
+        raise UserError(f"{path}: the expert's mean return is {scores.mean():g}, of which there is no share")
+    return scores
+
+
+def _described(games: Sequence[Any], expert: np.ndarray | None) -> Iterator[str]:
     scores = np.array([game.score for game in games], np.float64)
     yield f"  mean {_with_interval(scores, mean)}, median {np.median(scores):,.1f}"
     yield f"  interquartile mean {_with_interval(scores, interquartile_mean)}"
     if expert is not None:
-        yield f"  {scores.mean() / expert:.1%} of the expert's {expert:,.1f}"
+        low, high = ratio_interval(scores, expert)
+        share = f"{scores.mean() / expert.mean():.1%} of the expert's {expert.mean():,.1f}"
+        yield f"  {share} (95 % {low:.1%} to {high:.1%})"
     roles: dict[str, list[float]] = {}
     for game in games:
         roles.setdefault(getattr(game, "role", ""), []).append(game.score)

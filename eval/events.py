@@ -17,6 +17,7 @@ from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.types_pb2 import DT_STRING
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from eval.play.records import as_folder
 from eval.statistics import bootstrap, interquartile_mean, mean
 
 FOLDER = "eval"
@@ -30,7 +31,7 @@ def write_events(run: Path, protocol: str, checkpoints: Sequence[tuple[float, Se
 
     The horizontal axis is the budget, rounded to a whole number (below 2^63).
     """
-    folder = run / FOLDER / _named(protocol)
+    folder = run / FOLDER / as_folder(protocol)
     shutil.rmtree(folder, ignore_errors=True)
     writer = EventFileWriter(str(folder))
     for flops, games in checkpoints:
@@ -38,12 +39,6 @@ def write_events(run: Path, protocol: str, checkpoints: Sequence[tuple[float, Se
         writer.add_event(Event(wall_time=time.time(), step=min(round(flops), 2**63 - 1), summary=summary))
     writer.close()
     return folder
-
-
-def _named(protocol: str) -> str:
-    """A protocol as the name of a folder, which TensorBoard shows."""
-    kept = "".join(letter if letter.isalnum() or letter in "-.@" else " " for letter in protocol)
-    return "_".join(kept.split())[:100]
 
 
 def _values(protocol: str, games: Sequence[Any]) -> Iterator[Any]:

@@ -59,15 +59,28 @@ def bootstrap(
         raise ValueError(f"an interval needs two values or more in one row, got shape {value_N.shape}")
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}")
-    random = np.random.default_rng(seed)
+    low, high = np.quantile(resampled(value_N, statistic, resamples, seed), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def resampled(
+    value_N: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], resamples: int = 10_000, seed: int = 0
+) -> np.ndarray:
+    """The statistic of bootstrap resamples, float64 [R]; arguments as of `bootstrap`."""
+    random, count = np.random.default_rng(seed), value_N.size
     rows = max(1, CHUNK // count)
-    found = np.concatenate(
+    return np.concatenate(
         [
             statistic(value_N[random.integers(count, size=(min(rows, resamples - start), count))])
             for start in range(0, resamples, rows)
         ]
     )
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+
+
+def ratio_interval(above_N: np.ndarray, below_M: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Percentile bootstrap interval of the ratio of two means, of independent values [N] and [M]. Deterministic."""
+    ratio = resampled(above_N, mean, seed=0) / resampled(below_M, mean, seed=1)
+    low, high = np.quantile(ratio, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 

@@ -253,11 +253,16 @@ def _play(task: _Task) -> GameResult:
     _check_whole(part / row["ttyrecname"])
     result = GameResult(seed, int(row["points"]), steps, int(row["turns"]), int(row["maxlvl"]), row["death"])
     (part / RESULT).write_text(json.dumps(asdict(result)) + "\n")
+    keep(part, final)
+    return result
+
+
+def keep(part: Path, final: Path) -> None:
+    """Give the folder of a recorded game its final name, once its files are on the disk."""
     for file in (*part.iterdir(), part):
         sync(file)
     part.rename(final)
-    sync(task.out)
-    return result
+    sync(final.parent)
 
 
 def _play_out(env: SeededChallenge, player: Player, seed: int) -> int:

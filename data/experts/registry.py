@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from data.common.cli import UserError
+from data.experts import sequence
 from data.experts.random import RandomPlayer
 from data.games import registry
 from data.games.base import Content, Game, Player
 
 RANDOM, EMBEDDED = "random", "embedded"
 _ALIASES = {"expert": EMBEDDED}
-CHOICES = f"{EMBEDDED}, {RANDOM}, module:function, or the path of a trained policy"
+CHOICES = f"{EMBEDDED}, {RANDOM}, module:function, or the path of a trained policy or of a JSON list of actions"
 
 Factory = Callable[[int], Player]
 """Creates the player of an episode from the episode's seed."""
@@ -56,9 +57,10 @@ def find(game: Game, name: str) -> Expert:
 
     Args:
         game: The game.
-        name: `embedded` (or `expert`), `random`, `module:function`, or the path of a trained policy. A function or
-            class whose first parameter is called `seed` is called once per episode and returns a `Player`. Any other
-            function is the policy itself, from observation to action.
+        name: `embedded` (or `expert`), `random`, `module:function`, or the path of a trained policy or of a fixed
+            sequence of actions (`data.experts.sequence`). A function or class whose first parameter is called `seed` is
+            called once per episode and returns a `Player`. Any other function is the policy itself, from observation to
+            action.
 
     Raises:
         UserError: The game has no expert of this name, or it cannot be loaded.
@@ -71,6 +73,8 @@ def find(game: Game, name: str) -> Expert:
         if game.embedded is None:
             raise UserError(f"{game.name} has no embedded expert: choose {CHOICES.removeprefix(f'{EMBEDDED}, ')}")
         return Expert(game.name, name, name, name)
+    if name.endswith(sequence.SUFFIX):
+        return Expert(game.name, name, _moves(game, name).digest, Path(name).stem)
     policy = _trained(game, name)
     if policy is not None:
         return _expert_of(game, name, policy)
@@ -105,14 +109,22 @@ def _factory(expert: Expert) -> Factory:
     if expert.name == EMBEDDED:
         assert game.embedded is not None, "checked when the expert was found"
         return load(game.embedded)
-    policy = _trained(game, expert.name)
+    policy = None if expert.name.endswith(sequence.SUFFIX) else _trained(game, expert.name)
     current = find(game, expert.name) if policy is None else _expert_of(game, expert.name, policy)
     if current != expert:
         raise UserError(f"{expert.name} changed while it played: start the same command again")
     if policy is not None:
         return importlib.import_module(cast(str, game.policies)).players(policy)
+    if expert.name.endswith(sequence.SUFFIX):
+        moves = _moves(game, expert.name)
+        return lambda _: sequence.SequencePlayer(moves)
     make, actions = _factory_of(load(expert.name), expert.name), len(expert.content.actions)
     return lambda seed: _Checked(make(seed), expert.name, actions)
+
+
+def _moves(game: Game, name: str) -> sequence.Moves:
+    """The fixed sequence of actions in a file."""
+    return sequence.load(Path(name), game.action_names(game.content().actions))
 
 
 def _trained(game: Game, name: str) -> Any:

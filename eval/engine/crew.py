@@ -1,6 +1,5 @@
 """The worker processes of a vector environment: requests to them, and their replacement when they are lost."""
 
-import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.common.workers import SPAWN
-from eval.engine.worker import CLOSE, Memory, Post, Views, work
+from eval.engine.worker import CLOSE, Memory, Post, Views, folder_for, work
 
 LOOK = 0.5
 """Seconds of waiting after which workers are looked after."""
@@ -57,20 +56,26 @@ class Crew:
     """Worker processes, and their temporary files."""
 
     def __init__(
-        self, memory: Memory, lanes: list[dict[int, list[int]]], character: str, max_steps: int | None, patience: float
+        self,
+        memory: Memory,
+        lanes: list[dict[int, list[int]]],
+        character: str,
+        max_steps: int | None,
+        records: list[Path],
+        patience: float,
     ) -> None:
         """Start a worker for each entry of `lanes`: its lanes of each tile."""
         self._views: Views = memory.views()
         self._patience = patience
         self._finished = SPAWN.Semaphore(0)
-        self._folder = tempfile.TemporaryDirectory(prefix="isoplay-games-")
+        self._folder = folder_for(sum(len(of_tile) for of_worker in lanes for of_tile in of_worker.values()))
         # Removing it also removes the files of killed workers.
         self.folder = Path(self._folder.name)
         self._workers: list[_Worker] = []
         try:
             for index, of_worker in enumerate(lanes):
                 own = str(self.folder / str(index))
-                post = Post(index, memory, of_worker, None, self._finished, None, own, character, max_steps)
+                post = Post(index, memory, of_worker, None, self._finished, None, own, character, max_steps, records)
                 self._workers.append(self._started(post))
         except BaseException:
             self.close()

@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from nle import nethack
 from data.games.challenge import CHARACTER, SCREEN, SeededChallenge
 from data.games.keys import KEYS, action_of_key
 from data.spec import COLUMNS, NO_ACTION, ROWS
+from eval.engine.recording import Recording
 
 STEP_LIMIT = 1_000_000
 """Default limit on the number of steps of a game, from NetHackChallenge-v0."""
@@ -120,24 +122,42 @@ class ChallengeGame:
         """
         self._character = character
         self._limit = STEP_LIMIT if max_steps is None else max_steps
-        self._env = SeededChallenge(
-            character=character,
-            max_episode_steps=self._limit,
-            observation_keys=(*SCREEN, "blstats"),
-        )
         size = (ROWS, COLUMNS)
         screen = screen or (np.zeros(size, np.uint8), np.zeros(size, np.uint8), np.zeros(2, np.uint8))
         self.chars_24x80, self.colors_24x80, self.cursor_2 = screen
-        stats = np.zeros(nethack.BLSTATS_SHAPE, np.int64)
-        parts = (self.chars_24x80, self.colors_24x80.view(np.int8), self.cursor_2, stats)
-        self._env.write_into(dict(zip((*SCREEN, "blstats"), parts, strict=True)))
-        self._stats = stats.data
-        self._in_game, self._advance = self._env.nethack.in_normal_game, self._env.advance
+        self._stats = np.zeros(nethack.BLSTATS_SHAPE, np.int64)
+        self._seen = self._stats.data
         self._opening: deque[tuple[np.ndarray, np.ndarray, np.ndarray, int]] = deque()
+        self._kept = self._env = self._made()
+        """The environment of games that are not recorded, and that of the current game."""
+        self._recording: Recording | None = None
 
-    def start(self, seed: int) -> None:
-        """Start the game of a seed; a game that is not over is left as it is."""
+    def _made(self, recording: Recording | None = None) -> SeededChallenge:
+        env = SeededChallenge(
+            character=self._character,
+            max_episode_steps=self._limit,
+            observation_keys=(*SCREEN, "blstats"),
+            save_ttyrec_every=0 if recording is None else 1,
+            savedir=None if recording is None else str(recording.part),
+        )
+        parts = (self.chars_24x80, self.colors_24x80.view(np.int8), self.cursor_2, self._stats)
+        env.write_into(dict(zip((*SCREEN, "blstats"), parts, strict=True)))
+        return env
+
+    def start(self, seed: int, record: Path | None = None) -> None:
+        """Start the game of a seed; a game that is not over is left as it is.
+
+        Args:
+            seed: The seed.
+            record: Folder in which to keep a recording of the game, in a folder of its own.
+        """
         self.seed = seed
+        if self._recording is not None:
+            self._env.close()
+        self._recording = None if record is None else Recording.begin(record, seed)
+        # An environment that records does not play again: its xlogfile would have the rows of several games.
+        self._env = self._kept if self._recording is None else self._made(self._recording)
+        self._in_game, self._advance = self._env.nethack.in_normal_game, self._env.advance
         self._opening = self._start()
         self._steps = self._score = self._gold = 0
         self._turns = self._depth = self._level = 1
@@ -183,7 +203,7 @@ class ChallengeGame:
 
     def _look(self) -> None:
         if self._in_game():
-            stats = self._stats
+            stats = self._seen
             self._score, self._turns = stats[SCORE], stats[TURNS]
             self._level, self._gold = stats[LEVEL], stats[GOLD]
             if stats[DEPTH] > self._depth:
@@ -220,6 +240,10 @@ class ChallengeGame:
         if (truncated or stalled) and not self._record():
             self._quit()
         record = self._record()
+        if self._recording is not None:
+            self._env.close()
+            self._recording.keep()
+            self._recording, self._env = None, self._kept
         return GameRow(
             seed=self.seed,
             score=int(record["points"]) if record else self._score,
@@ -237,7 +261,8 @@ class ChallengeGame:
 
     def _record(self) -> dict[str, str]:
         """Return the game's xlogfile row, empty if there is none yet."""
-        lines = (self._env.folder / "xlogfile").read_text().splitlines()
+        path = self._env.folder / "xlogfile" if self._recording is None else self._recording.xlogfile
+        lines = path.read_text().splitlines()
         return dict(field.split("=", 1) for field in lines[-1].split("\t")) if lines else {}
 
     def _quit(self) -> None:
@@ -248,5 +273,6 @@ class ChallengeGame:
                 return
 
     def close(self) -> None:
-        """Close the environment and remove its files."""
+        """Close the environment and remove its files; a recording of a game that is not over is left."""
         self._env.close()
+        self._kept.close()

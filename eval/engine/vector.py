@@ -6,7 +6,9 @@ while the policy computes the actions of others. The lanes of a tile are spread 
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -55,8 +57,10 @@ class NetHackVector:
         character: str = CHARACTER,
         max_steps: int | None = None,
         *,
+        records: Sequence[Path] = (),
         patience: float = PATIENCE,
     ) -> None:
+        """`records` are the folders in which games may be recorded, see `begin`."""
         if tiles < 1 or tile < 1 or workers < 1:
             raise ValueError(f"cannot play in {tiles} tiles of {tile} lanes with {workers} workers")
         self.tile = tile
@@ -88,7 +92,8 @@ class NetHackVector:
         """Of each tile, the number of games that a worker has there."""
         self._beginning: list[list[int]] = [[] for _ in range(tiles)]
         """Of each tile, the lanes whose game the next step begins."""
-        self.crew = Crew(memory, self._lanes, character, max_steps, patience)
+        self._records = list(records)
+        self.crew = Crew(memory, self._lanes, character, max_steps, self._records, patience)
 
     def __enter__(self) -> Self:
         return self
@@ -116,11 +121,12 @@ class NetHackVector:
         """Steps and starts of games so far."""
         return int(self._views.steps.sum())
 
-    def begin(self, lane: int, seed: int) -> None:
-        """Let the next step of the lane's tile start the game of this seed."""
+    def begin(self, lane: int, seed: int, record: Path | None = None) -> None:
+        """Let the next step of the lane's tile start the game of this seed, recorded in a folder if one is given."""
         if not self.active[lane]:
             self._playing[lane // self.tile][self._owner[lane]] += 1
         self.active[lane], self.seed[lane] = True, seed
+        self._views.record[lane] = 0 if record is None else 1 + self._records.index(record)
         self._begin(lane)
         self._beginning[lane // self.tile].append(lane)
 

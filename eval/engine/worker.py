@@ -29,7 +29,7 @@ class Memory:
 
     def __init__(self, lanes: int, tiles: int, workers: int) -> None:
         screens = {name: ((lanes, *field.shape), field.dtype) for name, field in NETHACK.items()}
-        flags = {"action": "uint8", "begin": "uint8", "ended": "uint8", "seed": "uint32"}
+        flags = {"action": "uint8", "begin": "uint8", "ended": "uint8", "seed": "uint32", "record": "uint32"}
         counts = {
             "requests": ((workers, tiles + 1), "int32"),
             "sent": ((tiles,), "uint32"),
@@ -70,6 +70,8 @@ class Views:
     """uint8 [L]: 1 if the last step ended the lane's game; the worker has sent its row."""
     seed: np.ndarray
     """uint32 [L]: seed of the lane's game."""
+    record: np.ndarray
+    """uint32 [L]: 1 + the index of the folder in which the lane's game is recorded; 0: none."""
     requests: np.ndarray
     """int32 [W, N + 1]: ring buffers of the tiles that a worker is to step, or `CLOSE`."""
     sent: np.ndarray
@@ -100,6 +102,8 @@ class Post:
     """Folder for its temporary files, in that of all workers, which it removes if the parent dies."""
     character: str
     max_steps: int | None
+    records: list[Path]
+    """Folders in which games may be recorded."""
 
 
 def work(post: Post) -> None:
@@ -110,6 +114,18 @@ def work(post: Post) -> None:
         except Exception:
             post.rows.send(traceback.format_exc())
             post.finished.release()
+
+
+IN_MEMORY = Path("/dev/shm")
+"""Where Linux keeps files in memory: there a game starts in half of the time."""
+ROOM = 16 * 2**20
+"""Bytes that a game may need: a level takes some 50 kB, of which a game visits at most about 60."""
+
+
+def folder_for(games: int) -> tempfile.TemporaryDirectory[str]:
+    """A folder for the files of so many games at a time: in memory, if there is enough."""
+    in_memory = IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > games * ROOM
+    return tempfile.TemporaryDirectory(prefix="isoplay-games-", dir=IN_MEMORY if in_memory else None)
 
 
 @contextmanager
@@ -146,7 +162,8 @@ def _serve(post: Post) -> None:
                 if lane not in games:
                     screen = (views.chars[lane], views.colors[lane], views.cursor[lane])
                     games[lane] = ChallengeGame(post.character, post.max_steps, screen)
-                games[lane].start(int(views.seed[lane]))
+                number = int(views.record[lane])
+                games[lane].start(int(views.seed[lane]), post.records[number - 1] if number else None)
                 playing.add(lane)
             elif lane in playing:
                 row = games[lane].step(action[lane])

@@ -6,7 +6,6 @@ The parent only deals out seeds and collects rows. Nothing waits for anything, a
 import contextlib
 import ctypes
 import math
-import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from data.games.challenge import CHARACTER
 from eval.engine.crew import Lost
 from eval.engine.game import GameRow
 from eval.engine.vector import ATTEMPTS, PATIENCE, WorkerFailed
+from eval.engine.worker import folder_for
 from eval.play.options import OnGame, Task, check_seeds, number_of_games
 from eval.play.players import AgentPolicy, ExpertPolicy, Experts, Policy
 from eval.play.sampling import Sampling
@@ -43,6 +43,8 @@ class Job:
     """Loads it."""
     seeds: Sequence[int]
     on_game: OnGame
+    record: Path | None = None
+    """Folder in which the games are recorded."""
 
 
 @dataclass
@@ -87,7 +89,7 @@ def play_apart(
         def policy() -> AgentPolicy:
             return AgentPolicy(task.agent, jax.tree.map(np.asarray, task.params()), key_seed, sampling)
 
-        return Job(policy, task.seeds, task.on_game)
+        return Job(policy, task.seeds, task.on_game, task.record)
 
     jobs, template = list(map(job, tasks)), Post(TILE, character, max_steps)
     return _play(jobs, template, workers, lanes or TILE * workers, progress=progress, patience=patience)
@@ -156,7 +158,7 @@ class Solos:
         self._queues = [_Queue(index, job, deque(job.seeds)) for index, job in enumerate(jobs)]
         self._lanes = min(template.width, math.ceil(lanes / workers))
         self._attempts: Counter[tuple[int, int]] = Counter()
-        self._folder = tempfile.TemporaryDirectory(prefix="isoplay-games-")
+        self._folder = folder_for(lanes)
         self._patience, self._begin, self._template = patience, time.monotonic(), template
         self._waiting: list[_Solo] = []
         """Workers that have no games, and ask for orders."""
@@ -248,7 +250,7 @@ class Solos:
         part = math.ceil(sum(len(other.seeds) for other in left) / len(self._workers))
         seeds = [queue.seeds.popleft() for _ in range(min(self._lanes, part, len(queue.seeds)))]
         worker.playing, worker.since = seeds.copy(), time.monotonic()
-        _tell(worker, Orders(queue.index, queue.job.policy(), seeds))
+        _tell(worker, Orders(queue.index, queue.job.policy(), seeds, queue.job.record))
 
     def _finished(self, worker: _Solo, game: Finished) -> int:
         queue = self._queues[game.task]

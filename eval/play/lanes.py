@@ -173,6 +173,7 @@ class LanePlay:
     """Evaluation on the lanes of a vector environment. Implements `eval.play.options.Play`."""
 
     Row = EpisodeRow
+    records = False
 
     def __init__(
         self,

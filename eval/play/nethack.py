@@ -17,6 +17,7 @@ class NetHackPlay:
     """Implements `eval.play.options.Play`."""
 
     Row = GameRow
+    records = True
 
     def check(self, game: str, options: PlayOptions, seeds: Sequence[int]) -> None:
         """Accept every option and seed."""

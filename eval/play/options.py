@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from agents.spec import Agent, Params
@@ -68,6 +69,8 @@ class Task:
     """Seeds of its games, distinct."""
     on_game: OnGame
     """Called with the row of each game as soon as it has ended."""
+    record: Path | None = None
+    """NetHack: folder in which the games are recorded, each in a folder of its own (`eval.engine.recording`)."""
 
 
 def number_of_games(tasks: Sequence[Task]) -> int:
@@ -94,6 +97,9 @@ class Play(Protocol):
     def Row(self) -> type[Any]:
         """Dataclass for the result of a game; implements the protocol `Row`."""
         ...
+
+    records: bool
+    """Whether games can be recorded (`Task.record`)."""
 
     def check(self, game: str, options: PlayOptions, seeds: Sequence[int]) -> None:
         """Check that the game family supports these options and seeds.

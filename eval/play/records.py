@@ -112,6 +112,12 @@ def folder_of(checkpoint: Path, digest: str, protocol: str) -> Path:
     return checkpoint / "games" / name
 
 
+def as_folder(protocol: str) -> str:
+    """A protocol as the name of a folder, to read."""
+    kept = "".join(letter if letter.isalnum() or letter in "-.@" else " " for letter in protocol)
+    return "_".join(kept.split())[:100]
+
+
 def protocols_of(checkpoint: Path, digest: str) -> list[str]:
     """The protocols by which these parameters of a checkpoint have played games."""
     marks = [*checkpoint.glob(f"games/*/{ABOUT}"), *checkpoint.glob("games.json")]

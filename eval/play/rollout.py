@@ -92,8 +92,9 @@ def play_agents(
     lanes = min(lanes or max(4 * tile, 16 * workers), total)
     tiles = math.ceil(lanes / tile) + sum(1 for task in tasks if task.seeds) - 1
     tiles = min(tiles, 2 * math.ceil(lanes / tile))
+    records = [task.record for task in tasks if task.record is not None]
     with (
-        NetHackVector(tiles, tile, min(workers, lanes), character, max_steps) as games,
+        NetHackVector(tiles, tile, min(workers, lanes), character, max_steps, records=records) as games,
         Progress(total, progress) as bar,
     ):
         rollout = Rollout(games, tasks, lanes, jax.random.key(key_seed), sampling)
@@ -153,7 +154,7 @@ class Rollout:
         for game in ended:
             tile.queue.task.on_game(game.row)
             if tile.queue.seeds:
-                self._games.begin(game.lane, tile.queue.seeds.popleft())
+                self._games.begin(game.lane, tile.queue.seeds.popleft(), tile.queue.task.record)
         if self._games.active[lanes].any():
             self._compute(tile)
         else:
@@ -172,7 +173,7 @@ class Rollout:
             queue, number = self._queues[0], self._free.pop()
             lanes = self._games.tiles[number]
             for lane in range(lanes.start, lanes.start + min(self._games.tile, room, len(queue.seeds))):
-                self._games.begin(lane, queue.seeds.popleft())
+                self._games.begin(lane, queue.seeds.popleft(), queue.task.record)
             if not queue.seeds:
                 self._queues.popleft()
             self._tiles[number] = _Tile(number, queue, fresh_carry(queue.task.agent, self._games.tile))

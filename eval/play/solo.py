@@ -29,6 +29,8 @@ class Orders:
     task: int
     policy: Policy
     seeds: list[int]
+    record: Path | None
+    """Folder in which the games are recorded."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class Player:
 
     def play(self, orders: Orders) -> None:
         """Play these games, and those that the parent adds."""
+        self._record = orders.record
         for lane, seed in enumerate(orders.seeds):
             self._start(lane, seed)
         choose = orders.policy.chooser(self)
@@ -139,7 +142,7 @@ class Player:
         if game is None:
             screen = tuple(self.observation[name][lane] for name in ("chars", "colors", "cursor"))
             game = self._games[lane] = ChallengeGame(self._post.character, self._post.max_steps, screen)
-        game.start(seed)
+        game.start(seed, self._record)
         self.observation["prev_action"][lane] = game.prev_action
         self.active[lane], self.seed[lane], self.timestep[lane] = True, seed, 0
         self._clock[0] += 1

@@ -17,7 +17,7 @@ from data.common.cli import UserError
 from eval.checkpoints import evaluate
 from eval.config import CompareConfig, EpisodesConfig, EvalConfig
 from eval.episodes import compare, played, summary
-from eval.statistics import bootstrap, interquartile_mean
+from eval.statistics import bootstrap, interquartile_mean, mean, ratio_interval, resampled
 from train.config import TrainConfig
 from train.loop import train
 
@@ -66,6 +66,23 @@ def test_a_summary_tells_means_roles_and_ends(runs: tuple[Path, Path]) -> None:
         assert f"{scores.mean() / 50:.1%} of the expert's 50.0" in text
     assert text.count("by role:") == 1
     assert text.count("ends:") == 2
+
+
+def test_a_share_of_the_experts_games_has_an_interval(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    expert = tmp_path / "expert.jsonl"
+    expert.write_text("".join(json.dumps({"score": score}) + "\n" for score in (10, 30)))
+    [group] = played(runs[0])
+    scores = np.array([game.score for game in group.games])
+    low, high = ratio_interval(scores, np.array([10.0, 30.0]))
+    # The mean of two games is 10, 20 or 30 in a quarter, a half and a quarter of the resamples.
+    assert low <= np.quantile(resampled(scores, mean), 0.1) / 30
+    assert high >= np.quantile(resampled(scores, mean), 0.9) / 10
+    share = f"{scores.mean() / 20:.1%} of the expert's 20.0 (95 % {low:.1%} to {high:.1%})"
+    assert share in "\n".join(summary(EpisodesConfig(runs[:1], expert=expert)))
+    expert.write_text('{"score": 0}\n')
+    for path, message in ((expert, "return is 0, of which there is no share"), (tmp_path / "no", "has no games")):
+        with pytest.raises(UserError, match=message):
+            list(summary(EpisodesConfig(runs[:1], expert=path)))
 
 
 def test_runs_are_compared_on_shared_seeds(runs: tuple[Path, Path]) -> None:

@@ -2,15 +2,24 @@
 
 import os
 import signal
+from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from data.common.cli import UserError
+from data.experts.registry import find
 from data.games.challenge import CHARACTER
-from eval.engine.game import GameRow
+from data.games.nethack import NetHackGame
+from data.importers.nld import import_nld
+from data.store.reader import TrajectoryStore
+from eval.engine.game import ChallengeGame, GameRow, recorded
 from eval.engine.vector import WorkerFailed
-from eval.play.apart import Job, Solos, play_apart
+from eval.play.apart import Job, Solos, play_apart, play_experts
 from eval.play.options import Task
-from eval.play.players import AgentPolicy
+from eval.play.players import AgentPolicy, ExpertPolicy
+from eval.play.rollout import play_agents
 from eval.play.sampling import Sampling
 from eval.play.solo import TILE, Post
 from tests.eval.walker import PARAMS, WALKER
@@ -48,3 +57,58 @@ def test_an_error_of_a_policy_arrives_with_its_traceback() -> None:
     task = Task(WALKER, lambda: broken, SEEDS, lambda row: None)
     with pytest.raises(WorkerFailed, match="TypeError"):
         play_apart([task], lanes=2, workers=1, key_seed=0, max_steps=5, progress=False)
+
+
+def test_a_lost_worker_of_an_expert_is_replaced() -> None:
+    expert, found = find(NetHackGame(), "random"), []
+    job = Job(lambda: ExpertPolicy(expert), SEEDS, found.append)
+    with Solos([job], Post(1, CHARACTER, 300), 2, 2) as solos:
+        for number, _ in enumerate(solos.play()):
+            if number == 1:
+                os.kill(solos.pids[0], signal.SIGKILL)
+    assert solos.replaced == 1
+    rows = play_experts(expert, SEEDS, workers=1, max_steps=300, progress=False)
+    assert sorted(found, key=lambda row: row.seed) == rows
+
+
+def absent(observation: dict[str, np.ndarray]) -> int:
+    """A policy that answers with an action that there is not."""
+    return 1000
+
+
+def test_what_a_user_did_wrong_arrives_in_one_line() -> None:
+    expert = find(NetHackGame(), f"{__name__}:absent")
+    with pytest.raises(UserError, match=r"absent answers 1000: give an action from 0 to 120$"):
+        play_experts(expert, SEEDS, workers=2, max_steps=10, progress=False)
+
+
+@pytest.mark.parametrize("how", [play_apart, play_agents])
+def test_recorded_games_import_again(how: Callable, rows: list[GameRow], tmp_path: Path) -> None:
+    """Each with the agent's screens, actions and score; the rest of an interrupted recording is replaced."""
+    folder = tmp_path / "games"
+    rest = folder / "game-00003.part"
+    rest.mkdir(parents=True)
+    (rest / "nle.1.xlogfile").write_text("rest")
+    found: list[GameRow] = []
+    task = Task(WALKER, lambda: PARAMS, SEEDS, found.append, folder)
+    how([task], lanes=4, workers=2, key_seed=0, max_steps=120, progress=False)
+    assert sorted(found, key=lambda row: row.seed) == rows
+    assert sorted(path.name for path in folder.iterdir()) == [f"game-{seed:05d}" for seed in sorted(SEEDS)]
+    import_nld(folder, tmp_path / "store", expert="walker", workers=1)
+    store = TrajectoryStore.open(tmp_path / "store")
+    seeds = [int(episode.source[5:10]) for episode in store.episodes]
+    assert sorted(seeds) == sorted(SEEDS)
+    game = ChallengeGame(max_steps=120)
+    for number, (seed, episode) in enumerate(zip(seeds, store.episodes, strict=True)):
+        steps = store.read(number, 0, episode.length)
+        game.start(seed)
+        row = None
+        for action, chars in zip(steps.action_S, steps.chars_Sx24x80, strict=True):
+            np.testing.assert_array_equal(recorded(game.chars_24x80), chars)
+            row = game.step(int(action))
+            if row is not None:
+                break
+        [expected] = [row for row in rows if row.seed == seed]
+        assert row == expected
+        assert episode.score == expected.score
+    game.close()
