@@ -18,7 +18,8 @@ from data.sampling.stream import Store
 from data.store.mixture import open_stores
 from eval.config import EvalConfig
 from eval.engine.recording import folder_of as folder_of_recording
-from eval.events import write_events
+from eval.events import Shown, write_events
+from eval.pictures import Pictures, make_pictures
 from eval.play.options import Row, Task, play_of, protocol
 from eval.play.records import ABOUT, Games, as_folder, folder_of
 from eval.results import ResultRow, write_rows
@@ -93,17 +94,17 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
     for one in evaluations:
         if not one.finished:
             one.finish()
-    for run in config.runs:
+    shown = {run: [one for one in evaluations if one.checkpoint.run == run and one.games] for run in config.runs}
+    if config.film:
+        for game in dict.fromkeys(checkpoint.game for checkpoint in checkpoints):
+            last = [of[-1].pictures for of in shown.values() if of and of[-1].checkpoint.game == game]
+            make_pictures(last, game, config.options(game))
+    for run, of in shown.items():
         write_rows(run / "runs.jsonl", rows_of(run))
-        _show(run, [one for one in evaluations if one.checkpoint.run == run])
+        if of:
+            checkpoints_shown = [Shown(one.checkpoint.budget.flops, one.games, one.pictures.read()) for one in of]
+            write_events(run, of[0].protocol, checkpoints_shown)
     return [row for run in config.runs for row in rows_of(run)]
-
-
-def _show(run: Path, evaluations: Sequence["_Evaluation"]) -> None:
-    """Write TensorBoard's events of the protocol by which these checkpoints of a run have played."""
-    played = [(one.checkpoint.budget.flops, one.games) for one in evaluations if one.games]
-    if played:
-        write_events(run, evaluations[0].protocol, played)
 
 
 class _Evaluation:
@@ -147,6 +148,11 @@ class _Evaluation:
     def games(self) -> list[Any]:
         """The games played so far, by seed."""
         return self._games.rows
+
+    @property
+    def pictures(self) -> Pictures:
+        """Moving pictures of some games."""
+        return Pictures(self._games.folder, self.task, self.games)
 
     @property
     def task(self) -> Task:

@@ -79,7 +79,8 @@ class GamesConfig:
             values, name = resolved(registry.find(game).family, self.protocol, given | among)
         sampling = self.sampling(values["temperature"])
         character, steps = values.get("character"), values.get("max_steps")
-        return PlayOptions(self.seed, sampling, steps, character, self.lanes, self.workers, name)
+        setting = values.get("setting", "paper")
+        return PlayOptions(self.seed, sampling, steps, character, setting, self.lanes, self.workers, name)
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ class EvalConfig(GamesConfig):
     budgets: tuple[float, ...] = ()
     """Budgets (FLOPs) of the checkpoints to evaluate; empty selects all."""
     protocol: str | None = None
-    """A protocol by its name: paper, paper-roles, nle-challenge or greedy (Atari: paper, greedy). Options override it,
-    and its name in the rows says so."""
+    """A protocol by its name: paper, paper-roles, nle-challenge or greedy; of Atari paper, sb3, machado or greedy.
+    Options override it, and its name in the rows says so."""
     temperature: float | None = None
     """Softmax temperature at which actions are sampled, default 1; 0 selects the most probable action."""
     top_k: int | None = None
@@ -111,6 +112,8 @@ class EvalConfig(GamesConfig):
     record: Path | None = None
     """NetHack: record the games in this folder, in DIR/RUN/BUDGET/PROTOCOL; `python -m data import nld` reads them.
     Games that were played before are played again for it."""
+    film: bool = True
+    """Keep moving pictures of the best, the median and the worst game of each run's largest budget."""
     watch: bool = False
     """NetHack: show the game of `seed` in the terminal, with the policy's probabilities beside it; nothing is kept."""
 

@@ -4,9 +4,11 @@
 # pyright: reportAttributeAccessIssue=false
 
 import shutil
+import struct
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +28,27 @@ BINS, DEATHS = 30, 15
 """Bins of the histogram of returns, and causes of death that are listed."""
 
 
-def write_events(run: Path, protocol: str, checkpoints: Sequence[tuple[float, Sequence[Any]]]) -> Path:
-    """Write the games of a protocol, by budget in FLOPs, anew; the folder of the events.
+@dataclass(frozen=True)
+class Shown:
+    """What a checkpoint has played."""
+
+    flops: float
+    games: Sequence[Any]
+    pictures: Mapping[str, bytes]
+    """GIFs by name."""
+
+
+def write_events(run: Path, protocol: str, checkpoints: Sequence[Shown]) -> Path:
+    """Write the games of a protocol anew; the folder of the events.
 
     The horizontal axis is the budget, rounded to a whole number (below 2^63).
     """
     folder = run / FOLDER / as_folder(protocol)
     shutil.rmtree(folder, ignore_errors=True)
     writer = EventFileWriter(str(folder))
-    for flops, games in checkpoints:
-        summary = Summary(value=list(_values(protocol, games)))
-        writer.add_event(Event(wall_time=time.time(), step=min(round(flops), 2**63 - 1), summary=summary))
+    for shown in checkpoints:
+        summary = Summary(value=[*_values(protocol, shown.games), *_pictures(shown.pictures)])
+        writer.add_event(Event(wall_time=time.time(), step=min(round(shown.flops), 2**63 - 1), summary=summary))
     writer.close()
     return folder
 
@@ -58,6 +70,13 @@ def _values(protocol: str, games: Sequence[Any]) -> Iterator[Any]:
     plugin = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="text"))
     text = TensorProto(dtype=DT_STRING, string_val=["\n".join(table).encode()])
     yield Summary.Value(tag="eval deaths", metadata=plugin, tensor=text)
+
+
+def _pictures(pictures: Mapping[str, bytes]) -> Iterator[Any]:
+    for name, gif in pictures.items():
+        width, height = struct.unpack_from("<HH", gif, 6)
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
+        yield Summary.Value(tag=f"eval games/{name}", image=image)
 
 
 def _histogram(values: np.ndarray) -> Any:

@@ -151,11 +151,11 @@ def convert(recording: TtyrecFile) -> PackedEpisode:
         raise Unusable(DAMAGED, f"{len(recording.rows)} rows of the xlogfile have its name")
     facts = facts_of(row)
     seed = _seed(recording.path.parent)
-    pieces = _steps(recording.path, version)
+    pieces = read_steps(recording.path, version)
     return packed(SCREENS, pieces, "key was pressed", source=recording.source, seed=seed, **facts)
 
 
-def _steps(path: Path, version: int) -> Iterator[NetHackSteps]:
+def read_steps(path: Path, version: int) -> Iterator[NetHackSteps]:
     """The steps of a recording, with key presses converted to action indices."""
     table, done = action_of_key(), 0
     for chars, colors, cursor, keys, scores in ttyrec.steps(path, version):

@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, BinaryIO, NamedTuple, TextIO
 
 import numpy as np
 
@@ -126,11 +126,17 @@ def show(film: Iterator[str], speed: float, out: TextIO) -> None:
 
 
 def save_gif(path: Path, pictures: Iterator[np.ndarray], palette: bytes, speed: float) -> None:
-    """Write pictures of palette indices, uint8 [rows, columns], as a looping GIF, atomically.
+    """Write pictures to a file, atomically; see `write_gif`.
 
     Raises:
         UserError: The file cannot be written.
     """
+    with replacing(path) as scratch, scratch.open("wb") as file:
+        write_gif(file, pictures, palette, speed)
+
+
+def write_gif(file: BinaryIO, pictures: Iterator[np.ndarray], palette: bytes, speed: float) -> None:
+    """Write pictures of palette indices, uint8 [rows, columns], one or more, as a looping GIF of `speed` a second."""
     from PIL import Image
 
     def images() -> Iterator[Image.Image]:
@@ -139,7 +145,5 @@ def save_gif(path: Path, pictures: Iterator[np.ndarray], palette: bytes, speed: 
             image.putpalette(palette)
             yield image
 
-    duration = max(20, round(1000 / speed))
-    with replacing(path) as scratch:
-        film = images()
-        next(film).save(scratch, "GIF", save_all=True, append_images=film, duration=duration, loop=0, optimize=False)
+    film, duration = images(), max(20, round(1000 / speed))
+    next(film).save(file, "GIF", save_all=True, append_images=film, duration=duration, loop=0, optimize=False)

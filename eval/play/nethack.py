@@ -2,12 +2,19 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import jax
 
 from data.experts.registry import Expert
 from data.games.challenge import CHARACTER
+from data.importers.nld import find, read_steps, version_of
+from data.spec import NetHackSteps
 from eval.engine.game import GameRow
+from eval.engine.recording import folder_of
+from eval.film import Film
 from eval.play.apart import play_apart, play_experts
 from eval.play.options import OnGame, PlayOptions, Task
 from eval.play.rollout import play_agents
@@ -42,6 +49,17 @@ class NetHackPlay:
         if progress and shares.steps:
             print(shares, file=sys.stderr)
 
+    def film_agents(self, tasks: Sequence[Task], game: str, options: PlayOptions) -> list[dict[int, Film]]:
+        """Films of the games of agents, from recordings. See `eval.play.options.Play`."""
+        with TemporaryDirectory() as temporary:
+            folders = [Path(temporary, str(number)) for number in range(len(tasks))]
+            for folder in folders:
+                folder.mkdir()
+            recorded = [replace(task, record=folder) for task, folder in zip(tasks, folders, strict=True)]
+            self.play_agents(recorded, game, options, progress=False)
+            films = zip(tasks, folders, strict=True)
+            return [{seed: _film(folder_of(folder, seed)) for seed in task.seeds} for task, folder in films]
+
     def play_expert(
         self,
         expert: Expert,
@@ -61,6 +79,16 @@ class NetHackPlay:
             progress=progress,
             on_game=on_game,
         )
+
+
+def _film(recording: Path) -> Film:
+    """The film of a recorded game."""
+    film = Film()
+    [found] = find(recording)
+    for piece in read_steps(found.path, version_of(found.path)):
+        for number in range(len(piece.action_S)):
+            film.add(NetHackSteps(*(column[number].copy() for column in piece)))
+    return film
 
 
 PLAY = NetHackPlay()

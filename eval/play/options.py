@@ -9,6 +9,7 @@ from agents.spec import Agent, Params
 from data.common.cores import cores
 from data.experts.registry import Expert
 from data.games import registry
+from eval.film import Film
 from eval.play.sampling import Sampling
 
 
@@ -27,6 +28,8 @@ class PlayOptions:
     """Truncate games after this many timesteps; None sets no limit."""
     character: str | None = None
     """NetHack's character; None selects the default, `data.games.challenge.CHARACTER`."""
+    setting: str = "paper"
+    """How Atari games are emulated, a name of `data.games.arcade.SETTINGS`."""
     lanes: int | None = None
     """Number of games played in parallel; by default as many as keep the workers busy. Does not change the results."""
     workers: int = cores()
@@ -122,6 +125,10 @@ class Play(Protocol):
             options: How to play.
             progress: Whether to show a progress bar on stderr.
         """
+        ...
+
+    def film_agents(self, tasks: Sequence[Task], game: str, options: PlayOptions) -> list[dict[int, Film]]:
+        """Play the games of agents; for each task their films, by seed. Arguments as of `play_agents`."""
         ...
 
     def play_expert(

@@ -35,11 +35,25 @@ PROTOCOLS: dict[str, dict[str, Named]] = {
         ),
     },
     "atari": {
-        "paper": Named("The paper's settings: full games, actions sampled from the policy.", {"temperature": 1.0}),
-        "greedy": Named("The same settings, always the most probable action.", {"temperature": 0.0}),
+        "paper": Named(
+            "The paper's settings: full games, actions sampled from the policy.",
+            {"setting": "paper", "temperature": 1.0},
+        ),
+        "sb3": Named(
+            "Stable-Baselines3's wrappers, no sticky actions; actions sampled, as RL Baselines3 Zoo evaluates Atari.",
+            {"setting": "sb3", "temperature": 1.0},
+        ),
+        "machado": Named(
+            "Machado et al. (2018): frame skip 5, at most five minutes, no random start; actions sampled.",
+            {"setting": "machado", "temperature": 1.0},
+        ),
+        "greedy": Named(
+            "The paper's settings, always the most probable action.",
+            {"setting": "paper", "temperature": 0.0},
+        ),
     },
 }
-"""By the family of a game. The environment of each is that of the family."""
+"""By the family of a game."""
 
 
 def resolved(family: str, name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
