@@ -9,6 +9,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tyro
 
 from data.common.cli import exit_with, lazy_command, use_huge_pages
+from data.games import registry
 from eval.config import BenchConfig, CompareConfig, EpisodesConfig, EvalConfig, ExpertConfig
 from train.compile.cache import keep_programs
 
@@ -38,10 +39,10 @@ def evaluate_expert(config: tyro.conf.OmitArgPrefixes[ExpertConfig]) -> None:
 
 
 def bench(config: tyro.conf.OmitArgPrefixes[BenchConfig] = BenchConfig()) -> None:  # noqa: B008 frozen
-    """Measure how fast NetHack's games are stepped and played, against raw NLE and Gymnasium's AsyncVectorEnv."""
-    from eval.bench import bench, report
+    """Measure how fast games are stepped and played, against raw NLE and the vector environments of others."""
+    from data.common.comparison import report
 
-    report(bench(config), as_json=config.json)
+    report(registry.module("eval.bench", registry.find(config.game).family).bench(config), as_json=config.json)
 
 
 def summarise(config: tyro.conf.OmitArgPrefixes[EpisodesConfig]) -> None:

@@ -159,16 +159,19 @@ class ExpertConfig(GamesConfig):
 class BenchConfig:
     """Options of `python -m eval bench`."""
 
+    game: str = "nethack"
+    """nethack, or an Atari game such as Breakout."""
     seconds: float = 3.0
     """Seconds of each measurement."""
     games: tuple[int, ...] = (2, 8, 32, 128)
-    """Numbers of games per core that are stepped in turn."""
+    """NetHack: numbers of games per core that are stepped in turn."""
     gymnasium: tuple[int, ...] = (8, 32)
-    """Numbers of games for Gymnasium's AsyncVectorEnv, which starts a process for each."""
+    """Numbers of games for Gymnasium's AsyncVectorEnv, which starts a process for each; of Atari for ALE's vector
+    environment and, where it is installed, EnvPool."""
     agent: str = "nethack/lstm/64"
-    """Agent with random parameters that plays."""
+    """Agent with random parameters that plays; of Atari by default atari/cnn/13."""
     run: Path | None = None
-    """Folder of a run, whose last checkpoint plays instead."""
+    """NetHack: folder of a run, whose last checkpoint plays instead."""
     lanes: int | None = None
     """Games that the agent plays in parallel; by default four tiles."""
     json: bool = False
@@ -180,6 +183,8 @@ class BenchConfig:
             raise UserError(f"--seconds {self.seconds:g}: give more than 0")
         if any(count < 1 for count in (*self.games, *self.gymnasium, self.lanes or 1)):
             raise UserError("--games, --gymnasium and --lanes: give 1 or more")
+        if registry.find(self.game).family not in ("nethack", "atari"):
+            raise UserError(f"--game {self.game}: there is a benchmark of nethack and of Atari games")
 
 
 @dataclass(frozen=True)

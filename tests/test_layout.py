@@ -31,7 +31,7 @@ ORDER = {
         "loop",
         "bc rl",
     ),
-    "eval": ("statistics results progress film", "engine", "play", "*"),
+    "eval": ("statistics results progress film", "engine", "play", "*", "bench"),
     "laws": ("rows", "fitting", "predict", "figures", "report", "study", "*"),
 }
 """The rooms (sub-packages and files) of each package: a room imports those before it. Names in one string stand side

@@ -123,8 +123,15 @@ class Arcade:
         return self.receive()
 
     def send(self, actions: np.ndarray) -> None:
-        """Begin a step, without waiting for it; `receive` completes it. See `step`."""
-        self._env.send(np.asarray(actions, np.int64))
+        """Begin a step, without waiting for it; `receive` completes it. See `step`.
+
+        Raises:
+            ValueError: An action is out of range, for which ALE would wait without end.
+        """
+        actions = np.asarray(actions, np.int64)
+        if actions.min() < 0 or actions.max() >= len(self.actions):
+            raise ValueError(f"actions {actions.min()} to {actions.max()}: there are {len(self.actions)}")
+        self._env.send(actions)
 
     def receive(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Wait for the step that `send` began; results as of `step`."""

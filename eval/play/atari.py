@@ -13,98 +13,61 @@ from data.spec import FRAME_COLUMNS, FRAME_ROWS, NO_SCORE, STACK, AtariSteps
 from eval.play.lanes import Family, LanePlay
 from eval.play.options import PlayOptions
 
-CELL_OF_ACCELERATORS = 8
-"""Games of an environment where there are many cores, whose parent process would be short of time otherwise."""
-
 NOOP, FIRE, OTHER = 0, 1, 2
-"""Indices of the actions that SB3's wrappers take."""
+"""Indices of the actions that Stable-Baselines3's wrappers take."""
 
 
-class ArcadeCell:
-    """ALE's vector environment. Implements `eval.play.lanes.VectorGame`."""
+class OneArcade:
+    """ALE's vector environment with one game, which a thread of its own steps. Implements `eval.play.lanes.LaneGame`.
 
-    def __init__(self, game: str, lanes: int, actions: int | None, options: PlayOptions) -> None:
-        self._arcade = Arcade(game, lanes, 1, actions, SETTINGS[options.setting])
-        self._started = False
-        self.truncated, self.anew = np.zeros(lanes, bool), np.zeros(lanes, bool)
-
-    def reset(self, seeds: np.ndarray, mask: np.ndarray, /) -> list[Any]:
-        """See `eval.play.lanes.VectorGame`."""
-        if self._started:
-            return list(self._arcade.reset(seeds, mask))
-        # ALE resets all lanes at first; those without a game play on, unheard.
-        self._started, every = True, np.resize(seeds, len(mask))
-        every[mask] = seeds
-        return list(self._arcade.reset(every))
-
-    def send(self, actions: np.ndarray, /) -> None:
-        """See `eval.play.lanes.VectorGame`."""
-        self._arcade.send(actions)
-
-    def receive(self) -> tuple[list[Any], np.ndarray, np.ndarray]:
-        """See `eval.play.lanes.VectorGame`."""
-        stacks, rewards, ended = self._arcade.receive()
-        self.truncated = self._arcade.truncated
-        return list(stacks), rewards, ended
-
-
-class LifeByLife:
-    """A game in which each life begins as in Stable-Baselines3. Implements `eval.play.lanes.VectorGame` for one lane.
-
-    Its `AtariWrapper` presses nothing for a step after a lost life, and after that, or the start of a game, FIRE and
-    the action behind it, if the game has FIRE; the stack of frames begins anew with zeros. Their rewards count.
+    By settings with `life_by_life`, each life begins as in Stable-Baselines3. Its `AtariWrapper` presses nothing for a
+    step after a lost life, and after that, or the start of a game, FIRE and the action behind it, if the game has
+    FIRE; the stack of frames begins anew with zeros. The rewards of these steps count.
     """
 
-    def __init__(self, game: str, lanes: int, actions: int | None, options: PlayOptions) -> None:
-        self._arcade = Arcade(game, 1, 1, actions, SETTINGS[options.setting])
+    def __init__(self, game: str, actions: int | None, options: PlayOptions) -> None:
+        setting = SETTINGS[options.setting]
+        self._arcade, self._life_by_life = Arcade(game, 1, 1, actions, setting), setting.life_by_life
         self._firing = [FIRE, OTHER] if "FIRE" in self._arcade.actions else []
-        self.truncated, self.anew = np.zeros(1, bool), np.zeros(1, bool)
+        self.truncated = self.anew = False
 
-    def reset(self, seeds: np.ndarray, mask: np.ndarray, /) -> list[Any]:
-        """See `eval.play.lanes.VectorGame`."""
-        found = self._pressed(self._firing, self._arcade.reset(seeds))
-        self._before, self._lives = found[1], self._arcade.lives.copy()
-        return [_first(found[0])]
+    def reset(self, seed: int, /) -> np.ndarray:
+        """See `eval.play.lanes.LaneGame`."""
+        [stack] = self._arcade.reset(np.array([seed]))
+        self._owed = 0.0
+        if self._life_by_life:
+            stack, self._owed, _ = self._pressed(self._firing, stack)
+        self._stack, self._lives = stack, self._arcade.lives[0]
+        return stack
 
-    def send(self, actions: np.ndarray, /) -> None:
-        """See `eval.play.lanes.VectorGame`."""
-        self._arcade.send(actions)
+    def send(self, action: int, /) -> None:
+        """See `eval.play.lanes.LaneGame`."""
+        self._arcade.send(np.array([action]))
 
-    def receive(self) -> tuple[list[Any], np.ndarray, np.ndarray]:
-        """See `eval.play.lanes.VectorGame`."""
-        stacks, rewards, ended = self._arcade.receive()
-        rewards, self._before = rewards + self._before, np.zeros(1)
-        self.anew = (self._arcade.lives < self._lives) & ~ended
-        if self.anew[0]:
-            stacks, more, ended = self._pressed([NOOP, *self._firing], stacks)
-            stacks, rewards = _first(stacks)[None], rewards + more
-        self.truncated, self._lives = self._arcade.truncated, self._arcade.lives.copy()
-        return list(stacks), rewards, ended
+    def receive(self) -> tuple[np.ndarray, float, bool]:
+        """See `eval.play.lanes.LaneGame`."""
+        [stack], [reward], [ended] = self._arcade.receive()
+        reward, self._owed = float(reward) + self._owed, 0.0
+        self.anew = bool(self._life_by_life and self._arcade.lives[0] < self._lives and not ended)
+        if self.anew:
+            stack, more, ended = self._pressed([NOOP, *self._firing], stack)
+            reward += more
+        elif self._life_by_life:
+            stack = np.concatenate([self._stack[..., 1:], stack[..., -1:]], axis=-1)
+        self._stack = stack
+        self.truncated, self._lives = bool(self._arcade.truncated[0]), self._arcade.lives[0]
+        return stack, reward, bool(ended)
 
-    def _pressed(self, actions: Sequence[int], stacks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Take these actions while the game lasts: the last stacks, the sum of the rewards, and whether it ended."""
-        total, ended = np.zeros(1), np.zeros(1, bool)
+    def _pressed(self, actions: Sequence[int], stack: np.ndarray) -> tuple[np.ndarray, float, bool]:
+        """Take these actions while the game lasts: the new stack, the rewards together, whether it ended."""
+        total, ended = 0.0, False
         for action in actions:
-            if not ended[0]:
-                stacks, rewards, ended = self._arcade.step(np.array([action]))
-                total += rewards
-        return stacks, total, ended
-
-
-def _first(stacks: np.ndarray) -> np.ndarray:
-    """The stack of the only lane, with zeros in place of all but the newest frame."""
-    stack = np.zeros_like(stacks[0])
-    stack[..., -1] = stacks[0, ..., -1]
-    return stack
-
-
-def _make(game: str, lanes: int, actions: int | None, options: PlayOptions) -> ArcadeCell | LifeByLife:
-    return (LifeByLife if SETTINGS[options.setting].life_by_life else ArcadeCell)(game, lanes, actions, options)
-
-
-def _cell(options: PlayOptions) -> int:
-    alone = jax.default_backend() == "cpu" or SETTINGS[options.setting].life_by_life
-    return 1 if alone else CELL_OF_ACCELERATORS
+            if not ended:
+                [stack], [reward], [ended] = self._arcade.step(np.array([action]))
+                total += float(reward)
+        begun = np.zeros_like(stack)
+        begun[..., -1] = stack[..., -1]
+        return begun, total, bool(ended)
 
 
 class Stacks:
@@ -148,12 +111,10 @@ def _step(game: str, stack_84x84x4: np.ndarray, action: int) -> AtariSteps:
     return AtariSteps(stack_84x84x4, np.uint8(action), np.int32(NO_SCORE))  # pyright: ignore[reportArgumentType]
 
 
-PLAY = LanePlay(
-    Family(
-        _make,
-        cell=_cell,
-        environment=lambda game, options: f"ALE {game}, {SETTINGS[options.setting]}",
-        feed=Stacks,
-        step=_step,
-    )
+FAMILY = Family(
+    OneArcade,
+    environment=lambda game, options: f"ALE {game}, {SETTINGS[options.setting]}",
+    feed=Stacks,
+    step=_step,
 )
+PLAY = LanePlay(FAMILY)

@@ -14,26 +14,28 @@ from eval.play.options import PlayOptions
 
 
 class OneGym:
-    """An environment as a vector of one lane. Implements `eval.play.lanes.VectorGame`."""
+    """An environment. Implements `eval.play.lanes.LaneGame`."""
 
-    def __init__(self, game: str, lanes: int, actions: int | None, options: PlayOptions) -> None:
+    anew = False
+
+    def __init__(self, game: str, actions: int | None, options: PlayOptions) -> None:
         start, *_ = registry.find(game).content(actions).actions
         self._start, self._env = int(start), make(game)
-        self.truncated, self.anew = np.zeros(1, bool), np.zeros(1, bool)
+        self.truncated = False
 
-    def reset(self, seeds: np.ndarray, mask: np.ndarray, /) -> list[Any]:
-        """See `eval.play.lanes.VectorGame`."""
-        return [self._env.reset(seed=int(seeds[0]))[0]]
+    def reset(self, seed: int, /) -> Any:
+        """See `eval.play.lanes.LaneGame`."""
+        return self._env.reset(seed=seed)[0]
 
-    def send(self, actions: np.ndarray, /) -> None:
-        """See `eval.play.lanes.VectorGame`."""
-        self._action = self._start + int(actions[0])
+    def send(self, action: int, /) -> None:
+        """See `eval.play.lanes.LaneGame`."""
+        self._action = self._start + action
 
-    def receive(self) -> tuple[list[Any], np.ndarray, np.ndarray]:
-        """See `eval.play.lanes.VectorGame`."""
+    def receive(self) -> tuple[Any, float, bool]:
+        """See `eval.play.lanes.LaneGame`."""
         observation, reward, terminated, truncated, _ = self._env.step(self._action)
-        self.truncated[0] = truncated and not terminated
-        return [observation], np.array([reward], np.float64), np.array([terminated or truncated])
+        self.truncated = truncated and not terminated
+        return observation, float(reward), terminated or truncated
 
 
 def _feed(lanes: int) -> Any:
@@ -56,7 +58,6 @@ def _step(game: str, observation: Any, action: int) -> GenericSteps:
 PLAY = LanePlay(
     Family(
         OneGym,
-        cell=lambda options: 1,
         environment=lambda game, options: f"Gymnasium {registry.find(game).title}",
         feed=_feed,
         step=_step,

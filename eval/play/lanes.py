@@ -1,4 +1,4 @@
-"""Play on small vector environments, while the policy computes the actions of others: one row per finished game.
+"""Play games side by side, while the policy computes the actions of others: one row per finished game.
 
 Dimension in names: L lanes, the games that a tile plays side by side. A lane whose game has ended starts the game of
 the next seed. A game depends on its seed and the policy, not on its lane: the policy always computes the actions of
@@ -10,7 +10,8 @@ import math
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -34,24 +35,24 @@ TILE, TILE_OF_ACCELERATORS = 16, 64
 """Lanes of a compiled step: always the same, since XLA may round a batch of another shape otherwise."""
 
 
-class VectorGame(Protocol):
-    """A vector environment of a few lanes, which all step together."""
+class LaneGame(Protocol):
+    """An environment, which plays one game after the other."""
 
-    truncated: np.ndarray
-    """bool [lanes]: the last step truncated the game (the environment's own limit)."""
-    anew: np.ndarray
-    """bool [lanes]: the observation does not continue the one before, though it is of the same game."""
+    truncated: bool
+    """Whether the last step truncated the game (the environment's own limit)."""
+    anew: bool
+    """Whether the last observation does not continue the one before, though it is of the same game."""
 
-    def reset(self, seeds: np.ndarray, mask: np.ndarray, /) -> list[Any]:
-        """Start new games in the lanes where `mask` is true, one for each seed; the observations of all lanes."""
+    def reset(self, seed: int, /) -> Any:
+        """Start the game of a seed, and return its first observation. Called in any thread."""
         ...
 
-    def send(self, actions: np.ndarray, /) -> None:
-        """Begin to step every lane, by indices into the action table."""
+    def send(self, action: int, /) -> None:
+        """Begin a step, by the index of its action."""
         ...
 
-    def receive(self) -> tuple[list[Any], np.ndarray, np.ndarray]:
-        """Wait for the step: observations, rewards float64, and bool whether the game ended (also by truncation)."""
+    def receive(self) -> tuple[Any, float, bool]:
+        """Wait for the step: the observation, the reward, and whether the game ended (also by truncation)."""
         ...
 
 
@@ -67,10 +68,8 @@ class Feed(Protocol):
 class Family:
     """What differs between families of games."""
 
-    make: Callable[[str, int, int | None, PlayOptions], VectorGame]
-    """From the name of the game, lanes, and length of the action table (None: the usual one) to an environment."""
-    cell: Callable[[PlayOptions], int]
-    """Lanes of an environment. Fewer idle at the end of an evaluation, more cost less of Python's time."""
+    make: Callable[[str, int | None, PlayOptions], LaneGame]
+    """From the name of the game and the length of the action table (None: the usual one) to an environment."""
     environment: Callable[[str, PlayOptions], str]
     """From the name of the game to a description of the environment and its settings."""
     feed: Callable[[int], Feed]
@@ -84,7 +83,7 @@ Chooser = Callable[["Tile"], np.ndarray]
 
 
 @dataclass
-class _Job:
+class Job:
     """The games of one policy."""
 
     chooser: Callable[[], Chooser]
@@ -100,15 +99,18 @@ class _Job:
 class Tile:
     """Lanes whose actions a policy computes together, and their environments."""
 
-    job: _Job
+    job: Job
     choose: Chooser
     """What it plays, and how."""
 
-    def __init__(self, width: int) -> None:
-        self._envs: list[VectorGame] = []
-        self._made: tuple[int | None, int] = None, 0
+    def __init__(self, width: int, threads: ThreadPoolExecutor) -> None:
+        """Arrange for so many lanes; `threads` start their games."""
+        self._threads = threads
+        self._envs: list[LaneGame | None] = [None] * width
+        self._actions: int | None = None
+        self._starting: dict[int, Future[Any]] = {}
         self.observations: list[Any] = [None] * width
-        """The observation of each lane, as players see it; None without a game."""
+        """The observation of each lane, as players see it; None without a game so far."""
         self.active, self.anew = np.zeros(width, bool), np.zeros(width, bool)
         """bool [L]: whether the lane has a game, and whether its observation does not continue the one before."""
         self.seed, self.timestep = np.zeros(width, np.uint32), np.zeros(width, np.uint32)
@@ -118,51 +120,63 @@ class Tile:
         self.score = np.zeros(width)
         """float64 [L]: the sum of the rewards so far."""
 
-    def furnish(
-        self, lanes: int, cell: int, actions: int | None, make: Callable[[int, int | None], VectorGame]
-    ) -> None:
-        """Have environments for so many lanes, of `cell` lanes each."""
-        if self._made != (actions, cell):
-            self._envs, self._made = [], (actions, cell)
-        while len(self._envs) * cell < lanes:
-            self._envs.append(make(cell, actions))
+    @property
+    def lanes(self) -> list[int]:
+        """The lanes that have a game."""
+        return np.flatnonzero(self.active).tolist()
 
-    def begin(self, seeds: dict[int, int]) -> None:
-        """Start the games of these seeds, by lane."""
-        for env, lanes in self._cells():
-            fresh = [lane for lane in range(lanes.start, lanes.stop) if lane in seeds]
-            if not fresh:
-                continue
-            mask = np.isin(np.arange(lanes.start, lanes.stop), fresh)
-            found = env.reset(np.array([seeds[lane] for lane in fresh], np.uint32), mask)
-            for lane in fresh:
-                self.observations[lane] = found[lane - lanes.start]
-                self.active[lane], self.anew[lane] = True, True
-                self.seed[lane], self.timestep[lane], self.score[lane] = seeds[lane], 0, 0
+    @property
+    def busy(self) -> bool:
+        """Whether a lane has a game, or will have one."""
+        return bool(self._starting) or bool(self.active.any())
+
+    def furnish(self, actions: int | None) -> None:
+        """Keep only environments with an action table of this length."""
+        if self._actions != actions:
+            self._envs, self._actions = [None] * len(self._envs), actions
+
+    def begin(self, lane: int, seed: int, make: Callable[[], LaneGame]) -> None:
+        """Let the game of a seed start in the background: an Atari game takes as long for it as for 200 steps."""
+
+        def start() -> Any:
+            env = self._envs[lane] = self._envs[lane] or make()
+            return env.reset(seed)
+
+        self.seed[lane], self.timestep[lane], self.score[lane] = seed, 0, 0
+        self._starting[lane] = self._threads.submit(start)
+
+    def admit(self) -> None:
+        """Take in the games that have started; without others, wait for all that are starting."""
+        if not self.active.any():
+            wait(self._starting.values())
+        for lane in [lane for lane, future in self._starting.items() if future.done()]:
+            self.observations[lane] = self._starting.pop(lane).result()
+            self.active[lane] = self.anew[lane] = True
 
     def send(self, actions: np.ndarray) -> None:
         """Begin a step of the lanes with games."""
-        for env, lanes in self._cells():
-            if self.active[lanes].any():
-                env.send(actions[lanes])
+        self.anew[:] = False
+        for lane in self.lanes:
+            self._env(lane).send(int(actions[lane]))
 
     def receive(self) -> None:
         """Wait for the step."""
         self.timestep[self.active] += 1
         self.ended[:] = self.truncated[:] = False
-        for env, lanes in self._cells():
-            if self.active[lanes].any():
-                self.observations[lanes], rewards, self.ended[lanes] = env.receive()
-                self.score[lanes] += rewards
-                self.truncated[lanes], self.anew[lanes] = env.truncated, env.anew
+        for lane in self.lanes:
+            env = self._env(lane)
+            self.observations[lane], reward, self.ended[lane] = env.receive()
+            self.score[lane] += reward
+            self.truncated[lane], self.anew[lane] = env.truncated, env.anew
 
-    def _cells(self) -> Iterator[tuple[VectorGame, slice]]:
-        cell = self._made[1]
-        return ((env, slice(number * cell, (number + 1) * cell)) for number, env in enumerate(self._envs))
+    def _env(self, lane: int) -> LaneGame:
+        env = self._envs[lane]
+        assert env is not None, "a lane with a game has an environment"
+        return env
 
 
 class LanePlay:
-    """Evaluation on the lanes of small vector environments. Implements `eval.play.options.Play`."""
+    """Evaluation on lanes, each with an environment of its own. Implements `eval.play.options.Play`."""
 
     Row = EpisodeRow
     records = False
@@ -213,46 +227,48 @@ class LanePlay:
                 on_game(row)
 
         check_seeds(seeds)
-        job = _Job(lambda: by_expert(expert), deque(seeds), add, expert.actions)
+        job = Job(lambda: by_expert(expert), deque(seeds), add, expert.actions)
         self._play([job], expert.game, options, progress)
         return sorted(rows, key=lambda row: row.seed)
 
-    def _job(self, task: Task, options: PlayOptions, films: dict[int, Film] | None = None) -> _Job:
+    def _job(self, task: Task, options: PlayOptions, films: dict[int, Film] | None = None) -> Job:
         check_seeds(task.seeds)
         params = functools.cache(task.params)
 
         def chooser() -> Chooser:
             return by_agent(task.agent, params(), options.seed, options.sampling, self._family.feed)
 
-        return _Job(chooser, deque(task.seeds), task.on_game, task.agent.actions, films or {})
+        return Job(chooser, deque(task.seeds), task.on_game, task.agent.actions, films or {})
 
-    def _play(self, jobs: Sequence[_Job], game: str, options: PlayOptions, progress: bool) -> None:
+    def _play(self, jobs: Sequence[Job], game: str, options: PlayOptions, progress: bool) -> None:
         """Play jobs, one after the other; while the last games of one are played, those of the next begin."""
         total, begin = sum(len(job.seeds) for job in jobs), time.perf_counter()
         width = TILE if jax.default_backend() == "cpu" else TILE_OF_ACCELERATORS
         lanes = min(options.lanes or TILES * width, total)
-        rollout = _Rollout(self._family, game, options, jobs)
-        tiles = deque(Tile(width) for _ in range(math.ceil(lanes / width)))
-        with Progress(total, progress) as bar:
-            tiles = deque(tile for tile in tiles if rollout.open(tile, min(width, lanes)))
-            while tiles:
-                tile = tiles.popleft()
+        with Progress(total, progress) as bar, ThreadPoolExecutor(options.workers) as threads:
+            rollout = Rollout(self._family, game, options, jobs, min(width, lanes))
+            tiles = [Tile(width, threads) for _ in range(math.ceil(lanes / width))]
+            playing = deque(tile for tile in tiles if rollout.open(tile))
+            while playing:
+                tile = playing.popleft()
                 bar.add(*rollout.step(tile))
-                if tile.active.any() or rollout.open(tile, min(width, lanes)):
-                    tiles.append(tile)
+                if tile.busy or rollout.open(tile):
+                    playing.append(tile)
         if progress and total:
             rollout.shares.wall = time.perf_counter() - begin
             print(rollout.shares, file=sys.stderr)
 
 
-class _Rollout:
+class Rollout:
     """The jobs that tiles play, one tile after the other: while one chooses its actions, others step their games."""
 
-    def __init__(self, family: Family, game: str, options: PlayOptions, jobs: Sequence[_Job]) -> None:
+    def __init__(self, family: Family, game: str, options: PlayOptions, jobs: Sequence[Job], lanes: int) -> None:
+        """Play in so many lanes of each tile."""
         self.shares = Shares()
         self._family, self._game, self._options, self._jobs = family, game, options, deque(jobs)
+        self._lanes = lanes
 
-    def open(self, tile: Tile, lanes: int) -> bool:
+    def open(self, tile: Tile) -> bool:
         """Let a tile without games begin those of the next job; whether there is one."""
         while self._jobs and not self._jobs[0].seeds:
             self._jobs.popleft()
@@ -260,11 +276,8 @@ class _Rollout:
             return False
         job = self._jobs[0]
         tile.job, tile.choose = job, job.chooser()
-        cell, count = self._family.cell(self._options), min(lanes, len(job.seeds))
-        make = self._family.make
-        tile.furnish(count, cell, job.actions, lambda lanes, table: make(self._game, lanes, table, self._options))
-        tile.begin({lane: job.seeds.popleft() for lane in range(count)})
-        self._send(tile)
+        tile.furnish(job.actions)
+        self._begin(tile, range(self._lanes))
         return True
 
     def step(self, tile: Tile) -> tuple[int, int]:
@@ -273,24 +286,30 @@ class _Rollout:
         tile.receive()
         self.shares.idle += time.perf_counter() - begin
         truncated = tile.truncated | (~tile.ended & (tile.timestep == (self._options.max_steps or 0)))
-        over, steps = np.flatnonzero(tile.active & (tile.ended | truncated)).tolist(), int(tile.active.sum())
+        over, steps = np.flatnonzero(tile.active & (tile.ended | truncated)).tolist(), len(tile.lanes)
         for lane in over:
             seed, score, length = int(tile.seed[lane]), float(tile.score[lane]), int(tile.timestep[lane])
             tile.active[lane] = False
             tile.job.on_game(EpisodeRow(seed, score, length, bool(truncated[lane])))
-        seeds = tile.job.seeds
-        tile.begin({lane: seeds.popleft() for lane in over[: len(seeds)]})
+        self._begin(tile, over)
+        tile.admit()
         if tile.active.any():
             self._send(tile)
         self.shares.steps += steps
         return steps, len(over)
+
+    def _begin(self, tile: Tile, lanes: Sequence[int]) -> None:
+        job = tile.job
+        for lane in lanes[: len(job.seeds)]:
+            make = functools.partial(self._family.make, self._game, job.actions, self._options)
+            tile.begin(lane, job.seeds.popleft(), make)
 
     def _send(self, tile: Tile) -> None:
         begin = time.perf_counter()
         actions = tile.choose(tile)
         self.shares.inference += time.perf_counter() - begin
         films = tile.job.films
-        for lane in np.flatnonzero(tile.active).tolist() if films else ():
+        for lane in tile.lanes if films else ():
             film = films[int(tile.seed[lane])]
             film.add(self._family.step(self._game, tile.observations[lane], int(actions[lane])))
         tile.send(actions)
@@ -328,7 +347,7 @@ def by_expert(expert: Expert) -> Chooser:
 
     def choose(tile: Tile) -> np.ndarray:
         actions = np.zeros(len(tile.active), np.int64)
-        for lane in np.flatnonzero(tile.active).tolist():
+        for lane in tile.lanes:
             if not tile.timestep[lane]:
                 players[lane] = expert.player(int(tile.seed[lane]))
             actions[lane] = players[lane].act(tile.observations[lane])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from agents.ladder import find
-from eval.bench import Moves, games_rate, gymnasium_rate, policy_lines, raw_rate, vector_rate
+from eval.bench.nethack import Moves, games_rate, gymnasium_rate, policy_lines, raw_rate, vector_rate
 from eval.engine.game import ChallengeGame
 
 

@@ -5,9 +5,7 @@ are games of the embedded expert: uniformly random keys soon stand in a prompt, 
 """
 
 import contextlib
-import dataclasses
 import itertools
-import json
 import math
 import time
 from collections import deque
@@ -22,7 +20,7 @@ from gymnasium.vector import AsyncVectorEnv
 
 from agents.ladder import find
 from agents.spec import Agent, Params
-from data.common.comparison import HEADER, Line
+from data.common.comparison import Line
 from data.common.cores import cores
 from data.experts.nethack.player import NetHackExpert
 from data.games.challenge import CHARACTER, SCREEN, SeededChallenge
@@ -110,15 +108,6 @@ def bench(config: BenchConfig) -> Iterator[Line]:
     long, short = (games_rate(moves, 8, 1, config.seconds, steps) for steps in (None, SHORT))
     yield Line(f"games of {SHORT} steps (of {STEPS:,})", short, long, "steps/s", ">= 0.77")
     yield from policy_lines(*_policy(config), config.lanes, config.seconds)
-
-
-def report(lines: Iterator[Line], *, as_json: bool) -> None:
-    """Print lines as they come, or all of them as one JSON object."""
-    if as_json:
-        print(json.dumps({line.name: dataclasses.asdict(line) | {"ratio": line.ours / line.theirs} for line in lines}))
-        return
-    for number, line in enumerate(lines):
-        print(line if number else f"{HEADER}\n{line}", flush=True)
 
 
 def raw_rate(moves: Moves, seconds: float) -> float:

@@ -1,0 +1,1 @@
+"""Benchmarks of evaluation: NetHack, and Atari games."""
