@@ -118,9 +118,10 @@ class DevBatches:
         prefetch: int = 4,
         split: Split = "dev",
         pieces: np.ndarray | None = None,
+        transform: Callable[[Batch], Batch] | None = None,
     ) -> None:
         self._store, self._window, self._lanes = store, window, _block(lanes, lane_range)
-        self._threads, self._prefetch = threads, prefetch
+        self._threads, self._prefetch, self._transform = threads, prefetch, transform
         if pieces is None:
             rows = labelled(store).rows(split)
             pieces = np.stack([rows, np.zeros_like(rows), store.lengths[rows]], axis=1)
@@ -138,11 +139,19 @@ class DevBatches:
     def _batch(self, step: int) -> Batch:
         slices = self._sampler.at(step, self._lanes)
         slices[:, 3:5] += self._starts[slices[:, 2], None]
-        return assemble(self._store, self._rows, slices, self._lanes, self._window, self._sampler.pieces, self._buffers)
+        pieces, buffers = self._sampler.pieces, self._buffers
+        read = assemble(self._store, self._rows, slices, self._lanes, self._window, pieces, buffers)
+        return self._transform(read) if self._transform else read
 
 
 def dev_batches(
-    store: Store, lanes: int, window: int, lane_range: range | None = None, pieces: np.ndarray | None = None
+    store: Store,
+    lanes: int,
+    window: int,
+    lane_range: range | None = None,
+    pieces: np.ndarray | None = None,
+    threads: int = 2,
+    transform: Callable[[Batch], Batch] | None = None,
 ) -> DevBatches:
     """Batches [B, T] of the held-out episodes, each step exactly once; `len` gives their number.
 
@@ -155,12 +164,15 @@ def dev_batches(
         lane_range: The lanes of this host, a contiguous block; B = len(lane_range). Default all.
         pieces: The consecutive steps to read, int64 [pieces, 3]: row of the store's episode table, start and stop. A
             recurrent state is reset at the start of each. Default all held-out episodes, whole.
+        threads: Threads that decode.
+        transform: A function of a batch, which the threads apply.
 
     Raises:
         UserError: The dev split has no episodes, or the store has no actions. While iterating: the store is damaged.
         ValueError: `lane_range` is not a block of the lanes, or an argument is not positive.
     """
-    return DevBatches(store, lanes, window, lane_range, pieces=pieces)
+    prefetch = 2 * threads
+    return DevBatches(store, lanes, window, lane_range, threads, prefetch, pieces=pieces, transform=transform)
 
 
 def assemble(

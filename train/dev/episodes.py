@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,13 +10,20 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from agents.cpu.devices import on_cpu
 from agents.spec import Agent, Params
 from data.sampling.stream import Store, dev_batches
+from data.spec import Batch
 from train.dev.loss import LossRow, dev_loss
-from train.mesh import lanes_of_host
+from train.input.transfer import reading_threads
+from train.mesh import lanes_of_host, over_lanes, put
 
-LANES, WINDOW = 16, 128
-"""Shape [B, T] of a dev batch, B rounded up to a multiple of the devices. The loss does not depend on it."""
+LANES, WINDOW, LONGEST = 64, 32, 128
+"""Shape [B, T] of a dev batch, B rounded up to a multiple of the devices. With fewer lanes, the window grows as far as
+`LONGEST`. The loss does not depend on the shape."""
+KEPT = 2**30
+"""Most bytes of batches that a dev set keeps for its next measurement: to read them takes about as long as the forward
+pass of a small agent on a CPU."""
 _MICROBATCH_STEPS = 128
 """Timesteps per dev batch (B * T) for agents with a microbatch, which take half as long on these smaller batches."""
 PIECE = 1024
@@ -35,16 +43,35 @@ class DevSet:
         count = len(store.rows("dev") if pieces is None else pieces)
         self._agent, self._mesh = agent, mesh
         self._lanes = -(-min(LANES, count) // mesh.size) * mesh.size
-        window = WINDOW if agent.microbatch is None else max(1, _MICROBATCH_STEPS // self._lanes)
+        window = min(LONGEST, max(WINDOW, LANES * WINDOW // self._lanes))
+        if agent.microbatch is not None:
+            window = max(1, _MICROBATCH_STEPS // self._lanes)
         mine = lanes_of_host(self._lanes) if mesh.is_multi_process else None
-        self._batches = dev_batches(store, self._lanes, window, mine, pieces)
+        self._batches: Iterable[Batch] = dev_batches(
+            store, self._lanes, window, mine, pieces, max(2, reading_threads()), self._on_host
+        )
+
+    def _on_host(self, batch: Batch) -> Batch:
+        return batch._replace(observation=self._agent.on_host(batch.observation))
 
     def loss(self, params: Params) -> LossRow:
         """The dev loss of parameters, which lie on the devices of the mesh.
 
         Raises: UserError: the store is damaged.
         """
-        return dev_loss(self._agent, params, self._batches, self._lanes, self._mesh)
+        return dev_loss(self._agent, params, self._read(), self._lanes, self._mesh)
+
+    def _read(self) -> Iterator[Batch]:
+        """The batches on the mesh. They are kept if there are not too many: on a CPU there, else on the host."""
+        kept: list[Batch] | None = []
+        size = 0
+        for batch in self._batches:
+            sent = batch if isinstance(batch.mask, jax.Array) else put(batch, over_lanes(self._mesh))
+            size += sum(array.nbytes for array in jax.tree.leaves(batch))
+            kept = None if kept is None or size > KEPT else [*kept, sent if on_cpu() else batch]
+            yield sent
+        if kept is not None:
+            self._batches = kept
 
 
 def some_pieces(store: Store, samples: int) -> np.ndarray:

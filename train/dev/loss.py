@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 
 from agents.spec import Agent, Carry, Params
 from data.spec import Batch
-from train.mesh import over_lanes, put, replicated
+from train.mesh import over_lanes, replicated
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,16 @@ class _Sums:
         if not episode_S.size:
             return
         rank_S = rank_BxT[mask_BxT]
-        missing = int(episode_S.max()) + 1 - self.steps_E.size
+        episodes = max(self.steps_E.size, int(episode_S.max()) + 1)
         for name, value_S in (
-            ("loss_E", loss_BxT[mask_BxT].astype(np.float64)),
+            ("loss_E", loss_BxT[mask_BxT]),
             ("top1_E", rank_S < 1),
             ("top3_E", rank_S < 3),
-            ("steps_E", np.ones(episode_S.shape)),
+            ("steps_E", None),
         ):
-            total_E = np.pad(getattr(self, name), (0, max(0, missing)))
-            np.add.at(total_E, episode_S, value_S)
+            total_E = np.bincount(episode_S, value_S, episodes).astype(np.float64)
+            of_earlier = getattr(self, name)
+            total_E[: of_earlier.size] += of_earlier
             setattr(self, name, total_E)
 
     def row(self) -> LossRow:
@@ -105,8 +106,9 @@ def dev_loss(agent: Agent, params: Params, batches: Iterable[Batch], lanes: int,
     Args:
         agent: The agent.
         params: Its parameters, on the devices of the mesh.
-        batches: Batches [B, T], each of which continues the lanes of the one before; the carry is passed along. A
-            process of several yields its own lanes (`train.mesh.lanes_of_host`).
+        batches: Batches [B, T] on the mesh, with observations as of `Agent.on_host`, each of which continues the lanes
+            of the one before; the carry is passed along. A process of several yields its own lanes
+            (`train.mesh.lanes_of_host`).
         lanes: B, the number of lanes of all processes together, a multiple of the mesh's devices.
         mesh: The lanes are sharded over it.
 
@@ -116,12 +118,11 @@ def dev_loss(agent: Agent, params: Params, batches: Iterable[Batch], lanes: int,
     Raises:
         ValueError: No timestep of the batches is unmasked.
     """
-    carry = jax.jit(agent.initial_carry, static_argnums=0, out_shardings=over_lanes(mesh))(lanes)
+    carry = _initial_carry(agent, mesh, lanes)
     sums = _Sums()
     pending: _Measured | None = None
     for batch in batches:
-        batch = batch._replace(observation=agent.on_host(batch.observation))
-        measured, carry = _measure(agent, mesh, params, put(batch, over_lanes(mesh)), carry)
+        measured, carry = _measure(agent, mesh, params, batch, carry)
         # Sum the previous batch on the host while the devices compute this one.
         if pending is not None:
             sums.add(pending)
@@ -129,6 +130,12 @@ def dev_loss(agent: Agent, params: Params, batches: Iterable[Batch], lanes: int,
     if pending is not None:
         sums.add(pending)
     return sums.row()
+
+
+@partial(jax.jit, static_argnames=("agent", "mesh", "lanes"))
+def _initial_carry(agent: Agent, mesh: Mesh, lanes: int) -> Carry:
+    """The initial carry, sharded over the mesh. Compiled once: that takes as long as 50,000 steps of a small agent."""
+    return jax.lax.with_sharding_constraint(agent.initial_carry(lanes), over_lanes(mesh))
 
 
 @partial(jax.jit, static_argnames=("agent", "mesh"), donate_argnames="carry")
@@ -143,7 +150,7 @@ def _measure(agent: Agent, mesh: Mesh, params: Params, batch: Batch, carry: Carr
     actions = logits_BxTxA.shape[-1]
     # Break ties by the lower index, like argmax. Otherwise constant logits would rank every action first.
     earlier_BxTxA = jnp.arange(actions, dtype=jnp.int32)[None, None] < index_BxTx1
-    ahead_BxTxA = (logits_BxTxA > logit_BxTx1) | ((logits_BxTxA == logit_BxTx1) & earlier_BxTxA)
+    ahead_BxTxA = jnp.where(earlier_BxTxA, logits_BxTxA >= logit_BxTx1, logits_BxTxA > logit_BxTx1)
     rank_BxT = ahead_BxTxA.sum(axis=-1, dtype=jnp.int32)
     rank_BxT = jnp.where(jnp.isfinite(loss_BxT), rank_BxT, actions)
     measured = _Measured(batch.episode, batch.mask, loss_BxT, rank_BxT)

@@ -36,12 +36,13 @@ def read_ahead(
     """
     samples = len(options.get("lane_range") or range(lanes)) * window
     held = max(1, _MOST_BYTES // (samples * bytes_of(store.codec.observation)))
-    count = min(held, _threads()) if threads == "auto" else threads
+    count = min(held, reading_threads()) if threads == "auto" else threads
     options |= {"threads": count, "prefetch": max(count, min(held, 2 * count + 2)), "transform": partial(sent, agent)}
     return batches(store, "train", lanes, window, seed, **options)
 
 
-def _threads() -> int:
+def reading_threads() -> int:
+    """Threads that read, beside the devices."""
     return 1 if on_cpu() else max(1, min(_MOST_THREADS, cores() // 2))
 
 
