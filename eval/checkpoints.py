@@ -3,10 +3,13 @@
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from agents.overrides import core_and_size
 from agents.spec import Agent, Params
@@ -26,10 +29,10 @@ from eval.results import ResultRow, write_rows
 from eval.statistics import Interval, mean_interval
 from train.checkpoint import Budget, budget_name, budgets, load_budget
 from train.config import TrainConfig, config_hash, from_json
-from train.dev.episodes import DevSet
+from train.dev.episodes import DevSet, some_pieces
 from train.dev.loss import LossRow
 from train.folder import devices_of, dtype_of, read_run
-from train.mesh import make_mesh
+from train.mesh import make_mesh, replicated
 from train.plan import prepare_agent
 
 ROW = "row.json"
@@ -87,7 +90,9 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
         play_of(game).check(game, config.options(game), config.seeds)
         if config.record is not None and not play_of(game).records:
             raise UserError(f"--record: games of {game} cannot be recorded, only NetHack's")
-    evaluations = [_Evaluation(checkpoint, config) for checkpoint in checkpoints]
+    dev_sets = lru_cache(maxsize=1)(_dev_set)  # The checkpoints of a run share it, and what it has read.
+    evaluations = [_Evaluation(checkpoint, config, dev_sets) for checkpoint in checkpoints]
+    dev_sets.cache_clear()
     for game in dict.fromkeys(checkpoint.game for checkpoint in checkpoints):
         tasks = [one.task for one in evaluations if one.checkpoint.game == game and one.missing]
         play_of(game).play_agents(tasks, game, config.options(game), progress=progress)
@@ -110,10 +115,10 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
 class _Evaluation:
     """The dev loss and the games of one checkpoint."""
 
-    def __init__(self, checkpoint: _Checkpoint, config: EvalConfig) -> None:
+    def __init__(self, checkpoint: _Checkpoint, config: EvalConfig, dev_sets: "DevSets") -> None:
         """Measure the dev loss, if it was not yet, and find the games that are missing."""
         self.checkpoint = checkpoint
-        self._loss = _loss(checkpoint)
+        self._loss = _loss(checkpoint, config.dev_steps, dev_sets)
         if not math.isfinite(self._loss.loss):
             print(f"{checkpoint.folder}: the dev loss is not finite: it is left empty in runs.jsonl", file=sys.stderr)
         game, dtype = checkpoint.game, checkpoint.dtype
@@ -313,18 +318,31 @@ def _null(constant: str) -> None:
     """What `json` reads in place of NaN or an infinity, as earlier versions wrote them."""
 
 
-def _loss(checkpoint: _Checkpoint) -> LossRow:
+DevSets = Callable[[Agent, Store, int | None], DevSet]
+"""The held-out episodes of a store for an agent, at most so many timesteps of them."""
+
+
+def _dev_set(agent: Agent, store: Store, steps: int | None) -> DevSet:
+    """On all devices of this host."""
+    pieces = None if steps is None else some_pieces(store, steps)
+    return DevSet(agent, store, make_mesh(jax.local_device_count()), pieces)
+
+
+def _loss(checkpoint: _Checkpoint, steps: int | None, dev_sets: DevSets) -> LossRow:
     """The dev loss, measured before or now. Earlier versions did not record in which dtype: in the run's."""
     agent, budget = checkpoint.agent, checkpoint.budget
-    names = ("loss.json", f"loss-{agent.dtype}.json")
-    for path in (checkpoint.folder / name for name in names):
-        if path.exists():
-            kept = json.loads(path.read_text())
-            if kept["digest"] == budget.digest and kept.get("dtype", dtype_of(checkpoint.described)) == agent.dtype:
-                return LossRow(**kept["loss"])
-    loss = DevSet(agent, checkpoint.store, make_mesh(1)).loss(checkpoint.params())
-    kept = {"digest": budget.digest, "dtype": agent.dtype, "loss": asdict(loss)}
-    replace_text(checkpoint.folder / names[bool(checkpoint.dtype)], json.dumps(kept, indent=1))
+    known: dict[int | None, LossRow] = {}
+    for path in checkpoint.folder.glob("loss*.json"):
+        kept = json.loads(path.read_text())
+        if kept["digest"] == budget.digest and kept.get("dtype", dtype_of(checkpoint.described)) == agent.dtype:
+            known[kept.get("dev_steps")] = LossRow(**kept["loss"])
+    if None in known or steps in known:
+        return known.get(None) or known[steps]
+    dev_set = dev_sets(agent, checkpoint.store, steps)
+    loss = dev_set.loss(jax.device_put(checkpoint.params(), replicated(dev_set.mesh)))
+    kept = {"digest": budget.digest, "dtype": agent.dtype, "dev_steps": steps, "loss": asdict(loss)}
+    name = "loss" + (f"-{agent.dtype}" if checkpoint.dtype else "") + (f"-{steps}-steps" if steps else "")
+    replace_text(checkpoint.folder / f"{name}.json", json.dumps(kept, indent=1))
     return loss
 
 
@@ -344,6 +362,8 @@ def _row(checkpoint: _Checkpoint, loss: LossRow, games: Sequence[Row], protocol:
         samples=budget.samples,
         loss=loss.loss,
         loss_se=loss.loss_se,
+        loss_steps=loss.steps,
+        loss_episodes=loss.episodes,
         return_mean=interval.mean if interval else None,
         return_se=interval.se if interval else None,
         episodes=len(games) or None,

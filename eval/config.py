@@ -103,6 +103,10 @@ class EvalConfig(GamesConfig):
     compute: Literal["float32", "bfloat16"] | None = None
     """Dtype of the computation; None is the dtype that the run was trained in."""
 
+    dev_steps: int | None = None
+    """Measure the dev loss on so many held-out timesteps at most, the same for every run on the store, and not on all;
+    checkpoints that were measured on all keep that loss."""
+
     store: tuple[Path, ...] = ()
     """Where the stores that the runs were trained on are now; empty: where they were."""
     shard: str | None = None
@@ -128,6 +132,8 @@ class EvalConfig(GamesConfig):
         super().__post_init__()
         if not self.runs:
             raise UserError("name the folder of a run")
+        if self.dev_steps is not None and self.dev_steps < 1:
+            raise UserError(f"dev-steps must be at least 1, not {self.dev_steps}")
         shard, shards = self.part
         if not 0 <= shard < shards:
             raise UserError(f"shard is {self.shard}: give i/n with i from 1 to n, for example 1/4")

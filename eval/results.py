@@ -77,6 +77,10 @@ class ResultRow:
     population: str | None = None
     """Name of the population that the run is a member of. Members share the stream of data: their spread over
     `init_seed` leaves out the order of the data."""
+    loss_steps: int | None = None
+    """Timesteps behind `loss`: all held-out ones, or those of a fixed choice of pieces (`eval --dev-steps`)."""
+    loss_episodes: int | None = None
+    """Held-out episodes behind `loss`, the sampling unit of `loss_se`."""
 
 
 NAMES = tuple(field.name for field in dataclasses.fields(ResultRow))

@@ -2,40 +2,37 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-import jax
 import numpy as np
 import pyarrow.parquet
 import pytest
 from scipy.stats import trim_mean
 
-from agents.ladder import find
 from data.common.cli import UserError
 from eval.checkpoints import evaluate
 from eval.config import CompareConfig, EpisodesConfig, EvalConfig
 from eval.episodes import compare, played, summary
 from eval.statistics import bootstrap, interquartile_mean, mean, ratio_interval, resampled
-from train.config import TrainConfig
-from train.loop import train
-
-AGENT = "nethack/lstm/16"
-STEP = find(AGENT).cost(8).train_flops("exact") * 8 * 8
+from train.checkpoint import budget_name, budgets
 
 
 @pytest.fixture(scope="module")
-def runs(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two runs, of which the second played one seed more, and random roles, too."""
-    folder = tmp_path_factory.mktemp("runs")
-    pair = folder / "a", folder / "b"
-    for seed, run in enumerate(pair):
-        with jax.numpy_dtype_promotion("standard"):
-            train(TrainConfig(store, run, AGENT, (5.0 * STEP,), lanes=8, window=8, init_seed=seed), progress=False)
-    evaluate(EvalConfig(pair, episodes=6, max_steps=60, workers=2), progress=False)
-    evaluate(EvalConfig(pair[1:], episodes=7, max_steps=60, workers=2), progress=False)
-    evaluate(EvalConfig(pair[1:], episodes=5, max_steps=60, character="@", workers=2), progress=False)
+def runs(copy_of_run: Callable[[str], Path]) -> tuple[Path, Path]:
+    """Checkpoints of two budgets in two runs, of which the second played one seed more, and random roles, too."""
+    pair = copy_of_run("a"), copy_of_run("b")
+    for run, kept in zip(pair, budgets(pair[0]), strict=True):
+        for folder in (run / "budgets").iterdir():
+            if folder.name != budget_name(kept.flops):
+                shutil.rmtree(folder)
+    options = {"max_steps": 60, "workers": 2, "film": False}
+    evaluate(EvalConfig(pair, episodes=6, **options), progress=False)
+    evaluate(EvalConfig(pair[1:], episodes=7, **options), progress=False)
+    evaluate(EvalConfig(pair[1:], episodes=5, character="@", **options), progress=False)
     return pair
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +16,24 @@ import pytest
 
 from agents.ladder import find
 from data.common.cli import UserError
+from data.importers.nld import import_nld
+from data.store.reader import TrajectoryStore
 from eval.checkpoints import evaluate, games_of, load_checkpoint
 from eval.config import EvalConfig
 from eval.play.options import protocol
 from eval.results import ResultRow
 from laws.rows.runs import read
+from tests.eval.conftest import AGENT, STEP
 from train.checkpoint import budget_name, budgets, load_budget, save_budget
-from train.config import TrainConfig
-from train.loop import train
+from train.dev.episodes import DevSet, some_pieces
+from train.mesh import make_mesh
 
 ROOT = Path(__file__).resolve().parents[2]
-AGENT = "nethack/lstm/16"
-STEP = find(AGENT).cost(8).train_flops("exact") * 8 * 8
 
 
 @pytest.fixture(scope="module")
-def run(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    budgets = (10.0 * STEP, 60.0 * STEP)
-    with jax.numpy_dtype_promotion("standard"):
-        train(TrainConfig(store, folder, AGENT, budgets, lanes=8, window=8), progress=False)
-    return folder
+def run(copy_of_run: Callable[[str], Path]) -> Path:
+    return copy_of_run("run")
 
 
 @pytest.fixture(scope="module")
@@ -284,3 +282,51 @@ def test_a_folder_that_is_no_run_is_one_line_and_exit_code_2(tmp_path: Path) -> 
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "nothing is no run" in done.stderr
+
+
+def test_the_dev_loss_of_some_steps(run: Path, copy_of_run: Callable[[str], Path], store: Path) -> None:
+    """It is that of a fixed choice, says so, and gives way to that of all steps."""
+    mine = copy_of_run("some")
+    some = EvalConfig((mine,), episodes=0, dev_steps=350)
+    found = evaluate(some, progress=False)
+    agent, params = load_checkpoint(mine)
+    opened = TrajectoryStore.open(store)
+    with jax.numpy_dtype_promotion("standard"):
+        expected = DevSet(agent, opened, make_mesh(1), some_pieces(opened, 350)).loss(params)
+        every = DevSet(agent, opened, make_mesh(1)).loss(params)
+    assert expected.steps <= 350 < every.steps
+    assert expected.episodes > 1
+    last = found[-1]
+    assert (last.loss, last.loss_se) == pytest.approx((expected.loss, expected.loss_se), rel=1e-5)
+    assert (last.loss_steps, last.loss_episodes) == (expected.steps, expected.episodes)
+    assert evaluate(some, progress=False) == found
+    for config in (dataclasses.replace(some, dev_steps=None), some):
+        assert evaluate(config, progress=False)[-1].loss == pytest.approx(every.loss, rel=1e-5)
+        assert evaluate(config, progress=False)[-1].loss_steps == every.steps
+    with pytest.raises(UserError, match="dev-steps must be at least 1, not 0"):
+        EvalConfig((mine,), dev_steps=0)
+
+
+def test_recorded_games_are_those_of_the_rows(copy_of_run: Callable[[str], Path], tmp_path: Path) -> None:
+    """Games that were played before are played again for it, once; other parameters need another folder."""
+    mine, folder = copy_of_run("recorded"), tmp_path / "recordings"
+    budget = budgets(mine)[-1].flops
+    plain = EvalConfig((mine,), episodes=3, max_steps=40, budgets=(budget,), workers=1, film=False)
+    rows, config = evaluate(plain, progress=False), dataclasses.replace(plain, record=folder)
+    assert evaluate(config, progress=False) == rows
+    games = games_of(mine, budget, str(rows[-1].protocol))
+    assert [game.seed for game in games] == [0, 1, 2]
+    [made] = (folder / "recorded" / budget_name(budget)).iterdir()
+    times = {path: path.stat().st_mtime_ns for path in made.glob("game-*")}
+    assert sorted(path.name for path in times) == ["game-00000", "game-00001", "game-00002"]
+    import_nld(folder, tmp_path / "store", expert="agent", workers=1)
+    by_seed = {int(e.source.split("/")[-2][5:]): e.score for e in TrajectoryStore.open(tmp_path / "store").episodes}
+    assert by_seed == {game.seed: game.score for game in games}
+    evaluate(dataclasses.replace(config, episodes=4), progress=False)
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    assert (made / "game-00003").exists()
+    (made / "about.json").write_text('{"digest": "other"}')
+    with pytest.raises(UserError, match="has recordings of other parameters"):
+        evaluate(config, progress=False)
+    with pytest.raises(UserError, match=r"can't make .*: Not a directory"):
+        evaluate(dataclasses.replace(config, record=made / "about.json"), progress=False)

@@ -5,32 +5,29 @@ import pty
 import select
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from PIL import Image, ImageSequence
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents.ladder import find
 from data.common.cli import UserError
 from eval.checkpoints import evaluate, games_of
 from eval.config import EvalConfig
+from eval.film import EVEN, LAST, Film
 from eval.play.options import PlayOptions
 from eval.watch import TILE, film, panel
-from train.config import TrainConfig
-from train.loop import train
-
-AGENT = "nethack/lstm/16"
-STEP = find(AGENT).cost(8).train_flops("exact") * 8 * 8
+from tests.eval.conftest import AGENT, STEP
+from train.checkpoint import budget_name
 
 
 @pytest.fixture(scope="module")
-def run(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    with jax.numpy_dtype_promotion("standard"):
-        train(TrainConfig(store, folder, AGENT, (5.0 * STEP, 20.0 * STEP), lanes=8, window=8), progress=False)
-    return folder
+def run(copy_of_run: Callable[[str], Path]) -> Path:
+    return copy_of_run("run")
 
 
 def test_tensorboard_shows_returns_by_flops(run: Path) -> None:
@@ -51,6 +48,44 @@ def test_tensorboard_shows_returns_by_flops(run: Path) -> None:
     assert all(game.death in text for game in games)
 
 
+def test_tensorboard_shows_the_best_the_median_and_the_worst_game(copy_of_run: Callable[[str], Path]) -> None:
+    mine = copy_of_run("pictures")
+    config = EvalConfig((mine,), episodes=5, max_steps=60, workers=2)
+    [*_, row] = evaluate(config, progress=False)
+    [folder] = (mine / "eval").iterdir()
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    games = sorted(games_of(mine, row.flops, str(row.protocol)), key=lambda game: (-game.score, game.seed))
+    files = sorted(mine.glob("budgets/*/games/*/game-*.gif"))
+    assert files[0].parents[2].name == budget_name(row.flops)
+    assert {int(file.stem[5:]) for file in files} == {games[0].seed, games[2].seed, games[4].seed}
+    for name, game in (("best", games[0]), ("median", games[2]), ("worst", games[4])):
+        [shown] = events.Images(f"eval games/{name}")
+        [file] = [file for file in files if file.stem == f"game-{game.seed:05d}"]
+        assert (shown.step, shown.encoded_image_string) == (round(row.flops), file.read_bytes())
+        with Image.open(file) as picture:
+            assert picture.size == (shown.width, shown.height) == (640, 400)
+            # Opening screens and those of the end come with the steps.
+            assert 60 <= len(list(ImageSequence.Iterator(picture))) <= EVEN + LAST
+    written = [file.stat().st_mtime_ns for file in files]
+    evaluate(config, progress=False)
+    assert [file.stat().st_mtime_ns for file in files] == written
+
+
+@pytest.mark.parametrize("length", [1, 39, 60, 100, 101, 12_345])
+def test_a_film_has_the_last_frames_and_some_of_the_others(length: int) -> None:
+    shown = Film()
+    for step in range(length):
+        shown.add(step)
+    numbers = [number for number, step in shown.frames]
+    assert numbers == [step for _, step in shown.frames]
+    assert numbers == sorted(set(numbers))
+    assert numbers[-LAST:] == list(range(max(0, length - LAST), length))
+    assert numbers[0] == 0
+    assert min(length, EVEN // 2) <= len(numbers) <= EVEN + LAST
+    assert len(set(np.diff(numbers[:-LAST]))) <= 1
+
+
 def test_the_watched_game_is_the_evaluated_game(run: Path) -> None:
     agent = find(AGENT).for_backend()
     with jax.numpy_dtype_promotion("standard"):
@@ -60,7 +95,7 @@ def test_the_watched_game_is_the_evaluated_game(run: Path) -> None:
         agent, params = load_checkpoint(run)
         frames = list(film(agent, params, 3, PlayOptions(max_steps=50)))
     protocol = "NetHackChallenge-v0 mon-hum-neu-mal, sampled at 1, at most 50 steps, seeds from 0"
-    [game] = [game for game in games_of(run, 20.0 * STEP, protocol) if game.seed == 3]
+    [game] = [game for game in games_of(run, 60.0 * STEP, protocol) if game.seed == 3]
     assert f"score {game.score:,}, {game.turns:,} turns" in frames[-1]
     assert len(frames) >= game.steps + 1
     assert TILE > 1

@@ -41,7 +41,7 @@ class DevSet:
 
     def __init__(self, agent: Agent, store: Store, mesh: Mesh, pieces: np.ndarray | None = None) -> None:
         count = len(store.rows("dev") if pieces is None else pieces)
-        self._agent, self._mesh = agent, mesh
+        self._agent, self.mesh = agent, mesh
         self._lanes = -(-min(LANES, count) // mesh.size) * mesh.size
         window = min(LONGEST, max(WINDOW, LANES * WINDOW // self._lanes))
         if agent.microbatch is not None:
@@ -59,14 +59,14 @@ class DevSet:
 
         Raises: UserError: the store is damaged.
         """
-        return dev_loss(self._agent, params, self._read(), self._lanes, self._mesh)
+        return dev_loss(self._agent, params, self._read(), self._lanes, self.mesh)
 
     def _read(self) -> Iterator[Batch]:
         """The batches on the mesh. They are kept if there are not too many: on a CPU there, else on the host."""
         kept: list[Batch] | None = []
         size = 0
         for batch in self._batches:
-            sent = batch if isinstance(batch.mask, jax.Array) else put(batch, over_lanes(self._mesh))
+            sent = batch if isinstance(batch.mask, jax.Array) else put(batch, over_lanes(self.mesh))
             size += sum(array.nbytes for array in jax.tree.leaves(batch))
             kept = None if kept is None or size > KEPT else [*kept, sent if on_cpu() else batch]
             yield sent
