@@ -31,7 +31,7 @@ class GamesConfig:
     """Number of games played in parallel; by default as many as keep the workers busy. Does not change the results;
     neither does `workers`."""
     workers: int = cores()
-    """Number of processes (NetHack) or threads (Atari) that step the games."""
+    """Number of processes that step NetHack's games, or of threads that start other games."""
 
     fewest = 2
     """Fewest games, for an interval."""

@@ -86,7 +86,7 @@ def command(
         seed: Seed; game i depends only on (seed, i), character, player and step limit.
         character: Role-race-alignment-gender, for example val-dwa-law-fem; @ selects one by the seed.
         max_steps: Limit on the key presses of a game, after which it is quit.
-        player: Policy: "expert", the embedded scripted expert; "random"; or module:function.
+        player: Policy: "expert", the embedded scripted expert; "random"; module:function; or a JSON list of actions.
     """
     options = {"character": character, "max_steps": max_steps, "player": player}
     games = collect(out, episodes=episodes, workers=workers, seed=seed, **options)
@@ -115,7 +115,7 @@ def collect(
         seed: Seed; game i depends only on (seed, i), character, player and step limit.
         character: Role-race-alignment-gender, for example val-dwa-law-fem; @ selects one by the seed.
         max_steps: Limit on the key presses of a game, after which it is quit.
-        player: Policy: expert (the embedded scripted expert), random, or module:function.
+        player: Policy: expert (the embedded scripted expert), random, module:function, or a JSON list of actions.
 
     Returns:
         The results of games 0 to episodes - 1.

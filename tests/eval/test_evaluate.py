@@ -38,7 +38,7 @@ def run(copy_of_run: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def config(run: Path) -> EvalConfig:
-    return EvalConfig((run,), episodes=3, max_steps=40, lanes=3, workers=1)
+    return EvalConfig((run,), film=False, episodes=3, max_steps=40, lanes=3, workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_another_protocol_adds_a_row_and_forgets_none(
 
 def test_protocols_have_names(config: EvalConfig, run: Path) -> None:
     def name(**options: Any) -> tuple[str, Any]:
-        chosen = EvalConfig((run,), **options)
+        chosen = EvalConfig((run,), film=False, **options)
         found = chosen.options("nethack")
         return protocol("nethack", found, chosen.seed), (found.character, found.max_steps, found.sampling.temperature)
 
@@ -272,7 +272,7 @@ def test_a_store_that_is_gone_or_changed_is_named(config: EvalConfig, tmp_path: 
 )
 def test_impossible_values_are_named(run: Path, changes: dict, named: str) -> None:
     with pytest.raises(UserError, match=named):
-        EvalConfig((run,), **changes)
+        EvalConfig((run,), film=False, **changes)
 
 
 def test_a_folder_that_is_no_run_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
