@@ -90,6 +90,7 @@ class Arcade:
             full_action_space=self.actions != atari.content(game).actions,
             **_PREPROCESSING,
         )
+        self._strength = np.ones(lanes, np.float32)
 
     def reset(self, seeds: np.ndarray, lane_L: np.ndarray | None = None) -> np.ndarray:
         """Start new games.
@@ -129,12 +130,13 @@ class Arcade:
             ValueError: An action is out of range, for which ALE would wait without end.
         """
         actions = np.asarray(actions, np.int64)
-        if actions.min() < 0 or actions.max() >= len(self.actions):
+        if (actions.view(np.uint64) >= len(self.actions)).any():
             raise ValueError(f"actions {actions.min()} to {actions.max()}: there are {len(self.actions)}")
-        self._env.send(actions)
+        # Not by `AtariVectorEnv.send`, whose checks and array of strengths take as long as the rest.
+        self._env.ale.send(actions, self._strength)
 
     def receive(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Wait for the step that `send` began; results as of `step`."""
         stacks, rewards, ended, self.truncated, infos = self._env.recv()
         self.lives = infos["lives"]
-        return np.moveaxis(stacks, 1, -1), np.asarray(rewards, np.float64), ended | self.truncated
+        return stacks.transpose(0, 2, 3, 1), np.asarray(rewards, np.float64), ended | self.truncated

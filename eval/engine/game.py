@@ -141,6 +141,8 @@ class ChallengeGame:
             savedir=None if recording is None else str(recording.part),
         )
         parts = (self.chars_24x80, self.colors_24x80.view(np.int8), self.cursor_2, self._stats)
+        for part in parts:
+            part[...] = 0
         env.write_into(dict(zip((*SCREEN, "blstats"), parts, strict=True)))
         return env
 
