@@ -179,14 +179,12 @@ def bench(folder: Positional[Path | None] = None, seconds: float = 4.0, rounds: 
         rounds: Number of measurements of each loader. Medians are reported.
     """
     from data.bench import bench_atari, bench_nethack, memory
-    from data.common.comparison import HEADER
+    from data.common.comparison import report
 
     if not seconds > 0 or rounds < 1:
         raise UserError(f"--seconds {seconds:g} and --rounds {rounds}: give more than 0 seconds and at least 1 round")
 
-    print(HEADER)
-    for line in chain(bench_nethack(folder, seconds, rounds) if folder else (), bench_atari(seconds, rounds)):
-        print(line, flush=True)
+    report(chain(bench_nethack(folder, seconds, rounds) if folder else (), bench_atari(seconds, rounds)))
     print(memory())
 
 

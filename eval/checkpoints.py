@@ -13,6 +13,7 @@ import jax
 
 from agents.overrides import core_and_size
 from agents.spec import Agent, Params
+from data.collect.nethack import folder_of as folder_of_recording
 from data.common.cli import UserError
 from data.common.files import replace_text
 from data.common.paths import absolute
@@ -20,7 +21,6 @@ from data.common.rows import as_record
 from data.sampling.stream import Store
 from data.store.mixture import open_stores
 from eval.config import EvalConfig
-from eval.engine.recording import folder_of as folder_of_recording
 from eval.events import Shown, write_events
 from eval.pictures import Pictures, make_pictures
 from eval.play.options import Row, Task, play_of, protocol

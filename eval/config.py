@@ -174,8 +174,8 @@ class BenchConfig:
     gymnasium: tuple[int, ...] = (8, 32)
     """Numbers of games for Gymnasium's AsyncVectorEnv, which starts a process for each; of Atari for ALE's vector
     environment and, where it is installed, EnvPool."""
-    agent: str = "nethack/lstm/64"
-    """Agent with random parameters that plays; of Atari by default atari/cnn/13."""
+    agent: str | None = None
+    """Agent with random parameters that plays, by default nethack/lstm/64 or atari/cnn/13."""
     run: Path | None = None
     """NetHack: folder of a run, whose last checkpoint plays instead."""
     lanes: int | None = None
@@ -189,7 +189,13 @@ class BenchConfig:
             raise UserError(f"--seconds {self.seconds:g}: give more than 0")
         if any(count < 1 for count in (*self.games, *self.gymnasium, self.lanes or 1)):
             raise UserError("--games, --gymnasium and --lanes: give 1 or more")
-        if registry.find(self.game).family not in ("nethack", "atari"):
+        family = registry.find(self.game).family
+        of = (self.agent or "").partition("/")[0]
+        if of in registry.FAMILIES and of != family:
+            raise UserError(f"--agent {self.agent} does not play {self.game}: name one that does")
+        if self.run is not None and family != "nethack":
+            raise UserError(f"--run is of nethack's benchmark alone, not of {self.game}'s: leave it out")
+        if family not in ("nethack", "atari"):
             raise UserError(f"--game {self.game}: there is a benchmark of nethack and of Atari games")
 
 

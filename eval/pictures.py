@@ -1,7 +1,7 @@
 """Moving pictures of the best, the median and the worst game of checkpoints, kept beside the games."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +41,15 @@ class Pictures:
 def make_pictures(all_pictures: Sequence[Pictures], game: str, options: PlayOptions) -> None:
     """Play again the chosen games that have no picture yet, and write their pictures."""
     missing = [
-        (pictures, {played.seed: (name, played) for name, played in pictures.chosen.items()}, seeds)
+        (pictures, {played.seed: played for played in pictures.chosen.values() if not pictures.path(played).exists()})
         for pictures in all_pictures
-        if (seeds := [played.seed for played in pictures.chosen.values() if not pictures.path(played).exists()])
     ]
-    tasks = [Task(pictures.task.agent, pictures.task.params, seeds, lambda row: None) for pictures, _, seeds in missing]
-    for (pictures, chosen, _), films in zip(missing, play_of(game).film_agents(tasks, game, options), strict=True):
+    missing = [(pictures, games) for pictures, games in missing if games]
+    tasks = [replace(pictures.task, seeds=list(games), on_game=lambda row: None) for pictures, games in missing]
+    for (pictures, games), films in zip(missing, play_of(game).film_agents(tasks, game, options), strict=True):
         for seed, film in films.items():
-            name, played = chosen[seed]
-            title = f"{name} game, seed {seed}, score {played.score:g}"
+            # Not whether it is the best: with more games, another may be.
+            played = games[seed]
+            title = f"seed {seed}, score {played.score:g}"
             with replacing(pictures.path(played)) as scratch:
                 scratch.write_bytes(gif(film, game, pictures.task.agent.actions, title))

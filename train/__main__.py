@@ -70,13 +70,12 @@ def bench(config: tyro.conf.OmitArgPrefixes[BenchConfig] = BenchConfig()) -> Non
     `--members N` compares a population of N runs with one run alone, in samples/s of all runs together.
     """
     from agents.cpu.devices import spread_over_cores
-    from data.common.comparison import HEADER
+    from data.common.comparison import report
     from train.bench.compare import bench as compare
 
     if config.members > 1 or config.setting.order == "windows":
         spread_over_cores(config.lanes)
-    for number, line in enumerate(compare(config)):
-        print(line if number else f"{HEADER}\n{line}", flush=True)
+    report(compare(config))
 
 
 @app.command(name="compile")

@@ -133,16 +133,17 @@ def collect(
     settings = Settings(NAME, character, seed, max_steps, player)
     _check_character(character)
     with _claimed(out, settings):
-        missing = [index for index in range(episodes) if not _folder(out, index).exists()]
+        missing = [index for index in range(episodes) if not folder_of(out, index).exists()]
         tasks = [_Task(out, settings, expert, index) for index in missing]
         processes = min(workers or cores(), len(tasks))
         with tqdm(total=episodes, initial=episodes - len(tasks), unit="game", desc="collect") as bar:
             for _ in _played(tasks, processes):
                 bar.update()
-        return [_read_result(_folder(out, index)) for index in range(episodes)]
+        return [_read_result(folder_of(out, index)) for index in range(episodes)]
 
 
-def _folder(out: Path, index: int) -> Path:
+def folder_of(out: Path, index: int) -> Path:
+    """Folder of the recording of a game."""
     return out / f"game-{index:05d}"
 
 
@@ -235,7 +236,7 @@ def _played(tasks: list[_Task], processes: int) -> Iterator[GameResult]:
 
 def _play(task: _Task) -> GameResult:
     """Play and record one game. Its folder gets its final name after all files are written and synced."""
-    final = _folder(task.out, task.index)
+    final = folder_of(task.out, task.index)
     part = final.with_name(final.name + PART)
     seed = episode_seed(task.settings.seed, task.index)
     env = SeededChallenge(

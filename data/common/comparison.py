@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 HEADER = f"{'what (compared with)':44} {'ours':>12} {'theirs':>12} {'unit':14} {'ratio':>8} goal"
@@ -23,7 +23,7 @@ class Line:
         return f"{self.name:44} {self.ours:>12,.4g} {self.theirs:>12,.4g} {self.unit:14} {ratio:>8.3g} {self.goal}"
 
 
-def report(lines: Iterator[Line], *, as_json: bool) -> None:
+def report(lines: Iterable[Line], *, as_json: bool = False) -> None:
     """Print lines as they come, or all of them as one JSON object."""
     if as_json:
         print(json.dumps({line.name: dataclasses.asdict(line) | {"ratio": line.ours / line.theirs} for line in lines}))

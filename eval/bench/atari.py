@@ -33,6 +33,8 @@ from eval.play.sampling import Sampling
 
 ROUNDS, AGENT = 3, "atari/cnn/13"
 """Times that each rate is measured, in turn, and the agent by default."""
+FEWEST = 3
+"""Actions of random play: every game has so many."""
 
 
 class _Unseeded(OneArcade):
@@ -62,14 +64,14 @@ def bench(config: BenchConfig) -> Iterator[Line]:
     pair = [partial(_Playing, game, games, games, _random, family) for family in (FAMILY, UNSEEDED)]
     seeded, other = _in_turn(pair, seconds)
     yield Line(f"{games} games from their seeds (unseeded)", seeded, other, "steps/s", "")
-    agent = find(AGENT if config.agent.startswith("nethack/") else config.agent).for_backend()
+    agent = find(config.agent or AGENT).for_backend()
     params = jax.jit(agent.init)(jax.random.key(0))
     lanes = config.lanes or 2 * width
 
-    def by_policy() -> Chooser:
-        return by_agent(agent, params, 0, Sampling(), FAMILY.feed)
+    def by_policy(lanes: int) -> Chooser:
+        return by_agent(agent, params, 0, Sampling(), FAMILY.feed, lanes)
 
-    def playing(chooser: Callable[[], Chooser]) -> _Playing:
+    def playing(chooser: Callable[[int], Chooser]) -> _Playing:
         return _Playing(game, lanes, width, chooser, actions=agent.actions)
 
     stepping, together = _in_turn([lambda: playing(_random), lambda: playing(by_policy)], seconds)
@@ -103,7 +105,7 @@ class _Playing:
         game: str,
         lanes: int,
         width: int,
-        chooser: Callable[[], Chooser],
+        chooser: Callable[[int], Chooser],
         family: Family = FAMILY,
         actions: int | None = None,
     ) -> None:
@@ -118,9 +120,9 @@ class _Playing:
         return self._rollout.step(next(self._tiles))[0]
 
 
-def _random() -> Chooser:
+def _random(lanes: int) -> Chooser:
     random = np.random.default_rng(0)
-    return lambda tile: random.integers(4, size=len(tile.active))
+    return lambda tile: random.integers(FEWEST, size=lanes)
 
 
 def _ale(game: str, games: int) -> Callable[[], int]:
@@ -133,7 +135,7 @@ def _ale(game: str, games: int) -> Callable[[], int]:
     random = np.random.default_rng(0)
 
     def step() -> int:
-        env.step(random.integers(4, size=games))
+        env.step(random.integers(FEWEST, size=games))
         return games
 
     return step
@@ -148,7 +150,7 @@ def _envpool(game: str, games: int) -> Callable[[], int]:
     random = np.random.default_rng(0)
 
     def step() -> int:
-        env.step(random.integers(4, size=games).astype(np.int32))
+        env.step(random.integers(FEWEST, size=games).astype(np.int32))
         return games
 
     return step
@@ -161,7 +163,7 @@ def _policy_rate(game: str, agent: Agent, params: Params, width: int, seconds: f
         for lane in range(width):
             tile.begin(lane, lane, lambda: FAMILY.make(game, agent.actions, PlayOptions()))
         tile.admit()
-    choose = by_agent(agent, params, 0, Sampling(), FAMILY.feed)
+    choose = by_agent(agent, params, 0, Sampling(), FAMILY.feed, width)
     choose(tile)
     tile.anew[:] = False
     begin, actions = time.perf_counter(), 0

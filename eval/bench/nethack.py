@@ -40,6 +40,9 @@ from eval.play.solo import TILE, Post
 GAMES, STEPS, OPENING = 16, 1000, 8
 """Games of the expert, most steps of one, and room for the screens that NLE pages past before the first turn."""
 
+AGENT = "nethack/lstm/64"
+"""The agent by default."""
+
 SHORT = 300
 """Steps of a short game, whose start counts."""
 
@@ -248,7 +251,7 @@ class _Replayed(SeededChallenge):
 def _policy(config: BenchConfig) -> tuple[Agent, Params]:
     if config.run is not None:
         return load_checkpoint(config.run)
-    agent = find(config.agent).for_backend()
+    agent = find(config.agent or AGENT).for_backend()
     return agent, jax.jit(agent.init)(jax.random.key(0))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from data.collect.nethack import PART, keep
+from data.collect.nethack import PART, folder_of, keep
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,3 @@ class Recording:
     def keep(self) -> None:
         """Give the folder of a game that is over its final name."""
         keep(self.part, self.part.with_suffix(""))
-
-
-def folder_of(folder: Path, seed: int) -> Path:
-    """Folder of the recording of a game."""
-    return folder / f"game-{seed:05d}"

@@ -24,7 +24,7 @@ from data.experts.registry import Expert
 from data.games.base import Player
 from eval.film import Film
 from eval.play.options import OnGame, PlayOptions, Task, check_seeds
-from eval.play.policy import act, fresh_carry
+from eval.play.policy import sampler
 from eval.play.records import EpisodeRow
 from eval.play.sampling import Sampling
 from eval.progress import Progress, Shares
@@ -86,8 +86,8 @@ Chooser = Callable[["Tile"], np.ndarray]
 class Job:
     """The games of one policy."""
 
-    chooser: Callable[[], Chooser]
-    """Begins to play a tile."""
+    chooser: Callable[[int], Chooser]
+    """Begins to play a tile of so many lanes."""
     seeds: deque[int]
     on_game: OnGame
     actions: int | None
@@ -227,7 +227,7 @@ class LanePlay:
                 on_game(row)
 
         check_seeds(seeds)
-        job = Job(lambda: by_expert(expert), deque(seeds), add, expert.actions)
+        job = Job(lambda lanes: by_expert(expert), deque(seeds), add, expert.actions)
         self._play([job], expert.game, options, progress)
         return sorted(rows, key=lambda row: row.seed)
 
@@ -235,8 +235,8 @@ class LanePlay:
         check_seeds(task.seeds)
         params = functools.cache(task.params)
 
-        def chooser() -> Chooser:
-            return by_agent(task.agent, params(), options.seed, options.sampling, self._family.feed)
+        def chooser(lanes: int) -> Chooser:
+            return by_agent(task.agent, params(), options.seed, options.sampling, self._family.feed, lanes)
 
         return Job(chooser, deque(task.seeds), task.on_game, task.agent.actions, films or {})
 
@@ -275,7 +275,7 @@ class Rollout:
         if not self._jobs:
             return False
         job = self._jobs[0]
-        tile.job, tile.choose = job, job.chooser()
+        tile.job, tile.choose = job, job.chooser(len(tile.active))
         tile.furnish(job.actions)
         self._begin(tile, range(self._lanes))
         return True
@@ -315,8 +315,10 @@ class Rollout:
         tile.send(actions)
 
 
-def by_agent(agent: Agent, params: Params, seed: int, sampling: Sampling, make_feed: Callable[[int], Feed]) -> Chooser:
-    """Sample actions from an agent's policy; see `eval.play.policy.act`. The chooser keeps the agent's carry.
+def by_agent(
+    agent: Agent, params: Params, seed: int, sampling: Sampling, make_feed: Callable[[int], Feed], lanes: int
+) -> Chooser:
+    """Sample actions from an agent's policy; see `eval.play.policy.sampler`.
 
     Args:
         agent: The agent.
@@ -324,21 +326,10 @@ def by_agent(agent: Agent, params: Params, seed: int, sampling: Sampling, make_f
         seed: Seed of the sampling of actions.
         sampling: How actions are chosen.
         make_feed: See `Family.feed`.
+        lanes: L, the lanes of the tile.
     """
-    key, feed, carry = jax.random.key(seed), None, None
-
-    def choose(tile: Tile) -> np.ndarray:
-        nonlocal feed, carry
-        width = len(tile.active)
-        feed, carry = feed or make_feed(width), fresh_carry(agent, width) if carry is None else carry
-        first_Lx1 = (tile.timestep == 0)[:, None]
-        observation = feed(tile.observations, tile.anew)
-        actions, carry = act(
-            agent, sampling, params, key, observation, first_Lx1, tile.seed.copy(), tile.timestep.copy(), carry
-        )
-        return np.asarray(actions)
-
-    return choose
+    feed, sample = make_feed(lanes), sampler(agent, sampling, params, seed, lanes)
+    return lambda tile: sample(feed(tile.observations, tile.anew), tile.seed, tile.timestep)
 
 
 def by_expert(expert: Expert) -> Chooser:

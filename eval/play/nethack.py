@@ -8,12 +8,12 @@ from tempfile import TemporaryDirectory
 
 import jax
 
+from data.collect.nethack import folder_of
 from data.experts.registry import Expert
 from data.games.challenge import CHARACTER
 from data.importers.nld import find, read_steps, version_of
 from data.spec import NetHackSteps
 from eval.engine.game import GameRow
-from eval.engine.recording import folder_of
 from eval.film import Film
 from eval.play.apart import play_apart, play_experts
 from eval.play.options import OnGame, PlayOptions, Task

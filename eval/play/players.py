@@ -59,18 +59,15 @@ class AgentPolicy:
         """See `Policy`. The chooser keeps the agent's carry."""
         import jax
 
-        from eval.play.policy import act, fresh_carry
+        from eval.play.policy import sampler
 
-        params, key = jax.device_put(self.params), jax.random.key(self.key_seed)
-        carry = fresh_carry(self.agent, len(games.seed))
+        params = jax.device_put(self.params)
+        sample = sampler(self.agent, self.sampling, params, self.key_seed, len(games.seed))
 
         def choose() -> list[int]:
-            nonlocal carry
             observation = {name: array[:, None] for name, array in games.observation.items()}
             observation["chars"] = recorded(observation["chars"])
-            first, seed, timestep = (games.timestep == 0)[:, None], games.seed.copy(), games.timestep.copy()
-            actions, carry = act(self.agent, self.sampling, params, key, observation, first, seed, timestep, carry)
-            return np.asarray(actions).tolist()
+            return sample(observation, games.seed, games.timestep).tolist()
 
         return choose
 

@@ -1,12 +1,18 @@
 """Action sampling, for any game."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from agents.spec import Agent, Carry, Params
 from eval.play.sampling import Sampling
+
+Sampler = Callable[[dict[str, Any], np.ndarray, np.ndarray], np.ndarray]
+"""From observations, arrays [L, 1, ...], seeds and timesteps of the games, uint32 [L], to actions, int32 [L]."""
 
 
 @partial(jax.jit, static_argnames=("agent", "sampling"), donate_argnames="carry")
@@ -43,6 +49,19 @@ def act(
     logits_Lx1xA, carry = agent.apply(params, observation, first_Lx1, carry)
     logits_LxA = logits_Lx1xA[:, 0]
     return choose(sampling, key, seed_L, timestep_L, logits_LxA), carry
+
+
+def sampler(agent: Agent, sampling: Sampling, params: Params, seed: int, lanes: int) -> Sampler:
+    """Sample actions of so many lanes with `act`, step by step; keeps the agent's carry. `seed` seeds the sampling."""
+    key, carry = jax.random.key(seed), fresh_carry(agent, lanes)
+
+    def sample(observation: dict[str, jax.Array], seed_L: np.ndarray, timestep_L: np.ndarray) -> np.ndarray:
+        nonlocal carry
+        first = (timestep_L == 0)[:, None]
+        actions, carry = act(agent, sampling, params, key, observation, first, seed_L.copy(), timestep_L.copy(), carry)
+        return np.asarray(actions)
+
+    return sample
 
 
 def fresh_carry(agent: Agent, lanes: int) -> Carry:

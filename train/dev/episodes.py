@@ -63,14 +63,17 @@ class DevSet:
 
     def _read(self) -> Iterator[Batch]:
         """The batches on the mesh. They are kept if there are not too many: on a CPU there, else on the host."""
-        kept: list[Batch] | None = []
+        kept: list[Batch] = []
         size = 0
         for batch in self._batches:
             sent = batch if isinstance(batch.mask, jax.Array) else put(batch, over_lanes(self.mesh))
             size += sum(array.nbytes for array in jax.tree.leaves(batch))
-            kept = None if kept is None or size > KEPT else [*kept, sent if on_cpu() else batch]
+            if size <= KEPT:
+                kept.append(sent if on_cpu() else batch)
+            else:
+                kept.clear()
             yield sent
-        if kept is not None:
+        if size <= KEPT:
             self._batches = kept
 
 
