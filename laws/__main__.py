@@ -9,21 +9,24 @@ from typing import Any, NoReturn
 import tyro
 
 from data.common.cli import UserError, exit_with, lazy_command, use_huge_pages
-from eval.results import ResultRow
-from laws.fitting.bootstrap import DRAWS
+from laws.fitting.analysis import FitOptions, GameFit, fit
+from laws.fitting.bootstrap import DRAWS, MIN_DRAWS
 from laws.fitting.choices import MIN_BUDGETS
-from laws.fitting.isoflop import Profile, profiles
-from laws.fitting.rates import best_rates, rate_law
+from laws.fitting.parabola import FEWEST
 from laws.predict.forecast import forecast_at_size, forecast_loss, forecast_return
 from laws.predict.plan import plan
+from laws.predict.rates import best_rates, rate_law
 from laws.predict.text import forecast_lines, forecast_record, plan_lines
 from laws.rows.official import import_official
-from laws.rows.runs import read
+from laws.rows.runs import TableOptions, read
 from train.compile.cache import keep_programs
+
+Flat = tyro.conf.OmitArgPrefixes
+Tables = tyro.conf.Positional[tuple[Path, ...]]
 
 
 def fit_command(
-    runs: tyro.conf.Positional[tuple[Path, ...]],
+    runs: Tables,
     /,
     *,
     out: Path,
@@ -34,25 +37,33 @@ def fit_command(
     figures: bool = True,
     protocol: str | None = None,
     mixed_versions: bool = False,
+    table: Flat[TableOptions] = TableOptions(),  # noqa: B008 frozen
+    budgets: Flat[FitOptions] = FitOptions(),  # noqa: B008 frozen
 ) -> None:
-    """Fit scaling laws to result rows; write laws.json, figures and report.html.
+    """Fit scaling laws to a table of results; write laws.json, figures and report.html.
 
     Args:
-        runs: Result files, .jsonl or .csv, such as runs.jsonl of a training run. Several are joined.
+        runs: Tables of results, one row per evaluated checkpoint: csv, tsv, JSON, JSON lines or Parquet. Several are
+            joined.
         out: Output folder.
-        game: Fit the rows of this game only.
+        game: Fit the rows of this game only. Names the game of a table without such a column.
         beside: Result files of another study to compare with in the figures. Default: the paper's laws.
         expert_return: The expert's mean return, drawn as a line in the figures of the return.
-        bootstraps: Bootstrap draws of runs for the intervals by run; 0 disables them.
+        bootstraps: Simulated studies for the intervals, at least 100; 0 disables them.
         figures: Draw figures and add forecasts; --no-figures writes only laws.json and the tables, which is faster.
         protocol: Take the returns of this protocol, as rows name it, of checkpoints evaluated by several.
         mixed_versions: Accept rows whose exact FLOPs are counted by different versions of the convention.
+        table: How to read the table.
+        budgets: How budgets and parabolas are made.
     """
     from laws.report.outputs import fit_files  # Matplotlib takes a second to import
+    from laws.report.screen import fit_lines
 
-    _positive(expert_return=expert_return)
-    if bootstraps < 0:
-        raise UserError(f"--bootstraps {bootstraps} is negative: 0 is for none")
+    _positive(expert_return=expert_return, bin=budgets.bin)
+    if 0 < bootstraps < MIN_DRAWS or bootstraps < 0:
+        raise UserError(f"--bootstraps {bootstraps}: an interval needs at least {MIN_DRAWS}, and 0 is for none")
+    if budgets.min_sizes < FEWEST:
+        raise UserError(f"--min-sizes {budgets.min_sizes}: a parabola needs at least {FEWEST} sizes")
     found = fit_files(
         runs,
         out=out,
@@ -63,21 +74,15 @@ def fit_command(
         figures=figures,
         protocol=protocol,
         mixed_versions=mixed_versions,
+        table=table,
+        options=budgets,
     )
-    for each in found.games:
-        for law in each.laws:
-            interval = law.power.exponent_ci
-            intervals = "no interval" if interval is None else f"95 % {interval[0]:+.3f} to {interval[1]:+.3f}"
-            if law.runs_ci:
-                intervals += f"; by run {law.runs_ci[0]:+.3f} to {law.runs_ci[1]:+.3f}"
-            offset = "" if law.form == "power" else f"{law.power.offset:.4g} + "
-            print(f"{each.game}  {law.y} ~ {offset}C^{law.power.exponent:+.3f}  ({law.method}, {intervals})")
-    warnings = sum(item.severity == "warning" for item in found.diagnostics)
-    print(f"wrote {out / 'report.html'} ({warnings} warnings in it)")
+    print("\n".join(fit_lines(found)))
+    print(f"wrote {out / 'report.html'}")
 
 
 def forecast_command(
-    runs: tyro.conf.Positional[tuple[Path, ...]],
+    runs: Tables,
     /,
     *,
     flops: float,
@@ -88,11 +93,13 @@ def forecast_command(
     protocol: str | None = None,
     mixed_versions: bool = False,
     json: bool = False,
+    table: Flat[TableOptions] = TableOptions(),  # noqa: B008 frozen
+    budgets: Flat[FitOptions] = FitOptions(),  # noqa: B008 frozen
 ) -> None:
     """Forecast loss and return at a larger budget by every form and window, with their error in rolling validation.
 
     Args:
-        runs: Result files, as for `fit`.
+        runs: Tables of results, as for `fit`.
         flops: Budget in FLOPs, counted as in the rows.
         params: With --samples: also forecast the loss of a network of this many parameters.
         samples: With --params: the number of training samples.
@@ -101,16 +108,18 @@ def forecast_command(
         protocol: As for `fit`.
         mixed_versions: As for `fit`.
         json: Print one JSON object.
+        table: How to read the table.
+        budgets: How budgets and parabolas are made.
     """
     _positive(flops=flops, params=params, samples=samples, expert_return=expert_return)
     if (params is None) != (samples is None):
         raise UserError("--params and --samples belong together: give both or neither")
-    _, found = _one_game(runs, game, protocol=protocol, mixed_versions=mixed_versions)
+    found = _one_game(runs, game, protocol, mixed_versions, table, budgets, DRAWS)
     loss = forecast_loss(found, flops)
-    returns = forecast_return(found, flops, expert=expert_return)
+    returns = forecast_return(found, flops, expert_return)
     sized = None if params is None or samples is None else forecast_at_size(found, params, samples)
     if not loss.entries:
-        raise UserError(f"{len(found)} budgets with a loss are too few: a forecast needs {MIN_BUDGETS}")
+        raise UserError(f"{len(found.profiles)} budgets with a loss are too few: a forecast needs {MIN_BUDGETS}")
     print(_as_json(forecast_record(loss, returns, sized)) if json else "\n".join(forecast_lines(loss, returns, sized)))
 
 
@@ -119,7 +128,7 @@ def _as_json(record: dict[str, Any]) -> str:
 
 
 def plan_command(
-    runs: tyro.conf.Positional[tuple[Path, ...]],
+    runs: Tables,
     /,
     *,
     flops: float,
@@ -127,42 +136,48 @@ def plan_command(
     flops_per_second: float | None = None,
     protocol: str | None = None,
     mixed_versions: bool = False,
+    table: Flat[TableOptions] = TableOptions(),  # noqa: B008 frozen
+    budgets: Flat[FitOptions] = FitOptions(),  # noqa: B008 frozen
 ) -> None:
     """Split a budget into parameters and samples, and name the runs that would narrow the prediction most.
 
     Args:
-        runs: Result files, as for `fit`.
+        runs: Tables of results, as for `fit`.
         flops: Budget in FLOPs, counted as in the rows.
         game: The game, if the rows are of several.
         flops_per_second: Training throughput, counted as in the rows; gives the training time.
         protocol: As for `fit`.
         mixed_versions: As for `fit`.
+        table: How to read the table.
+        budgets: How budgets and parabolas are made.
     """
     _positive(flops=flops, flops_per_second=flops_per_second)
-    rows, found = _one_game(runs, game, protocol=protocol, mixed_versions=mixed_versions)
-    planned = plan(rows, found, flops, flops_per_second)
+    found = _one_game(runs, game, protocol, mixed_versions, table, budgets, DRAWS)
+    planned = plan(found, flops, flops_per_second)
     if not planned.splits:
         raise UserError("no law of the size against compute: train at least two budgets")
     print("\n".join(plan_lines(planned)))
 
 
 def rate_command(
-    runs: tyro.conf.Positional[tuple[Path, ...]],
+    runs: Tables,
     /,
     *,
     game: str | None = None,
     protocol: str | None = None,
     mixed_versions: bool = False,
+    table: Flat[TableOptions] = TableOptions(),  # noqa: B008 frozen
 ) -> None:
     """Fit the learning rate with the least loss against the number of parameters, from a sweep of both.
 
     Args:
-        runs: Result files, as for `fit`; of each size at least three learning rates, the best inside.
+        runs: Tables of results, as for `fit`; of each size at least three learning rates, the best inside.
         game: The game, if the rows are of several.
         protocol: As for `fit`.
         mixed_versions: As for `fit`.
+        table: How to read the table.
     """
-    rows, _ = _one_game(runs, game, protocol=protocol, mixed_versions=mixed_versions)
+    rows = _one_game(runs, game, protocol, mixed_versions, table, FitOptions(), 0).rows
     best = best_rates(rows)
     for one in best:
         tried = ", ".join(f"{lr:g}: {loss:.4g}" for lr, loss in one.tried)
@@ -176,16 +191,23 @@ def rate_command(
 
 
 def _one_game(
-    runs: Sequence[Path], game: str | None, *, protocol: str | None, mixed_versions: bool
-) -> tuple[tuple[ResultRow, ...], tuple[Profile, ...]]:
-    rows = read(runs, game, protocol=protocol, mixed_versions=mixed_versions).rows
-    names = sorted({row.game for row in rows})
+    runs: Sequence[Path],
+    game: str | None,
+    protocol: str | None,
+    mixed_versions: bool,
+    table: TableOptions,
+    budgets: FitOptions,
+    draws: int,
+) -> GameFit:
+    """The fit of the only game in the tables."""
+    rows = read(runs, game, protocol=protocol, mixed_versions=mixed_versions, options=table)
+    names = sorted({row.game for row in rows.rows})
     if len(names) > 1:
         raise UserError(f"the rows are of {', '.join(names)}: choose one with --game")
-    found = profiles(names[0], rows)[0]
-    if not found:
+    [found] = fit(rows, draws=draws, options=budgets).games
+    if not found.profiles:
         raise UserError("no row has a loss: evaluate the runs first")
-    return rows, found
+    return found
 
 
 def _positive(**numbers: float | None) -> None:

@@ -1,4 +1,4 @@
-"""The bootstrap draws of the parametric law: joint and marginal distributions of its exponents and E."""
+"""The parametric law in simulated studies: joint and marginal distributions of its exponents and E."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from laws.figures.style import BLUE, DPI, INK, ORANGE, Subject, finish, message
 
 CAPTION = (
-    "Exponents of N* and D* and the irreducible loss E over bootstrap draws of runs: their distributions, and how they"
-    " vary together. Lines mark the fit to all runs."
+    "Exponents of N* and D* and the irreducible loss E over simulated studies: their distributions, and how they"
+    " vary together. Lines mark the fit to the study itself."
 )
 _NAMES = {"params": "exponent of N*", "samples": "exponent of D*", "E": "irreducible loss E"}
 
@@ -16,7 +16,7 @@ def draw(subject: Subject) -> Figure:
     """Histograms on the diagonal, scatter plots below it."""
     fitted = subject.fit.parametric
     if fitted is None or len(fitted.draws) < 2:
-        return message("No bootstrap draws.")
+        return message("No simulated studies.")
     figure = Figure(figsize=(7.6, 7.2), dpi=DPI, layout="constrained", facecolor="white")
     names, best = list(_NAMES), fitted.values
     for (row, column), axes in np.ndenumerate(figure.subplots(len(names), len(names))):
@@ -33,6 +33,6 @@ def draw(subject: Subject) -> Figure:
         axes.axvline(best[names[column]], color=ORANGE, lw=1.2)
         bottom, left = row == len(names) - 1, column == 0 and row > 0
         finish(axes, _NAMES[names[column]] if bottom else "", _NAMES[names[row]] if left else "")
-    title = f"{subject.fit.game}: the parametric law over {len(fitted.draws):,} bootstrap draws of runs"
+    title = f"{subject.fit.game}: the parametric law over {len(fitted.draws):,} simulated studies"
     figure.suptitle(title, fontsize=12, color=INK)
     return figure

@@ -10,7 +10,9 @@ from laws.figures.style import (
     INK,
     LOSS_LABEL,
     ORANGE,
+    PURPLE,
     RETURN_LABEL,
+    SKY,
     Subject,
     finish,
     legend,
@@ -26,7 +28,7 @@ CAPTION = (
     "The budgets of the last decade (hollow) predicted from the smaller ones (filled): each form's line with its 95 %"
     " prediction interval, and its error at the largest budget."
 )
-_COLOURS = {"power": BLUE, "offset": ORANGE, "parametric": GREEN}
+_COLOURS = {"power": BLUE, "offset": ORANGE, "parametric": GREEN, "broken": PURPLE, "saturating": SKY}
 
 
 def draw(subject: Subject) -> Figure | None:

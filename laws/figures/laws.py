@@ -22,8 +22,8 @@ from laws.figures.style import (
 from laws.fitting.isoflop import METHODS
 
 CAPTION = (
-    "Loss, parameters and samples at the optimum against compute, with fitted power laws and their 95 % bands:"
-    " confidence band of the line, and around it the prediction band of a further budget."
+    "Loss, parameters and samples at the optimum against compute, with fitted power laws and their 95 %"
+    " bands, by bootstrap of the study."
 )
 
 
@@ -38,7 +38,7 @@ def draw(subject: Subject) -> Figure:
         values: list[float] = []
         for method in METHODS:
             law, colour = fit.law(y, method), COLOURS[method]
-            draw_law(axes, law, flops, colour)
+            draw_law(axes, fit.found(y, method), flops, colour)
             optima = [(p.flops, p.best if method == "envelope" else p.vertex) for p in fit.profiles]
             points = [(c, float(getattr(optimum, y))) for c, optimum in optima if optimum is not None]
             values += [value for _, value in points]

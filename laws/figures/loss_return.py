@@ -29,7 +29,7 @@ from laws.fitting.isoflop import Cell, cells_of
 
 CAPTION = (
     "Mean return against dev loss, coloured by compute, and the power law through the cells of least loss"
-    " with its 95 % confidence and prediction bands."
+    " with the 95 % confidence band of least squares."
 )
 
 

@@ -25,7 +25,7 @@ from laws.fitting.power import Z95
 
 CAPTION = (
     "Mean return of every cell against compute, and the power law through the greatest of each budget with its"
-    " 95 % confidence and prediction bands. Bars are 95 % intervals of the mean over games."
+    " its 95 % band by bootstrap of the study. Bars are 95 % intervals of the mean over games."
 )
 
 
@@ -36,7 +36,7 @@ def draw(subject: Subject) -> Figure:
     if not played:
         return message("No returns were measured.")
     figure, [axes] = panels()
-    colour, law = COLOURS["envelope"], fit.law("return", "envelope")
+    colour, law = COLOURS["envelope"], fit.found("return", "envelope")
     best = [cell for cell in (profile.best_return for profile in fit.profiles) if cell is not None]
     axes.plot(*zip(*played, strict=True), "o", ms=3.5, color=GREY, alpha=0.45, mew=0, label="trained cell")
     at = [cell.flops for cell in best], [cell.return_mean or 0.0 for cell in best]

@@ -6,6 +6,7 @@ from matplotlib.ticker import StrMethodFormatter
 from laws.figures.style import (
     BLUE,
     GREEN,
+    GREY,
     INK,
     ORANGE,
     PURPLE,
@@ -20,8 +21,8 @@ from laws.figures.style import (
 )
 
 CAPTION = (
-    "Rolling validation: root mean squared error of each form at the budgets after those it was fitted to, by the"
-    " smallest budget fitted. Hollow: its 95 % intervals covered fewer than four of five values."
+    "Rolling validation: root mean squared error of each form as far beyond the budgets it was fitted to as the"
+    " forecast is, by the smallest budget fitted. Hollow: its 95 % intervals covered fewer than four of five values."
 )
 _COLOURS = {
     "parametric": GREEN,
@@ -29,6 +30,10 @@ _COLOURS = {
     "envelope offset": ORANGE,
     "isoflop power": SKY,
     "isoflop offset": PURPLE,
+    "envelope broken": INK,
+    "isoflop broken": GREY,
+    "envelope ceiling": ORANGE,
+    "isoflop ceiling": PURPLE,
 }
 
 

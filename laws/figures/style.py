@@ -28,6 +28,7 @@ from matplotlib.ticker import (
 from laws.fitting import published
 from laws.fitting.analysis import GameFit
 from laws.fitting.isoflop import Method, Profile, Quantity
+from laws.fitting.law import Law
 from laws.fitting.power import PowerLaw
 from laws.predict.forecast import Extrapolation
 
@@ -190,16 +191,24 @@ def log_axis(
     axis.set_minor_formatter(NullFormatter())
 
 
-def draw_law(axes: Axes, law: PowerLaw | None, over: Sequence[float], colour: str) -> None:
-    """The line of `law` over the range of `over`, its 95 % confidence band, and its wider 95 % prediction band."""
+def draw_law(axes: Axes, law: Law | PowerLaw | None, over: Sequence[float], colour: str) -> None:
+    """The line of `law` over the range of `over` and its 95 % band.
+
+    The band of a `Law` is by bootstrap of the study, and there is none where the study doesn't tell its noise; that of
+    a `PowerLaw` is the confidence band of least squares.
+    """
     if law is None:
         return
+    power = law.power if isinstance(law, Law) else law
     grid = np.geomspace(min(over), max(over), 200)
-    axes.plot(grid, law.predict(grid), "-", lw=1.8, color=colour, zorder=2)
-    band, wider = law.band(grid), law.band(grid, new_point=True)
-    if band is not None and wider is not None:
+    axes.plot(grid, power.predict(grid), "-", lw=1.8, color=colour, zorder=2)
+    if isinstance(law, Law):
+        ends = [law.interval_at(x) for x in grid[::10].tolist()]
+        bounds = [each for each in ends if each is not None]
+        if len(bounds) == len(ends):
+            axes.fill_between(grid[::10], *zip(*bounds, strict=True), color=colour, alpha=0.16, lw=0, zorder=1)
+    elif (band := power.band(grid)) is not None:
         axes.fill_between(grid, *band, color=colour, alpha=0.16, lw=0, zorder=1)
-        axes.fill_between(grid, *wider, color=colour, alpha=0.06, lw=0, zorder=0)
 
 
 def draw_reference(

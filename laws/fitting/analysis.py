@@ -1,18 +1,42 @@
 """All fits of all games: `fit` takes result rows and returns profiles, laws, correlations and diagnostics."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from eval.results import ResultRow
-from laws.fitting.bootstrap import DRAWS, resampled, vertices
-from laws.fitting.checks import check_intervals, check_methods, check_mixtures, check_single_run, check_span
+from laws.fitting.bootstrap import DRAWS, Simulated, basic, simulate, without_each_run
+from laws.fitting.checks import check_methods, check_mixtures, check_noise, check_single_run, check_span
 from laws.fitting.choices import Choice, choices
-from laws.fitting.frontier import ParametricLaw, fit_frontier
-from laws.fitting.isoflop import Cell, Grid, Method, Profile, Quantity, cells_of, profiles
+from laws.fitting.frontier import ParametricLaw, fit_frontier, with_draws
+from laws.fitting.isoflop import (
+    METHODS,
+    Cell,
+    Method,
+    Profile,
+    Quantity,
+    cells_of,
+    grid_of,
+    profiles,
+    scattered,
+)
 from laws.fitting.law import Correlation, Law, correlate, fit_laws
+from laws.fitting.parabola import MIN_CELLS
 from laws.fitting.power import Form, PowerLaw
+from laws.rows.budgets import BIN
 from laws.rows.diagnostic import Diagnostic
 from laws.rows.runs import Runs, ordered
+from laws.rows.tuning import check_training
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How to fit."""
+
+    bin: float = BIN
+    """Relative difference of FLOPs up to which cells are of one budget."""
+    min_sizes: int = MIN_CELLS
+    """Sizes that a parabola needs at a budget; 3 is the fewest."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +53,8 @@ class GameFit:
     """The exponents under every combination of method, window, weights and FLOP convention."""
     rows: tuple[ResultRow, ...]
     """The rows that were fitted."""
+    simulated: Simulated | None = None
+    """Studies simulated from this one, for the intervals; None where its noise can't be told."""
 
     @property
     def envelope(self) -> tuple[Cell, ...]:
@@ -37,8 +63,12 @@ class GameFit:
 
     def law(self, y: Quantity, method: Method, form: Form = "power") -> PowerLaw | None:
         """The law of `y` against compute by `method`; None where there were too few budgets for it."""
-        found = [law.power for law in self.laws if (law.y, law.method, law.form) == (y, method, form)]
-        return found[0] if found else None
+        found = self.found(y, method, form)
+        return None if found is None else found.power
+
+    def found(self, y: Quantity, method: Method, form: Form = "power") -> Law | None:
+        """The same with its intervals."""
+        return next((law for law in self.laws if (law.y, law.method, law.form) == (y, method, form)), None)
 
 
 @dataclass(frozen=True)
@@ -50,59 +80,76 @@ class Fit:
     """Those of reading the rows first, then those of each game."""
 
 
-def fit(rows: Runs | Sequence[ResultRow], *, draws: int = DRAWS) -> Fit:
+def fit(rows: Runs | Sequence[ResultRow], *, draws: int = DRAWS, options: FitOptions | None = None) -> Fit:
     """Fit scaling laws to each game in `rows`; nothing is printed or written.
 
     A law that the rows don't support is left out, and `Fit.diagnostics` names it with the reason: no rows raise.
 
     Args:
         rows: What `laws.read` returns, or result rows of any origin.
-        draws: Bootstrap draws of runs for the intervals by run; 0 for none.
+        draws: Simulated studies for the intervals, at least 100; 0 for no intervals.
+        options: How budgets and parabolas are made.
     """
     given = rows if isinstance(rows, Runs) else Runs(tuple(rows))
     games: list[GameFit] = []
     diagnostics = list(given.diagnostics)
     for game in sorted({row.game for row in given.rows}):
-        fitted, of_game = _fit_game(game, [row for row in ordered(given.rows) if row.game == game], draws)
+        of_game = [row for row in ordered(given.rows) if row.game == game]
+        fitted, found = _fit_game(game, of_game, draws, options or FitOptions())
         games.append(fitted)
-        diagnostics.extend(of_game)
+        diagnostics.extend(found)
     return Fit(tuple(games), tuple(diagnostics))
 
 
-def _fit_game(game: str, rows: Sequence[ResultRow], draws: int) -> tuple[GameFit, list[Diagnostic]]:
-    found, of_profiles = profiles(game, rows)
-    grid = Grid.of([profile.cells for profile in found]) if found else None
-    drawn = resampled(grid, draws) if grid else []
+def _fit_game(
+    game: str, rows: Sequence[ResultRow], draws: int, options: FitOptions
+) -> tuple[GameFit, list[Diagnostic]]:
+    found, of_profiles = profiles(game, rows, options.bin, options.min_sizes)
+    cells = cells_of(found)
+    parametric, of_parametric = fit_frontier(game, cells)
+    grid = grid_of([profile.cells for profile in found]) if found else None
+    simulated = without = None
     if grid:
-        found = _with_intervals(found, vertices(grid, drawn))
-    laws, of_laws = fit_laws(game, found, drawn)
+        surface = parametric.fit.surface if parametric else None
+        simulated = simulate(grid, draws, surface, options.min_sizes)
+        without = without_each_run(grid, options.min_sizes)
+    if simulated:
+        found = _with_intervals(found, simulated)
+        parametric = with_draws(parametric, cells, simulated) if parametric else None
+    methods = () if scattered(found) else METHODS
+    laws, of_laws = fit_laws(game, found, simulated, without, methods=methods)
     correlation, of_correlation = _correlation(game, [profile.best for profile in found])
-    parametric, of_parametric = fit_frontier(game, cells_of(found), draws)
-    chosen = choices(rows, found, parametric.fit.surface if parametric else None)
+    chosen = choices(rows, found, parametric, simulated)
     diagnostics = [
         *check_mixtures(game, rows),
+        *check_training(game, rows),
         *of_profiles,
         *check_span(game, found),
+        *(check_noise(game, grid, simulated, draws) if grid else []),
         *of_laws,
-        *(check_single_run(game, grid, laws) if grid else []),
+        *check_single_run(game, laws),
         *check_methods(game, laws),
-        *check_intervals(game, laws),
         *of_correlation,
         *of_parametric,
     ]
-    return GameFit(game, found, tuple(laws), correlation, parametric, chosen, tuple(rows)), diagnostics
+    return GameFit(game, found, tuple(laws), correlation, parametric, chosen, tuple(rows), simulated), diagnostics
 
 
-def _with_intervals(
-    found: Sequence[Profile], intervals: dict[float, tuple[float, float] | None]
-) -> tuple[Profile, ...]:
-    """The profiles with bootstrap intervals at their vertices."""
-    return tuple(
-        replace(profile, vertex=replace(profile.vertex, params_ci_runs=intervals[profile.flops]))
-        if profile.vertex
-        else profile
-        for profile in found
-    )
+def _with_intervals(found: Sequence[Profile], simulated: Simulated) -> tuple[Profile, ...]:
+    """The profiles with bootstrap intervals of their vertices."""
+    drawn_SxB, clean_B = simulated.draws["isoflop", "params"][1], simulated.clean["isoflop", "params"][1]
+    changed = []
+    for place, profile in enumerate(found):
+        vertex = profile.vertex
+        if vertex is not None:
+            ends = basic(math.log(vertex.params), drawn_SxB[:, place], float(clean_B[place]))
+            vertex = replace(vertex, params_ci=None if ends is None else (_exp(ends[0]), _exp(ends[1])))
+        changed.append(replace(profile, vertex=vertex))
+    return tuple(changed)
+
+
+def _exp(value: float) -> float:
+    return math.exp(min(max(value, -690.0), 690.0))
 
 
 def _correlation(game: str, cells: Sequence[Cell]) -> tuple[Correlation | None, list[Diagnostic]]:

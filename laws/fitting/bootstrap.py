@@ -1,125 +1,210 @@
-"""Bootstrap over runs (a cluster bootstrap): how much the laws vary between sets of training runs.
+"""Parametric bootstrap of a study: every estimate again, from studies simulated by its generative model.
 
-One run gives a cell at every budget that it passes, so cells are not independent and resampling single cells makes
-intervals too narrow (Efron and Tibshirani 1993, section 8: resample what was drawn independently). Each draw takes
-as many runs as there are, with replacement, and refits everything to the cells of those runs.
+Sizes and budgets are what the study chose, so they stay; the noise is drawn anew (`laws.fitting.noise`). Every interval
+is the basic (pivotal) one, from what the estimator makes of the noise: estimate - quantiles of (simulated - noise-free)
+(Efron and Tibshirani 1993, section 13). It holds the value that the same estimator gives on the study without noise, and
+takes off the bias by noise, such as that of the best of several cells.
 
-Shapes: B budgets, M cells of a budget, R runs, S draws.
+Shapes: B budgets, M cells of a budget, S simulated studies; `...` any of them, or none.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from laws.fitting.isoflop import Cell, Grid, Method, Quantity, parabolas
+from laws.fitting.isoflop import Cell, Method, Quantity
+from laws.fitting.noise import FREEDOM, NoiseModel, noise_of
+from laws.fitting.parabola import MIN_CELLS, Grid, parabolas
 from laws.fitting.parametric import Parametric, Surface, fit_surface
 from laws.fitting.power import LEVEL
 
 DRAWS = 1000
-"""Bootstrap draws by default."""
-SLOW_DRAWS = 120
-"""Draws for laws that need an iterative fit: those with an offset, and parametric ones in many windows."""
+"""Simulated studies by default."""
+MOST_LEFT_OUT = 500
+"""Most runs of which each is left out in turn."""
+SLOW_DRAWS = 200
+"""Simulated studies for the parametric law, which needs an iterative fit."""
 MIN_DRAWS = 100
 """Draws with a finite value that an interval needs."""
+MIN_SHARE = 0.9
+"""Share of draws that must have a value: an estimate that noise often makes impossible has no interval."""
 
-Drawn = Mapping[tuple[Method, Quantity], tuple[np.ndarray, np.ndarray]]
-"""One draw: by method and quantity, ln C and ln of the quantity at the budgets that have one."""
+Optima = Mapping[tuple[Method, Quantity], tuple[np.ndarray, np.ndarray]]
+"""By method and quantity: ln C, and ln of the quantity at each budget, both [..., B], NaN where it has none."""
 
 
-def optima(grid: Grid, count_R: np.ndarray) -> Drawn:
-    """Optima of every budget, from cells weighted by how often their run was drawn, `count_R`."""
-    weight = grid.weights(count_R)
-    there = weight > 0
-    some_B = there.any(axis=1)
-    log_flops_B = np.log(grid.flops_B)
-    best_B = np.where(there, grid.log_loss_BxM, np.inf).argmin(axis=1)[:, None]
+def optima(grid: Grid, log_loss_BxM: np.ndarray, return_BxM: np.ndarray, least: int = MIN_CELLS) -> Optima:
+    """The optima of every budget as they are reported, for losses and returns [..., B, M]."""
+    there = grid.there_BxM
+    loss = np.where(there, log_loss_BxM, np.inf)
+    best_B = loss.argmin(axis=-1)[..., None]
+    played = there & np.isfinite(grid.return_BxM)
+    returns = np.where(played & np.isfinite(return_BxM), return_BxM, -np.inf)
+    winner_B = returns.argmax(axis=-1)[..., None]
 
-    def of_best(value_BxM: np.ndarray) -> np.ndarray:
-        return np.take_along_axis(value_BxM, best_B, axis=1)[:, 0]
+    def of(place: np.ndarray, value_BxM: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(np.broadcast_to(value_BxM, (*place.shape[:-1], there.shape[1])), place, -1)[..., 0]
 
-    fitted = parabolas(grid, weight)
+    ten = math.log(10)
+    at_best = of(best_B, grid.log_flops_BxM)
+    fitted = parabolas(grid, loss, least=least)
     u_B = fitted.vertex_B
-    returns_B = np.where(there & np.isfinite(grid.return_BxM), grid.return_BxM, -np.inf).max(axis=1)
-    ten = np.log(10)
+    vertex = np.broadcast_to(np.log(grid.flops_B), u_B.shape)
+    return {
+        ("envelope", "loss"): (at_best, _finite(of(best_B, loss))),
+        ("envelope", "params"): (at_best, _finite(of(best_B, loss)) * 0 + ten * of(best_B, grid.log_params_BxM)),
+        ("envelope", "samples"): (at_best, _finite(of(best_B, loss)) * 0 + ten * of(best_B, grid.log_samples_BxM)),
+        ("envelope", "return"): (of(winner_B, grid.log_flops_BxM), _log(of(winner_B, returns))),
+        ("isoflop", "loss"): (vertex, np.where(np.isfinite(u_B), fitted.least_B, np.nan)),
+        ("isoflop", "params"): (vertex, ten * u_B),
+        ("isoflop", "samples"): (vertex, ten * _between(u_B, grid, there, grid.log_samples_BxM, inside=False)),
+        ("isoflop", "return"): (vertex, _log(_between(u_B, grid, played, return_BxM, inside=True))),
+    }
+
+
+def without_each_run(grid: Grid, least: int = MIN_CELLS) -> Optima | None:
+    """Optima of the study without each of its runs in turn [R, B]; None with more runs than it pays to leave out."""
+    if not 1 < len(grid.runs) <= MOST_LEFT_OUT:
+        return None
+    left = grid.run_BxM == np.arange(len(grid.runs))[:, None, None]
+    loss = np.where(left, np.inf, grid.log_loss_BxM)
+    return optima(grid, loss, np.where(left, np.nan, grid.return_BxM), least)
+
+
+def _finite(value: np.ndarray) -> np.ndarray:
+    """`value`, NaN where it is infinite."""
+    return np.where(np.isfinite(value), value, np.nan)
+
+
+def _log(value: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
-        found: dict[tuple[Method, Quantity], np.ndarray] = {
-            ("envelope", "loss"): of_best(grid.log_loss_BxM),
-            ("envelope", "params"): ten * of_best(grid.log_params_BxM),
-            ("envelope", "samples"): ten * of_best(grid.log_samples_BxM),
-            ("envelope", "return"): np.log(np.maximum(returns_B, 0)),
-            ("isoflop", "loss"): np.where(np.isfinite(u_B), fitted.least_B, np.nan),
-            ("isoflop", "params"): ten * u_B,
-            ("isoflop", "samples"): ten * (_product(grid, there) - u_B),
-        }
-    good = {key: some_B & np.isfinite(value_B) for key, value_B in found.items()}
-    return {key: (log_flops_B[good[key]], value_B[good[key]]) for key, value_B in found.items()}
+        return np.log(np.where(value > 0, value, np.nan))
 
 
-def vertices(grid: Grid, drawn: Sequence[Drawn]) -> dict[float, tuple[float, float] | None]:
-    """95 % interval of N at each budget's vertex, by budget in FLOPs; None where too few draws have a vertex."""
-    found: dict[float, list[float]] = {flops: [] for flops in grid.flops_B.tolist()}
-    by_log = {float(log_flops): flops for flops, log_flops in zip(found, np.log(grid.flops_B), strict=True)}
-    for draw in drawn:
-        for log_flops, log_params in zip(*draw["isoflop", "params"], strict=True):
-            found[by_log[float(log_flops)]].append(float(np.exp(log_params)))
-    return {flops: interval(values) for flops, values in found.items()}
+def _between(u_B: np.ndarray, grid: Grid, there: np.ndarray, value_BxM: np.ndarray, *, inside: bool) -> np.ndarray:
+    """Values at log10 N = `u` [..., B], linear between sizes (their mean where one occurs twice).
+
+    Beyond the sizes the value is that of the last, or NaN if it must be `inside`.
+    """
+    found = np.full(u_B.shape, np.nan)
+    for budget, here in enumerate(there):
+        if not here.any():
+            continue
+        sizes, number, times = np.unique(grid.log_params_BxM[budget, here], return_inverse=True, return_counts=True)
+        value = value_BxM[..., budget, here] @ (number[:, None] == np.arange(len(sizes))) / times
+        u = u_B[..., budget]
+        place = np.clip(np.searchsorted(sizes, u) - 1, 0, max(len(sizes) - 2, 0))
+        following = np.minimum(place + 1, len(sizes) - 1)
+        gap = sizes[following] - sizes[place]
+        share = np.clip(np.divide(u - sizes[place], gap, out=np.zeros_like(u), where=gap > 0), 0, 1)
+        value = np.broadcast_to(value, (*u.shape, len(sizes)))
+        low, high = (np.take_along_axis(value, each[..., None], -1)[..., 0] for each in (place, following))
+        outside = inside & ((u < sizes[0]) | (u > sizes[-1]))
+        found[..., budget] = np.where(np.isnan(u) | outside, np.nan, low * (1 - share) + high * share)
+    return found
 
 
-def _product(grid: Grid, there: np.ndarray) -> np.ndarray:
-    """log10 of N·D of each budget, the mean over its cells."""
-    both = np.where(there, grid.log_params_BxM + grid.log_samples_BxM, 0)
-    return both.sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+def slopes(x_P: np.ndarray, y_P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Slope, and value at x = 0, of the least-squares line through the finite points [..., P]; NaN with fewer than two."""
+    good = np.isfinite(x_P) & np.isfinite(y_P)
+    count = np.maximum(good.sum(axis=-1), 1)
+    x, y = np.where(good, x_P, 0), np.where(good, y_P, 0)
+    mean_x, mean_y = x.sum(axis=-1) / count, y.sum(axis=-1) / count
+    away = np.where(good, x - mean_x[..., None], 0)
+    spread = np.sum(away**2, axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = np.where(spread > 0, np.sum(away * y, axis=-1) / spread, np.nan)
+    return slope, mean_y - slope * mean_x
 
 
-def counts(runs: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
-    """How often each run was drawn, int64 [S, R]: `runs` draws with replacement; S is 0 for a single run."""
-    return np.random.default_rng(seed).multinomial(runs, np.full(runs, 1 / runs), size=draws if runs > 1 else 0)
+@dataclass(frozen=True)
+class Simulated:
+    """Studies simulated from one: their optima, and those of the study without noise."""
+
+    grid: Grid
+    losses: NoiseModel
+    returns: NoiseModel | None
+    draws: Optima
+    """[S, B]."""
+    clean: Optima
+    """[B]: of the mean of the model."""
+    log_loss: np.ndarray
+    """Simulated ln loss [S, B, M], of which the parametric law takes the first."""
 
 
-def resampled(grid: Grid, draws: int = DRAWS, seed: int = 0) -> list[Drawn]:
-    """`optima` of each draw; none for a single run, whose draws would all be equal."""
-    return [optima(grid, count_R) for count_R in counts(len(grid.runs), draws, seed)]
+def simulate(
+    grid: Grid, draws: int, surface: Surface | None = None, least: int = MIN_CELLS, seed: int = 0
+) -> Simulated | None:
+    """`draws` studies like the one in `grid`; None where its noise can't be told, or fewer than two draws are asked.
+
+    `surface` is L(N, D) of the study, where it has one.
+    """
+    if draws < MIN_DRAWS:
+        return None
+    there = grid.there_BxM
+    log_loss = np.where(there, grid.log_loss_BxM, np.nan)
+    place = grid.log_params_BxM, grid.log_samples_BxM, grid.run_BxM
+    losses = noise_of(log_loss, grid.loss_error_BxM, *place, surface)
+    if losses is None or losses.freedom < FREEDOM:
+        return None
+    returns, drawn_return, mean_return = None, np.full((1, *there.shape), np.nan), np.full(there.shape, np.nan)
+    if np.isfinite(grid.return_BxM).any():
+        returns, drawn_return, mean_return = _returns(grid, draws, seed)
+    drawn_loss = losses.draw(draws, seed)
+    return Simulated(
+        grid,
+        losses,
+        returns,
+        optima(grid, drawn_loss, drawn_return, least),
+        optima(grid, losses.mean_BxM, mean_return, least),
+        drawn_loss,
+    )
+
+
+def _returns(grid: Grid, draws: int, seed: int) -> tuple[NoiseModel | None, np.ndarray, np.ndarray]:
+    """The noise of the returns, simulated ones [S, B, M], and their mean; NaN where the noise can't be told.
+
+    Of ln R where all are positive, since noise grows with the return; else of R.
+    """
+    value = grid.return_BxM
+    log = bool(np.all(value[np.isfinite(value)] > 0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        measured = np.log(value) if log else value
+        error = grid.return_error_BxM / value if log else grid.return_error_BxM
+    found = noise_of(measured, error, grid.log_params_BxM, grid.log_samples_BxM, grid.run_BxM)
+    if found is None or found.freedom < FREEDOM:
+        return None, np.full((draws, *value.shape), np.nan), np.full(value.shape, np.nan)
+    drawn = found.draw(draws, seed + 1)
+    return (found, np.exp(np.clip(drawn, -300, 300)), np.exp(found.mean_BxM)) if log else (found, drawn, found.mean_BxM)
+
+
+def basic(estimate: float, drawn: np.ndarray, clean: float) -> tuple[float, float] | None:
+    """95 % basic interval: `estimate` less the quantiles of what noise does to it, `drawn` - `clean`.
+
+    None without a finite estimate, or with too few draws that have a value.
+    """
+    finite = drawn[np.isfinite(drawn)]
+    if not (math.isfinite(estimate) and math.isfinite(clean)):
+        return None
+    if len(finite) < max(MIN_DRAWS, MIN_SHARE * len(drawn)):
+        return None
+    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(estimate - (high - clean)), float(estimate - (low - clean))
 
 
 def surface_of(
     cells: Sequence[Cell],
     start: Surface | None = None,
-    weights: np.ndarray | None = None,
+    losses: np.ndarray | None = None,
     *,
     profiled: bool = False,
 ) -> Parametric | None:
-    """L(N, D) fitted to `cells`; None where there are too few, or all of one size."""
+    """L(N, D) fitted to `cells`, with other `losses` if given; None where there are too few, or all of one size."""
     try:
-        columns = ([getattr(cell, name) for cell in cells] for name in ("params", "samples", "loss"))
-        return fit_surface(*columns, weights=weights, start=start, profiled=profiled)
+        params, samples = ([getattr(cell, name) for cell in cells] for name in ("params", "samples"))
+        loss = [cell.loss for cell in cells] if losses is None else losses
+        return fit_surface(params, samples, loss, start=start, profiled=profiled)
     except ValueError:
         return None
-
-
-def surfaces(cells: Sequence[Cell], start: Surface, draws: int, seed: int = 0) -> Iterator[Surface]:
-    """L(N, D) of each bootstrap draw, fitted from `start`; draws that have no fit are left out."""
-    runs = sorted({cell.run for cell in cells})
-    number_P = np.array([runs.index(cell.run) for cell in cells])
-    for count_R in counts(len(runs), draws, seed):
-        count_P = count_R[number_P]
-        there = np.flatnonzero(count_P)
-        found = surface_of([cells[place] for place in there.tolist()], start, count_P[there])
-        if found is not None:
-            yield found.surface
-
-
-def exponent(log_x: np.ndarray, log_y: np.ndarray) -> float:
-    """Slope of the least-squares line; NaN with fewer than two distinct x."""
-    away = log_x - log_x.mean() if len(log_x) else log_x
-    spread = float(away @ away)
-    return float(away @ log_y) / spread if spread > 0 else float("nan")
-
-
-def interval(values: Sequence[float] | np.ndarray) -> tuple[float, float] | None:
-    """95 % percentile interval of the finite values; None with fewer than `MIN_DRAWS`."""
-    finite = np.asarray(values, float)
-    finite = finite[np.isfinite(finite)]
-    if len(finite) < MIN_DRAWS:
-        return None
-    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)

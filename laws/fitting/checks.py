@@ -7,9 +7,10 @@ from itertools import pairwise
 import numpy as np
 
 from eval.results import ResultRow
-from laws.fitting.bootstrap import exponent, optima
-from laws.fitting.isoflop import QUANTITIES, Cell, Grid, Profile
+from laws.fitting.bootstrap import MIN_DRAWS, Simulated
+from laws.fitting.isoflop import QUANTITIES, Cell, Profile
 from laws.fitting.law import Law
+from laws.fitting.parabola import Grid
 from laws.fitting.parametric import Parametric
 from laws.rows.diagnostic import Diagnostic
 from laws.rows.runs import exact_versions
@@ -18,9 +19,6 @@ TIED = 0.95
 """|Pearson's r| of ln N and ln D above which alpha and beta of L(N, D) can't be separated."""
 MISFIT = 0.05
 """Standard deviation of ln loss about L(N, D) above which the form is wrong; seeds differ by a fifth of that."""
-WIDER = 2.5
-"""Greatest ratio of the interval by runs to the interval that takes budgets as independent. Where each cell is a run of
-its own the ratio is up to 2, since bootstrap draws leave sizes out."""
 MIN_DECADES = 3.0
 """Decades of compute below which an exponent says little of larger budgets."""
 
@@ -59,27 +57,19 @@ def check_span(game: str, found: Sequence[Profile]) -> list[Diagnostic]:
     return [*diagnostics, Diagnostic("best_of_noisy", "info", game, None, message)]
 
 
-def check_single_run(game: str, grid: Grid, laws: Sequence[Law]) -> list[Diagnostic]:
+def check_single_run(game: str, laws: Sequence[Law]) -> list[Diagnostic]:
     """`one_run`: exponents that leave their own interval when a single run is left out."""
-    without = {}
-    for number, run in enumerate(grid.runs):
-        count_R = np.ones(len(grid.runs), int)
-        count_R[number] = 0
-        without[run] = {key: exponent(*points) for key, points in optima(grid, count_R).items()}
     diagnostics: list[Diagnostic] = []
     for law in laws:
-        low, high = law.power.exponent_ci or (-np.inf, np.inf)
-        values = {run: at[law.method, law.y] for run, at in without.items() if (law.method, law.y) in at}
-        finite = {run: value for run, value in values.items() if np.isfinite(value)}
-        if law.form != "power" or not finite:
+        ends, reach = law.exponent_ci, law.sensitivity
+        if ends is None or reach is None or (ends[0] <= reach[0] and reach[1] <= ends[1]):
             continue
-        run = max(finite, key=lambda name: abs(finite[name] - law.power.exponent))
-        if not low <= finite[run] <= high:
-            message = (
-                f"Without run {run} the exponent of {law.y} ({law.method}) is {finite[run]:.3f} instead of"
-                f" {law.power.exponent:.3f}, outside its interval: it hangs on that run; train its size once more."
-            )
-            diagnostics.append(Diagnostic("one_run", "warning", game, None, message))
+        message = (
+            f"Leaving out one training takes the exponent of {law.y} ({law.method}), {law.exponent:.3f}, as far as"
+            f" {max(reach, key=lambda end: abs(end - law.exponent)):.3f}, outside its interval: it hangs on single"
+            " sizes; train more."
+        )
+        diagnostics.append(Diagnostic("one_run", "warning", game, None, message))
     return diagnostics
 
 
@@ -89,7 +79,7 @@ def check_methods(game: str, laws: Sequence[Law]) -> list[Diagnostic]:
     for y in QUANTITIES:
         both = [law for law in laws if law.y == y and law.form == "power"]
         for one, other in pairwise(both):
-            first, second = one.power.exponent_ci, other.power.exponent_ci
+            first, second = one.exponent_ci, other.exponent_ci
             if first and second and (first[1] < second[0] or second[1] < first[0]):
                 message = (
                     f"Exponents of {y} disagree: {one.power.exponent:.3f} ({one.method}) and"
@@ -99,20 +89,16 @@ def check_methods(game: str, laws: Sequence[Law]) -> list[Diagnostic]:
     return diagnostics
 
 
-def check_intervals(game: str, laws: Sequence[Law]) -> list[Diagnostic]:
-    """`intervals_differ`: laws whose budgets are not independent measurements, by the interval over runs."""
-    diagnostics: list[Diagnostic] = []
-    for law in laws:
-        if law.runs_ci is None or law.power.exponent_ci is None:
-            continue
-        (low, high), (least, most) = law.power.exponent_ci, law.runs_ci
-        if most - least > WIDER * (high - low) or not least <= law.power.exponent <= most:
-            message = (
-                f"The exponent of {law.y} ({law.method}) is {low:.3f} to {high:.3f} if budgets are independent, and"
-                f" {least:.3f} to {most:.3f} by draws of runs: report the latter, or train each budget by itself."
-            )
-            diagnostics.append(Diagnostic("intervals_differ", "warning", game, None, message))
-    return diagnostics
+def check_noise(game: str, grid: Grid, simulated: Simulated | None, draws: int) -> list[Diagnostic]:
+    """`no_interval`: a study that doesn't tell its noise."""
+    if simulated is None and draws >= MIN_DRAWS:
+        sizes = len(np.unique(grid.log_params_BxM[grid.there_BxM]))
+        message = (
+            f"With {len(grid.runs)} trainings of {sizes} sizes, noise between trainings can't be told from misfit: no"
+            " intervals. Train each size with three seeds, or at least seven sizes."
+        )
+        return [Diagnostic("no_interval", "warning", game, None, message)]
+    return []
 
 
 def check_surface(game: str, found: Parametric, cells: Sequence[Cell]) -> list[Diagnostic]:

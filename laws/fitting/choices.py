@@ -1,5 +1,6 @@
 """Sensitivity of the exponents: fits under every combination of method, window, weights and FLOP convention."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -7,8 +8,11 @@ import numpy as np
 
 from agents.cost import CONVENTIONS, Convention
 from eval.results import ResultRow
-from laws.fitting.bootstrap import surface_of
-from laws.fitting.isoflop import WINDOW, Cell, Grid, Profile, Quantity, cells_of, parabolas, price_of
+from laws.fitting.bootstrap import Simulated, basic, surface_of
+from laws.fitting.frontier import ParametricLaw
+from laws.fitting.isoflop import Cell, Method, Profile, Quantity, cells_of, grid_of, price_of
+from laws.fitting.law import spread_of
+from laws.fitting.parabola import WINDOW, parabolas
 from laws.fitting.parametric import Surface
 from laws.fitting.power import Form, PowerLaw, fit_law
 
@@ -22,7 +26,7 @@ class Choice:
 
     y: Quantity
     method: str
-    """`envelope`, `at the least loss`, `isoflop, …` followed by what its parabola fits, or `parametric`."""
+    """`envelope`, `at the least loss`, `isoflop, …` followed by what its parabola fits, `parametric`, or `hull`."""
     form: Form
     window: tuple[float, float]
     """Smallest and largest budget, FLOPs."""
@@ -32,22 +36,70 @@ class Choice:
     """How FLOPs were counted: `as given`, `exact` or `paper`."""
     exponent: float
     exponent_ci: tuple[float, float] | None
-    """95 %, by Student's t."""
+    """95 %, by bootstrap of the study; None where that isn't made."""
     budgets: int
 
 
+_SIMULATED: dict[str, Method] = {"envelope": "envelope", "isoflop, ln loss": "isoflop"}
+"""The methods whose optima are simulated too."""
+
+
 def choices(
-    rows: Sequence[ResultRow], as_given: Sequence[Profile], surface: Surface | None = None
+    rows: Sequence[ResultRow],
+    as_given: Sequence[Profile],
+    parametric: ParametricLaw | None = None,
+    simulated: Simulated | None = None,
 ) -> tuple[Choice, ...]:
     """Every choice for one game's rows and profiles, those with the FLOPs as given first.
 
-    `surface`, L(N, D) of all cells if there is one, is the start of the parametric fits in each window.
+    `parametric`, L(N, D) of all cells if there is one, is the start of the parametric fits in each window; `simulated`
+    studies give intervals.
     """
-    found = list(_of_profiles(as_given, "as given"))
-    found += _of_surfaces(as_given, surface)
+    found = [_with_interval(choice, power, simulated) for choice, power in _of_profiles(as_given, "as given")]
+    found += _of_surfaces(as_given, parametric.fit.surface if parametric else None)
+    found += _of_hull(as_given)
     for convention in CONVENTIONS:
-        found += _of_profiles(recounted(as_given, rows, convention), convention)
+        found += [choice for choice, _ in _of_profiles(recounted(as_given, rows, convention), convention)]
     return tuple(found)
+
+
+def _with_interval(choice: Choice, power: PowerLaw, simulated: Simulated | None) -> Choice:
+    method = _SIMULATED.get(choice.method)
+    if simulated is None or method is None or choice.weights != "equal":
+        return choice
+    spread = spread_of(simulated, power, method, choice.y, choice.window[0] / 1.05)
+    return replace(choice, exponent_ci=basic(choice.exponent, spread.exponent_S, spread.clean[0]))
+
+
+def _of_hull(found: Sequence[Profile]) -> Iterator[Choice]:
+    """Exponents of the cells on the lower convex hull of ln loss against ln C, over all runs and budgets."""
+    cells = hull(cells_of(found))
+    if len(cells) < 3 or len({cell.flops for cell in cells}) < 3:
+        return
+    for y in ("loss", "params", "samples"):
+        points = [(cell.flops, float(getattr(cell, y))) for cell in cells]
+        for choice, _ in _choice(y, "hull", "power", points, None, "as given"):
+            yield choice
+
+
+def hull(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells on the lower convex hull of (ln C, ln L) that lie before its least loss, by C."""
+    best: dict[float, Cell] = {}
+    for cell in sorted(cells, key=lambda cell: (cell.flops, cell.loss)):
+        best.setdefault(cell.flops, cell)
+    found: list[Cell] = []
+    for cell in best.values():
+        while len(found) > 1 and not _turns_up(found[-2], found[-1], cell):
+            found.pop()
+        found.append(cell)
+    least = min(range(len(found)), key=lambda place: found[place].loss, default=-1)
+    return found[: least + 1]
+
+
+def _turns_up(one: Cell, other: Cell, last: Cell) -> bool:
+    """Whether the slope of ln loss against ln C rises at `other`."""
+    (x, y), (x_1, y_1), (x_2, y_2) = ((math.log(cell.flops), math.log(cell.loss)) for cell in (one, other, last))
+    return (y_1 - y) * (x_2 - x_1) < (y_2 - y_1) * (x_1 - x)
 
 
 def recounted(found: Sequence[Profile], rows: Sequence[ResultRow], convention: Convention) -> tuple[Profile, ...]:
@@ -89,7 +141,7 @@ def _of_surfaces(found: Sequence[Profile], surface: Surface | None) -> Iterator[
             yield Choice(y, "parametric", form, window, "equal", "as given", value, None, budgets)
 
 
-def _of_profiles(found: Sequence[Profile], convention: str) -> Iterator[Choice]:
+def _of_profiles(found: Sequence[Profile], convention: str) -> Iterator[tuple[Choice, PowerLaw]]:
     if not found:
         return
     for y, method, points, errors in _points(found):
@@ -111,11 +163,11 @@ def _choice(
     points: Sequence[tuple[float, float]],
     errors: Sequence[float | None] | None,
     convention: str,
-) -> Iterator[Choice]:
+) -> Iterator[tuple[Choice, PowerLaw]]:
     law = attempt(form, points, errors)
     if law is not None:
         window, weights = (points[0][0], points[-1][0]), "by error" if errors else "equal"
-        yield Choice(y, method, form, window, weights, convention, law.exponent, law.exponent_ci, len(points))
+        yield Choice(y, method, form, window, weights, convention, law.exponent, None, len(points)), law
 
 
 def attempt(
@@ -163,14 +215,13 @@ def _points(found: Sequence[Profile]) -> Iterator[Series]:
         [(cell.flops, cell.return_mean or 0.0) for cell in at_best],
         [cell.return_se for cell in at_best],
     )
-    grid = Grid.of([profile.cells for profile in found])
-    weight = grid.weights(np.ones(len(grid.runs)))
+    grid = grid_of([profile.cells for profile in found])
     for name, window, log in (
         ("isoflop, ln loss", WINDOW, True),
         ("isoflop, loss", WINDOW, False),
         ("isoflop, ln loss of all sizes", np.inf, True),
     ):
-        fitted = parabolas(grid, weight, window, log=log)
+        fitted = parabolas(grid, grid.log_loss_BxM if log else np.exp(grid.log_loss_BxM), window)
         good = np.flatnonzero(np.isfinite(fitted.vertex_B))
         params = 10 ** fitted.vertex_B[good]
         least = np.exp(fitted.least_B[good]) if log else fitted.least_B[good]

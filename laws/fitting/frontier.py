@@ -2,25 +2,28 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from laws.fitting.bootstrap import interval, surface_of, surfaces
+from laws.fitting.bootstrap import MIN_DRAWS, SLOW_DRAWS, Simulated, basic, surface_of
 from laws.fitting.checks import check_surface
 from laws.fitting.isoflop import Cell, price_of
 from laws.fitting.parametric import Parametric, Price, Surface
 from laws.fitting.power import PowerLaw
+from laws.fitting.refits import refit_surfaces
 from laws.rows.diagnostic import Diagnostic
 
-DRAWN_CELLS = 1_000_000
-"""Cells of all bootstrap draws together that the parametric law is fitted to, at most."""
+DRAWN_CELLS = 100_000
+"""Cells of all simulated studies together that the parametric law is fitted to, at most."""
+_COLUMNS = ("params", "samples", "loss")
+_POSITIVE = ("A", "B", "alpha", "beta")
 
 
 @dataclass(frozen=True)
 class ParametricLaw:
-    """The parametric law of a game, with 95 % intervals by bootstrap over runs."""
+    """The parametric law of a game, with 95 % intervals by bootstrap of the study."""
 
     fit: Parametric
     price: Price
@@ -28,7 +31,9 @@ class ParametricLaw:
     middle: float
     """Geometric mean budget of the cells, FLOPs."""
     draws: tuple[dict[str, float], ...]
-    """`values` of each bootstrap draw."""
+    """`values` of simulated studies; empty where the noise of the study can't be told."""
+    clean: dict[str, float]
+    """`values` of the study without noise, by the same fit; empty without draws."""
 
     @property
     def values(self) -> dict[str, float]:
@@ -37,8 +42,19 @@ class ParametricLaw:
 
     @property
     def intervals(self) -> dict[str, tuple[float, float] | None]:
-        """95 % intervals of `values` by bootstrap over runs; None with too few draws."""
-        return {name: interval([draw[name] for draw in self.draws]) for name in self.values}
+        """95 % intervals of `values` by bootstrap of the study; None without draws. E is within 0."""
+        return {name: self._interval(name, value) for name, value in self.values.items()}
+
+    def _interval(self, name: str, value: float) -> tuple[float, float] | None:
+        drawn = np.array([draw[name] for draw in self.draws])
+        if not len(drawn):
+            return None
+        if name in _POSITIVE:
+            with np.errstate(divide="ignore"):
+                ends = basic(math.log(value), np.log(drawn), math.log(self.clean[name]))
+            return None if ends is None else tuple(math.exp(min(max(end, -700.0), 700.0)) for end in ends)
+        ends = basic(value, drawn, self.clean[name])
+        return (max(ends[0], 0.0), max(ends[1], 0.0)) if ends is not None and name == "E" else ends
 
     def power(self, y: Literal["loss", "params", "samples"]) -> PowerLaw | None:
         """The frontier's law of `y` against compute, which is exactly a power law (for the loss, with offset E).
@@ -55,7 +71,7 @@ class ParametricLaw:
         return PowerLaw(math.exp(log_coefficient), exponent, None, (), None, np.zeros((2, 2)), offset, form)
 
 
-def fit_frontier(game: str, cells: Sequence[Cell], draws: int) -> tuple[ParametricLaw | None, list[Diagnostic]]:
+def fit_frontier(game: str, cells: Sequence[Cell]) -> tuple[ParametricLaw | None, list[Diagnostic]]:
     """The parametric law through all `cells`, None where they don't determine one, and its diagnostics."""
     found = surface_of(cells, profiled=True)
     if found is None:
@@ -67,10 +83,28 @@ def fit_frontier(game: str, cells: Sequence[Cell], draws: int) -> tuple[Parametr
             "A sample costs no more with a larger network by these rows: no parametric law of how to spend compute."
         )
         return None, [Diagnostic("unfittable", "warning", game, None, message)]
-    # Time grows with cells times draws: 1,000 draws of 1,000 cells take half a minute.
-    draws = min(draws, DRAWN_CELLS // len(cells))
-    drawn = tuple(_values(surface, price) for surface in surfaces(cells, found.surface, draws))
-    return ParametricLaw(found, price, middle, drawn), check_surface(game, found, cells)
+    return ParametricLaw(found, price, middle, (), {}), check_surface(game, found, cells)
+
+
+def with_draws(fitted: ParametricLaw, cells: Sequence[Cell], simulated: Simulated) -> ParametricLaw:
+    """`fitted` with its refits to the first `SLOW_DRAWS` simulated studies; `cells` are in the order of the grid."""
+    found = simulated_surfaces(cells, simulated, fitted.fit.surface)
+    if not found:
+        return fitted
+    clean, *drawn = (_values(surface, fitted.price) for surface in found)
+    return replace(fitted, draws=tuple(drawn), clean=clean)
+
+
+def simulated_surfaces(cells: Sequence[Cell], simulated: Simulated, start: Surface) -> list[Surface]:
+    """L(N, D) of the study without noise, then of simulated ones; empty with too many cells for `MIN_DRAWS` of them."""
+    draws = min(SLOW_DRAWS, len(simulated.log_loss), DRAWN_CELLS // max(len(cells), 1))
+    if draws < MIN_DRAWS:
+        return []
+    there = simulated.grid.there_BxM
+    wanted = np.isin(np.flatnonzero(there.ravel()), np.flatnonzero(there.ravel())[-len(cells) :])
+    log_loss = np.concatenate([simulated.losses.mean_BxM[None], simulated.log_loss[:draws]])[:, there][:, wanted]
+    params, samples, loss = (np.array([getattr(cell, name) for cell in cells], float) for name in _COLUMNS)
+    return refit_surfaces(params, samples, loss, start, log_loss)
 
 
 def _values(surface: Surface, price: Price) -> dict[str, float]:

@@ -17,19 +17,18 @@ import numpy as np
 from scipy import special
 
 from eval.results import ResultRow
+from laws.fitting.parabola import FEWEST, MIN_CELLS, Grid, Parabolas, middle, parabolas
 from laws.fitting.parametric import Price
 from laws.fitting.power import LEVEL
+from laws.rows.budgets import BIN, binned
 from laws.rows.diagnostic import Code, Diagnostic
+from laws.rows.tuning import best_tuned
 
 Quantity = Literal["loss", "params", "samples", "return"]
 Method = Literal["envelope", "isoflop"]
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 METHODS: tuple[Method, ...] = get_args(Method)
 
-WINDOW = 1.0
-"""Sizes within this many decades of the best one enter the parabola."""
-MIN_CELLS = 5
-"""Cells that a parabola needs."""
 MIN_POWER = 0.05
 """Least exponent of N in the cost of a sample for which larger networks count as more expensive."""
 NEAR = 0.01
@@ -50,6 +49,7 @@ class Cell:
     return_mean: float | None = None
     return_se: float | None = None
     episodes: int | None = None
+    population: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,11 @@ class Vertex:
     """The minimum of a profile's parabola."""
 
     params: float
-    params_ci: tuple[float, float]
-    """95 % interval of `params`: delta method, Student's t with (cells - 3) degrees of freedom."""
-    params_ci_runs: tuple[float, float] | None
-    """The same by bootstrap over runs; None without a bootstrap or where too few draws have a vertex."""
+    params_ci: tuple[float, float] | None
+    """95 % interval of `params` by the bootstrap of the study; None where the study doesn't tell its noise."""
+    params_ci_residuals: tuple[float, float] | None
+    """The same from the residuals of the parabola: delta method, Student's t with (cells - 3) degrees of freedom; None
+    without any. It takes cells as independent, and misfit as noise."""
     near: tuple[float, float]
     """Smallest and largest N whose loss on the parabola is at most 1 % above the least."""
     samples: float
@@ -108,23 +109,70 @@ class Profile:
         return max(played, key=lambda cell: (cell.return_mean or 0.0, -cell.params), default=None)
 
 
-def profiles(game: str, rows: Sequence[ResultRow]) -> tuple[tuple[Profile, ...], list[Diagnostic]]:
-    """The profiles of `game`'s rows, one per budget in ascending order, and their diagnostics."""
-    cells: dict[float, list[Cell]] = defaultdict(list)
+def profiles(
+    game: str, rows: Sequence[ResultRow], tolerance: float = BIN, least: int = MIN_CELLS
+) -> tuple[tuple[Profile, ...], list[Diagnostic]]:
+    """The profiles of `game`'s rows, one per budget in ascending order, and their diagnostics.
+
+    Args:
+        game: Named in the diagnostics.
+        rows: Of one game. Of a size that was trained with several settings, the best at each budget enters.
+        tolerance: Relative difference of FLOPs up to which cells are of one budget.
+        least: Sizes that a parabola needs, 3 at least.
+    """
     diagnostics: list[Diagnostic] = []
+    usable: list[ResultRow] = []
     for row in rows:
         if row.loss is None or row.loss <= 0:
             lack = "no loss" if row.loss is None else "a loss of 0"
             message = f"Run {row.run} with {row.params} parameters has {lack}: the cell was left out."
             diagnostics.append(Diagnostic("no_loss", "warning", game, row.flops, message))
-            continue
-        cells[row.flops].append(_cell(row, row.loss))
+        else:
+            usable.append(row)
+    chosen = [best_tuned([usable[place] for place in places]) for places in _bins(usable, tolerance)]
+    diagnostics += _check_bins(game, usable, len(chosen), tolerance)
+    if settings := sorted({name for each in chosen for name in each.settings}):
+        message = (
+            f"Of {sum(each.sizes for each in chosen)} sizes at a budget that were trained with several settings"
+            f" ({', '.join(settings)}), the runs of the setting with the least loss were taken; the best of several noisy"
+            " losses is a little too low."
+        )
+        diagnostics.append(Diagnostic("tuned", "info", game, None, message))
     found: list[Profile] = []
-    for flops in sorted(cells):
-        profile, of_profile = _profile(game, tuple(cells[flops]))
+    for each in chosen:
+        profile, of_profile = _profile(game, tuple(_cell(row, row.loss or 0.0) for row in each.rows), least)
         found.append(profile)
         diagnostics.extend(of_profile)
+    if scattered(found):
+        diagnostics = [item for item in diagnostics if item.code != "few_sizes"]
+        message = (
+            f"The {len(usable)} cells stand at {len(found)} budgets, most of one size: there are no isoFLOP profiles. The"
+            " parametric law and the lower hull remain; widen --bin if cells belong together."
+        )
+        diagnostics.append(Diagnostic("no_budgets", "warning", game, None, message))
     return tuple(found), diagnostics
+
+
+def scattered(found: Sequence[Profile]) -> bool:
+    """Whether most cells have no other size beside them at their budget, so that there is nothing to choose from."""
+    sizes = [len({cell.params for cell in profile.cells}) for profile in found]
+    return len(found) > 2 and sum(number < 2 for number in sizes) > len(found) / 2
+
+
+def _bins(rows: Sequence[ResultRow], tolerance: float) -> list[list[int]]:
+    """Places in `rows` by budget, each in the order of `rows`."""
+    return [sorted(places) for places in binned([row.flops for row in rows], tolerance)]
+
+
+def _check_bins(game: str, rows: Sequence[ResultRow], bins: int, tolerance: float) -> list[Diagnostic]:
+    different = len({row.flops for row in rows})
+    if different == bins:
+        return []
+    message = (
+        f"{len(rows)} cells at {different} different FLOPs are {bins} budgets: FLOPs within {tolerance:.3g} of each"
+        " other are one (--bin)."
+    )
+    return [Diagnostic("binned", "info", game, None, message)]
 
 
 def return_profiles(found: Sequence[Profile]) -> tuple[Profile, ...]:
@@ -135,7 +183,7 @@ def return_profiles(found: Sequence[Profile]) -> tuple[Profile, ...]:
     """
     scored = [[cell for cell in profile.cells if (cell.return_mean or 0) > 0] for profile in found]
     return tuple(
-        _profile("", tuple(replace(cell, loss=1 / (cell.return_mean or 1)) for cell in cells))[0]
+        _profile("", tuple(replace(cell, loss=1 / (cell.return_mean or 1)) for cell in cells), MIN_CELLS)[0]
         for cells in scored
         if cells
     )
@@ -172,133 +220,28 @@ def _cell(row: ResultRow, loss: float) -> Cell:
         row.return_mean,
         row.return_se,
         row.episodes,
+        row.population,
     )
 
 
-@dataclass(frozen=True)
-class Grid:
-    """The cells of a game as arrays, one row per budget, padded with infinite losses."""
-
-    flops_B: np.ndarray
-    log_params_BxM: np.ndarray
-    """log10 N."""
-    log_samples_BxM: np.ndarray
-    """log10 D."""
-    log_loss_BxM: np.ndarray
-    """ln L; infinite on padding."""
-    return_BxM: np.ndarray
-    """Mean return; NaN where there is none."""
-    run_BxM: np.ndarray
-    """Index into `runs`; 0 on padding."""
-    runs: tuple[str, ...]
-
-    @staticmethod
-    def of(cells: Sequence[Sequence[Cell]]) -> "Grid":
-        """From the cells of each budget."""
-        runs = sorted({cell.run for row in cells for cell in row})
-        shape = len(cells), max(map(len, cells))
-        log_params, log_samples, run = np.zeros(shape), np.zeros(shape), np.zeros(shape, int)
-        log_loss, returns = np.full(shape, np.inf), np.full(shape, np.nan)
-        number = {name: place for place, name in enumerate(runs)}
-        for budget, row in enumerate(cells):
-            for place, cell in enumerate(row):
-                where = budget, place
-                log_params[where], log_samples[where] = math.log10(cell.params), math.log10(cell.samples)
-                log_loss[where], run[where] = math.log(cell.loss), number[cell.run]
-                if cell.return_mean is not None:
-                    returns[where] = cell.return_mean
-        flops = np.array([_middle([cell.flops for cell in row]) for row in cells])
-        return Grid(flops, log_params, log_samples, log_loss, returns, run, tuple(runs))
-
-    def weights(self, count_R: np.ndarray) -> np.ndarray:
-        """Weight of each cell [B, M], given how often each run was drawn [R]; 0 on padding."""
-        return np.where(np.isfinite(self.log_loss_BxM), count_R[self.run_BxM], 0)
-
-
-def _middle(flops: Sequence[float]) -> float:
-    """The common budget of cells, or the geometric mean of theirs."""
-    return flops[0] if min(flops) == max(flops) else math.exp(float(np.mean(np.log(flops))))
-
-
-@dataclass(frozen=True)
-class Parabolas:
-    """The parabola of every budget: value = a·v² + b·v + c with v = log10 N - centre."""
-
-    centre_B: np.ndarray
-    abc_Bx3: np.ndarray
-    covariance_Bx3x3: np.ndarray
-    """Of a, b and c; NaN without degrees of freedom."""
-    cells_B: np.ndarray
-    """Number of distinct cells fitted."""
-    low_B: np.ndarray
-    """log10 of the smallest N fitted."""
-    high_B: np.ndarray
-
-    @property
-    def vertex_B(self) -> np.ndarray:
-        """log10 N at the vertex; NaN where unusable: too few cells, concave, or outside the fitted sizes."""
-        a_B, b_B, _ = self.abc_Bx3.T
-        with np.errstate(divide="ignore", invalid="ignore"):
-            u_B = self.centre_B - b_B / (2 * a_B)
-        good_B = (self.cells_B >= MIN_CELLS) & (a_B > 0) & (self.low_B <= u_B) & (u_B <= self.high_B)
-        return np.where(good_B, u_B, np.nan)
-
-    @property
-    def least_B(self) -> np.ndarray:
-        """Value at the vertex."""
-        a_B, b_B, c_B = self.abc_Bx3.T
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return c_B - b_B**2 / (4 * a_B)
-
-
-def parabolas(grid: Grid, weight_BxM: np.ndarray, window: float = WINDOW, *, log: bool = True) -> Parabolas:
-    """Weighted least squares of ln loss (or loss) on log10 N at every budget, over the cells near the best.
-
-    These are the sizes within `window` decades of the size of least loss, or the nearest five if that is more: a
-    parabola is the second-order expansion of a smooth loss about its minimum, and distant sizes, with up to twenty
-    times the least loss, would dominate the fit.
-    """
-    u, value = grid.log_params_BxM, grid.log_loss_BxM if log else np.exp(grid.log_loss_BxM)
-    there = weight_BxM > 0
-    best_B = np.where(there, value, np.inf).argmin(axis=1)
-    away = np.where(there, np.abs(u - np.take_along_axis(u, best_B[:, None], 1)), np.inf)
-    rank = np.argsort(np.argsort(away, axis=1, kind="stable"), axis=1, kind="stable")
-    inside = there & ((away <= window) | (rank < MIN_CELLS))
-    weight = np.where(inside, weight_BxM, 0).astype(float)
-    total_B = np.maximum(weight.sum(axis=1), 1)
-    centre_B = (weight * u).sum(axis=1) / total_B
-    v = np.where(inside, u - centre_B[:, None], 0)
-    column_BxMx3 = np.stack([v**2, v, np.ones_like(v)], axis=2)
-    normal = np.einsum("bmi,bm,bmj->bij", column_BxMx3, weight, column_BxMx3)
-    target = np.einsum("bmi,bm->bi", column_BxMx3, weight * np.where(inside, value, 0))
-    inverse = np.linalg.pinv(normal, hermitian=True)
-    abc = np.einsum("bij,bj->bi", inverse, target)
-    residual = np.where(inside, value - np.einsum("bmi,bi->bm", column_BxMx3, abc), 0)
-    cells_B = inside.sum(axis=1)
-    freedom_B = np.where(cells_B > 3, cells_B - 3.0, np.nan)
-    scale_B = (weight * residual**2).sum(axis=1) / total_B * cells_B / freedom_B
-    low_B = np.where(inside, u, np.inf).min(axis=1)
-    high_B = np.where(inside, u, -np.inf).max(axis=1)
-    return Parabolas(centre_B, abc, inverse * scale_B[:, None, None], cells_B, low_B, high_B)
-
-
-def _profile(game: str, cells: tuple[Cell, ...]) -> tuple[Profile, list[Diagnostic]]:
-    flops, sizes = cells[0].flops, sorted({cell.params for cell in cells})
+def _profile(game: str, cells: tuple[Cell, ...], least: int) -> tuple[Profile, list[Diagnostic]]:
+    flops, sizes = middle([cell.flops for cell in cells]), sorted({cell.params for cell in cells})
     chosen = Profile(flops, cells, None, None)
 
     def note(code: Code, message: str) -> Diagnostic:
         return Diagnostic(code, "warning", game, flops, message)
 
-    if len(sizes) < MIN_CELLS:
-        message = f"Only {len(sizes)} of the {MIN_CELLS} sizes that a parabola needs: no vertex at this budget."
+    if len(sizes) < least:
+        also = "; --min-sizes 3 takes three" if len(sizes) >= FEWEST else ""
+        message = f"Only {len(sizes)} of the {least} sizes that a parabola needs: no vertex at this budget{also}."
         return chosen, [note("few_sizes", message)]
     diagnostics: list[Diagnostic] = []
     if chosen.best.params in (sizes[0], sizes[-1]):
         which, way = ("smallest", "smaller") if chosen.best.params == sizes[0] else ("largest", "larger")
         message = f"The least loss is at the {which} size tried: the optimum may lie beyond it; train {way} sizes."
         diagnostics.append(note("edge_optimum", message))
-    grid = Grid.of([cells])
-    fitted = parabolas(grid, grid.weights(np.ones(len(grid.runs))))
+    grid = grid_of([cells])
+    fitted = parabolas(grid, grid.log_loss_BxM, least=least)
     (a, b, c), centre = (float(x) for x in fitted.abc_Bx3[0]), float(fitted.centre_B[0])
     window = float(10 ** fitted.low_B[0]), float(10 ** fitted.high_B[0])
     curve = Parabola(a, b - 2 * a * centre, a * centre**2 - b * centre + c, window)
@@ -312,7 +255,7 @@ def _profile(game: str, cells: tuple[Cell, ...]) -> tuple[Profile, list[Diagnost
         message = f"The vertex lies outside the sizes tried and is not used; train {way} sizes."
         return profile, [*diagnostics, note("vertex_outside", message)]
     vertex = _vertex(fitted, u, cells)
-    low, high = vertex.params_ci
+    low, high = vertex.params_ci_residuals or (1.0, 1.0)
     if high > 10 * low:
         message = (
             f"The profile is flat: its vertex lies between {low:.3g} and {high:.3g} parameters with 95 % confidence;"
@@ -326,8 +269,11 @@ def _vertex(fitted: Parabolas, u: float, cells: tuple[Cell, ...]) -> Vertex:
     """The vertex at log10 N = `u`, with its delta-method interval."""
     a, b, _ = (float(x) for x in fitted.abc_Bx3[0])
     slope = np.array([b / (2 * a * a), -1 / (2 * a), 0.0])
-    error = math.sqrt(max(float(slope @ fitted.covariance_Bx3x3[0] @ slope), 0.0))
-    half = float(special.stdtrit(fitted.cells_B[0] - 3, (1 + LEVEL) / 2)) * error
+    residuals = None
+    if (freedom := int(fitted.cells_B[0]) - 3) > 0:
+        error = math.sqrt(max(float(slope @ fitted.covariance_Bx3x3[0] @ slope), 0.0))
+        half = float(special.stdtrit(freedom, (1 + LEVEL) / 2)) * error
+        residuals = _power(u - half), _power(u + half)
     reach = math.sqrt(math.log1p(NEAR) / a)
     log_samples = _interpolate(u, [(cell.params, math.log10(cell.samples)) for cell in cells])
     played = [(cell.params, cell.return_mean) for cell in cells if cell.return_mean is not None]
@@ -335,8 +281,8 @@ def _vertex(fitted: Parabolas, u: float, cells: tuple[Cell, ...]) -> Vertex:
     between = bool(sizes) and min(sizes) <= u <= max(sizes)
     return Vertex(
         10**u,
-        (_power(u - half), _power(u + half)),
         None,
+        residuals,
         (_power(u - reach), _power(u + reach)),
         10**log_samples,
         math.exp(float(fitted.least_B[0])),
@@ -356,3 +302,33 @@ def _interpolate(u: float, pairs: Sequence[tuple[int, float]]) -> float:
         by_size[size].append(value)
     sizes = sorted(by_size)
     return float(np.interp(u, np.log10(sizes), [float(np.mean(by_size[size])) for size in sizes]))
+
+
+def grid_of(cells: Sequence[Sequence[Cell]]) -> Grid:
+    """The cells of each budget as arrays."""
+    clusters = sorted({cell.population or cell.run for row in cells for cell in row})
+    number = {name: place for place, name in enumerate(clusters)}
+    shape = len(cells), max(map(len, cells))
+    table = np.full((7, *shape), np.nan)
+    table[2] = np.inf
+    run = np.zeros(shape, int)
+    for budget, row in enumerate(cells):
+        for place, cell in enumerate(row):
+            own = cell.params, cell.samples, cell.loss, cell.loss_se, cell.return_mean, cell.return_se, cell.flops
+            table[:, budget, place] = [math.nan if value is None else float(value) for value in own]
+            run[budget, place] = number[cell.population or cell.run]
+    params, samples, loss, loss_se, returns, return_se, flops = table
+    there = np.isfinite(params)
+    with np.errstate(invalid="ignore"):
+        return Grid(
+            np.array([middle([cell.flops for cell in row]) for row in cells]),
+            np.log10(np.where(there, params, 1.0)),
+            np.log10(np.where(there, samples, 1.0)),
+            np.log(loss),
+            np.where(there, loss_se / loss, np.nan),
+            returns,
+            return_se,
+            np.log(np.where(there, flops, 1.0)),
+            run,
+            tuple(clusters),
+        )

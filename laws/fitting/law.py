@@ -1,14 +1,40 @@
 """The power laws of one game: each quantity at the optimum of every budget against compute, and return against loss."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from laws.fitting.bootstrap import SLOW_DRAWS, Drawn, exponent, interval
+from laws.fitting.bootstrap import Optima, Simulated, basic, slopes
 from laws.fitting.isoflop import METHODS, QUANTITIES, Cell, Method, Profile, Quantity
-from laws.fitting.power import Form, PowerLaw, fit_law, fit_power, refit
+from laws.fitting.power import Form, PowerLaw, fit_law, fit_power
+from laws.fitting.refits import refit_offsets
 from laws.rows.diagnostic import Diagnostic
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A law refitted to simulated studies: y = offset + exp(level) · x^exponent, arrays [S] and the noise-free study."""
+
+    exponent_S: np.ndarray
+    level_S: np.ndarray
+    offset_S: np.ndarray
+    clean: tuple[float, float, float]
+    """Exponent, level and offset without noise."""
+
+    def at(self, x: float) -> tuple[np.ndarray, float]:
+        """ln y at `x` of every simulated study [S], and of the noise-free one."""
+        return _log_at(x, self.exponent_S, self.level_S, self.offset_S), float(_log_at(x, *self.clean))
+
+
+def _log_at(
+    x: float, exponent: np.ndarray | float, level: np.ndarray | float, offset: np.ndarray | float
+) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.log(offset + np.exp(np.clip(level + np.multiply(exponent, math.log(x)), -700, 700)))
 
 
 @dataclass(frozen=True)
@@ -25,33 +51,87 @@ class Law:
     method: Method
     form: Form
     power: PowerLaw
-    runs_ci: tuple[float, float] | None
-    """95 % interval of the exponent by bootstrap over runs; None without a bootstrap or with too few usable draws."""
+    sensitivity: Interval | None
+    """Least and greatest exponent with any one training left out: what hangs on single sizes, which is not noise."""
+    spread: Spread | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether y takes only the values that were trained, so that it jumps between them."""
+        return self.method == "envelope" and self.y in ("params", "samples")
+
+    @property
+    def exponent(self) -> float:
+        """The exponent of C."""
+        return self.power.exponent
+
+    @property
+    def exponent_ci(self) -> Interval | None:
+        """95 % interval of the exponent by bootstrap of the study; None where its noise can't be told."""
+        if self.spread is None:
+            return None
+        return basic(self.power.exponent, self.spread.exponent_S, self.spread.clean[0])
+
+    @property
+    def offset_ci(self) -> Interval | None:
+        """The same of the offset."""
+        if self.spread is None or self.form == "power":
+            return None
+        ends = basic(self.power.offset, self.spread.offset_S, self.spread.clean[2])
+        return None if ends is None else (max(ends[0], 0.0), max(ends[1], 0.0))
+
+    def interval_at(self, x: float) -> Interval | None:
+        """The same of the law's value at C = `x`."""
+        if self.spread is None:
+            return None
+        ends = basic(math.log(float(self.power.predict(x))), *self.spread.at(x))
+        return None if ends is None else (math.exp(ends[0]), math.exp(ends[1]))
 
 
-def fit_laws(game: str, found: Sequence[Profile], drawn: Sequence[Drawn]) -> tuple[list[Law], list[Diagnostic]]:
-    """The laws of every method and quantity, with intervals from the bootstrap draws `drawn`, and their diagnostics."""
+def fit_laws(
+    game: str,
+    found: Sequence[Profile],
+    simulated: Simulated | None = None,
+    without: Optima | None = None,
+    *,
+    methods: Sequence[Method] = METHODS,
+) -> tuple[list[Law], list[Diagnostic]]:
+    """The laws of every method and quantity, and their diagnostics.
+
+    Args:
+        game: Named in the diagnostics.
+        found: The profiles of all budgets.
+        simulated: Studies simulated from this one, for the intervals.
+        without: Optima of the study without each of its runs in turn, for the sensitivity.
+        methods: The methods that the cells support.
+    """
     laws: list[Law] = []
     diagnostics: list[Diagnostic] = []
-    for method in METHODS:
+    for method in methods:
         for y in QUANTITIES:
-            points, left_out = _points(game, found, y, method)
-            fitted, of_fit = _fit(game, y, method, points, drawn)
-            laws.extend(fitted)
+            points, left_out = points_of(game, found, y, method)
+            fitted, of_fit = _fit(game, y, method, points)
+            for law in fitted:
+                spread = None if simulated is None else spread_of(simulated, law, method, y)
+                laws.append(Law(y, method, law.form, law, _sensitivity(without, law, method, y), spread))
             diagnostics.extend([*left_out, *of_fit])
     return laws, diagnostics
 
 
-def _points(
+def points_of(
     game: str, found: Sequence[Profile], y: Quantity, method: Method
 ) -> tuple[list[tuple[float, float]], list[Diagnostic]]:
-    """(C, y) of every budget with a positive y, and diagnostics for returns that were left out."""
+    """(C, y) of every budget with a positive y, and diagnostics for returns that were left out.
+
+    C is that of the best cell, or of the budget at a vertex.
+    """
     points: list[tuple[float, float]] = []
     diagnostics: list[Diagnostic] = []
     for profile in found:
-        optimum = profile.vertex
+        optimum, flops = profile.vertex, profile.flops
         if method == "envelope":
             optimum = (profile.best_return or profile.best) if y == "return" else profile.best
+            flops = optimum.flops
         if optimum is None:
             continue
         value = optimum.return_mean if y == "return" else getattr(optimum, y)
@@ -62,15 +142,17 @@ def _points(
             message = f"Return {value:.6g} is not positive: the budget is not in the return law ({method})."
             diagnostics.append(Diagnostic("nonpositive_return", "warning", game, profile.flops, message))
         else:
-            points.append((profile.flops, float(value)))
+            points.append((flops, float(value)))
     return points, diagnostics
 
 
 def _fit(
-    game: str, y: Quantity, method: Method, points: Sequence[tuple[float, float]], drawn: Sequence[Drawn]
-) -> tuple[list[Law], list[Diagnostic]]:
+    game: str, y: Quantity, method: Method, points: Sequence[tuple[float, float]]
+) -> tuple[list[PowerLaw], list[Diagnostic]]:
     """The power law through `points`; for the loss also the power law with an offset."""
     name = f"{y} against compute ({method})"
+    if not points and y == "return":
+        return [], []
     if len(points) < 2:
         message = f"{len(points)} usable budgets, 2 are needed: no law of {name}."
         return [], [Diagnostic("few_budgets", "warning", game, None, message)]
@@ -78,27 +160,37 @@ def _fit(
         power = fit_power(points)
     except ValueError as error:
         return [], [Diagnostic("unfittable", "warning", game, None, f"No law of {name}: {error}.")]
-    law = Law(y, method, "power", power, _by_runs(power, method, y, drawn))
-    if power.exponent_ci is None:
-        message = f"2 usable budgets: the law of {name} passes through both and has no interval; add budgets."
-        return [law], [Diagnostic("no_interval", "warning", game, None, message)]
-    if y != "loss":
-        return [law], []
+    if y != "loss" or len(points) < 3:
+        return [power], []
     try:
-        offset = fit_law("offset", points)
-        return [law, Law(y, method, "offset", offset, _by_runs(offset, method, y, drawn))], []
+        return [power, fit_law("offset", points)], []
     except ValueError as error:
         message = f"No law with an offset of {name}: {error}."
-        return [law], [Diagnostic("unfittable", "info", game, None, message)]
+        return [power], [Diagnostic("unfittable", "info", game, None, message)]
 
 
-def _by_runs(law: PowerLaw, method: Method, y: Quantity, drawn: Sequence[Drawn]) -> tuple[float, float] | None:
-    """95 % interval of a law's exponent over bootstrap draws of runs; None with too few draws that have a fit."""
-    points = [draw[method, y] for draw in drawn if (method, y) in draw]
+def spread_of(simulated: Simulated, law: PowerLaw, method: Method, y: Quantity, low: float = 0.0) -> Spread:
+    """`law` refitted to the optima of simulated studies at budgets from `low` FLOPs on."""
+    kept = simulated.grid.flops_B >= low * (1 - 1e-9)
+    x_SxB, y_SxB = (each[..., kept] for each in simulated.draws[method, y])
+    x_B, y_B = (each[kept][None] for each in simulated.clean[method, y])
+    x_SxB = np.broadcast_to(x_SxB, y_SxB.shape)
     if law.form == "power":
-        return interval([exponent(*each) for each in points])
-    again = (refit(law, *each) for each in points[:SLOW_DRAWS])
-    return interval([each.exponent for each in again if each is not None])
+        exponent_S, level_S = slopes(x_SxB, y_SxB)
+        exponent, level = slopes(x_B, y_B)
+        return Spread(exponent_S, level_S, np.zeros(len(exponent_S)), (float(exponent[0]), float(level[0]), 0.0))
+    share = law.offset / min(value for _, value in law.points)
+    exponent_S, level_S, offset_S = refit_offsets(x_SxB, y_SxB, law.exponent, share)
+    clean = refit_offsets(x_B, y_B, law.exponent, share)
+    return Spread(exponent_S, level_S, offset_S, (float(clean[0][0]), float(clean[1][0]), float(clean[2][0])))
+
+
+def _sensitivity(without: Optima | None, law: PowerLaw, method: Method, y: Quantity) -> Interval | None:
+    if without is None or law.form != "power":
+        return None
+    found = slopes(*np.broadcast_arrays(*without[method, y]))[0]
+    found = found[np.isfinite(found)]
+    return (float(found.min()), float(found.max())) if len(found) else None
 
 
 @dataclass(frozen=True)

@@ -1,35 +1,48 @@
 """Forecasts of loss and return at a larger budget, by every form and window, each scored by rolling validation.
 
-A forecast depends more on the form and on the budgets fitted than on noise. So all combinations are given, and the
-combined forecast is as wide as they differ.
+A forecast depends more on the form and on the budgets fitted than on noise. So all combinations are given. They are
+scored on the same past predictions, as far ahead as the asked budget lies; scores weigh the combined forecast, and its
+interval is as wide as it would have had to be.
 """
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from scipy import special
 
 from data.common.cli import UserError
 from eval.results import ResultRow
-from laws.fitting.analysis import Fit, GameFit
-from laws.fitting.bootstrap import DRAWS, SLOW_DRAWS, Drawn, exponent, interval, resampled, surface_of, surfaces
+from laws.fitting.analysis import Fit, GameFit, fit
+from laws.fitting.bootstrap import DRAWS, Simulated, basic, surface_of
 from laws.fitting.choices import MIN_BUDGETS, attempt, windows
-from laws.fitting.isoflop import METHODS, Grid, Method, Profile, Quantity, cells_of, price_of, profiles
-from laws.fitting.power import FORMS, Z95, Form, PowerLaw, refit
-from laws.predict.backtest import HeldOut, hold_out_last_decade, rolling_validation
+from laws.fitting.frontier import simulated_surfaces
+from laws.fitting.isoflop import METHODS, Method, Profile, Quantity, cells_of, price_of
+from laws.fitting.law import spread_of
+from laws.fitting.power import LEVEL
+from laws.fitting.power import Form as PowerForm
+from laws.predict.backtest import HeldOut, Miss, common_cuts, hold_out_last_decade, rolling_validation, targets
 from laws.predict.predictor import (
     Clipped,
+    Form,
     Interval,
     ParametricForm,
     Points,
     Saturating,
-    from_law,
+    broken,
+    ceiling,
     lognormal,
+    power_form,
     residual_sd,
 )
 from laws.rows.runs import Runs
+
+BASELINE = "power"
+"""The form that a richer one has to beat, with the same method and window."""
+LEAST_SCORE = 1e-4
+"""Scores below this weigh alike."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +54,18 @@ class ForecastEntry:
     """Smallest and largest budget fitted, FLOPs."""
     value: float
     interval: tuple[float, float]
-    """95 % prediction interval: the union of that of the fit and that of the bootstrap over runs."""
+    """95 % prediction interval: the union of that of the fit and that of the bootstrap of the study."""
     score: float | None
-    """Root mean squared error of ln value in rolling validation; None with too few budgets for it."""
+    """Root mean squared error of ln value in rolling validation, over the cuts that all scored forms share; None where
+    it lacks these."""
     coverage: float | None
     """Fraction of the values in rolling validation that lay in the fit's 95 % interval."""
+    aicc: float | None = None
+    """Corrected Akaike criterion of the fit, to compare forms of one method and window."""
+    preferred: bool = False
+    """Whether it enters the combined forecast: the baseline, a power law, or a form with a lower score than that."""
+    misses: tuple[tuple[float, Miss], ...] = ()
+    """(last budget fitted, miss) of every past prediction at the horizon."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +76,11 @@ class Forecast:
     flops: float
     entries: tuple[ForecastEntry, ...]
     combined: tuple[float, tuple[float, float]] | None
-    """Value and 95 % interval of the scored entries together, weighted by 1 / score²; None without such entries."""
+    """Value and 95 % interval of the preferred entries together, weighted by 1 / score²; None without scores."""
+    horizon: float | None = None
+    """Factor of compute that the past predictions reached beyond their last budget, geometric mean."""
+    cuts: int = 0
+    """Past predictions that scores are taken on."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +108,7 @@ def forecast(
         flops: The budget in FLOPs, counted as in the rows.
         y: `loss` in nats per step, or `return` in points of the game.
         expert_return: The expert's mean return; adds forms of the return that are bounded by it.
-        draws: Bootstrap draws of runs for the intervals; 0 for none, which is faster.
+        draws: Simulated studies for the intervals, of rows that aren't fitted yet; 0 for none, which is faster.
 
     Raises:
         UserError: `flops` is not positive and finite, `found` has no game or several, or fewer than five budgets have
@@ -92,194 +116,228 @@ def forecast(
     """
     if not 0 < flops < math.inf:
         raise UserError(f"a budget of {flops:g} FLOPs: give a number greater than 0")
-    of_game = _profiles(found)
-    if y == "loss":
-        result = forecast_loss(of_game, flops, draws)
-    else:
-        result = forecast_return(of_game, flops, draws, expert_return)
+    game = _one_game(found, draws)
+    result = forecast_loss(game, flops) if y == "loss" else forecast_return(game, flops, expert_return)
     if not result.entries:
-        raise UserError(f"{len(of_game)} budgets with a {y} are too few: a forecast needs {MIN_BUDGETS}")
+        raise UserError(f"{len(game.profiles)} budgets with a {y} are too few: a forecast needs {MIN_BUDGETS}")
     return result
 
 
-def forecast_loss(found: Sequence[Profile], flops: float, draws: int = DRAWS) -> Forecast:
+def forecast_loss(game: GameFit, flops: float) -> Forecast:
     """The least loss at `flops`, in nats per step."""
-    drawn = _drawn(found, draws)
+    found = game.profiles
     truth = _best_losses(found)
+    wanted = targets(truth, flops)
     vertices = [(profile.flops, profile.vertex.loss) for profile in found if profile.vertex]
+    forms: dict[str, tuple[Form, PowerForm | None]] = {
+        "power": (power_form("power"), "power"),
+        "offset": (power_form("offset"), "offset"),
+        "broken": (broken, None),
+    }
     entries = []
     for method, points in zip(METHODS, (truth, vertices), strict=True):
-        for low in windows([x for x, _ in points]):
-            inside = [point for point in points if point[0] >= low]
-            for form in FORMS:
-                entries += _power_entry(method, form, "loss", inside, truth, flops, drawn)
-    entries += _parametric_entries(found, truth, flops, drawn)
-    return Forecast("loss", flops, tuple(entries), combine(entries))
+        entries += _entries(method, "loss", points, forms, wanted, flops, game.simulated)
+    entries += _parametric_entries(found, truth, wanted, flops, game.simulated)
+    return _scored("loss", flops, entries, wanted)
 
 
-def forecast_return(
-    found: Sequence[Profile], flops: float, draws: int = DRAWS, expert: float | None = None
-) -> Forecast:
+def forecast_return(game: GameFit, flops: float, expert: float | None = None) -> Forecast:
     """The greatest mean return at `flops`, in points; with the expert's mean return also `Clipped` and `Saturating`."""
-    drawn = _drawn(found, draws)
+    found = game.profiles
     truth = _best_returns(found)
+    wanted = targets(truth, flops)
     vertices = [
         (profile.flops, profile.vertex.return_mean or 0.0)
         for profile in found
         if profile.vertex and (profile.vertex.return_mean or 0) > 0
     ]
+    forms: dict[str, tuple[Form, PowerForm | None]] = {
+        "power": (power_form("power"), "power"),
+        "broken": (broken, None),
+        "ceiling": (ceiling, None),
+    }
+    if expert is not None:
+        forms |= {"clipped": (Clipped(expert), None), "saturating": (Saturating(expert), None)}
     entries = []
     for method, points in zip(METHODS, (truth, vertices), strict=True):
-        for low in windows([x for x, _ in points]):
-            inside = [point for point in points if point[0] >= low]
-            entries += _power_entry(method, "power", "return", inside, truth, flops, drawn)
-            if expert is not None:
-                entries += _bounded_entries(method, inside, truth, flops, expert)
-    return Forecast("return", flops, tuple(entries), combine(entries))
+        entries += _entries(method, "return", points, forms, wanted, flops, game.simulated)
+    return _scored("return", flops, entries, wanted)
 
 
-def forecast_at_size(
-    found: Sequence[Profile], params: float, samples: float, draws: int = SLOW_DRAWS
-) -> ForecastEntry | None:
+def forecast_at_size(game: GameFit, params: float, samples: float) -> ForecastEntry | None:
     """The loss of a network of `params` after `samples`, by the parametric law of all cells; None without one."""
-    cells = cells_of(found)
-    fitted = surface_of(cells)
-    if fitted is None:
+    if game.parametric is None:
         return None
-    surface = fitted.surface
+    found, cells, surface = game.profiles, cells_of(game.profiles), game.parametric.fit.surface
     value = float(surface.predict(params, samples))
-    drawn = [float(each.predict(params, samples)) for each in surfaces(cells, surface, draws)]
-    ends = _union(lognormal(value, residual_sd(cells, surface)), interval(drawn))
+    redrawn = simulated_surfaces(cells, game.simulated, surface) if game.simulated else []
+    spread = [float(each.predict(params, samples)) for each in redrawn]
+    ends = _union(lognormal(value, residual_sd(cells, surface)), _around(value, spread))
     return ForecastEntry("parametric at N, D", (found[0].flops, found[-1].flops), value, ends, None, None)
 
 
-def extrapolate(found: Sequence[Profile]) -> Extrapolation:
-    """Forecasts at ten times the largest budget and backtests, of at least one profile.
-
-    Without bootstrap draws, which take long: intervals are those of the fits.
-    """
+def extrapolate(game: GameFit) -> Extrapolation:
+    """Forecasts at ten times the largest budget and backtests, of a game with at least one profile."""
+    found = game.profiles
     beyond = 10 * found[-1].flops
     held_out = (
         hold_out_last_decade("loss", _best_losses(found), found),
         hold_out_last_decade("return", _best_returns(found), found),
     )
     return Extrapolation(
-        forecast_loss(found, beyond, 0),
-        forecast_return(found, beyond, 0),
+        forecast_loss(game, beyond),
+        forecast_return(game, beyond),
         tuple(each for each in held_out if each is not None),
     )
 
 
-def combine(entries: Sequence[ForecastEntry]) -> tuple[float, tuple[float, float]] | None:
-    """One forecast from all scored ones, in logarithms; its variance adds their own, their errors and their spread."""
-    scored = [entry for entry in entries if entry.score is not None and entry.value > 0 and entry.interval[0] > 0]
-    if not scored:
+def _scored(
+    y: Quantity, flops: float, entries: Sequence[ForecastEntry], wanted: dict[float, tuple[float, float]]
+) -> Forecast:
+    """The entries with their scores on common cuts, and the combined forecast."""
+    cuts = common_cuts([dict(entry.misses) for entry in entries])
+    scored = [_with_score(entry, cuts) for entry in entries]
+    baseline = {
+        (entry.form.split()[0], entry.window[0]): entry.score for entry in scored if entry.form.endswith(f" {BASELINE}")
+    }
+    lowest = min((score for score in baseline.values() if score is not None), default=None)
+    scored = [replace(entry, preferred=_preferred(entry, baseline, lowest)) for entry in scored]
+    horizon = math.exp(float(np.mean([math.log(wanted[cut][0] / cut) for cut in cuts]))) if cuts else None
+    return Forecast(y, flops, tuple(scored), combine(scored, cuts), horizon, len(cuts))
+
+
+def _with_score(entry: ForecastEntry, cuts: Sequence[float]) -> ForecastEntry:
+    misses = dict(entry.misses)
+    if not cuts or any(cut not in misses for cut in cuts):
+        return entry
+    score = math.sqrt(float(np.mean([misses[cut].error ** 2 for cut in cuts])))
+    return replace(entry, score=score, coverage=float(np.mean([misses[cut].covered for cut in cuts])))
+
+
+def _preferred(entry: ForecastEntry, baseline: dict[tuple[str, float], float | None], lowest: float | None) -> bool:
+    if entry.score is None or not entry.value > 0:
+        return False
+    if entry.form.endswith(f" {BASELINE}"):
+        return True
+    other = baseline.get((entry.form.split()[0], entry.window[0])) or lowest
+    return other is None or entry.score < other
+
+
+def combine(entries: Sequence[ForecastEntry], cuts: Sequence[float]) -> tuple[float, Interval] | None:
+    """One forecast from the preferred entries, weighted by 1 / score²; None without any.
+
+    Its interval is calibrated: Student's t times the root mean squared error that it would have had at `cuts`, each
+    with the weights of the other cuts.
+    """
+    chosen = [entry for entry in entries if entry.preferred]
+    if not chosen or len(cuts) < 2:
         return None
-    error = np.array([max(entry.score or 0.0, 1e-4) for entry in scored])
-    middle = np.log([entry.value for entry in scored])
-    half = np.array([np.log(entry.interval[1] / entry.interval[0]) / (2 * Z95) for entry in scored])
-    weight = error**-2.0 / np.sum(error**-2.0)
-    mean = float(weight @ middle)
-    sd = math.sqrt(float(weight @ (np.maximum(half, error) ** 2 + (middle - mean) ** 2)))
-    return math.exp(mean), lognormal(math.exp(mean), sd)
+    errors_ExC = np.array([[dict(entry.misses)[cut].error for cut in cuts] for entry in chosen])
+    middle_E = np.log([entry.value for entry in chosen])
+    mean = float(_weights(errors_ExC) @ middle_E)
+    past = [float(_weights(np.delete(errors_ExC, place, axis=1)) @ errors_ExC[:, place]) for place in range(len(cuts))]
+    half = float(special.stdtrit(len(cuts) - 1, (1 + LEVEL) / 2)) * math.sqrt(float(np.mean(np.square(past))))
+    return math.exp(mean), (math.exp(mean - min(half, 300.0)), math.exp(min(mean + half, 690.0)))
 
 
-def _profiles(found: Fit | GameFit | Runs | Sequence[ResultRow]) -> tuple[Profile, ...]:
-    """The profiles of the one game in `found`."""
+def _weights(errors_ExC: np.ndarray) -> np.ndarray:
+    score_E = np.maximum(np.sqrt(np.mean(np.square(errors_ExC), axis=1)), LEAST_SCORE)
+    return score_E**-2.0 / np.sum(score_E**-2.0)
+
+
+def _one_game(found: Fit | GameFit | Runs | Sequence[ResultRow], draws: int) -> GameFit:
+    """The one game in `found`, fitted."""
     if isinstance(found, GameFit):
-        return found.profiles
-    rows = () if isinstance(found, Fit) else found.rows if isinstance(found, Runs) else tuple(found)
-    games = [each.game for each in found.games] if isinstance(found, Fit) else sorted({row.game for row in rows})
-    if len(games) != 1:
-        raise UserError(f"a forecast is of one game, not of {', '.join(games) or 'none'}: choose one")
-    return found.games[0].profiles if isinstance(found, Fit) else profiles(games[0], rows)[0]
+        return found
+    fitted = found if isinstance(found, Fit) else fit(found, draws=draws)
+    if len(fitted.games) != 1:
+        names = ", ".join(game.game for game in fitted.games)
+        raise UserError(f"a forecast is of one game, not of {names or 'none'}: choose one")
+    return fitted.games[0]
 
 
 def _best_losses(found: Sequence[Profile]) -> list[tuple[float, float]]:
-    return [(profile.flops, profile.best.loss) for profile in found]
+    return [(profile.best.flops, profile.best.loss) for profile in found]
 
 
 def _best_returns(found: Sequence[Profile]) -> list[tuple[float, float]]:
     """The greatest mean return of each budget, where positive."""
-    best = [(profile.flops, profile.best_return) for profile in found]
-    return [(x, cell.return_mean or 0.0) for x, cell in best if cell and (cell.return_mean or 0) > 0]
+    best = [profile.best_return for profile in found]
+    return [(cell.flops, cell.return_mean or 0.0) for cell in best if cell and (cell.return_mean or 0) > 0]
 
 
-def _drawn(found: Sequence[Profile], draws: int) -> list[Drawn]:
-    if not found or not draws:
-        return []
-    return resampled(Grid.of([profile.cells for profile in found]), draws)
-
-
-def _power_entry(
-    method: Method, form: Form, y: Quantity, points: Points, truth: Points, flops: float, drawn: Sequence[Drawn]
+def _entries(
+    method: Method,
+    y: Quantity,
+    points: Points,
+    forms: dict[str, tuple[Form, PowerForm | None]],
+    wanted: dict[float, tuple[float, float]],
+    flops: float,
+    simulated: Simulated | None,
 ) -> Iterator[ForecastEntry]:
-    """A power law of y against compute through `points`."""
-
-    def fitted(some: Points) -> PowerLaw | None:
-        return attempt(form, some) if len(some) >= MIN_BUDGETS else None
-
-    law = fitted(points)
-    predict = from_law(law)
-    if predict is None or law is None:
-        return
-    value, ends = predict(flops)
-    values = []
-    for draw in drawn if form == "power" else drawn[:SLOW_DRAWS]:
-        if (method, y) in draw:
-            log_x, log_y = draw[method, y]
-            kept = log_x >= math.log(points[0][0]) - 1e-9
-            values.append(_redrawn(law, log_x[kept], log_y[kept], flops))
-    score, coverage = rolling_validation(lambda some: from_law(fitted(some)), points, truth, flops)
-    yield ForecastEntry(
-        f"{method} {form}", (points[0][0], points[-1][0]), value, _union(ends, interval(values)), score, coverage
-    )
-
-
-def _redrawn(law: PowerLaw, log_x: np.ndarray, log_y: np.ndarray, flops: float) -> float:
-    """The prediction of the same form refitted to a bootstrap draw's optima; NaN where it can't be fitted."""
-    if len(log_x) < MIN_BUDGETS:
-        return math.nan
-    if law.form == "power":
-        slope = exponent(log_x, log_y)
-        return math.exp(float(log_y.mean()) + slope * (math.log(flops) - float(log_x.mean())))
-    again = refit(law, log_x, log_y)
-    return math.nan if again is None else float(again.predict(np.array([flops]))[0])
-
-
-def _bounded_entries(
-    method: Method, points: Points, truth: Points, flops: float, expert: float
-) -> Iterator[ForecastEntry]:
-    """The forms that are bounded by the expert's mean return."""
-    for name, form in (("clipped", Clipped(expert)), ("saturating", Saturating(expert))):
-        predict = form(points)
-        if predict is None:
-            continue
-        value, ends = predict(flops)
-        score, coverage = rolling_validation(form, points, truth, flops)
-        yield ForecastEntry(f"{method} {name}", (points[0][0], points[-1][0]), value, ends, score, coverage)
+    """Every form in every window of `points`, the optima of one method."""
+    for low in windows([x for x, _ in points]):
+        inside = [point for point in points if point[0] >= low]
+        for name, (form, power) in forms.items():
+            predictor = form(inside) if len(inside) >= MIN_BUDGETS else None
+            if predictor is None:
+                continue
+            value, ends = predictor.predict(flops)
+            if power is not None and simulated is not None and (law := attempt(power, inside)) is not None:
+                drawn, clean = spread_of(simulated, law, method, y, low / 1.05).at(flops)
+                of_noise = basic(math.log(value), drawn, clean)
+                ends = _union(ends, None if of_noise is None else (_exp(of_noise[0]), _exp(of_noise[1])))
+            yield ForecastEntry(
+                f"{method} {name}",
+                (inside[0][0], inside[-1][0]),
+                value,
+                ends,
+                None,
+                None,
+                predictor.aicc if math.isfinite(predictor.aicc) else None,
+                misses=tuple(rolling_validation(form, inside, wanted).items()),
+            )
 
 
 def _parametric_entries(
-    found: Sequence[Profile], truth: Points, flops: float, drawn: Sequence[Drawn]
+    found: Sequence[Profile],
+    truth: Points,
+    wanted: dict[float, tuple[float, float]],
+    flops: float,
+    simulated: Simulated | None,
 ) -> Iterator[ForecastEntry]:
     """L(N, D) in each window, on its compute-optimal frontier."""
     for low in windows([x for x, _ in truth]):
-        kept = [profile for profile in found if profile.flops >= low]
+        kept = [profile for profile in found if profile.best.flops >= low]
         cells = cells_of(kept)
         fitted = surface_of(cells) if len(kept) >= MIN_BUDGETS else None
         price = price_of(cells) if fitted else None
         if fitted is None or price is None:
             continue
         value = float(fitted.surface.optimum(flops, price).loss)
-        if not math.isfinite(value):
+        if not 0 < value < math.inf:
             continue
-        redrawn = surfaces(cells, fitted.surface, SLOW_DRAWS * bool(drawn))
+        redrawn = simulated_surfaces(cells, simulated, fitted.surface) if simulated else []
         spread = [float(each.optimum(flops, price).loss) for each in redrawn]
-        ends = _union(lognormal(value, residual_sd(cells, fitted.surface)), interval(spread))
+        ends = _union(lognormal(value, residual_sd(cells, fitted.surface)), _around(value, spread))
         form = ParametricForm(kept, fitted.surface, price)
-        score, coverage = rolling_validation(form, _best_losses(kept), truth, flops)
-        yield ForecastEntry("parametric", (kept[0].flops, kept[-1].flops), value, ends, score, coverage)
+        misses = rolling_validation(form, _best_losses(kept), wanted)
+        window = kept[0].flops, kept[-1].flops
+        yield ForecastEntry("parametric", window, value, ends, None, None, misses=tuple(misses.items()))
+
+
+def _around(value: float, spread: Sequence[float]) -> Interval | None:
+    """Basic interval from the noise-free value and those of simulated studies, in logarithms."""
+    if not spread or value <= 0:
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        clean, *drawn = np.log(spread)
+    ends = basic(math.log(value), np.array(drawn), float(clean))
+    return None if ends is None else (_exp(ends[0]), _exp(ends[1]))
+
+
+def _exp(value: float) -> float:
+    return math.exp(min(max(value, -690.0), 690.0))
 
 
 def _union(ends: Interval, other: Interval | None) -> Interval:

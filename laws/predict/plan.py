@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from eval.results import ResultRow
-from laws.fitting.bootstrap import surface_of
+from laws.fitting.analysis import GameFit
+from laws.fitting.frontier import ParametricLaw
 from laws.fitting.isoflop import Profile, cells_of, price_of
+from laws.fitting.law import Law
 from laws.fitting.parametric import Price
-from laws.fitting.power import PowerLaw, fit_power
+from laws.fitting.power import fit_power
 
 MOST = 3
 """Most runs that are proposed."""
@@ -25,7 +27,7 @@ class Split:
     method: str
     params: float
     params_ci: tuple[float, float] | None
-    """95 % band of the law at the budget."""
+    """95 % interval of the law at the budget; None where the study doesn't tell its noise."""
     samples: float
 
 
@@ -68,13 +70,14 @@ class Plan:
     next_runs: tuple[NextRun, ...]
 
 
-def plan(rows: Sequence[ResultRow], profiles: Sequence[Profile], flops: float, rate: float | None = None) -> Plan:
+def plan(game: GameFit, flops: float, rate: float | None = None) -> Plan:
     """Spend `flops` by every law of N; `rate`, in FLOPs per second, gives the time."""
-    laws = _laws(profiles)
+    rows, profiles = game.rows, game.profiles
+    laws = [law for law in game.laws if law.y == "params"]
     price = price_of(cells_of(profiles))
     splits: list[Split] = []
     if price is not None:
-        splits = [_split(name, law, price, flops) for name, law in laws] + _parametric(profiles, price, flops)
+        splits = [_split(law, price, flops) for law in laws] + _parametric(game.parametric, price, flops)
     wanted = math.exp(float(np.mean([math.log(split.params) for split in splits]))) if splits else None
     nearest = None if wanted is None else _nearest(rows, wanted)
     return Plan(
@@ -87,29 +90,15 @@ def plan(rows: Sequence[ResultRow], profiles: Sequence[Profile], flops: float, r
     )
 
 
-def _laws(profiles: Sequence[Profile]) -> list[tuple[str, PowerLaw]]:
-    vertices = [(profile.flops, profile.vertex.params) for profile in profiles if profile.vertex]
-    bests = [(profile.flops, float(profile.best.params)) for profile in profiles]
-    found = []
-    for name, points in (("isoflop", vertices), ("envelope", bests)):
-        if len({x for x, _ in points}) > 1:
-            found.append((name, fit_power(points)))
-    return found
+def _split(law: Law, price: Price, flops: float) -> Split:
+    params = float(law.power.predict(flops))
+    return Split(law.method, params, law.interval_at(flops), flops / price.of(params))
 
 
-def _split(name: str, law: PowerLaw, price: Price, flops: float) -> Split:
-    where = np.array([flops])
-    params = float(law.predict(where)[0])
-    band = law.band(where)
-    ends = None if band is None else (float(band[0][0]), float(band[1][0]))
-    return Split(name, params, ends, flops / price.of(params))
-
-
-def _parametric(profiles: Sequence[Profile], price: Price, flops: float) -> list[Split]:
-    fitted = surface_of(cells_of(profiles))
+def _parametric(fitted: ParametricLaw | None, price: Price, flops: float) -> list[Split]:
     if fitted is None:
         return []
-    best = fitted.surface.optimum(flops, price)
+    best = fitted.fit.surface.optimum(flops, price)
     params, samples = float(best.params), float(best.samples)
     return [Split("parametric", params, None, samples)] if 0 < params < math.inf and 0 < samples < math.inf else []
 

@@ -11,7 +11,7 @@ def forecast_record(loss: Forecast, returns: Forecast, sized: ForecastEntry | No
     """As `python -m laws forecast --json` prints it."""
     record = _record(loss)
     if sized is not None:
-        record["forms"].append(vars(sized))
+        record["forms"].append(_entry(sized))
     if returns.entries:
         record["return"] = _record(returns)
     return record
@@ -20,9 +20,15 @@ def forecast_record(loss: Forecast, returns: Forecast, sized: ForecastEntry | No
 def _record(forecast: Forecast) -> dict[str, Any]:
     found = forecast.combined
     return {
-        "forms": [vars(entry) for entry in forecast.entries],
+        "forms": [_entry(entry) for entry in forecast.entries],
         "combined": None if found is None else {"value": found[0], "interval": found[1]},
+        "horizon": forecast.horizon,
+        "cuts": forecast.cuts,
     }
+
+
+def _entry(entry: ForecastEntry) -> dict[str, Any]:
+    return {name: value for name, value in vars(entry).items() if name != "misses"}
 
 
 def forecast_lines(loss: Forecast, returns: Forecast, sized: ForecastEntry | None = None) -> Iterator[str]:
@@ -31,18 +37,29 @@ def forecast_lines(loss: Forecast, returns: Forecast, sized: ForecastEntry | Non
         if not forecast.entries:
             continue
         yield f"{name} at {forecast.flops:.3g} FLOPs"
-        head = f"{'value':>10}  {'95 % interval':^23} {'past error':>10} {'coverage':>8}"
-        yield f"  {'form':22} {'fitted from':>11} {head}"
+        if forecast.horizon is not None:
+            yield (
+                f"  past errors: {forecast.cuts} predictions of budgets {forecast.horizon:.3g} times the last one fitted"
+            )
+        head = f"{'value':>10}  {'95 % interval':^23} {'past error':>10} {'coverage':>8} {'AICc':>7}"
+        yield f"    {'form':22} {'fitted from':>11} {head}"
         for entry in (*forecast.entries, *([sized] if sized and forecast is loss else [])):
             score = "" if entry.score is None else f"{entry.score:.1%}"
             coverage = "" if entry.coverage is None else f"{entry.coverage:.0%}"
+            aicc = "" if entry.aicc is None else f"{entry.aicc:.1f}"
             ends = f"{entry.interval[0]:.4g} to {entry.interval[1]:.4g}"
-            yield f"  {entry.form:22} {entry.window[0]:11.3g} {entry.value:10.4g}  {ends:^23} {score:>10} {coverage:>8}"
+            mark = "*" if entry.preferred else " "
+            yield (
+                f"  {mark} {entry.form:22} {entry.window[0]:11.3g} {entry.value:10.4g}  {ends:^23} {score:>10}"
+                f" {coverage:>8} {aicc:>7}"
+            )
         values = [entry.value for entry in forecast.entries]
         yield f"  by form and window it ranges from {min(values):.4g} to {max(values):.4g}"
         if forecast.combined:
             value, (low, high) = forecast.combined
-            yield f"  combined: {value:.4g} ({low:.4g} to {high:.4g})"
+            yield f"  * combined by past errors: {value:.4g} (95 % {low:.4g} to {high:.4g})"
+        else:
+            yield "  no combined forecast: too few budgets for three past predictions as far ahead"
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:

@@ -5,7 +5,7 @@ from typing import Any
 from laws.fitting.analysis import Fit, GameFit
 from laws.fitting.frontier import ParametricLaw
 from laws.fitting.isoflop import Profile
-from laws.fitting.law import Correlation
+from laws.fitting.law import Correlation, Law
 from laws.fitting.power import PowerLaw
 
 
@@ -26,25 +26,31 @@ def document(fit: Fit) -> dict[str, Any]:
 
 
 def _law_records(game: GameFit) -> list[dict[str, Any]]:
-    found = [_law_record(game.game, law.y, law.method, law.power, law.runs_ci) for law in game.laws]
+    found = [_law_record(game.game, law) for law in game.laws]
     if game.parametric is not None:
         for y in ("loss", "params", "samples"):
             power, ends = game.parametric.power(y), game.parametric.intervals[y]
             if power is not None:
-                found.append(_law_record(game.game, y, "parametric", power, ends))
+                found.append(_head(game.game, y, "parametric", power) | _ends(ends) | {"sensitivity": None})
     return found
 
 
-def _law_record(game: str, y: str, method: str, power: PowerLaw, runs_ci: tuple[float, float] | None) -> dict[str, Any]:
+def _law_record(game: str, law: Law) -> dict[str, Any]:
     return {
-        "game": game,
-        "y": y,
-        "x": "flops",
-        "method": method,
-        "form": power.form,
-        **_power_record(power),
-        "exponent_ci_runs": runs_ci,
+        **_head(game, law.y, law.method, law.power),
+        **_ends(law.exponent_ci),
+        "offset_ci": law.offset_ci,
+        "sensitivity": law.sensitivity,
+        "discrete": law.discrete,
     }
+
+
+def _head(game: str, y: str, method: str, power: PowerLaw) -> dict[str, Any]:
+    return {"game": game, "y": y, "x": "flops", "method": method, "form": power.form, **_power_record(power)}
+
+
+def _ends(ends: tuple[float, float] | None) -> dict[str, Any]:
+    return {"exponent_ci": ends, "exponent_ci_method": "none" if ends is None else "bootstrap"}
 
 
 def _profile_record(game: str, profile: Profile) -> dict[str, Any]:
@@ -84,16 +90,15 @@ def _correlation_record(game: str, correlation: Correlation) -> dict[str, Any]:
         "r": correlation.r,
         "r_linear": correlation.r_linear,
         **_power_record(correlation.power),
+        "exponent_ci": correlation.power.exponent_ci,
+        "exponent_ci_method": "none" if correlation.power.exponent_ci is None else "ols-t",
     }
 
 
 def _power_record(power: PowerLaw) -> dict[str, Any]:
-    method = "ols-t" if power.form == "power" else "delta-t"
     return {
         "coefficient": power.coefficient,
         "exponent": power.exponent,
         "offset": power.offset,
-        "exponent_ci": power.exponent_ci,
-        "exponent_ci_method": "none" if power.exponent_ci is None else method,
         "points": power.points,
     }

@@ -1,5 +1,6 @@
 """From result rows to laws.json, figures and report.html, all of them written or none."""
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -12,12 +13,12 @@ from data.common.cli import UserError
 from eval.results import ResultRow
 from laws.figures import draw
 from laws.figures.style import Picture, Reference, Subject
-from laws.fitting.analysis import Fit, fit
+from laws.fitting.analysis import Fit, FitOptions, fit
 from laws.fitting.bootstrap import DRAWS
 from laws.predict.forecast import Extrapolation, extrapolate
 from laws.report.document import document
 from laws.report.report import Context, render
-from laws.rows.runs import Runs, read
+from laws.rows.runs import Runs, TableOptions, read
 
 
 def fit_files(
@@ -31,6 +32,8 @@ def fit_files(
     figures: bool = True,
     protocol: str | None = None,
     mixed_versions: bool = False,
+    table: TableOptions | None = None,
+    options: FitOptions | None = None,
 ) -> Fit:
     """Fit the result rows in `paths` (of `game` only, if given) and write all outputs into `out`.
 
@@ -40,31 +43,46 @@ def fit_files(
         game: Fit the rows of this game only.
         beside: Result files of another study, drawn for comparison.
         expert: The expert's mean return.
-        draws: Bootstrap draws of runs; 0 for none.
+        draws: Simulated studies for the intervals; 0 for none.
         figures: Also make figures and forecasts.
         protocol: As of `read`.
         mixed_versions: As of `read`.
+        table: How to read the tables.
+        options: How budgets and parabolas are made.
 
     Raises:
         UserError: as `read` and `write_outputs`; `expert` is given for several games, or `beside` has none of them.
     """
-    rows = read(paths, game, protocol=protocol, mixed_versions=mixed_versions)
+    table, options = table or TableOptions(), options or FitOptions()
+    rows = read(paths, game, protocol=protocol, mixed_versions=mixed_versions, options=table)
     games = sorted({row.game for row in rows.rows})
     if expert is not None and len(games) > 1:
         raise UserError(f"the rows are of {', '.join(games)}: --expert-return is of one, choose it with --game")
-    known = read(beside, mixed_versions=mixed_versions).rows if beside else ()
-    others = {each.game: each for each in fit(known, draws=0).games}
+    known = read(beside, mixed_versions=mixed_versions, options=table).rows if beside else ()
+    others = {each.game: each for each in fit(known, draws=0, options=options).games}
     if others and not others.keys() & set(games):
         raise UserError(f"--beside holds {', '.join(others)}, not {', '.join(games)}: name a study of the same game")
     references = {name: Reference(expert, others.get(name)) for name in games}
     files = [*paths, *(["--game", game] if game else []), *(["--mixed-versions"] if mixed_versions else [])]
     files += [] if protocol is None else ["--protocol", protocol]
-    options = ["--out", out, *(["--beside", *beside] if beside else [])]
-    options += [] if expert is None else ["--expert-return", f"{expert:g}"]
-    options += [] if draws == DRAWS else ["--bootstraps", draws]
-    options += [] if figures else ["--no-figures"]
-    context = Context("Scaling laws: " + ", ".join(games), configuration="\n".join(_commands(files, paths, options)))
-    return write_outputs(rows, out, context, draws=draws, references=references, figures=figures)
+    files += [*_words(table, TableOptions()), *_words(options, FitOptions())]
+    flags = ["--out", out, *(["--beside", *beside] if beside else [])]
+    flags += [] if expert is None else ["--expert-return", f"{expert:g}"]
+    flags += [] if draws == DRAWS else ["--bootstraps", draws]
+    flags += [] if figures else ["--no-figures"]
+    context = Context("Scaling laws: " + ", ".join(games), configuration="\n".join(_commands(files, paths, flags)))
+    return write_outputs(rows, out, context, draws=draws, references=references, figures=figures, options=options)
+
+
+def _words(options: TableOptions | FitOptions, default: TableOptions | FitOptions) -> Iterator[str]:
+    """The options that differ from the default, as on the command line."""
+    for each in dataclasses.fields(options):
+        value, flag = getattr(options, each.name), f"--{each.name.replace('_', '-')}"
+        if value == getattr(default, each.name):
+            continue
+        yield flag
+        if value is not True:
+            yield from (value if isinstance(value, tuple) else [str(value)])
 
 
 def _commands(files: Sequence[object], paths: Sequence[Path], options: Sequence[object]) -> Iterator[str]:
@@ -84,6 +102,7 @@ def write_outputs(
     draws: int = DRAWS,
     references: Mapping[str, Reference] | None = None,
     figures: bool = True,
+    options: FitOptions | None = None,
 ) -> Fit:
     """Fit `rows` and write `laws.json`, `report.html` and `<game>-<figure>.png` and `.pdf` into `out`.
 
@@ -93,22 +112,23 @@ def write_outputs(
         rows: What `read` returns, or result rows.
         out: Folder of the outputs, made if need be.
         context: What the report says besides the fit.
-        draws: Bootstrap draws of runs; 0 for none.
+        draws: Simulated studies for the intervals; 0 for none.
         references: By game, what its figures are compared with.
         figures: Also make figures and forecasts.
+        options: How budgets and parabolas are made.
 
     Raises:
         UserError: there are no rows, two games would share file names, or `out` can't be written.
     """
     if not (rows.rows if isinstance(rows, Runs) else rows):
         raise UserError("no result rows to fit: evaluate the runs first")
-    found = fit(rows, draws=draws)
+    found = fit(rows, draws=draws, options=options)
     stems = _stems([each.game for each in found.games])
     pictures: dict[str, tuple[Picture, ...]] = {each.game: () for each in found.games}
     extrapolations: dict[str, Extrapolation] = {}
     for each in found.games if figures else ():
         if each.profiles:
-            extrapolations[each.game] = extrapolate(each.profiles)
+            extrapolations[each.game] = extrapolate(each)
         reference = (references or {}).get(each.game, Reference())
         pictures[each.game] = draw(Subject(each, reference, extrapolations.get(each.game)))
     files = {"laws.json": (json.dumps(document(found), indent=1, allow_nan=False) + "\n").encode()}

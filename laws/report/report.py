@@ -14,7 +14,7 @@ from laws.fitting.isoflop import cells_of
 from laws.predict.forecast import Extrapolation
 from laws.report import tables
 from laws.report.number import count, duration, signed, significant, span
-from laws.report.tables import ReportTable, find_law
+from laws.report.tables import ReportTable
 from laws.rows.diagnostic import Diagnostic
 
 WIDE = frozenset({"profiles", "laws", "residuals", "windows", "forecast", "scores", "settings", "recount"})
@@ -107,7 +107,7 @@ def _game(
 
 def _headline(fit: GameFit) -> dict[str, str] | None:
     """The parts of the sentence on the loss law; None without one."""
-    law = find_law(fit, "loss", "envelope")
+    law = fit.found("loss", "envelope")
     if law is None:
         return None
     change = (10**law.power.exponent - 1) * 100
@@ -115,8 +115,7 @@ def _headline(fit: GameFit) -> dict[str, str] | None:
         "verb": "lowers" if change < 0 else "raises",
         "percent": f"{abs(change):.0f}",
         "exponent": signed(law.power.exponent),
-        "interval": "" if law.power.exponent_ci is None else span(law.power.exponent_ci),
-        "by_run": "" if law.runs_ci is None else span(law.runs_ci),
+        "interval": "" if law.exponent_ci is None else span(law.exponent_ci),
     }
 
 

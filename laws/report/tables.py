@@ -7,7 +7,6 @@ from laws.fitting import published
 from laws.fitting.analysis import GameFit
 from laws.fitting.isoflop import METHODS, QUANTITIES, Cell, Method, Quantity
 from laws.fitting.law import Law
-from laws.fitting.power import Form
 from laws.predict.forecast import Extrapolation
 from laws.report.number import MISSING, abbreviated, signed, significant, span
 
@@ -43,28 +42,27 @@ def _is_number(cell: str) -> bool:
     return cell == MISSING or cell[:1].isdigit() or (cell[:1] in "-\u2212[" and cell[1:2].isdigit())
 
 
-def find_law(fit: GameFit, y: Quantity, method: Method, form: Form = "power") -> Law | None:
-    """The law of `y` with its interval by run."""
-    return next((law for law in fit.laws if (law.y, law.method, law.form) == (y, method, form)), None)
-
-
 def laws(fit: GameFit) -> ReportTable:
     """The laws against compute beside the paper's."""
-    header = ("Quantity", "Method", "Exponent", "95 % interval", "95 % by run", "Paper", "Coefficient", "Budgets")
+    header = ("Quantity", "Method", "Exponent", "95 % interval", "One training less", "Paper", "Coefficient", "Budgets")
     rows = []
     for y in QUANTITIES:
         for method in METHODS:
             line = published.law(fit.game, y) if method == "envelope" else None
             paper = None if line is None else line.exponent
-            rows.append((QUANTITY_NAMES[y], METHOD_NAMES[method], *_law_cells(find_law(fit, y, method), paper)))
-            offset = find_law(fit, y, method, "offset")
+            rows.append((QUANTITY_NAMES[y], METHOD_NAMES[method], *_law_cells(fit.found(y, method), paper)))
+            offset = fit.found(y, method, "offset")
             if offset is not None:
                 name = f"{METHOD_NAMES[method]}, offset {offset.power.offset:.3g}"
                 rows.append((QUANTITY_NAMES[y], name, *_law_cells(offset, None)))
-    note = ""
+    note = (
+        "The interval is what the noise of trainings and measurements does to the exponent; one training less is how far"
+        " it moves without any single one, which is not noise. Where N and D jump between the sizes trained (envelope),"
+        " so does their exponent."
+    )
     if published.law(fit.game, "loss") is not None:
-        note = (
-            f"Paper: the same fit to the measurements of {published.PAPER}. Its budgets, networks and expert data"
+        note += (
+            f" Paper: the same fit to the measurements of {published.PAPER}. Its budgets, networks and expert data"
             " differ, so the exponents need not agree."
         )
     return ReportTable("Laws against training compute", header, tuple(rows), note)
@@ -75,9 +73,9 @@ def _law_cells(law: Law | None, paper: float | None) -> tuple[str, ...]:
     if law is None:
         return "no law", MISSING, MISSING, reference, MISSING, MISSING
     power = law.power
-    by_run = MISSING if law.runs_ci is None else span(law.runs_ci)
-    interval = "none (two budgets)" if power.exponent_ci is None else span(power.exponent_ci)
-    return signed(power.exponent), interval, by_run, reference, f"{power.coefficient:.4g}", str(len(power.points))
+    reach = MISSING if law.sensitivity is None else span(law.sensitivity)
+    interval = "none" if law.exponent_ci is None else span(law.exponent_ci)
+    return signed(power.exponent), interval, reach, reference, f"{power.coefficient:.4g}", str(len(power.points))
 
 
 def parametric(fit: GameFit) -> ReportTable | None:
@@ -100,13 +98,13 @@ def parametric(fit: GameFit) -> ReportTable | None:
         f"Fitted with the Huber loss of ln L; {found.share_reaching_best:.0%} of {found.starts} starts reach the"
         f" minimum. Pearson's r of ln N and ln D over the cells is {signed(found.correlation, 2)}."
     )
-    title, header = "Parametric law L = E + A/N^a + B/D^b, all cells", ("Parameter", "Value", "95 % by run")
+    title, header = "Parametric law L = E + A/N^a + B/D^b, all cells", ("Parameter", "Value", "95 % interval")
     return ReportTable(title, header, rows, note)
 
 
 def forecasts(found: Extrapolation) -> ReportTable:
     """Every forecast at ten times the largest budget."""
-    header = ("Quantity", "Form", "Fitted from (FLOPs)", "Value", "95 % interval", "Past error", "Coverage")
+    header = ("Quantity", "Form", "Fitted from (FLOPs)", "Value", "95 % interval", "Past error", "Coverage", "AICc")
     rows = [
         (
             QUANTITY_NAMES[forecast.y],
@@ -116,16 +114,20 @@ def forecasts(found: Extrapolation) -> ReportTable:
             _interval(entry.interval),
             MISSING if entry.score is None else f"{entry.score:.1%}",
             MISSING if entry.coverage is None else f"{entry.coverage:.0%}",
+            MISSING if entry.aicc is None else signed(entry.aicc, 1),
         )
         for forecast in (found.loss, found.returns)
         for entry in forecast.entries
     ]
     note = (
-        "Past error: root mean squared error in rolling validation, where the form is fitted to the first budgets and"
-        " predicts the later ones, over every cut. Coverage: fraction of these that lay in its 95 % interval."
-        " Intervals are those of the fits; python -m laws forecast adds the bootstrap over runs."
+        "Past error: root mean squared error where the form is fitted to the first budgets and predicts one as far ahead"
+        " as this forecast, over the cuts that all scored forms share. Coverage: fraction of these that lay in its 95 %"
+        " interval. AICc compares forms of one method and window; lower is better. Bold: the forms that enter the"
+        " combined forecast, power laws and those that were better than the power law."
     )
-    return ReportTable("Forecasts", header, tuple(rows), note, sortable=True)
+    every = [entry for forecast in (found.loss, found.returns) for entry in forecast.entries]
+    bold = frozenset(place for place, entry in enumerate(every) if entry.preferred)
+    return ReportTable("Forecasts", header, tuple(rows), note, bold, sortable=True)
 
 
 def choices(fit: GameFit) -> ReportTable:
@@ -150,7 +152,7 @@ def choices(fit: GameFit) -> ReportTable:
 
 def optima(fit: GameFit) -> ReportTable:
     """The best cell and the vertex of each budget."""
-    header = ("Budget (FLOPs)", "Least-loss N", "D", "Loss", "Return", "Vertex N", "95 %", "by run", "D", "Loss")
+    header = ("Budget (FLOPs)", "Least-loss N", "D", "Loss", "Return", "Vertex N", "95 %", "by residuals", "D", "Loss")
     rows = []
     for profile in fit.profiles:
         best, vertex = profile.best, profile.vertex
@@ -158,12 +160,12 @@ def optima(fit: GameFit) -> ReportTable:
         if vertex is not None:
             intervals = [
                 MISSING if each is None else f"{abbreviated(each[0])} to {abbreviated(each[1])}"
-                for each in (vertex.params_ci, vertex.params_ci_runs)
+                for each in (vertex.params_ci, vertex.params_ci_residuals)
             ]
             at_vertex = f"{vertex.params:,.0f}", *intervals, f"{vertex.samples:,.0f}", f"{vertex.loss:.4f}"
         at_best = f"{best.params:,}", f"{best.samples:,}", f"{best.loss:.4f}", _return(best)
         rows.append((f"{profile.flops:.3g}", *at_best, *at_vertex))
-    note = "Intervals of the vertex: from the residuals of the parabola, and by bootstrap over runs."
+    note = "Intervals of the vertex: by bootstrap of the study, and from the residuals of its parabola alone."
     return ReportTable("Optimum of each budget", header, tuple(rows), note)
 
 

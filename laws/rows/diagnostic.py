@@ -1,12 +1,22 @@
 """Diagnostics: why a row was left out or a fit may not be trusted, by code."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Code = Literal[
     "incomplete_row",
     "duplicate_row",
+    "unreadable_value",
+    "derived",
+    "own_runs",
     "no_loss",
+    "binned",
+    "no_budgets",
+    "tuned",
+    "undercooked",
+    "unfinished_schedule",
     "mixed_convention",
     "mixed_protocol",
     "few_sizes",
@@ -17,6 +27,7 @@ Code = Literal[
     "nonpositive_return",
     "few_budgets",
     "no_interval",
+    "few_freedom",
     "unfittable",
     "flat_profile",
     "few_decades",
@@ -44,3 +55,40 @@ class Diagnostic:
     """The budget concerned, in FLOPs; None for the whole game."""
     message: str
     """In words, with the remedy."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Diagnostics of one code and game, which are told once."""
+
+    code: Code
+    severity: Severity
+    budgets: tuple[float, ...]
+    """The budgets concerned, in FLOPs."""
+    messages: tuple[str, ...]
+    """The different messages."""
+
+    @property
+    def summary(self) -> str:
+        """One line: the first message, and how many budgets it is about."""
+        others = len(self.messages) - 1
+        at = f"at {len(self.budgets)} budgets, " if len(self.budgets) > 1 else ""
+        at += f"at {self.budgets[0]:.3g} FLOPs: " if self.budgets else ""
+        return f"{at}{self.messages[0]}" + (f" ({others} more of the kind)" if others and not self.budgets else "")
+
+
+def grouped(diagnostics: Sequence[Diagnostic]) -> list[Group]:
+    """`diagnostics` of one game by code, warnings first, otherwise in their order."""
+    by_code: dict[tuple[str, Code], list[Diagnostic]] = defaultdict(list)
+    for item in diagnostics:
+        by_code[item.severity, item.code].append(item)
+    groups = [
+        Group(
+            items[0].code,
+            items[0].severity,
+            tuple(dict.fromkeys(item.flops for item in items if item.flops is not None)),
+            tuple(dict.fromkeys(item.message for item in items)),
+        )
+        for items in by_code.values()
+    ]
+    return sorted(groups, key=lambda group: group.severity != "warning")

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from eval.results import ResultRow
-from laws.fitting.rates import best_rates, rate_law
+from laws.predict.rates import best_rates, rate_law
 from tests.laws.synthetic import SIZES
 
 RATES = tuple(1e-4 * 2**power for power in range(10))

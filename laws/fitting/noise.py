@@ -1,0 +1,319 @@
+"""The generative model of a study: a smooth mean over (N, D), noise between runs, and noise of each measurement.
+
+A measured value (ln loss, or the return) of run r at a cell is mean(N, D) + b_r + e with b_r ~ N(0, between²), which
+all cells of the run share, and e ~ N(0, within² + error²), `error` the known standard error of the measurement. The
+mean is a polynomial or L(N, D); the two variances are estimated by restricted maximum likelihood (Patterson and
+Thompson 1971), which counts what the mean takes up. Where sizes are replicated, each (budget, size) has a mean of its
+own for that, so that misfit of the surface is not taken for noise.
+
+Shapes: P cells, ordered by run; R runs; K terms of the mean; S simulated studies.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize
+
+from laws.fitting.parametric import Misfit, Surface
+
+FREEDOM = 3.0
+"""Degrees of freedom between runs below which an interval would be more than twice as wide as with known noise."""
+REPLICATED = 4
+"""Runs beyond the first of their size that make a study replicated."""
+MOST_TERMS = 300
+"""Most terms of a mean; a study with more cells of their own has enough runs without."""
+MOST_CELLS = 3_000
+"""Cells to which the noise is fitted, at most: variances of thousands are known well enough."""
+LEAST = 1e-7
+"""Least standard deviation of a measurement, so that every variance is positive."""
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """The mean of every cell of a grid, and the noise about it."""
+
+    mean_BxM: np.ndarray
+    """Mean value of each cell; NaN where there is none."""
+    run_BxM: np.ndarray
+    runs: int
+    between: float
+    """Standard deviation of the noise that all cells of a run share."""
+    within: float
+    """Standard deviation of the noise of a cell beyond its standard error of measurement."""
+    error_BxM: np.ndarray
+    """Standard error of measurement of each cell; 0 where unknown."""
+    freedom: float
+    """Degrees of freedom of the noise between runs."""
+    freedom_within: float
+    """Those within runs; 0 where each cell is a run of its own."""
+    mean: str
+    """The form of the mean: `quadratic`, `cubic` or `L(N, D)`."""
+    replicated: bool
+    """Whether the noise was taken from runs of one size."""
+
+    def draw(self, draws: int, seed: int = 0) -> np.ndarray:
+        """Simulated values of every cell [S, B, M].
+
+        Variances are drawn too, from their scaled inverse chi-squared distributions: intervals then are as wide as
+        Student's t where few runs tell the noise.
+        """
+        random = np.random.default_rng(seed)
+        error = np.where(np.isfinite(self.mean_BxM), np.maximum(self.error_BxM, LEAST), 0)
+        within = np.full(draws, self.within**2)
+        if self.freedom_within > 0:
+            within *= self.freedom_within / random.chisquare(self.freedom_within, draws)
+        # The mean of a run varies by between² + its share of what varies within; that sum is what was estimated.
+        each = self._of_means(error, np.array([self.within**2]))[0]
+        total = (self.between**2 + each) * self.freedom / random.chisquare(self.freedom, draws)
+        between = np.sqrt(np.maximum(total - self._of_means(error, within), 0))
+        own = random.standard_normal((draws, *error.shape)) * np.sqrt(within[:, None, None] + error**2)
+        shared = random.standard_normal((draws, self.runs)) * between[:, None]
+        return self.mean_BxM + shared[:, self.run_BxM] + own
+
+    def _of_means(self, error: np.ndarray, within_S: np.ndarray) -> np.ndarray:
+        """Mean over runs of the variance of a run's mean by what varies within it [S]; 0 with one cell a run."""
+        if not self.freedom_within:
+            return np.zeros(len(within_S))
+        there = np.isfinite(self.mean_BxM)
+        cells_R = np.bincount(self.run_BxM[there], minlength=self.runs)
+        square_R = np.bincount(self.run_BxM[there], error[there] ** 2, minlength=self.runs)
+        used = cells_R > 0
+        return np.mean(1 / cells_R[used]) * within_S + np.mean(square_R[used] / cells_R[used] ** 2)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Cells ordered by run."""
+
+    y_P: np.ndarray
+    n_P: np.ndarray
+    """Standardised log N."""
+    d_P: np.ndarray
+    error_P: np.ndarray
+    first_R: np.ndarray
+    """Place of each run's first cell."""
+    run_P: np.ndarray
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Sums over the cells of each run."""
+        return np.add.reduceat(values, self.first_R, axis=0)
+
+
+@dataclass(frozen=True)
+class _Components:
+    between: float
+    within: float
+    freedom: float
+    freedom_within: float
+    score: float
+    """Corrected Akaike criterion, by the likelihood at these variances."""
+    fitted_P: np.ndarray
+
+
+def noise_of(
+    value_BxM: np.ndarray,
+    error_BxM: np.ndarray,
+    log_params_BxM: np.ndarray,
+    log_samples_BxM: np.ndarray,
+    run_BxM: np.ndarray,
+    surface: Surface | None = None,
+) -> NoiseModel | None:
+    """The noise of a study from its values [B, M], NaN where there is none; None where it can't be told from the mean.
+
+    `surface`, L(N, D) fitted to the losses whose logarithms the values are, adds that form of the mean.
+    """
+    there = np.isfinite(value_BxM)
+    place = np.flatnonzero(there)
+    if len(place) < 4:
+        return None
+    used = place
+    if len(place) > MOST_CELLS:
+        # Whole runs, so that what their cells share is seen.
+        keep = np.random.default_rng(0).permutation(np.unique(run_BxM[there]))
+        sizes = np.cumsum(np.bincount(run_BxM[there])[keep])
+        used = place[np.isin(run_BxM.ravel()[place], keep[: max(1, int(np.searchsorted(sizes, MOST_CELLS)))])]
+    used = used[np.argsort(run_BxM.ravel()[used], kind="stable")]
+    run = run_BxM.ravel()[used]
+    columns = [each.ravel()[used] for each in (value_BxM, log_params_BxM, log_samples_BxM)]
+    error = np.nan_to_num(error_BxM, nan=0.0)
+    first = np.flatnonzero(np.r_[True, np.diff(run) > 0])
+    compact = np.cumsum(np.r_[False, np.diff(run) > 0])
+    scale = [(float(each.mean()), max(float(each.std()), 1e-9)) for each in columns[1:]]
+    n, d = ((each - middle) / spread for each, (middle, spread) in zip(columns[1:], scale, strict=True))
+    data = _Data(columns[0], n, d, np.maximum(error.ravel()[used], LEAST), first, compact)
+    candidates = list(_candidates(data, surface, columns[1], columns[2]))
+    if not candidates:
+        return None
+    name, best, predict = min(candidates, key=lambda each: each[1].score)
+    cell = np.unique(np.stack([used // value_BxM.shape[1], columns[1]]), axis=1, return_inverse=True)[1].ravel()
+    noise, replicated = best, False
+    if (own := _replicated(data, cell)) is not None:
+        noise, replicated = own, True
+    all_n = (log_params_BxM - scale[0][0]) / scale[0][1]
+    all_d = (log_samples_BxM - scale[1][0]) / scale[1][1]
+    mean = predict(all_n, all_d, log_params_BxM, log_samples_BxM)
+    return NoiseModel(
+        np.where(there, mean, np.nan),
+        run_BxM,
+        int(run_BxM.max()) + 1,
+        noise.between,
+        noise.within,
+        np.where(there, error, 0.0),
+        noise.freedom,
+        noise.freedom_within,
+        name,
+        replicated,
+    )
+
+
+def _terms(n: np.ndarray, d: np.ndarray, order: int) -> np.ndarray:
+    """Monomials of n and d up to `order` [..., K]."""
+    return np.stack([n**i * d**j for i in range(order + 1) for j in range(order + 1 - i)], axis=-1)
+
+
+def _candidates(data: _Data, surface: Surface | None, log_n: np.ndarray, log_d: np.ndarray) -> Iterator:
+    """(name, components, prediction) of every form of the mean that the cells determine."""
+    for name, order in (("quadratic", 2), ("cubic", 3)):
+        terms = _terms(data.n_P, data.d_P, order)
+        if terms.shape[1] + 2 >= len(terms) or np.linalg.matrix_rank(terms) < terms.shape[1]:
+            continue
+        found, beta = _components(data, data.y_P, terms)
+        if found.freedom >= 1:
+            yield (
+                name,
+                found,
+                lambda n, d, _n, _d, order=order, beta=beta: _terms(n, d, order) @ beta,
+            )
+    if surface is not None and len(data.y_P) > 7:
+        found, fitted = _surface_components(data, surface, log_n, log_d)
+        if found is not None and found.freedom >= 1:
+            yield "L(N, D)", found, lambda _n, _d, n, d: np.log(fitted.predict(10.0**n, 10.0**d))
+
+
+def _surface_components(
+    data: _Data, surface: Surface, log_n: np.ndarray, log_d: np.ndarray
+) -> tuple[_Components | None, Surface]:
+    """L(N, D) by generalised least squares from `surface`: Gauss-Newton steps, each with its variances."""
+    try:
+        misfit = Misfit.of(10.0**log_n, 10.0**log_d, np.exp(data.y_P))
+    except ValueError:
+        return None, surface
+    order = np.lexsort((np.exp(data.y_P), 10.0**log_d, 10.0**log_n)[::-1])
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    theta = misfit.theta(surface)
+    low, high = misfit.bounds_2xK
+    found = None
+    variances: tuple[float, float] | None = None
+    for step in range(12):
+        whole, term = misfit.terms(theta)
+        slope = np.stack([1 / whole, *(term / whole), *(-misfit.place_2xP * term / whole)], axis=1)[back]
+        free = ~((theta <= low + 1e-9) | (theta >= high - 1e-9))
+        residual = data.y_P - misfit.log_level - np.log(whole)[back]
+        if np.linalg.matrix_rank(slope[:, free]) < free.sum():
+            free &= np.array([False, True, True, True, True])
+        if step in (0, 3):
+            found, beta = _components(data, residual, slope[:, free])
+            variances = found.between, found.within
+        else:
+            beta = _solve(data, residual, slope[:, free], *(variances or (0.0, 1.0)))
+        if np.max(np.abs(beta), initial=0) < 1e-7:
+            break
+        theta = theta.copy()
+        theta[free] += beta * min(1.0, 0.5 / max(np.max(np.abs(beta)), 1e-12))
+        theta = np.clip(theta, low, high)
+    if found is None:
+        return None, surface
+    whole, _ = misfit.terms(theta)
+    residual = data.y_P - misfit.log_level - np.log(whole)[back]
+    score = _score(data, residual, found.between, found.within, 5)
+    return _Components(
+        found.between, found.within, found.freedom, found.freedom_within, score, residual
+    ), misfit.surface(theta)
+
+
+def _replicated(data: _Data, cell_P: np.ndarray) -> _Components | None:
+    """Components with a mean of its own for each (budget, size); None unless enough sizes have several runs."""
+    sizes = np.unique(cell_P)
+    runs_of = [len(np.unique(data.run_P[cell_P == each])) for each in sizes] if len(sizes) <= MOST_TERMS else []
+    if sum(number - 1 for number in runs_of) < REPLICATED:
+        return None
+    terms = (cell_P[:, None] == sizes).astype(float)
+    found, _ = _components(data, data.y_P, terms)
+    return found if found.freedom >= REPLICATED - 0.5 else None
+
+
+def _components(data: _Data, y_P: np.ndarray, terms_PxK: np.ndarray) -> tuple[_Components, np.ndarray]:
+    """Variances by restricted maximum likelihood about a linear mean, and its coefficients [K]."""
+    single = len(data.first_R) == len(y_P)
+    spread = math.sqrt(float(np.mean((y_P - terms_PxK @ np.linalg.lstsq(terms_PxK, y_P, rcond=None)[0]) ** 2)))
+    spread = max(spread, LEAST)
+
+    def unlikely(log_2: np.ndarray) -> float:
+        sd = np.exp(np.clip(log_2, -18.0, 3.0))
+        return _likelihood(data, y_P, terms_PxK, float(sd[0]), 0.0 if single else float(sd[-1]))
+
+    start = [math.log(spread)] if single else [math.log(spread * 0.7), math.log(spread * 0.5)]
+    options = {"xatol": 0.02, "fatol": 1e-3, "maxiter": 120, "initial_simplex": _simplex(start)}
+    sd = np.exp(np.clip(optimize.minimize(unlikely, start, method="Nelder-Mead", options=options).x, -18.0, 3.0))
+    between, within = float(sd[0]), 0.0 if single else float(sd[-1])
+    beta = _solve(data, y_P, terms_PxK, between, within)
+    residual = y_P - terms_PxK @ beta
+    freedom = _freedom(data, terms_PxK, between, within)
+    rest = 0.0 if single else max(len(y_P) - terms_PxK.shape[1] - freedom, 1.0)
+    score = _score(data, residual, between, within, terms_PxK.shape[1])
+    return _Components(between, within, freedom, rest, score, residual), beta
+
+
+def _simplex(start: list[float]) -> np.ndarray:
+    return np.array([start, *(np.array(start) + 1.0 * np.eye(len(start))[place] for place in range(len(start)))])
+
+
+def _weighted(data: _Data, values: np.ndarray, between: float, within: float) -> np.ndarray:
+    """V^-1 times `values` [P, ...] for V = diag(within² + error²) + between² within each run (Sherman-Morrison)."""
+    own_P = 1 / (within**2 + data.error_P**2)
+    whole_R = data.sums(own_P)
+    scaled = own_P.reshape(-1, *[1] * (values.ndim - 1)) * values
+    share = data.sums(scaled) * (between**2 / (1 + between**2 * whole_R)).reshape(-1, *[1] * (values.ndim - 1))
+    return scaled - own_P.reshape(-1, *[1] * (values.ndim - 1)) * share[data.run_P]
+
+
+def _solve(data: _Data, y_P: np.ndarray, terms_PxK: np.ndarray, between: float, within: float) -> np.ndarray:
+    weighted = _weighted(data, terms_PxK, between, within)
+    return np.linalg.lstsq(terms_PxK.T @ weighted, weighted.T @ y_P, rcond=None)[0]
+
+
+def _log_det(data: _Data, between: float, within: float) -> float:
+    variance_P = within**2 + data.error_P**2
+    return float(np.sum(np.log(variance_P)) + np.sum(np.log1p(between**2 * data.sums(1 / variance_P))))
+
+
+def _likelihood(data: _Data, y_P: np.ndarray, terms_PxK: np.ndarray, between: float, within: float) -> float:
+    """-2 times the restricted log likelihood, without constants."""
+    weighted = _weighted(data, terms_PxK, between, within)
+    normal = terms_PxK.T @ weighted
+    beta = np.linalg.lstsq(normal, weighted.T @ y_P, rcond=None)[0]
+    residual = y_P - terms_PxK @ beta
+    misfit = float(residual @ _weighted(data, residual, between, within))
+    return _log_det(data, between, within) + float(np.linalg.slogdet(normal)[1]) + misfit
+
+
+def _score(data: _Data, residual_P: np.ndarray, between: float, within: float, terms: int) -> float:
+    """AICc of a mean with `terms` and two variances."""
+    count, total = terms + 2, len(residual_P)
+    misfit = float(residual_P @ _weighted(data, residual_P, between, within))
+    correction = 2 * count * (count + 1) / max(total - count - 1, 0.5)
+    return _log_det(data, between, within) + misfit + 2 * count + correction
+
+
+def _freedom(data: _Data, terms_PxK: np.ndarray, between: float, within: float) -> float:
+    """Degrees of freedom between runs: the trace of what the mean leaves of the space of run means."""
+    variance_P = within**2 + data.error_P**2
+    whole_R = data.sums(1 / variance_P)
+    root_R = np.sqrt((1 + between**2 * whole_R) / whole_R)
+    weighted = _weighted(data, terms_PxK, between, within)
+    of_runs = data.sums(weighted) * root_R[:, None]
+    taken = np.trace(of_runs @ np.linalg.pinv(terms_PxK.T @ weighted, hermitian=True) @ of_runs.T)
+    return float(len(data.first_R) - taken)
