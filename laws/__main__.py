@@ -19,6 +19,7 @@ from laws.predict.rates import best_rates, rate_law
 from laws.predict.text import forecast_lines, forecast_record, plan_lines
 from laws.rows.official import import_official
 from laws.rows.runs import TableOptions, read
+from laws.study.coverage import coverage
 from train.compile.cache import keep_programs
 
 Flat = tyro.conf.OmitArgPrefixes
@@ -232,6 +233,7 @@ def _commands(words: list[str]) -> dict[str, Callable[..., Any]]:
         "plan": plan_command,
         "rate": rate_command,
         "import-official": import_official,
+        "coverage": coverage,
         "reproduce": reproduce_command,
         "coordinates": coordinates_command,
     }

@@ -206,7 +206,8 @@ def draw_law(axes: Axes, law: Law | PowerLaw | None, over: Sequence[float], colo
         ends = [law.interval_at(x) for x in grid[::10].tolist()]
         bounds = [each for each in ends if each is not None]
         if len(bounds) == len(ends):
-            axes.fill_between(grid[::10], *zip(*bounds, strict=True), color=colour, alpha=0.16, lw=0, zorder=1)
+            low, high = np.array(bounds).T
+            axes.fill_between(grid[::10], low, high, color=colour, alpha=0.16, lw=0, zorder=1)
     elif (band := power.band(grid)) is not None:
         axes.fill_between(grid, *band, color=colour, alpha=0.16, lw=0, zorder=1)
 

@@ -80,7 +80,13 @@ class Fit:
     """Those of reading the rows first, then those of each game."""
 
 
-def fit(rows: Runs | Sequence[ResultRow], *, draws: int = DRAWS, options: FitOptions | None = None) -> Fit:
+def fit(
+    rows: Runs | Sequence[ResultRow],
+    *,
+    draws: int = DRAWS,
+    options: FitOptions | None = None,
+    choosing: bool = True,
+) -> Fit:
     """Fit scaling laws to each game in `rows`; nothing is printed or written.
 
     A law that the rows don't support is left out, and `Fit.diagnostics` names it with the reason: no rows raise.
@@ -89,24 +95,25 @@ def fit(rows: Runs | Sequence[ResultRow], *, draws: int = DRAWS, options: FitOpt
         rows: What `laws.read` returns, or result rows of any origin.
         draws: Simulated studies for the intervals, at least 100; 0 for no intervals.
         options: How budgets and parabolas are made.
+        choosing: Also fit every other choice of method, window, weights and FLOP convention.
     """
     given = rows if isinstance(rows, Runs) else Runs(tuple(rows))
     games: list[GameFit] = []
     diagnostics = list(given.diagnostics)
     for game in sorted({row.game for row in given.rows}):
         of_game = [row for row in ordered(given.rows) if row.game == game]
-        fitted, found = _fit_game(game, of_game, draws, options or FitOptions())
+        fitted, found = _fit_game(game, of_game, draws, options or FitOptions(), choosing)
         games.append(fitted)
         diagnostics.extend(found)
     return Fit(tuple(games), tuple(diagnostics))
 
 
 def _fit_game(
-    game: str, rows: Sequence[ResultRow], draws: int, options: FitOptions
+    game: str, rows: Sequence[ResultRow], draws: int, options: FitOptions, choosing: bool
 ) -> tuple[GameFit, list[Diagnostic]]:
     found, of_profiles = profiles(game, rows, options.bin, options.min_sizes)
     cells = cells_of(found)
-    parametric, of_parametric = fit_frontier(game, cells)
+    parametric, of_parametric = fit_frontier(game, cells, profiled=choosing)
     grid = grid_of([profile.cells for profile in found]) if found else None
     simulated = without = None
     if grid:
@@ -119,7 +126,7 @@ def _fit_game(
     methods = () if scattered(found) else METHODS
     laws, of_laws = fit_laws(game, found, simulated, without, methods=methods)
     correlation, of_correlation = _correlation(game, [profile.best for profile in found])
-    chosen = choices(rows, found, parametric, simulated)
+    chosen = choices(rows, found, parametric, simulated) if choosing else ()
     diagnostics = [
         *check_mixtures(game, rows),
         *check_training(game, rows),
@@ -142,7 +149,7 @@ def _with_intervals(found: Sequence[Profile], simulated: Simulated) -> tuple[Pro
     for place, profile in enumerate(found):
         vertex = profile.vertex
         if vertex is not None:
-            ends = basic(math.log(vertex.params), drawn_SxB[:, place], float(clean_B[place]))
+            ends = basic(math.log(vertex.params), drawn_SxB[:, place], float(clean_B[place]), simulated.noise[:1])
             vertex = replace(vertex, params_ci=None if ends is None else (_exp(ends[0]), _exp(ends[1])))
         changed.append(replace(profile, vertex=vertex))
     return tuple(changed)

@@ -1,16 +1,16 @@
 """Parametric bootstrap of a study: every estimate again, from studies simulated by its generative model.
 
-Sizes and budgets are what the study chose, so they stay; the noise is drawn anew (`laws.fitting.noise`). Every interval
-is the basic (pivotal) one, from what the estimator makes of the noise: estimate - quantiles of (simulated - noise-free)
-(Efron and Tibshirani 1993, section 13). It holds the value that the same estimator gives on the study without noise, and
-takes off the bias by noise, such as that of the best of several cells.
+Sizes and budgets are what the study chose, so they stay; the noise is drawn anew (`laws.fitting.noise`). Every
+interval is the basic (pivotal) one, from what the estimator makes of the noise: estimate - quantiles of (simulated -
+noise-free) (Davison and Hinkley 1997, section 5.2). It is for the value that the same estimator gives on the study
+without noise, and takes off the bias by noise, such as that of the best of several cells.
 
 Shapes: B budgets, M cells of a budget, S simulated studies; `...` any of them, or none.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from laws.fitting.isoflop import Cell, Method, Quantity
 from laws.fitting.noise import FREEDOM, NoiseModel, noise_of
 from laws.fitting.parabola import MIN_CELLS, Grid, parabolas
 from laws.fitting.parametric import Parametric, Surface, fit_surface
-from laws.fitting.power import LEVEL
+from laws.fitting.power import LEVEL, Z95
 
 DRAWS = 1000
 """Simulated studies by default."""
@@ -26,6 +26,10 @@ MOST_LEFT_OUT = 500
 """Most runs of which each is left out in turn."""
 SLOW_DRAWS = 200
 """Simulated studies for the parametric law, which needs an iterative fit."""
+TRIALS = 2000
+"""Trials of how far estimates of noise lie off."""
+MOST_RUNS = 60
+"""Most runs whose weight in an estimate is looked at; the noise of more is known well."""
 MIN_DRAWS = 100
 """Draws with a finite value that an interval needs."""
 MIN_SHARE = 0.9
@@ -107,7 +111,7 @@ def _between(u_B: np.ndarray, grid: Grid, there: np.ndarray, value_BxM: np.ndarr
 
 
 def slopes(x_P: np.ndarray, y_P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slope, and value at x = 0, of the least-squares line through the finite points [..., P]; NaN with fewer than two."""
+    """Slope, and value at x = 0, of the least-squares line through finite points [..., P]; NaN with fewer than two."""
     good = np.isfinite(x_P) & np.isfinite(y_P)
     count = np.maximum(good.sum(axis=-1), 1)
     x, y = np.where(good, x_P, 0), np.where(good, y_P, 0)
@@ -132,12 +136,93 @@ class Simulated:
     """[B]: of the mean of the model."""
     log_loss: np.ndarray
     """Simulated ln loss [S, B, M], of which the parametric law takes the first."""
+    noise: tuple["RunNoise", ...]
+    """Of the losses, and of the returns where there are any."""
+
+
+@dataclass(frozen=True)
+class RunNoise:
+    """The noise of runs in simulated studies, and what the study tells of its variance."""
+
+    drawn_SxR: np.ndarray
+    """Standardised noise of each run."""
+    trial_TxR: np.ndarray
+    """More of the kind, to see how far estimates of the variance lie off."""
+    ratio_T: np.ndarray
+    """Estimated over true standard deviation in each trial."""
+    ratio_within_T: np.ndarray
+    """The same of what varies within runs."""
+
+
+def _run_noise(model: NoiseModel, drawn_SxR: np.ndarray, seed: int) -> RunNoise:
+    random = np.random.default_rng(seed)
+    runs = len(model.left_RxR)
+    trial = random.standard_normal((TRIALS, runs if runs <= MOST_RUNS else 1))
+    if runs <= MOST_RUNS:
+        square = np.einsum("tr,rs,ts->t", trial, model.left_RxR, trial)
+    else:
+        square = random.chisquare(model.freedom, TRIALS)
+    within = model.freedom_within
+    ratio = np.sqrt(random.chisquare(within, TRIALS) / within) if within else np.ones(TRIALS)
+    return RunNoise(drawn_SxR, trial, np.sqrt(square / model.freedom), ratio)
+
+
+def _widened(off_S: np.ndarray, noise: Sequence[RunNoise]) -> float:
+    """Factor by which an interval with estimated noise is wider than with known noise; Student's t for linear models.
+
+    An estimate follows the noise of single runs, by weights that the draws show. The runs' variance is estimated from
+    what the mean leaves of the same noise, so that the two go together more or less. The factor is the mean of what
+    `TRIALS` of both say, and of what they would say if both were independent (Student's t).
+    """
+    rest = off_S - off_S.mean()
+    total = float(rest @ rest) / len(rest)
+    if total <= 0:
+        return 1.0
+    above, below, explained = np.zeros(TRIALS), np.zeros(TRIALS), 0.0
+    for each in noise:
+        drawn, trial = each.drawn_SxR, each.trial_TxR
+        if trial.shape[1] == drawn.shape[1]:
+            weight = np.linalg.lstsq(drawn.T @ drawn, drawn.T @ rest, rcond=None)[0]
+            # Chance correlations with the draws are no weights.
+            square = float(weight @ weight)
+            share = max(square - total * len(weight) / len(rest), 0.0)
+            weight *= math.sqrt(share / square) if square else 0.0
+            rest = rest - drawn @ weight
+        else:
+            share = total / len(noise)
+            weight = np.array([math.sqrt(share)])
+        above += trial @ weight
+        below += share * each.ratio_T**2
+        explained += share
+    left = max(total - explained, 0.0)
+    random = np.random.default_rng(1)
+    above += math.sqrt(left) * random.standard_normal(TRIALS)
+    below += left * noise[0].ratio_within_T ** 2
+    apart = math.sqrt(total) * random.standard_normal(TRIALS)
+    return float(np.mean(np.quantile(np.abs([above, apart]) / np.sqrt(below), LEVEL, axis=1))) / Z95
+
+
+def basic(estimate: float, drawn_S: np.ndarray, clean: float, noise: Sequence[RunNoise]) -> tuple[float, float] | None:
+    """95 % basic interval: `estimate` less the quantiles of what `noise` does to it, `drawn` - `clean`.
+
+    These are widened for what a few runs tell of their noise. None without a finite estimate, or with too few draws
+    that have a value.
+    """
+    good = np.isfinite(drawn_S)
+    if not (math.isfinite(estimate) and math.isfinite(clean)):
+        return None
+    if good.sum() < max(MIN_DRAWS, MIN_SHARE * len(drawn_S)):
+        return None
+    off = drawn_S[good] - clean
+    low, middle, high = np.quantile(off, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2])
+    by = _widened(off, [replace(each, drawn_SxR=each.drawn_SxR[: len(good)][good]) for each in noise])
+    return float(estimate - middle - by * (high - middle)), float(estimate - middle - by * (low - middle))
 
 
 def simulate(
     grid: Grid, draws: int, surface: Surface | None = None, least: int = MIN_CELLS, seed: int = 0
 ) -> Simulated | None:
-    """`draws` studies like the one in `grid`; None where its noise can't be told, or fewer than two draws are asked.
+    """`draws` studies like the one in `grid`; None where its noise can't be told, or with fewer than `MIN_DRAWS`.
 
     `surface` is L(N, D) of the study, where it has one.
     """
@@ -150,9 +235,10 @@ def simulate(
     if losses is None or losses.freedom < FREEDOM:
         return None
     returns, drawn_return, mean_return = None, np.full((1, *there.shape), np.nan), np.full(there.shape, np.nan)
+    of_returns: tuple[RunNoise, ...] = ()
     if np.isfinite(grid.return_BxM).any():
-        returns, drawn_return, mean_return = _returns(grid, draws, seed)
-    drawn_loss = losses.draw(draws, seed)
+        returns, drawn_return, mean_return, of_returns = _returns(grid, draws, seed, losses.mean_BxM)
+    drawn_loss, shared = losses.draw(draws, seed)
     return Simulated(
         grid,
         losses,
@@ -160,38 +246,30 @@ def simulate(
         optima(grid, drawn_loss, drawn_return, least),
         optima(grid, losses.mean_BxM, mean_return, least),
         drawn_loss,
+        (_run_noise(losses, shared, seed + 2), *of_returns),
     )
 
 
-def _returns(grid: Grid, draws: int, seed: int) -> tuple[NoiseModel | None, np.ndarray, np.ndarray]:
+def _returns(
+    grid: Grid, draws: int, seed: int, log_loss_BxM: np.ndarray
+) -> tuple[NoiseModel | None, np.ndarray, np.ndarray, tuple[RunNoise, ...]]:
     """The noise of the returns, simulated ones [S, B, M], and their mean; NaN where the noise can't be told.
 
-    Of ln R where all are positive, since noise grows with the return; else of R.
+    Of ln R where all are positive, since noise grows with the return; else of R. They may follow the mean ln loss.
     """
     value = grid.return_BxM
     log = bool(np.all(value[np.isfinite(value)] > 0))
     with np.errstate(divide="ignore", invalid="ignore"):
         measured = np.log(value) if log else value
         error = grid.return_error_BxM / value if log else grid.return_error_BxM
-    found = noise_of(measured, error, grid.log_params_BxM, grid.log_samples_BxM, grid.run_BxM)
+    place = grid.log_params_BxM, grid.log_samples_BxM, grid.run_BxM
+    found = noise_of(measured, error, *place, along_BxM=log_loss_BxM - np.nanmean(log_loss_BxM))
     if found is None or found.freedom < FREEDOM:
-        return None, np.full((draws, *value.shape), np.nan), np.full(value.shape, np.nan)
-    drawn = found.draw(draws, seed + 1)
-    return (found, np.exp(np.clip(drawn, -300, 300)), np.exp(found.mean_BxM)) if log else (found, drawn, found.mean_BxM)
-
-
-def basic(estimate: float, drawn: np.ndarray, clean: float) -> tuple[float, float] | None:
-    """95 % basic interval: `estimate` less the quantiles of what noise does to it, `drawn` - `clean`.
-
-    None without a finite estimate, or with too few draws that have a value.
-    """
-    finite = drawn[np.isfinite(drawn)]
-    if not (math.isfinite(estimate) and math.isfinite(clean)):
-        return None
-    if len(finite) < max(MIN_DRAWS, MIN_SHARE * len(drawn)):
-        return None
-    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(estimate - (high - clean)), float(estimate - (low - clean))
+        return None, np.full((draws, *value.shape), np.nan), np.full(value.shape, np.nan), ()
+    drawn, shared = found.draw(draws, seed + 1)
+    noise = (_run_noise(found, shared, seed + 3),)
+    mean = found.mean_BxM
+    return (found, np.exp(np.clip(drawn, -300, 300)), np.exp(mean), noise) if log else (found, drawn, mean, noise)
 
 
 def surface_of(

@@ -68,7 +68,7 @@ def _with_interval(choice: Choice, power: PowerLaw, simulated: Simulated | None)
     if simulated is None or method is None or choice.weights != "equal":
         return choice
     spread = spread_of(simulated, power, method, choice.y, choice.window[0] / 1.05)
-    return replace(choice, exponent_ci=basic(choice.exponent, spread.exponent_S, spread.clean[0]))
+    return replace(choice, exponent_ci=basic(choice.exponent, spread.exponent_S, spread.clean[0], spread.noise))
 
 
 def _of_hull(found: Sequence[Profile]) -> Iterator[Choice]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from laws.fitting.bootstrap import MIN_DRAWS, SLOW_DRAWS, Simulated, basic, surface_of
+from laws.fitting.bootstrap import MIN_DRAWS, SLOW_DRAWS, RunNoise, Simulated, basic, surface_of
 from laws.fitting.checks import check_surface
 from laws.fitting.isoflop import Cell, price_of
 from laws.fitting.parametric import Parametric, Price, Surface
@@ -34,6 +34,8 @@ class ParametricLaw:
     """`values` of simulated studies; empty where the noise of the study can't be told."""
     clean: dict[str, float]
     """`values` of the study without noise, by the same fit; empty without draws."""
+    noise: tuple[RunNoise, ...] = ()
+    """Of the runs in the simulated studies."""
 
     @property
     def values(self) -> dict[str, float]:
@@ -51,9 +53,9 @@ class ParametricLaw:
             return None
         if name in _POSITIVE:
             with np.errstate(divide="ignore"):
-                ends = basic(math.log(value), np.log(drawn), math.log(self.clean[name]))
-            return None if ends is None else tuple(math.exp(min(max(end, -700.0), 700.0)) for end in ends)
-        ends = basic(value, drawn, self.clean[name])
+                ends = basic(math.log(value), np.log(drawn), math.log(self.clean[name]), self.noise)
+            return None if ends is None else (_exp(ends[0]), _exp(ends[1]))
+        ends = basic(value, drawn, self.clean[name], self.noise)
         return (max(ends[0], 0.0), max(ends[1], 0.0)) if ends is not None and name == "E" else ends
 
     def power(self, y: Literal["loss", "params", "samples"]) -> PowerLaw | None:
@@ -71,9 +73,14 @@ class ParametricLaw:
         return PowerLaw(math.exp(log_coefficient), exponent, None, (), None, np.zeros((2, 2)), offset, form)
 
 
-def fit_frontier(game: str, cells: Sequence[Cell]) -> tuple[ParametricLaw | None, list[Diagnostic]]:
-    """The parametric law through all `cells`, None where they don't determine one, and its diagnostics."""
-    found = surface_of(cells, profiled=True)
+def fit_frontier(
+    game: str, cells: Sequence[Cell], *, profiled: bool = True
+) -> tuple[ParametricLaw | None, list[Diagnostic]]:
+    """The parametric law through all `cells`, None where they don't determine one, and its diagnostics.
+
+    With `profiled` also the profile of its objective over E.
+    """
+    found = surface_of(cells, profiled=profiled)
     if found is None:
         message = "Too few cells, or all of one size or as many samples: no parametric law L(N, D)."
         return None, [Diagnostic("unfittable", "info", game, None, message)]
@@ -92,7 +99,7 @@ def with_draws(fitted: ParametricLaw, cells: Sequence[Cell], simulated: Simulate
     if not found:
         return fitted
     clean, *drawn = (_values(surface, fitted.price) for surface in found)
-    return replace(fitted, draws=tuple(drawn), clean=clean)
+    return replace(fitted, draws=tuple(drawn), clean=clean, noise=simulated.noise[:1])
 
 
 def simulated_surfaces(cells: Sequence[Cell], simulated: Simulated, start: Surface) -> list[Surface]:
@@ -105,6 +112,10 @@ def simulated_surfaces(cells: Sequence[Cell], simulated: Simulated, start: Surfa
     log_loss = np.concatenate([simulated.losses.mean_BxM[None], simulated.log_loss[:draws]])[:, there][:, wanted]
     params, samples, loss = (np.array([getattr(cell, name) for cell in cells], float) for name in _COLUMNS)
     return refit_surfaces(params, samples, loss, start, log_loss)
+
+
+def _exp(value: float) -> float:
+    return math.exp(min(max(value, -700.0), 700.0))
 
 
 def _values(surface: Surface, price: Price) -> dict[str, float]:

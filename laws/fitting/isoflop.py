@@ -134,8 +134,8 @@ def profiles(
     if settings := sorted({name for each in chosen for name in each.settings}):
         message = (
             f"Of {sum(each.sizes for each in chosen)} sizes at a budget that were trained with several settings"
-            f" ({', '.join(settings)}), the runs of the setting with the least loss were taken; the best of several noisy"
-            " losses is a little too low."
+            f" ({', '.join(settings)}), the runs of the setting with the least loss were taken; the best of several"
+            " noisy losses is a little too low."
         )
         diagnostics.append(Diagnostic("tuned", "info", game, None, message))
     found: list[Profile] = []
@@ -146,8 +146,8 @@ def profiles(
     if scattered(found):
         diagnostics = [item for item in diagnostics if item.code != "few_sizes"]
         message = (
-            f"The {len(usable)} cells stand at {len(found)} budgets, most of one size: there are no isoFLOP profiles. The"
-            " parametric law and the lower hull remain; widen --bin if cells belong together."
+            f"The {len(usable)} cells stand at {len(found)} budgets, most of one size: there are no isoFLOP profiles."
+            " The parametric law and the lower hull remain; widen --bin if cells belong together."
         )
         diagnostics.append(Diagnostic("no_budgets", "warning", game, None, message))
     return tuple(found), diagnostics

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from laws.fitting.bootstrap import Optima, Simulated, basic, slopes
+from laws.fitting.bootstrap import Optima, RunNoise, Simulated, basic, slopes
 from laws.fitting.isoflop import METHODS, QUANTITIES, Cell, Method, Profile, Quantity
 from laws.fitting.power import Form, PowerLaw, fit_law, fit_power
 from laws.fitting.refits import refit_offsets
@@ -17,24 +18,24 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Spread:
-    """A law refitted to simulated studies: y = offset + exp(level) · x^exponent, arrays [S] and the noise-free study."""
+    """A law refitted to simulated studies, arrays [S], and to that without noise: y = offset + e^level · x^exponent."""
 
     exponent_S: np.ndarray
     level_S: np.ndarray
     offset_S: np.ndarray
     clean: tuple[float, float, float]
     """Exponent, level and offset without noise."""
+    noise: tuple[RunNoise, ...]
+    """Of the runs in the simulated studies."""
 
     def at(self, x: float) -> tuple[np.ndarray, float]:
         """ln y at `x` of every simulated study [S], and of the noise-free one."""
         return _log_at(x, self.exponent_S, self.level_S, self.offset_S), float(_log_at(x, *self.clean))
 
 
-def _log_at(
-    x: float, exponent: np.ndarray | float, level: np.ndarray | float, offset: np.ndarray | float
-) -> np.ndarray:
+def _log_at(x: float, exponent: ArrayLike, level: ArrayLike, offset: ArrayLike) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.log(offset + np.exp(np.clip(level + np.multiply(exponent, math.log(x)), -700, 700)))
+        return np.log(np.asarray(offset) + np.exp(np.clip(level + np.multiply(exponent, math.log(x)), -700, 700)))
 
 
 @dataclass(frozen=True)
@@ -70,21 +71,21 @@ class Law:
         """95 % interval of the exponent by bootstrap of the study; None where its noise can't be told."""
         if self.spread is None:
             return None
-        return basic(self.power.exponent, self.spread.exponent_S, self.spread.clean[0])
+        return basic(self.power.exponent, self.spread.exponent_S, self.spread.clean[0], self.spread.noise)
 
     @property
     def offset_ci(self) -> Interval | None:
         """The same of the offset."""
         if self.spread is None or self.form == "power":
             return None
-        ends = basic(self.power.offset, self.spread.offset_S, self.spread.clean[2])
+        ends = basic(self.power.offset, self.spread.offset_S, self.spread.clean[2], self.spread.noise)
         return None if ends is None else (max(ends[0], 0.0), max(ends[1], 0.0))
 
     def interval_at(self, x: float) -> Interval | None:
         """The same of the law's value at C = `x`."""
         if self.spread is None:
             return None
-        ends = basic(math.log(float(self.power.predict(x))), *self.spread.at(x))
+        ends = basic(math.log(float(self.power.predict(x))), *self.spread.at(x), self.spread.noise)
         return None if ends is None else (math.exp(ends[0]), math.exp(ends[1]))
 
 
@@ -175,14 +176,15 @@ def spread_of(simulated: Simulated, law: PowerLaw, method: Method, y: Quantity, 
     x_SxB, y_SxB = (each[..., kept] for each in simulated.draws[method, y])
     x_B, y_B = (each[kept][None] for each in simulated.clean[method, y])
     x_SxB = np.broadcast_to(x_SxB, y_SxB.shape)
+    noise = simulated.noise if y == "return" else simulated.noise[:1]
     if law.form == "power":
         exponent_S, level_S = slopes(x_SxB, y_SxB)
         exponent, level = slopes(x_B, y_B)
-        return Spread(exponent_S, level_S, np.zeros(len(exponent_S)), (float(exponent[0]), float(level[0]), 0.0))
+        return Spread(exponent_S, level_S, np.zeros(len(exponent_S)), (float(exponent[0]), float(level[0]), 0.0), noise)
     share = law.offset / min(value for _, value in law.points)
     exponent_S, level_S, offset_S = refit_offsets(x_SxB, y_SxB, law.exponent, share)
     clean = refit_offsets(x_B, y_B, law.exponent, share)
-    return Spread(exponent_S, level_S, offset_S, (float(clean[0][0]), float(clean[1][0]), float(clean[2][0])))
+    return Spread(exponent_S, level_S, offset_S, (float(clean[0][0]), float(clean[1][0]), float(clean[2][0])), noise)
 
 
 def _sensitivity(without: Optima | None, law: PowerLaw, method: Method, y: Quantity) -> Interval | None:

@@ -10,14 +10,16 @@ Shapes: P cells, ordered by run; R runs; K terms of the mean; S simulated studie
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import optimize
 
 from laws.fitting.parametric import Misfit, Surface
 
+AS_GOOD = 6.0
+"""Difference of AICc up to which a mean that leaves more freedom is taken instead of the best."""
 FREEDOM = 3.0
 """Degrees of freedom between runs below which an interval would be more than twice as wide as with known noise."""
 REPLICATED = 4
@@ -48,39 +50,21 @@ class NoiseModel:
     """Degrees of freedom of the noise between runs."""
     freedom_within: float
     """Those within runs; 0 where each cell is a run of its own."""
+    left_RxR: np.ndarray
+    """What the fitted mean leaves of the noise of runs: their variance is estimated as noise · left · noise / freedom.
+    Identity over runs, scaled, with more than `MOST_TERMS` of them."""
     mean: str
     """The form of the mean: `quadratic`, `cubic` or `L(N, D)`."""
     replicated: bool
     """Whether the noise was taken from runs of one size."""
 
-    def draw(self, draws: int, seed: int = 0) -> np.ndarray:
-        """Simulated values of every cell [S, B, M].
-
-        Variances are drawn too, from their scaled inverse chi-squared distributions: intervals then are as wide as
-        Student's t where few runs tell the noise.
-        """
+    def draw(self, draws: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Simulated values of every cell [S, B, M], and the noise of each run in them, standardised [S, R]."""
         random = np.random.default_rng(seed)
         error = np.where(np.isfinite(self.mean_BxM), np.maximum(self.error_BxM, LEAST), 0)
-        within = np.full(draws, self.within**2)
-        if self.freedom_within > 0:
-            within *= self.freedom_within / random.chisquare(self.freedom_within, draws)
-        # The mean of a run varies by between² + its share of what varies within; that sum is what was estimated.
-        each = self._of_means(error, np.array([self.within**2]))[0]
-        total = (self.between**2 + each) * self.freedom / random.chisquare(self.freedom, draws)
-        between = np.sqrt(np.maximum(total - self._of_means(error, within), 0))
-        own = random.standard_normal((draws, *error.shape)) * np.sqrt(within[:, None, None] + error**2)
-        shared = random.standard_normal((draws, self.runs)) * between[:, None]
-        return self.mean_BxM + shared[:, self.run_BxM] + own
-
-    def _of_means(self, error: np.ndarray, within_S: np.ndarray) -> np.ndarray:
-        """Mean over runs of the variance of a run's mean by what varies within it [S]; 0 with one cell a run."""
-        if not self.freedom_within:
-            return np.zeros(len(within_S))
-        there = np.isfinite(self.mean_BxM)
-        cells_R = np.bincount(self.run_BxM[there], minlength=self.runs)
-        square_R = np.bincount(self.run_BxM[there], error[there] ** 2, minlength=self.runs)
-        used = cells_R > 0
-        return np.mean(1 / cells_R[used]) * within_S + np.mean(square_R[used] / cells_R[used] ** 2)
+        own = random.standard_normal((draws, *error.shape)) * np.sqrt(self.within**2 + error**2)
+        shared = random.standard_normal((draws, self.runs))
+        return self.mean_BxM + self.between * shared[:, self.run_BxM] + own, shared
 
 
 @dataclass(frozen=True)
@@ -105,11 +89,15 @@ class _Data:
 class _Components:
     between: float
     within: float
-    freedom: float
+    left_RxR: np.ndarray
     freedom_within: float
     score: float
     """Corrected Akaike criterion, by the likelihood at these variances."""
-    fitted_P: np.ndarray
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom between runs."""
+        return float(np.trace(self.left_RxR))
 
 
 def noise_of(
@@ -119,10 +107,18 @@ def noise_of(
     log_samples_BxM: np.ndarray,
     run_BxM: np.ndarray,
     surface: Surface | None = None,
+    along_BxM: np.ndarray | None = None,
 ) -> NoiseModel | None:
     """The noise of a study from its values [B, M], NaN where there is none; None where it can't be told from the mean.
 
-    `surface`, L(N, D) fitted to the losses whose logarithms the values are, adds that form of the mean.
+    Args:
+        value_BxM: ln losses, or returns.
+        error_BxM: Their standard errors of measurement; NaN where unknown.
+        log_params_BxM: log10 N.
+        log_samples_BxM: log10 D.
+        run_BxM: The run of each cell.
+        surface: L(N, D) fitted to the losses whose logarithms the values are; adds that form of the mean.
+        along_BxM: What the values may follow, such as the mean ln loss that returns follow; adds parabolas in it.
     """
     there = np.isfinite(value_BxM)
     place = np.flatnonzero(there)
@@ -143,17 +139,20 @@ def noise_of(
     scale = [(float(each.mean()), max(float(each.std()), 1e-9)) for each in columns[1:]]
     n, d = ((each - middle) / spread for each, (middle, spread) in zip(columns[1:], scale, strict=True))
     data = _Data(columns[0], n, d, np.maximum(error.ravel()[used], LEAST), first, compact)
-    candidates = list(_candidates(data, surface, columns[1], columns[2]))
+    along = None if along_BxM is None else along_BxM.ravel()[used]
+    candidates = list(_candidates(data, surface, columns[1], columns[2], along))
     if not candidates:
         return None
-    name, best, predict = min(candidates, key=lambda each: each[1].score)
+    least = min(found.score for _, found, _ in candidates)
+    usable = [each for each in candidates if each[1].freedom >= FREEDOM and each[1].score <= least + AS_GOOD]
+    name, best, predict = min(usable or candidates, key=lambda each: each[1].score)
     cell = np.unique(np.stack([used // value_BxM.shape[1], columns[1]]), axis=1, return_inverse=True)[1].ravel()
     noise, replicated = best, False
     if (own := _replicated(data, cell)) is not None:
         noise, replicated = own, True
     all_n = (log_params_BxM - scale[0][0]) / scale[0][1]
     all_d = (log_samples_BxM - scale[1][0]) / scale[1][1]
-    mean = predict(all_n, all_d, log_params_BxM, log_samples_BxM)
+    mean = predict(all_n, all_d, log_params_BxM, log_samples_BxM, along_BxM)
     return NoiseModel(
         np.where(there, mean, np.nan),
         run_BxM,
@@ -163,6 +162,7 @@ def noise_of(
         np.where(there, error, 0.0),
         noise.freedom,
         noise.freedom_within,
+        noise.left_RxR,
         name,
         replicated,
     )
@@ -173,23 +173,28 @@ def _terms(n: np.ndarray, d: np.ndarray, order: int) -> np.ndarray:
     return np.stack([n**i * d**j for i in range(order + 1) for j in range(order + 1 - i)], axis=-1)
 
 
-def _candidates(data: _Data, surface: Surface | None, log_n: np.ndarray, log_d: np.ndarray) -> Iterator:
+_Predict = Callable[..., np.ndarray]
+"""From standardised log N and log D, log10 N, log10 D and `along` to the mean."""
+
+
+def _candidates(
+    data: _Data, surface: Surface | None, log_n: np.ndarray, log_d: np.ndarray, along_P: np.ndarray | None
+) -> Iterator[tuple[str, _Components, _Predict]]:
     """(name, components, prediction) of every form of the mean that the cells determine."""
+    if along_P is not None and len(along_P) > 6:
+        found, beta = _components(data, data.y_P, along_P[:, None] ** np.arange(3))
+        yield "along", found, lambda _n, _d, _ln, _ld, along, beta=beta: along[..., None] ** np.arange(3) @ beta
     for name, order in (("quadratic", 2), ("cubic", 3)):
         terms = _terms(data.n_P, data.d_P, order)
         if terms.shape[1] + 2 >= len(terms) or np.linalg.matrix_rank(terms) < terms.shape[1]:
             continue
         found, beta = _components(data, data.y_P, terms)
         if found.freedom >= 1:
-            yield (
-                name,
-                found,
-                lambda n, d, _n, _d, order=order, beta=beta: _terms(n, d, order) @ beta,
-            )
+            yield name, found, lambda n, d, _n, _d, _along, order=order, beta=beta: _terms(n, d, order) @ beta
     if surface is not None and len(data.y_P) > 7:
         found, fitted = _surface_components(data, surface, log_n, log_d)
         if found is not None and found.freedom >= 1:
-            yield "L(N, D)", found, lambda _n, _d, n, d: np.log(fitted.predict(10.0**n, 10.0**d))
+            yield "L(N, D)", found, lambda _n, _d, n, d, _along: np.log(fitted.predict(10.0**n, 10.0**d))
 
 
 def _surface_components(
@@ -229,9 +234,7 @@ def _surface_components(
     whole, _ = misfit.terms(theta)
     residual = data.y_P - misfit.log_level - np.log(whole)[back]
     score = _score(data, residual, found.between, found.within, 5)
-    return _Components(
-        found.between, found.within, found.freedom, found.freedom_within, score, residual
-    ), misfit.surface(theta)
+    return replace(found, score=score), misfit.surface(theta)
 
 
 def _replicated(data: _Data, cell_P: np.ndarray) -> _Components | None:
@@ -261,10 +264,14 @@ def _components(data: _Data, y_P: np.ndarray, terms_PxK: np.ndarray) -> tuple[_C
     between, within = float(sd[0]), 0.0 if single else float(sd[-1])
     beta = _solve(data, y_P, terms_PxK, between, within)
     residual = y_P - terms_PxK @ beta
-    freedom = _freedom(data, terms_PxK, between, within)
-    rest = 0.0 if single else max(len(y_P) - terms_PxK.shape[1] - freedom, 1.0)
+    left = _left(data, terms_PxK, between, within)
+    rest = 0.0 if single else max(len(y_P) - terms_PxK.shape[1] - float(np.trace(left)), 1.0)
     score = _score(data, residual, between, within, terms_PxK.shape[1])
-    return _Components(between, within, freedom, rest, score, residual), beta
+    # An estimate of 0 is what a small sample gives; noise as large as what hides it is not excluded.
+    hidden = math.sqrt(float(np.mean(1 / data.sums(1 / (within**2 + data.error_P**2)))))
+    if not single:
+        between = max(between, hidden / math.sqrt(max(float(np.trace(left)), 1.0)))
+    return _Components(between, within, left, rest, score), beta
 
 
 def _simplex(start: list[float]) -> np.ndarray:
@@ -308,12 +315,16 @@ def _score(data: _Data, residual_P: np.ndarray, between: float, within: float, t
     return _log_det(data, between, within) + misfit + 2 * count + correction
 
 
-def _freedom(data: _Data, terms_PxK: np.ndarray, between: float, within: float) -> float:
-    """Degrees of freedom between runs: the trace of what the mean leaves of the space of run means."""
+def _left(data: _Data, terms_PxK: np.ndarray, between: float, within: float) -> np.ndarray:
+    """What the mean leaves of the space of run means [R, R], in standard deviations of these."""
+    runs = len(data.first_R)
     variance_P = within**2 + data.error_P**2
     whole_R = data.sums(1 / variance_P)
     root_R = np.sqrt((1 + between**2 * whole_R) / whole_R)
     weighted = _weighted(data, terms_PxK, between, within)
     of_runs = data.sums(weighted) * root_R[:, None]
-    taken = np.trace(of_runs @ np.linalg.pinv(terms_PxK.T @ weighted, hermitian=True) @ of_runs.T)
-    return float(len(data.first_R) - taken)
+    normal = np.linalg.pinv(terms_PxK.T @ weighted, hermitian=True)
+    if runs > MOST_TERMS:
+        taken = float(np.einsum("rk,kl,rl->", of_runs, normal, of_runs))
+        return np.eye(runs) * (1 - taken / runs)
+    return np.eye(runs) - of_runs @ normal @ of_runs.T

@@ -48,9 +48,8 @@ def _steps(
     residual = target_SxP - np.log(whole)
     size = np.abs(residual)
     pull = misfit.weight_P * np.clip(residual / DELTA, -1, 1)
-    slope = np.concatenate(
-        [1 / whole[:, None], term / whole[:, None], -misfit.place_2xP * term / whole[:, None]], axis=1
-    )
+    share = term / whole[:, None]
+    slope = np.concatenate([1 / whole[:, None], share, -misfit.place_2xP * share], axis=1)
     gradient = -np.einsum("skp,sp->sk", slope, pull)
     weight = np.where(
         exact_S[:, None], pull + misfit.weight_P * (size < DELTA) / DELTA, misfit.weight_P / np.maximum(size, DELTA)
@@ -112,14 +111,10 @@ def refit_offsets(
     x = np.where(good, x - centre[:, None], 0)
     least = np.where(good, y, np.inf).min(axis=1, initial=math.inf)
     least = np.where(np.isfinite(least), least, 0)
-    share_0 = min(max(share, 1e-3), 0.99)
-    level = np.where(
-        good, np.log(np.maximum(np.exp(y) - share_0 * np.exp(least)[:, None], 1e-3 * np.exp(least)[:, None])), 0
-    )
-    theta = np.stack(
-        [level.sum(axis=1) / np.maximum(count, 1), np.full(len(y), min(exponent, -1e-6)), np.full(len(y), share_0)],
-        axis=1,
-    )
+    part, floor = min(max(share, 1e-3), 0.99), np.exp(least)[:, None]
+    level = np.where(good, np.log(np.maximum(np.exp(y) - part * floor, 1e-3 * floor)), 0).sum(axis=1)
+    theta = np.tile(np.array([0.0, min(exponent, -1e-6), part]), (len(y), 1))
+    theta[:, 0] = level / np.maximum(count, 1)
     damping = np.full(len(y), 1e-3)
     value = np.sum(_offset_residual(theta, x, y, least, good)[0] ** 2, axis=1)
     for _ in range(200):

@@ -172,7 +172,7 @@ def forecast_at_size(game: GameFit, params: float, samples: float) -> ForecastEn
     value = float(surface.predict(params, samples))
     redrawn = simulated_surfaces(cells, game.simulated, surface) if game.simulated else []
     spread = [float(each.predict(params, samples)) for each in redrawn]
-    ends = _union(lognormal(value, residual_sd(cells, surface)), _around(value, spread))
+    ends = _union(lognormal(value, residual_sd(cells, surface)), _around(value, spread, game.simulated))
     return ForecastEntry("parametric at N, D", (found[0].flops, found[-1].flops), value, ends, None, None)
 
 
@@ -284,8 +284,8 @@ def _entries(
                 continue
             value, ends = predictor.predict(flops)
             if power is not None and simulated is not None and (law := attempt(power, inside)) is not None:
-                drawn, clean = spread_of(simulated, law, method, y, low / 1.05).at(flops)
-                of_noise = basic(math.log(value), drawn, clean)
+                spread = spread_of(simulated, law, method, y, low / 1.05)
+                of_noise = basic(math.log(value), *spread.at(flops), spread.noise)
                 ends = _union(ends, None if of_noise is None else (_exp(of_noise[0]), _exp(of_noise[1])))
             yield ForecastEntry(
                 f"{method} {name}",
@@ -319,20 +319,20 @@ def _parametric_entries(
             continue
         redrawn = simulated_surfaces(cells, simulated, fitted.surface) if simulated else []
         spread = [float(each.optimum(flops, price).loss) for each in redrawn]
-        ends = _union(lognormal(value, residual_sd(cells, fitted.surface)), _around(value, spread))
+        ends = _union(lognormal(value, residual_sd(cells, fitted.surface)), _around(value, spread, simulated))
         form = ParametricForm(kept, fitted.surface, price)
         misses = rolling_validation(form, _best_losses(kept), wanted)
         window = kept[0].flops, kept[-1].flops
         yield ForecastEntry("parametric", window, value, ends, None, None, misses=tuple(misses.items()))
 
 
-def _around(value: float, spread: Sequence[float]) -> Interval | None:
+def _around(value: float, spread: Sequence[float], simulated: Simulated | None) -> Interval | None:
     """Basic interval from the noise-free value and those of simulated studies, in logarithms."""
-    if not spread or value <= 0:
+    if not spread or simulated is None or value <= 0:
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
         clean, *drawn = np.log(spread)
-    ends = basic(math.log(value), np.array(drawn), float(clean))
+    ends = basic(math.log(value), np.array(drawn), float(clean), simulated.noise[:1])
     return None if ends is None else (_exp(ends[0]), _exp(ends[1]))
 
 

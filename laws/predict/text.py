@@ -38,9 +38,7 @@ def forecast_lines(loss: Forecast, returns: Forecast, sized: ForecastEntry | Non
             continue
         yield f"{name} at {forecast.flops:.3g} FLOPs"
         if forecast.horizon is not None:
-            yield (
-                f"  past errors: {forecast.cuts} predictions of budgets {forecast.horizon:.3g} times the last one fitted"
-            )
+            yield f"  past errors: {forecast.cuts} predictions of {forecast.horizon:.3g} times the compute fitted"
         head = f"{'value':>10}  {'95 % interval':^23} {'past error':>10} {'coverage':>8} {'AICc':>7}"
         yield f"    {'form':22} {'fitted from':>11} {head}"
         for entry in (*forecast.entries, *([sized] if sized and forecast is loss else [])):

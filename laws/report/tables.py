@@ -56,9 +56,9 @@ def laws(fit: GameFit) -> ReportTable:
                 name = f"{METHOD_NAMES[method]}, offset {offset.power.offset:.3g}"
                 rows.append((QUANTITY_NAMES[y], name, *_law_cells(offset, None)))
     note = (
-        "The interval is what the noise of trainings and measurements does to the exponent; one training less is how far"
-        " it moves without any single one, which is not noise. Where N and D jump between the sizes trained (envelope),"
-        " so does their exponent."
+        "The interval is what the noise of trainings and measurements does to the exponent; one training less is how"
+        " far it moves without any single one, which is not noise. Where N and D jump between the sizes trained"
+        " (envelope), so does their exponent."
     )
     if published.law(fit.game, "loss") is not None:
         note += (
@@ -120,10 +120,10 @@ def forecasts(found: Extrapolation) -> ReportTable:
         for entry in forecast.entries
     ]
     note = (
-        "Past error: root mean squared error where the form is fitted to the first budgets and predicts one as far ahead"
-        " as this forecast, over the cuts that all scored forms share. Coverage: fraction of these that lay in its 95 %"
-        " interval. AICc compares forms of one method and window; lower is better. Bold: the forms that enter the"
-        " combined forecast, power laws and those that were better than the power law."
+        "Past error: root mean squared error where the form is fitted to the first budgets and predicts one as far"
+        " ahead as this forecast, over the cuts that all scored forms share. Coverage: fraction of these that lay in"
+        " its 95 % interval. AICc compares forms of one method and window; lower is better. Bold: the forms that enter"
+        " the combined forecast, power laws and those that were better than the power law."
     )
     every = [entry for forecast in (found.loss, found.returns) for entry in forecast.entries]
     bold = frozenset(place for place, entry in enumerate(every) if entry.preferred)

@@ -10,7 +10,7 @@ def binned(flops: Sequence[float], tolerance: float = BIN) -> list[list[int]]:
     """Indices of `flops` by budget, in ascending order of both.
 
     A budget ends where the next FLOPs are more than `tolerance` above the last, or more than twice that above its
-    first: a sweep at its actual compute, which differs from cell to cell, then has the budgets that it was planned with.
+    first: a sweep at its actual compute, which differs from cell to cell, then has the budgets it was planned with.
     """
     order = sorted(range(len(flops)), key=lambda place: flops[place])
     bins: list[list[int]] = []

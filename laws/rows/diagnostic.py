@@ -72,8 +72,10 @@ class Group:
     def summary(self) -> str:
         """One line: the first message, and how many budgets it is about."""
         others = len(self.messages) - 1
-        at = f"at {len(self.budgets)} budgets, " if len(self.budgets) > 1 else ""
-        at += f"at {self.budgets[0]:.3g} FLOPs: " if self.budgets else ""
+        at = ""
+        if self.budgets:
+            ends = " to ".join(f"{flops:.3g}" for flops in dict.fromkeys((min(self.budgets), max(self.budgets))))
+            at = f"{len(self.budgets)} budgets, {ends} FLOPs: " if len(self.budgets) > 1 else f"{ends} FLOPs: "
         return f"{at}{self.messages[0]}" + (f" ({others} more of the kind)" if others and not self.budgets else "")
 
 

@@ -4,6 +4,8 @@ import math
 import re
 from typing import Any
 
+import numpy as np
+
 MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "-", "--", "<na>", "nat", "?"})
 """What a missing value is written as, in lower case."""
 MAGNITUDES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
@@ -21,10 +23,10 @@ def number_of(value: Any, *, decimal_comma: bool = False) -> float | int | None:
     Raises:
         ValueError: it isn't a number.
     """
+    if isinstance(value, np.generic):
+        value = value.item()
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
         return value
-    if hasattr(value, "item") and not isinstance(value, str | bytes):
-        return number_of(value.item())
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not a number")
     text = value.strip().strip('"').strip()

@@ -243,9 +243,7 @@ class _Reader:
         key = (row.game, row.run, row.flops, row.params, row.protocol, *identity)
         if own:
             key = (*key, row.samples, row.loss, row.return_mean)
-            self._note(
-                "own_runs", None, "each row is taken as a training of its own: there is no column for run", place
-            )
+            self._note("own_runs", None, "each row is taken as its own training: there is no column for run", place)
         if key not in self._seen:
             self._seen[key] = (row, place)
             return

@@ -15,6 +15,9 @@ FEW_STEPS = 1000
 """Optimiser steps below which a loss says more of the warmup than of the budget."""
 
 
+_DECAYS = ("cosine", "linear decay", "linear_decay")
+
+
 @dataclass(frozen=True)
 class Tuned:
     """The rows of one budget that are compared, and which settings were compared to choose them."""
@@ -48,8 +51,8 @@ def check_training(game: str, rows: Sequence[ResultRow]) -> list[Diagnostic]:
     short = [row for row in rows if row.batch and row.samples / row.batch < FEW_STEPS]
     if short:
         message = (
-            f"{len(short)} of {len(rows)} cells have fewer than {FEW_STEPS:,} optimiser steps: their losses are too high"
-            " for their compute; train them with smaller batches, or fit larger budgets."
+            f"{len(short)} of {len(rows)} cells have fewer than {FEW_STEPS:,} optimiser steps: their losses are too"
+            " high for their compute; train them with smaller batches, or fit larger budgets."
         )
         diagnostics.append(Diagnostic("undercooked", "warning", game, None, message))
     last: dict[str, float] = defaultdict(float)
@@ -59,14 +62,12 @@ def check_training(game: str, rows: Sequence[ResultRow]) -> list[Diagnostic]:
     if early:
         message = (
             f"{len(early)} of {len(rows)} cells were measured before their learning rate schedule"
-            f" ({early[0].schedule}) had ended: their losses are too high; train each budget by itself, or at a constant"
-            " rate."
+            f" ({early[0].schedule}) had ended: their losses are too high; train each budget by itself, or at a"
+            " constant rate."
         )
         diagnostics.append(Diagnostic("unfinished_schedule", "warning", game, None, message))
     return diagnostics
 
 
 def _decays(schedule: str | None) -> bool:
-    return schedule is not None and any(
-        word in schedule.casefold() for word in ("cosine", "linear decay", "linear_decay")
-    )
+    return schedule is not None and any(word in schedule.casefold() for word in _DECAYS)
