@@ -354,6 +354,7 @@ def _row(checkpoint: _Checkpoint, loss: LossRow, games: Sequence[Row], protocol:
         population = Path(absolute(run)).parent.name
         name = f"{population}/{name}"
     core, size = core_and_size(trained.agent)
+    cost = checkpoint.agent.cost(trained.window)
     return ResultRow(
         game=checkpoint.game,
         run=name,
@@ -391,4 +392,6 @@ def _row(checkpoint: _Checkpoint, loss: LossRow, games: Sequence[Row], protocol:
         version=described["version"],
         dtype=dtype_of(described),
         device=devices_of(run, described),
+        params_all=cost.params,
+        params_core=sum(group.part.params for group in cost.groups if group.name == "core") or None,
     )

@@ -81,6 +81,14 @@ class ResultRow:
     """Timesteps behind `loss`: all held-out ones, or those of a fixed choice of pieces (`eval --dev-steps`)."""
     loss_episodes: int | None = None
     """Held-out episodes behind `loss`, the sampling unit of `loss_se`."""
+    params_all: int | None = None
+    """Number of all parameters, embeddings and heads included."""
+    params_core: int | None = None
+    """Number of parameters of the core alone."""
+    seconds: float | None = None
+    """Measured training time up to the checkpoint, seconds."""
+    epochs: float | None = None
+    """Passes over the training data up to the checkpoint; above 1 samples repeat."""
 
 
 NAMES = tuple(field.name for field in dataclasses.fields(ResultRow))

@@ -2,19 +2,20 @@
 
 From a notebook::
 
-    import laws
+    from laws import fit
 
-    rows = laws.read(["runs.jsonl"])
-    found = laws.fit(rows)
-    found.games[0].law("loss", "envelope").predict(1e20)
-    laws.forecast(found, 1e20).combined
+    law = fit("runs.jsonl")  # or a DataFrame
+    law.exponent, law.interval(), law.predict(1e20), law.plot()
+    law.of("params", "isoflop").exponent
+    laws.forecast(law, 1e20).combined
 
-Neither JAX nor Matplotlib is imported for this. `python -m laws` has the commands; `laws.report.outputs.write_outputs`
-writes figures and the report.
+Neither JAX nor, before `plot`, Matplotlib is imported for this. `python -m laws` has the commands;
+`laws.report.outputs.write_outputs` writes figures and the report.
 """
 
-from laws.fitting.analysis import Fit, GameFit, fit
+from laws.api import Scaling, fit
+from laws.fitting.analysis import Fit, GameFit
 from laws.predict.forecast import Forecast, forecast
-from laws.rows.runs import Runs, read
+from laws.rows.runs import Runs, TableOptions, read
 
-__all__ = ["Fit", "Forecast", "GameFit", "Runs", "fit", "forecast", "read"]
+__all__ = ["Fit", "Forecast", "GameFit", "Runs", "Scaling", "TableOptions", "fit", "forecast", "read"]

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from agents.cost import CONVENTIONS
 from laws.figures.style import (
     BLUE,
     FLOPS_LABEL,
@@ -22,7 +21,7 @@ from laws.figures.style import (
     power_of_ten,
     relation,
 )
-from laws.fitting.choices import attempt, recounted
+from laws.fitting.choices import COMPUTE, attempt, recounted
 from laws.fitting.isoflop import Profile
 
 CAPTION = (
@@ -34,7 +33,7 @@ CAPTION = (
 def draw(subject: Subject) -> Figure | None:
     """One panel per quantity, with the convention that differs most from the FLOPs as given; None without another."""
     fit = subject.fit
-    counts = {name: recounted(fit.profiles, fit.rows, name) for name in CONVENTIONS}
+    counts = {name: recounted(fit.profiles, fit.rows, COMPUTE[name]) for name in ("exact", "paper")}
     stated = {name: found for name, found in counts.items() if found}
     if not stated:
         return None

@@ -203,11 +203,12 @@ def draw_law(axes: Axes, law: Law | PowerLaw | None, over: Sequence[float], colo
     grid = np.geomspace(min(over), max(over), 200)
     axes.plot(grid, power.predict(grid), "-", lw=1.8, color=colour, zorder=2)
     if isinstance(law, Law):
-        ends = [law.interval_at(x) for x in grid[::10].tolist()]
+        places = np.geomspace(min(over), max(over), 21)
+        ends = [law.interval_at(x) for x in places.tolist()]
         bounds = [each for each in ends if each is not None]
         if len(bounds) == len(ends):
             low, high = np.array(bounds).T
-            axes.fill_between(grid[::10], low, high, color=colour, alpha=0.16, lw=0, zorder=1)
+            axes.fill_between(places, low, high, color=colour, alpha=0.16, lw=0, zorder=1)
     elif (band := power.band(grid)) is not None:
         axes.fill_between(grid, *band, color=colour, alpha=0.16, lw=0, zorder=1)
 

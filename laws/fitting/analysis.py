@@ -1,14 +1,14 @@
 """All fits of all games: `fit` takes result rows and returns profiles, laws, correlations and diagnostics."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from eval.results import ResultRow
 from laws.fitting.bootstrap import DRAWS, Simulated, basic, simulate, without_each_run
 from laws.fitting.checks import check_methods, check_mixtures, check_noise, check_single_run, check_span
 from laws.fitting.choices import Choice, choices
-from laws.fitting.frontier import ParametricLaw, fit_frontier, with_draws
+from laws.fitting.frontier import ParabolaBias, ParametricLaw, fit_frontier, parabola_bias, with_draws
 from laws.fitting.isoflop import (
     METHODS,
     Cell,
@@ -55,6 +55,8 @@ class GameFit:
     """The rows that were fitted."""
     simulated: Simulated | None = None
     """Studies simulated from this one, for the intervals; None where its noise can't be told."""
+    parabola_bias: ParabolaBias | None = None
+    """What the isoFLOP method makes of the parametric law itself."""
 
     @property
     def envelope(self) -> tuple[Cell, ...]:
@@ -78,6 +80,8 @@ class Fit:
     games: tuple[GameFit, ...]
     diagnostics: tuple[Diagnostic, ...]
     """Those of reading the rows first, then those of each game."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """The column of the table behind each field that has another name in it."""
 
 
 def fit(
@@ -105,7 +109,7 @@ def fit(
         fitted, found = _fit_game(game, of_game, draws, options or FitOptions(), choosing)
         games.append(fitted)
         diagnostics.extend(found)
-    return Fit(tuple(games), tuple(diagnostics))
+    return Fit(tuple(games), tuple(diagnostics), given.columns)
 
 
 def _fit_game(
@@ -139,7 +143,8 @@ def _fit_game(
         *of_correlation,
         *of_parametric,
     ]
-    return GameFit(game, found, tuple(laws), correlation, parametric, chosen, tuple(rows), simulated), diagnostics
+    bias = parabola_bias(grid, parametric, options.min_sizes) if grid and parametric else None
+    return GameFit(game, found, tuple(laws), correlation, parametric, chosen, tuple(rows), simulated, bias), diagnostics
 
 
 def _with_intervals(found: Sequence[Profile], simulated: Simulated) -> tuple[Profile, ...]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from laws.fitting.isoflop import Cell, Method, Quantity
+from laws.fitting.isoflop import Cell, Quantity
 from laws.fitting.noise import FREEDOM, NoiseModel, noise_of
 from laws.fitting.parabola import MIN_CELLS, Grid, parabolas
 from laws.fitting.parametric import Parametric, Surface, fit_surface
@@ -35,8 +35,11 @@ MIN_DRAWS = 100
 MIN_SHARE = 0.9
 """Share of draws that must have a value: an estimate that noise often makes impossible has no interval."""
 
-Optima = Mapping[tuple[Method, Quantity], tuple[np.ndarray, np.ndarray]]
-"""By method and quantity: ln C, and ln of the quantity at each budget, both [..., B], NaN where it has none."""
+AT_BEST = "at the least loss"
+"""The return of the cell of least loss, where `envelope` takes the greatest return."""
+
+Optima = Mapping[tuple[str, Quantity], tuple[np.ndarray, np.ndarray]]
+"""By method, or `AT_BEST`, and quantity: ln C and ln of the quantity at each budget [..., B], NaN where it has none."""
 
 
 def optima(grid: Grid, log_loss_BxM: np.ndarray, return_BxM: np.ndarray, least: int = MIN_CELLS) -> Optima:
@@ -61,6 +64,7 @@ def optima(grid: Grid, log_loss_BxM: np.ndarray, return_BxM: np.ndarray, least: 
         ("envelope", "params"): (at_best, _finite(of(best_B, loss)) * 0 + ten * of(best_B, grid.log_params_BxM)),
         ("envelope", "samples"): (at_best, _finite(of(best_B, loss)) * 0 + ten * of(best_B, grid.log_samples_BxM)),
         ("envelope", "return"): (of(winner_B, grid.log_flops_BxM), _log(of(winner_B, returns))),
+        (AT_BEST, "return"): (at_best, _log(of(best_B, returns))),
         ("isoflop", "loss"): (vertex, np.where(np.isfinite(u_B), fitted.least_B, np.nan)),
         ("isoflop", "params"): (vertex, ten * u_B),
         ("isoflop", "samples"): (vertex, ten * _between(u_B, grid, there, grid.log_samples_BxM, inside=False)),
@@ -69,12 +73,19 @@ def optima(grid: Grid, log_loss_BxM: np.ndarray, return_BxM: np.ndarray, least: 
 
 
 def without_each_run(grid: Grid, least: int = MIN_CELLS) -> Optima | None:
-    """Optima of the study without each of its runs in turn [R, B]; None with more runs than it pays to leave out."""
+    """Optima of the study without each of its runs in turn [R, B]; None with one run, or more than `MOST_LEFT_OUT`."""
     if not 1 < len(grid.runs) <= MOST_LEFT_OUT:
         return None
-    left = grid.run_BxM == np.arange(len(grid.runs))[:, None, None]
-    loss = np.where(left, np.inf, grid.log_loss_BxM)
-    return optima(grid, loss, np.where(left, np.nan, grid.return_BxM), least)
+    found = []
+    for run in range(len(grid.runs)):
+        left = grid.run_BxM == run
+        loss, returns = np.where(left, np.inf, grid.log_loss_BxM), np.where(left, np.nan, grid.return_BxM)
+        rest = replace(grid, log_loss_BxM=loss, return_BxM=returns)
+        found.append(optima(rest, loss, returns, least))
+    return {
+        key: (np.stack([each[key][0] for each in found]), np.stack([each[key][1] for each in found]))
+        for key in found[0]
+    }
 
 
 def _finite(value: np.ndarray) -> np.ndarray:
@@ -216,7 +227,9 @@ def basic(estimate: float, drawn_S: np.ndarray, clean: float, noise: Sequence[Ru
     off = drawn_S[good] - clean
     low, middle, high = np.quantile(off, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2])
     by = _widened(off, [replace(each, drawn_SxR=each.drawn_SxR[: len(good)][good]) for each in noise])
-    return float(estimate - middle - by * (high - middle)), float(estimate - middle - by * (low - middle))
+    ends = estimate - middle - by * (high - middle), estimate - middle - by * (low - middle)
+    # Where noise biases the estimate by more than it scatters, the interval still reaches to what it is printed beside.
+    return float(min(ends[0], estimate)), float(max(ends[1], estimate))
 
 
 def simulate(

@@ -3,14 +3,14 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from agents.cost import CONVENTIONS, Convention
 from eval.results import ResultRow
-from laws.fitting.bootstrap import Simulated, basic, surface_of
+from laws.fitting.bootstrap import AT_BEST, Simulated, basic, surface_of
 from laws.fitting.frontier import ParametricLaw
-from laws.fitting.isoflop import Cell, Method, Profile, Quantity, cells_of, grid_of, price_of
+from laws.fitting.isoflop import Cell, Profile, Quantity, cells_of, grid_of, price_of
 from laws.fitting.law import spread_of
 from laws.fitting.parabola import WINDOW, parabolas
 from laws.fitting.parametric import Surface
@@ -33,14 +33,20 @@ class Choice:
     weights: str
     """`equal`, or `by error`: inverse squared standard errors."""
     convention: str
-    """How FLOPs were counted: `as given`, `exact` or `paper`."""
+    """How compute was counted: `as given`, or a key of `COMPUTE`."""
     exponent: float
     exponent_ci: tuple[float, float] | None
     """95 %, by bootstrap of the study; None where that isn't made."""
     budgets: int
+    params: str = "as given"
+    """How N was counted: `as given`, or a key of `SIZES`."""
 
 
-_SIMULATED: dict[str, Method] = {"envelope": "envelope", "isoflop, ln loss": "isoflop"}
+COMPUTE = {"exact": "flops_exact", "paper": "flops_paper", "seconds": "seconds"}
+"""Columns of compute by the name of its convention."""
+SIZES = {"all": "params_all", "core only": "params_core"}
+"""Columns of size by what is counted."""
+_SIMULATED = {"envelope": "envelope", "isoflop, ln loss": "isoflop", AT_BEST: AT_BEST}
 """The methods whose optima are simulated too."""
 
 
@@ -58,8 +64,11 @@ def choices(
     found = [_with_interval(choice, power, simulated) for choice, power in _of_profiles(as_given, "as given")]
     found += _of_surfaces(as_given, parametric.fit.surface if parametric else None)
     found += _of_hull(as_given)
-    for convention in CONVENTIONS:
-        found += [choice for choice, _ in _of_profiles(recounted(as_given, rows, convention), convention)]
+    for convention, column in COMPUTE.items():
+        found += [choice for choice, _ in _of_profiles(recounted(as_given, rows, column), convention)]
+    for counted, column in SIZES.items():
+        profiles = _replaced(as_given, rows, column, "params")
+        found += [replace(choice, params=counted) for choice, _ in _of_profiles(profiles, "as given")]
     return tuple(found)
 
 
@@ -102,21 +111,27 @@ def _turns_up(one: Cell, other: Cell, last: Cell) -> bool:
     return (y_1 - y) * (x_2 - x_1) < (y_2 - y_1) * (x_1 - x)
 
 
-def recounted(found: Sequence[Profile], rows: Sequence[ResultRow], convention: Convention) -> tuple[Profile, ...]:
-    """The profiles with each cell's FLOPs by `convention`; () unless all rows state it and it differs from `flops`.
+def recounted(found: Sequence[Profile], rows: Sequence[ResultRow], column: str) -> tuple[Profile, ...]:
+    """The profiles with each cell's compute by `column`: FLOPs by another convention, or seconds.
 
-    The cells of one budget then differ in FLOPs: a best cell has its own, a vertex the geometric mean of its budget.
+    () unless all rows state it and it differs from `flops`. The cells of one budget then differ in compute: a best cell
+    has its own, a vertex the geometric mean of its budget.
     """
-    spent = {
-        (row.flops, row.run, row.params, row.samples): row.flops_exact if convention == "exact" else row.flops_paper
-        for row in rows
-    }
-    stated = [flops for flops in spent.values() if flops]
-    if len(stated) < len(spent) or np.allclose([key[0] for key in spent], stated, rtol=0.02):
+    return _replaced(found, rows, column, "flops")
+
+
+def _replaced(
+    found: Sequence[Profile], rows: Sequence[ResultRow], column: str, name: Literal["flops", "params"]
+) -> tuple[Profile, ...]:
+    """The profiles with `name` of each cell by `column`; () unless all rows state that and it isn't the same."""
+    stated = {(row.flops, row.run, row.params, row.samples): getattr(row, column) for row in rows}
+    given = [getattr(row, name) for row in rows]
+    values = [getattr(row, column) for row in rows]
+    if not all(values) or np.allclose(given, values, rtol=0.02):
         return ()
 
     def counted(cell: Cell) -> Cell:
-        return replace(cell, flops=spent[cell.flops, cell.run, cell.params, cell.samples] or cell.flops)
+        return replace(cell, **{name: stated[cell.flops, cell.run, cell.params, cell.samples]})
 
     return tuple(replace(profile, cells=tuple(map(counted, profile.cells))) for profile in found)
 
@@ -211,7 +226,7 @@ def _points(found: Sequence[Profile]) -> Iterator[Series]:
     at_best = [cell for cell in bests if (cell.return_mean or 0) > 0]
     yield (
         "return",
-        "at the least loss",
+        AT_BEST,
         [(cell.flops, cell.return_mean or 0.0) for cell in at_best],
         [cell.return_se for cell in at_best],
     )

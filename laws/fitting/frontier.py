@@ -7,9 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from laws.fitting.bootstrap import MIN_DRAWS, SLOW_DRAWS, RunNoise, Simulated, basic, surface_of
+from laws.fitting.bootstrap import MIN_DRAWS, SLOW_DRAWS, RunNoise, Simulated, basic, optima, slopes, surface_of
 from laws.fitting.checks import check_surface
 from laws.fitting.isoflop import Cell, price_of
+from laws.fitting.parabola import Grid
 from laws.fitting.parametric import Parametric, Price, Surface
 from laws.fitting.power import PowerLaw
 from laws.fitting.refits import refit_surfaces
@@ -91,6 +92,34 @@ def fit_frontier(
         )
         return None, [Diagnostic("unfittable", "warning", game, None, message)]
     return ParametricLaw(found, price, middle, (), {}), check_surface(game, found, cells)
+
+
+@dataclass(frozen=True)
+class ParabolaBias:
+    """What parabolas make of the parametric law itself, at the sizes of a study and without noise."""
+
+    exponent: float
+    """Exponent of N of the parabolas' vertices, less that of the law's optima at the same budgets."""
+    ratio: tuple[float, float]
+    """Least and greatest N of a vertex over the law's optimum."""
+
+
+def parabola_bias(grid: Grid, fitted: ParametricLaw, least: int) -> ParabolaBias | None:
+    """The bias of the isoFLOP method if `fitted` is the truth; None with fewer than two vertices.
+
+    Parabolas expand the loss to second order about the sizes tried, which grids about a moving optimum may tilt.
+    """
+    there = grid.there_BxM
+    loss = fitted.fit.surface.predict(10**grid.log_params_BxM, 10**grid.log_samples_BxM)
+    log_flops_B, log_params_B = optima(grid, np.log(loss), np.full(there.shape, np.nan), least)["isoflop", "params"]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        truth_B = np.log(fitted.fit.surface.optimum(grid.flops_B, fitted.price).params)
+    off_B = np.where(np.isfinite(truth_B), log_params_B - truth_B, np.nan)
+    known = off_B[np.isfinite(off_B)]
+    if len(known) < 2:
+        return None
+    slope = float(slopes(log_flops_B, off_B)[0])
+    return ParabolaBias(slope, (_exp(float(known.min())), _exp(float(known.max()))))
 
 
 def with_draws(fitted: ParametricLaw, cells: Sequence[Cell], simulated: Simulated) -> ParametricLaw:

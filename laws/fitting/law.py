@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from laws.fitting.bootstrap import Optima, RunNoise, Simulated, basic, slopes
+from laws.fitting.bootstrap import AT_BEST, Optima, RunNoise, Simulated, basic, slopes
 from laws.fitting.isoflop import METHODS, QUANTITIES, Cell, Method, Profile, Quantity
 from laws.fitting.power import Form, PowerLaw, fit_law, fit_power
 from laws.fitting.refits import refit_offsets
@@ -170,7 +170,7 @@ def _fit(
         return [power], [Diagnostic("unfittable", "info", game, None, message)]
 
 
-def spread_of(simulated: Simulated, law: PowerLaw, method: Method, y: Quantity, low: float = 0.0) -> Spread:
+def spread_of(simulated: Simulated, law: PowerLaw, method: str, y: Quantity, low: float = 0.0) -> Spread:
     """`law` refitted to the optima of simulated studies at budgets from `low` FLOPs on."""
     kept = simulated.grid.flops_B >= low * (1 - 1e-9)
     x_SxB, y_SxB = (each[..., kept] for each in simulated.draws[method, y])
@@ -185,6 +185,17 @@ def spread_of(simulated: Simulated, law: PowerLaw, method: Method, y: Quantity, 
     exponent_S, level_S, offset_S = refit_offsets(x_SxB, y_SxB, law.exponent, share)
     clean = refit_offsets(x_B, y_B, law.exponent, share)
     return Spread(exponent_S, level_S, offset_S, (float(clean[0][0]), float(clean[1][0]), float(clean[2][0])), noise)
+
+
+def law_at_best(found: Sequence[Profile], simulated: Simulated | None) -> Law | None:
+    """The law of the return at the cell of least loss of each budget; None with fewer than two positive ones."""
+    cells = [profile.best for profile in found]
+    points = [(cell.flops, cell.return_mean) for cell in cells if cell.return_mean is not None and cell.return_mean > 0]
+    if len({x for x, _ in points}) < 2:
+        return None
+    power = fit_power(points)
+    spread = None if simulated is None else spread_of(simulated, power, AT_BEST, "return")
+    return Law("return", "envelope", "power", power, None, spread)
 
 
 def _sensitivity(without: Optima | None, law: PowerLaw, method: Method, y: Quantity) -> Interval | None:

@@ -3,8 +3,8 @@
 A measured value (ln loss, or the return) of run r at a cell is mean(N, D) + b_r + e with b_r ~ N(0, between²), which
 all cells of the run share, and e ~ N(0, within² + error²), `error` the known standard error of the measurement. The
 mean is a polynomial or L(N, D); the two variances are estimated by restricted maximum likelihood (Patterson and
-Thompson 1971), which counts what the mean takes up. Where sizes are replicated, each (budget, size) has a mean of its
-own for that, so that misfit of the surface is not taken for noise.
+Thompson 1971), which counts what the mean takes up. Where sizes are replicated, they are those about the mean of each
+(budget, size), so that misfit of the surface is not taken for noise.
 
 Shapes: P cells, ordered by run; R runs; K terms of the mean; S simulated studies.
 """
@@ -14,18 +14,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, sparse
+from scipy.sparse import csgraph
 
 from laws.fitting.parametric import Misfit, Surface
 
 AS_GOOD = 6.0
 """Difference of AICc up to which a mean that leaves more freedom is taken instead of the best."""
+POLYNOMIALS = ("quadratic", "cubic", "quartic", "quintic")
+"""Polynomials in ln N and ln D that the mean may be."""
 FREEDOM = 3.0
 """Degrees of freedom between runs below which an interval would be more than twice as wide as with known noise."""
 REPLICATED = 4
 """Runs beyond the first of their size that make a study replicated."""
-MOST_TERMS = 300
-"""Most terms of a mean; a study with more cells of their own has enough runs without."""
+MOST_RUNS = 300
+"""Most runs of which each is told apart in what the mean leaves of their noise."""
 MOST_CELLS = 3_000
 """Cells to which the noise is fitted, at most: variances of thousands are known well enough."""
 LEAST = 1e-7
@@ -52,9 +55,9 @@ class NoiseModel:
     """Those within runs; 0 where each cell is a run of its own."""
     left_RxR: np.ndarray
     """What the fitted mean leaves of the noise of runs: their variance is estimated as noise · left · noise / freedom.
-    Identity over runs, scaled, with more than `MOST_TERMS` of them."""
+    Identity over runs, scaled, with more than `MOST_RUNS` of them."""
     mean: str
-    """The form of the mean: `quadratic`, `cubic` or `L(N, D)`."""
+    """The form of the mean: one of `POLYNOMIALS`, `L(N, D)`, or `along`."""
     replicated: bool
     """Whether the noise was taken from runs of one size."""
 
@@ -184,7 +187,7 @@ def _candidates(
     if along_P is not None and len(along_P) > 6:
         found, beta = _components(data, data.y_P, along_P[:, None] ** np.arange(3))
         yield "along", found, lambda _n, _d, _ln, _ld, along, beta=beta: along[..., None] ** np.arange(3) @ beta
-    for name, order in (("quadratic", 2), ("cubic", 3)):
+    for order, name in enumerate(POLYNOMIALS, start=2):
         terms = _terms(data.n_P, data.d_P, order)
         if terms.shape[1] + 2 >= len(terms) or np.linalg.matrix_rank(terms) < terms.shape[1]:
             continue
@@ -238,14 +241,38 @@ def _surface_components(
 
 
 def _replicated(data: _Data, cell_P: np.ndarray) -> _Components | None:
-    """Components with a mean of its own for each (budget, size); None unless enough sizes have several runs."""
-    sizes = np.unique(cell_P)
-    runs_of = [len(np.unique(data.run_P[cell_P == each])) for each in sizes] if len(sizes) <= MOST_TERMS else []
-    if sum(number - 1 for number in runs_of) < REPLICATED:
+    """Components by analysis of variance about the mean of each (budget, size); None with few runs of the same cells.
+
+    `cell` [P] numbers the budgets and sizes. Runs that share cells are of one group, whose k runs leave k - 1 degrees
+    of freedom.
+    """
+    pairs = np.unique(np.stack([cell_P, data.run_P]), axis=1)
+    shared = np.bincount(pairs[0], minlength=int(cell_P.max()) + 1) > 1
+    used = shared[cell_P]
+    cell, run = cell_P[used], data.run_P[used]
+    runs, total = len(data.first_R), len(data.first_R) + int(cell_P.max()) + 1
+    edges = sparse.coo_matrix((np.ones(len(run)), (run, runs + cell)), shape=(total, total))
+    group_R = csgraph.connected_components(edges, directed=False)[1][:runs]
+    seen = np.unique(run)
+    freedom = len(seen) - len(np.unique(group_R[seen]))
+    if freedom < REPLICATED:
         return None
-    terms = (cell_P[:, None] == sizes).astype(float)
-    found, _ = _components(data, data.y_P, terms)
-    return found if found.freedom >= REPLICATED - 0.5 else None
+    off = data.y_P[used] - (np.bincount(cell, data.y_P[used]) / np.maximum(np.bincount(cell), 1))[cell]
+    cells_R = np.bincount(run, minlength=runs)
+    mean_R = np.bincount(run, off, minlength=runs) / np.maximum(cells_R, 1)
+    rest = len(off) - len(np.unique(cell)) - freedom
+    within = float(np.sum((off - mean_R[run]) ** 2)) / rest if rest > 0 else 0.0
+    hidden = within * float(np.mean(1 / cells_R[seen]))
+    between = float(np.sum(mean_R**2)) / freedom - hidden
+    together = (group_R[:, None] == group_R) & (cells_R[:, None] > 0) & (cells_R > 0)
+    left = np.diag((cells_R > 0).astype(float)) - together / np.maximum(together.sum(axis=1), 1)[:, None]
+    return _Components(
+        math.sqrt(max(between, hidden / freedom)),
+        math.sqrt(max(within - float(np.mean(data.error_P[used] ** 2)), 0.0)),
+        left,
+        float(max(rest, 0)),
+        math.inf,
+    )
 
 
 def _components(data: _Data, y_P: np.ndarray, terms_PxK: np.ndarray) -> tuple[_Components, np.ndarray]:
@@ -289,7 +316,15 @@ def _weighted(data: _Data, values: np.ndarray, between: float, within: float) ->
 
 def _solve(data: _Data, y_P: np.ndarray, terms_PxK: np.ndarray, between: float, within: float) -> np.ndarray:
     weighted = _weighted(data, terms_PxK, between, within)
-    return np.linalg.lstsq(terms_PxK.T @ weighted, weighted.T @ y_P, rcond=None)[0]
+    return _solved(terms_PxK.T @ weighted, weighted.T @ y_P)
+
+
+def _solved(normal_KxK: np.ndarray, target_K: np.ndarray) -> np.ndarray:
+    """The solution of normal equations; of least norm where they are singular."""
+    try:
+        return np.linalg.solve(normal_KxK, target_K)
+    except np.linalg.LinAlgError:
+        return np.linalg.lstsq(normal_KxK, target_K, rcond=None)[0]
 
 
 def _log_det(data: _Data, between: float, within: float) -> float:
@@ -301,7 +336,7 @@ def _likelihood(data: _Data, y_P: np.ndarray, terms_PxK: np.ndarray, between: fl
     """-2 times the restricted log likelihood, without constants."""
     weighted = _weighted(data, terms_PxK, between, within)
     normal = terms_PxK.T @ weighted
-    beta = np.linalg.lstsq(normal, weighted.T @ y_P, rcond=None)[0]
+    beta = _solved(normal, weighted.T @ y_P)
     residual = y_P - terms_PxK @ beta
     misfit = float(residual @ _weighted(data, residual, between, within))
     return _log_det(data, between, within) + float(np.linalg.slogdet(normal)[1]) + misfit
@@ -324,7 +359,7 @@ def _left(data: _Data, terms_PxK: np.ndarray, between: float, within: float) -> 
     weighted = _weighted(data, terms_PxK, between, within)
     of_runs = data.sums(weighted) * root_R[:, None]
     normal = np.linalg.pinv(terms_PxK.T @ weighted, hermitian=True)
-    if runs > MOST_TERMS:
+    if runs > MOST_RUNS:
         taken = float(np.einsum("rk,kl,rl->", of_runs, normal, of_runs))
         return np.eye(runs) * (1 - taken / runs)
     return np.eye(runs) - of_runs @ normal @ of_runs.T

@@ -13,7 +13,7 @@ from laws.predict.predictor import Form, ParametricForm, Points, Predictor, brok
 
 MIN_CUTS = 3
 """Fewest common cuts that a score is taken on."""
-NEAR = 10**0.3
+NEAR = 1.6
 """Factor by which the compute of a target may differ from the asked horizon."""
 
 
@@ -25,6 +25,8 @@ class Miss:
     """ln(predicted / measured)."""
     covered: bool
     """Whether the form's 95 % interval holds the measured value."""
+    half: float
+    """Half width of that interval, of ln value."""
 
 
 def targets(truth: Points, flops: float) -> dict[float, tuple[float, float]]:
@@ -56,7 +58,8 @@ def rolling_validation(form: Form, points: Points, wanted: Mapping[float, tuple[
         predictor = form(inside) if len(inside) >= MIN_BUDGETS else None
         if predictor is not None:
             value, (low, high) = predictor.predict(x)
-            found[cut] = Miss(math.log(max(value, 1e-300) / y), low <= y <= high)
+            half = math.log(max(high, 1e-300) / max(low, 1e-300)) / 2
+            found[cut] = Miss(math.log(max(value, 1e-300) / y), low <= y <= high, half)
     return found
 
 

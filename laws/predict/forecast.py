@@ -8,7 +8,7 @@ interval is as wide as it would have had to be.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from scipy import special
@@ -21,9 +21,17 @@ from laws.fitting.choices import MIN_BUDGETS, attempt, windows
 from laws.fitting.frontier import simulated_surfaces
 from laws.fitting.isoflop import METHODS, Method, Profile, Quantity, cells_of, price_of
 from laws.fitting.law import spread_of
-from laws.fitting.power import LEVEL
+from laws.fitting.power import LEVEL, Z95
 from laws.fitting.power import Form as PowerForm
-from laws.predict.backtest import HeldOut, Miss, common_cuts, hold_out_last_decade, rolling_validation, targets
+from laws.predict.backtest import (
+    MIN_CUTS,
+    HeldOut,
+    Miss,
+    common_cuts,
+    hold_out_last_decade,
+    rolling_validation,
+    targets,
+)
 from laws.predict.predictor import (
     Clipped,
     Form,
@@ -41,6 +49,8 @@ from laws.rows.runs import Runs
 
 BASELINE = "power"
 """The form that a richer one has to beat, with the same method and window."""
+TRUSTED = 4
+"""Cuts at which the combined forecast is taken to have been as far off as its own variance says."""
 LEAST_SCORE = 1e-4
 """Scores below this weigh alike."""
 
@@ -93,8 +103,18 @@ class Extrapolation:
     """Of the loss and of the return, where at least five budgets are left to fit."""
 
 
+@runtime_checkable
+class Fitted(Protocol):
+    """What holds the fits of one game, such as `laws.fit` returns."""
+
+    @property
+    def fitted(self) -> GameFit:
+        """The fits."""
+        ...
+
+
 def forecast(
-    found: Fit | GameFit | Runs | Sequence[ResultRow],
+    found: Fitted | Fit | GameFit | Runs | Sequence[ResultRow],
     flops: float,
     *,
     y: Literal["loss", "return"] = "loss",
@@ -226,18 +246,32 @@ def _preferred(entry: ForecastEntry, baseline: dict[tuple[str, float], float | N
 def combine(entries: Sequence[ForecastEntry], cuts: Sequence[float]) -> tuple[float, Interval] | None:
     """One forecast from the preferred entries, weighted by 1 / score²; None without any.
 
-    Its interval is calibrated: Student's t times the root mean squared error that it would have had at `cuts`, each
-    with the weights of the other cuts.
+    Its variance adds their own and their spread, times how far off that was at `cuts`, each combined with the weights
+    of the other cuts. `TRUSTED` cuts at which it would have been right are added, so that a few lucky ones say little.
     """
     chosen = [entry for entry in entries if entry.preferred]
-    if not chosen or len(cuts) < 2:
+    if not chosen or len(cuts) < MIN_CUTS:
         return None
-    errors_ExC = np.array([[dict(entry.misses)[cut].error for cut in cuts] for entry in chosen])
-    middle_E = np.log([entry.value for entry in chosen])
-    mean = float(_weights(errors_ExC) @ middle_E)
-    past = [float(_weights(np.delete(errors_ExC, place, axis=1)) @ errors_ExC[:, place]) for place in range(len(cuts))]
-    half = float(special.stdtrit(len(cuts) - 1, (1 + LEVEL) / 2)) * math.sqrt(float(np.mean(np.square(past))))
-    return math.exp(mean), (math.exp(mean - min(half, 300.0)), math.exp(min(mean + half, 690.0)))
+    misses = [[dict(entry.misses)[cut] for cut in cuts] for entry in chosen]
+    error_ExC = np.array([[miss.error for miss in row] for row in misses])
+    half_ExC = np.array([[miss.half for miss in row] for row in misses])
+    past = []
+    for place in range(len(cuts)):
+        weight_E = _weights(np.delete(error_ExC, place, axis=1))
+        mean, sd = _mixture(weight_E, error_ExC[:, place], half_ExC[:, place])
+        past.append(mean / sd)
+    scale = math.sqrt((float(np.sum(np.square(past))) + TRUSTED) / (len(cuts) + TRUSTED))
+    quantile = float(special.stdtrit(len(cuts) + TRUSTED - 1, (1 + LEVEL) / 2))
+    half_E = np.array([math.log(entry.interval[1] / max(entry.interval[0], 1e-300)) / 2 for entry in chosen])
+    mean, sd = _mixture(_weights(error_ExC), np.log([entry.value for entry in chosen]), half_E)
+    half = quantile * scale * sd
+    return math.exp(mean), (_exp(mean - half), _exp(mean + half))
+
+
+def _mixture(weight_E: np.ndarray, middle_E: np.ndarray, half_E: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of ln value over forms with 95 % intervals of half width `half`."""
+    mean = float(weight_E @ middle_E)
+    return mean, math.sqrt(float(weight_E @ (np.square(half_E / Z95) + np.square(middle_E - mean)))) or LEAST_SCORE
 
 
 def _weights(errors_ExC: np.ndarray) -> np.ndarray:
@@ -245,10 +279,12 @@ def _weights(errors_ExC: np.ndarray) -> np.ndarray:
     return score_E**-2.0 / np.sum(score_E**-2.0)
 
 
-def _one_game(found: Fit | GameFit | Runs | Sequence[ResultRow], draws: int) -> GameFit:
+def _one_game(found: Fitted | Fit | GameFit | Runs | Sequence[ResultRow], draws: int) -> GameFit:
     """The one game in `found`, fitted."""
     if isinstance(found, GameFit):
         return found
+    if isinstance(found, Fitted):
+        return found.fitted
     fitted = found if isinstance(found, Fit) else fit(found, draws=draws)
     if len(fitted.games) != 1:
         names = ", ".join(game.game for game in fitted.games)

@@ -8,14 +8,15 @@ from laws.fitting.isoflop import Profile
 from laws.fitting.law import Correlation, Law
 from laws.fitting.power import PowerLaw
 
+_MISSING = {"offset_ci": None, "sensitivity": None, "discrete": False}
+"""What the frontier of a parametric law has no values of."""
+
 
 def document(fit: Fit) -> dict[str, Any]:
     """The content of laws.json: natural units, full double precision, y = coefficient · x^exponent + offset."""
     return {
         "laws": [record for game in fit.games for record in _law_records(game)],
-        "parametric": [
-            _parametric_record(game.game, game.parametric) for game in fit.games if game.parametric is not None
-        ],
+        "parametric": [_parametric_record(game, game.parametric) for game in fit.games if game.parametric is not None],
         "profiles": [_profile_record(game.game, profile) for game in fit.games for profile in game.profiles],
         "correlation": [
             _correlation_record(game.game, game.correlation) for game in fit.games if game.correlation is not None
@@ -31,7 +32,7 @@ def _law_records(game: GameFit) -> list[dict[str, Any]]:
         for y in ("loss", "params", "samples"):
             power, ends = game.parametric.power(y), game.parametric.intervals[y]
             if power is not None:
-                found.append(_head(game.game, y, "parametric", power) | _ends(ends) | {"sensitivity": None})
+                found.append(_head(game.game, y, "parametric", power) | _ends(ends) | _MISSING)
     return found
 
 
@@ -64,10 +65,10 @@ def _profile_record(game: str, profile: Profile) -> dict[str, Any]:
     }
 
 
-def _parametric_record(game: str, fitted: ParametricLaw) -> dict[str, Any]:
-    fit = fitted.fit
+def _parametric_record(game: GameFit, fitted: ParametricLaw) -> dict[str, Any]:
+    fit, bias = fitted.fit, game.parabola_bias
     return {
-        "game": game,
+        "game": game.game,
         **vars(fit.surface),
         "objective": fit.objective,
         "intervals": fitted.intervals,
@@ -78,6 +79,7 @@ def _parametric_record(game: str, fitted: ParametricLaw) -> dict[str, Any]:
         "on_bounds": fit.on_bounds,
         "correlation": fit.correlation,
         "profile_E": fit.profile_E,
+        "parabola_bias": None if bias is None else vars(bias),
     }
 
 

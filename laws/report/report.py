@@ -1,7 +1,6 @@
 """The report: one self-contained HTML page, rendered from `report.html.jinja`."""
 
 import base64
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,14 +12,17 @@ from laws.fitting.analysis import Fit, GameFit
 from laws.fitting.isoflop import cells_of
 from laws.predict.forecast import Extrapolation
 from laws.report import tables
+from laws.report.checklist import bias_sentence, checklist
 from laws.report.number import count, duration, signed, significant, span
 from laws.report.tables import ReportTable
-from laws.rows.diagnostic import Diagnostic
+from laws.rows.diagnostic import Diagnostic, grouped
 
 WIDE = frozenset({"profiles", "laws", "residuals", "windows", "forecast", "scores", "settings", "recount"})
 """Figures that take the whole width of the page."""
 SHOWN_DIAGNOSTICS = 8
 """Up to this many diagnostics are listed without a click."""
+DOUBTS = 3
+"""Sentences below the headline on what makes it doubtful."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,9 @@ def render(
     )
     return environment.get_template("report.html.jinja").render(
         context=context,
-        games=[_game(game, pictures[game.game], fit.diagnostics, found.get(game.game)) for game in fit.games],
+        games=[
+            _game(game, pictures[game.game], fit.diagnostics, found.get(game.game), fit.columns) for game in fit.games
+        ],
         times=_times(context.stages),
     )
 
@@ -73,14 +77,18 @@ def _game(
     pictures: Sequence[Picture],
     diagnostics: Sequence[Diagnostic],
     extrapolation: Extrapolation | None,
+    columns: Mapping[str, str],
 ) -> dict[str, Any]:
     """The variables of one game's section."""
-    of_game = [item for item in diagnostics if item.game == fit.game]
-    warnings = Counter(item.code for item in of_game if item.severity == "warning")
+    of_game = [item for item in diagnostics if item.game in (None, fit.game)]
+    groups = grouped(of_game)
+    warnings = [group for group in groups if group.severity == "warning"]
     return {
         "name": fit.game,
         "headline": _headline(fit),
-        "warnings": warnings,
+        "doubts": [group.summary for group in warnings[:DOUBTS]],
+        "checklist": checklist(fit, columns),
+        "bias": list(bias_sentence(fit)),
         "counts": _counts(fit),
         "laws": tables.laws(fit),
         "parametric": tables.parametric(fit),
@@ -97,9 +105,9 @@ def _game(
         "forecast": None if extrapolation is None else _forecast(extrapolation),
         "choices": tables.choices(fit),
         "spread": ", ".join(tables.spread(fit)),
-        "diagnostics": of_game,
-        "diagnostic_counts": f"{count(warnings.total(), 'warning')}, {count(len(of_game) - warnings.total(), 'note')}",
-        "diagnostics_open": len(of_game) <= SHOWN_DIAGNOSTICS,
+        "diagnostics": groups,
+        "diagnostic_counts": f"{count(len(warnings), 'warning')}, {count(len(groups) - len(warnings), 'note')}",
+        "diagnostics_open": len(groups) <= SHOWN_DIAGNOSTICS,
         "optima": tables.optima(fit),
         "cells": tables.cells(fit),
     }

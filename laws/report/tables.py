@@ -1,5 +1,6 @@
 """The tables of the report, from fits and forecasts."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -132,7 +133,8 @@ def forecasts(found: Extrapolation) -> ReportTable:
 
 def choices(fit: GameFit) -> ReportTable:
     """The exponents under every choice of method, form, window, weights and FLOP convention."""
-    header = ("Quantity", "Method", "Form", "From (FLOPs)", "Weights", "FLOPs", "Exponent", "95 % interval", "Budgets")
+    counted = "Weights", "C counted", "N counted"
+    header = ("Quantity", "Method", "Form", "From (FLOPs)", *counted, "Exponent", "95 % interval", "Budgets")
     rows = [
         (
             QUANTITY_NAMES[choice.y],
@@ -141,6 +143,7 @@ def choices(fit: GameFit) -> ReportTable:
             f"{choice.window[0]:.3g}",
             choice.weights,
             choice.convention,
+            choice.params,
             signed(choice.exponent),
             MISSING if choice.exponent_ci is None else span(choice.exponent_ci),
             str(choice.budgets),
@@ -152,7 +155,19 @@ def choices(fit: GameFit) -> ReportTable:
 
 def optima(fit: GameFit) -> ReportTable:
     """The best cell and the vertex of each budget."""
-    header = ("Budget (FLOPs)", "Least-loss N", "D", "Loss", "Return", "Vertex N", "95 %", "by residuals", "D", "Loss")
+    header = (
+        "Budget (FLOPs)",
+        "Least-loss N",
+        "D",
+        "Loss",
+        "Return",
+        "Vertex N",
+        "95 %",
+        "by residuals",
+        "D",
+        "Loss",
+        "L(N, D) N",
+    )
     rows = []
     for profile in fit.profiles:
         best, vertex = profile.best, profile.vertex
@@ -164,9 +179,19 @@ def optima(fit: GameFit) -> ReportTable:
             ]
             at_vertex = f"{vertex.params:,.0f}", *intervals, f"{vertex.samples:,.0f}", f"{vertex.loss:.4f}"
         at_best = f"{best.params:,}", f"{best.samples:,}", f"{best.loss:.4f}", _return(best)
-        rows.append((f"{profile.flops:.3g}", *at_best, *at_vertex))
-    note = "Intervals of the vertex: by bootstrap of the study, and from the residuals of its parabola alone."
+        rows.append((f"{profile.flops:.3g}", *at_best, *at_vertex, _optimum(fit, profile.flops)))
+    note = (
+        "Intervals of the vertex: by bootstrap of the study, and from the residuals of its parabola alone. L(N, D) N:"
+        " the optimum by the parametric law."
+    )
     return ReportTable("Optimum of each budget", header, tuple(rows), note)
+
+
+def _optimum(fit: GameFit, flops: float) -> str:
+    if fit.parametric is None:
+        return MISSING
+    params = float(fit.parametric.fit.surface.optimum(flops, fit.parametric.price).params)
+    return f"{params:,.0f}" if 0 < params < math.inf else MISSING
 
 
 def cells(fit: GameFit) -> ReportTable:

@@ -45,6 +45,10 @@ ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "episodes": ("n_episodes", "num_episodes", "eval_episodes", "games"),
         "flops_exact": ("exact_flops",),
         "flops_paper": ("paper_flops",),
+        "params_all": ("all_params", "params_total", "total_parameters"),
+        "params_core": ("core_params", "non_embedding_params", "non_embedding_parameters", "params_non_embedding"),
+        "seconds": ("train_seconds", "training_seconds", "wall_time", "walltime", "runtime", "train_time"),
+        "epochs": ("epoch", "n_epochs", "num_epochs"),
     }
 )
 """Common names of each column, the preferred first, as `normalised` writes them."""

@@ -41,6 +41,11 @@ Code = Literal[
     "misfit",
 ]
 Severity = Literal["info", "warning"]
+GRAVE: tuple[Code, ...] = (
+    *("mixed_convention", "no_budgets", "no_interval", "misfit", "unfinished_schedule", "undercooked"),
+    *("edge_optimum", "disagreement", "few_decades", "inseparable", "on_bound", "one_run", "vertex_outside"),
+)
+"""Warnings that are told first."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class Group:
 
 
 def grouped(diagnostics: Sequence[Diagnostic]) -> list[Group]:
-    """`diagnostics` of one game by code, warnings first, otherwise in their order."""
+    """`diagnostics` of one game by code: warnings first, by `GRAVE`, otherwise in their order."""
     by_code: dict[tuple[str, Code], list[Diagnostic]] = defaultdict(list)
     for item in diagnostics:
         by_code[item.severity, item.code].append(item)
@@ -93,4 +98,8 @@ def grouped(diagnostics: Sequence[Diagnostic]) -> list[Group]:
         )
         for items in by_code.values()
     ]
-    return sorted(groups, key=lambda group: group.severity != "warning")
+    return sorted(groups, key=_weight)
+
+
+def _weight(group: Group) -> tuple[bool, int]:
+    return group.severity != "warning", GRAVE.index(group.code) if group.code in GRAVE else len(GRAVE)

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 
 from eval.results import ResultRow
-from laws.fitting.analysis import Fit, GameFit
+from laws.fitting.analysis import Fit, GameFit, fit
 from laws.fitting.isoflop import Profile, profiles
 from laws.fitting.parametric import HOFFMANN
 
@@ -43,6 +43,11 @@ def hoffmann_sweep(noise: float = 0.0, budgets: int = 8, seed: int = 0, sizes: i
 
 def profiles_of(rows: list[ResultRow]) -> tuple[Profile, ...]:
     return profiles(rows[0].game, rows)[0]
+
+
+def fitted(rows: list[ResultRow], draws: int = 0) -> GameFit:
+    """The fit of one game without other choices; without intervals unless there are `draws`."""
+    return only(fit(rows, draws=draws, choosing=False))
 
 
 def only(found: Fit) -> GameFit:

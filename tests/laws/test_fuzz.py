@@ -52,12 +52,11 @@ def test_any_rows_have_a_fit_without_nonsense(seed: int) -> None:
         assert math.isfinite(law["exponent"])
         assert law["coefficient"] > 0
     for game in fitted.games:
-        found = game.profiles
-        for forecast in (forecast_loss(found, 1e20, draws=0), forecast_return(found, 1e20, draws=0, expert=50.0)):
+        for forecast in (forecast_loss(game, 1e20), forecast_return(game, 1e20, expert=50.0)):
             for entry in forecast.entries:
                 assert not math.isnan(entry.value)
-        if found:
-            plan(rows, found, 1e20)
+        if game.profiles:
+            plan(game, 1e20)
 
 
 @pytest.mark.slow
@@ -67,7 +66,7 @@ def test_any_rows_have_a_fit_without_nonsense(seed: int) -> None:
 def test_any_rows_can_be_drawn(seed: int) -> None:
     """Seeds that figures had failed with: no window to fit, and returns from 1 to 1e50."""
     for game in fit(table(np.random.default_rng(seed)), draws=0).games:
-        extrapolation = extrapolate(game.profiles) if game.profiles else None
+        extrapolation = extrapolate(game) if game.profiles else None
         names = [each.name for each in draw(Subject(game, Reference(expert=50.0, other=game), extrapolation))]
         assert len(set(names)) == len(names) >= 9
 

@@ -12,7 +12,8 @@ from laws.figures import draw, forecast, recount, scores, settings
 from laws.figures.style import Picture, Reference, Subject, draw_reference, panels
 from laws.fitting.analysis import GameFit, fit
 from laws.predict.forecast import extrapolate
-from tests.laws.synthetic import hoffmann_sweep, only, sweep
+from laws.study.coverage import Design
+from tests.laws.synthetic import hoffmann_sweep, only
 
 
 def fitted(rows: list[ResultRow]) -> GameFit:
@@ -21,7 +22,7 @@ def fitted(rows: list[ResultRow]) -> GameFit:
 
 @pytest.fixture(scope="module")
 def drawn() -> tuple[Picture, ...]:
-    return draw(Subject(only(fit(sweep(), draws=100))))
+    return draw(Subject(only(fit(Design(5, 4, seeds=3).rows(np.random.default_rng(0)), draws=100))))
 
 
 def test_figures_that_are_not_empty(drawn: tuple[Picture, ...]) -> None:
@@ -40,7 +41,7 @@ def test_figures_that_are_not_empty(drawn: tuple[Picture, ...]) -> None:
 
 def test_few_budgets_have_figures_that_say_so() -> None:
     found = fitted(hoffmann_sweep(budgets=5))
-    subject = Subject(found, extrapolation=extrapolate(found.profiles))
+    subject = Subject(found, extrapolation=extrapolate(found))
     for module in (forecast, scores):
         figure = module.draw(subject)
         assert figure is not None

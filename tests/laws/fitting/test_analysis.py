@@ -6,16 +6,19 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from agents.atari.cnn import of_params
 from laws.fitting import analysis
 from laws.fitting.analysis import Fit, GameFit
+from laws.fitting.checks import check_single_run
 from laws.fitting.isoflop import Quantity
 from laws.fitting.parametric import HOFFMANN
 from laws.report.document import document
 from laws.rows.runs import read
-from tests.laws.synthetic import BUDGETS, SIZES, hoffmann_sweep, only, sweep
+from laws.study.coverage import Design
+from tests.laws.synthetic import BUDGETS, SIZES, fitted, hoffmann_sweep, only, sweep
 
 # Bootstrap draws take most of the time and change nothing else.
 fit = partial(analysis.fit, draws=0)
@@ -54,11 +57,41 @@ def test_the_paper_nethack_intervals(nethack: GameFit, y: Quantity, interval: tu
     assert law.exponent_ci == pytest.approx(interval, abs=5e-4)
 
 
-def test_runs_are_far_fewer_than_cells(nethack: GameFit) -> None:
-    """The published 207 cells are 15 trainings: the interval of N widens to 0.36 to 0.67."""
-    [law] = [law for law in nethack.laws if (law.y, law.method) == ("params", "envelope")]
-    assert law.runs_ci == pytest.approx((0.36, 0.67), abs=0.015)
-    assert fit(sweep()).games[0].laws[0].runs_ci is None
+def test_the_paper_exponents_have_intervals_by_bootstrap_of_the_study(nethack: GameFit) -> None:
+    """Noise of its trainings is about a hundredth."""
+    assert nethack.simulated is not None
+    assert 0.008 < nethack.simulated.losses.between < 0.03
+    for law in nethack.laws:
+        ends = law.exponent_ci
+        assert ends is not None
+        assert ends[0] <= law.exponent <= ends[1]
+        assert ends[1] - ends[0] < 0.5 * abs(law.exponent)
+        assert law.discrete == (law.method == "envelope" and law.y in ("params", "samples"))
+        # The budgets end at 1e19.
+        beyond = law.interval_at(1e20)
+        assert beyond is not None
+        assert beyond[0] <= float(law.power.predict(1e20)) <= beyond[1]
+        assert (law.offset_ci is None) == (law.form == "power")
+        if law.offset_ci is not None:
+            assert 0.09 < law.offset_ci[0] < law.power.offset < law.offset_ci[1] < 0.135
+    assert all(law.exponent_ci is None and law.interval_at(1e20) is None for law in only(fit(sweep())).laws)
+
+
+def test_single_trainings_move_the_paper_exponents_by_more_than_noise(nethack_fit: Fit, nethack: GameFit) -> None:
+    """The published 207 cells are 15 trainings: without one of them, N grows with exponents of 0.52 to 0.64."""
+    law = nethack.found("params", "envelope")
+    assert law is not None
+    assert law.sensitivity == pytest.approx((0.516, 0.644), abs=1e-3)
+    messages = [item.message for item in nethack_fit.diagnostics if item.code == "one_run"]
+    assert any("params (envelope), 0.605, as far as 0.516," in message for message in messages)
+    outside = [
+        law
+        for law in nethack.laws
+        if law.sensitivity
+        and law.exponent_ci
+        and (law.sensitivity[0] < law.exponent_ci[0] or law.sensitivity[1] > law.exponent_ci[1])
+    ]
+    assert len(messages) == len(outside)
 
 
 def test_the_window_decides_the_paper_exponent(nethack: GameFit) -> None:
@@ -126,14 +159,31 @@ def test_returns_that_are_not_positive_are_left_out_and_never_clipped() -> None:
     assert [x for x, _ in law.points] == list(BUDGETS[2:])
     messages = [item for item in found.diagnostics if item.code == "nonpositive_return" and "envelope" in item.message]
     assert [item.flops for item in messages] == [first, second]
-    assert "no_interval" in {item.code for item in found.diagnostics}
+
+
+def test_a_study_that_does_not_tell_its_noise_has_no_intervals_and_says_so() -> None:
+    """Five sizes of one training each: a smooth mean takes up what their noise might be."""
+    found = analysis.fit(sweep(), draws=100, choosing=False)
+    assert all(law.exponent_ci is None for law in only(found).laws)
+    assert all(profile.vertex is None or profile.vertex.params_ci is None for profile in only(found).profiles)
+    assert only(found).parametric is not None
+    [message] = [item.message for item in found.diagnostics if item.code == "no_interval"]
+    assert "5 trainings of 5 sizes" in message
+    assert "three seeds" in message
+    seeded = Design(5, 4, seeds=3).rows(np.random.default_rng(0))
+    found = analysis.fit(seeded, draws=100, choosing=False)
+    assert "no_interval" not in {item.code for item in found.diagnostics}
+    assert all(law.exponent_ci for law in only(found).laws)
+    assert "no_interval" not in {item.code for item in fit(sweep()).diagnostics}, "none were asked for"
 
 
 def test_rows_without_returns_still_give_the_other_laws() -> None:
     found = fit([replace(row, return_mean=None, return_se=None) for row in sweep()])
     assert {law.y for law in only(found).laws} == {"loss", "params", "samples"}
     assert only(found).correlation is None
-    assert {"no_return", "few_budgets", "unfittable"} <= {item.code for item in found.diagnostics}
+    codes = {item.code for item in found.diagnostics}
+    assert {"no_return", "unfittable"} <= codes
+    assert "few_budgets" not in codes, "nobody expects a law of returns that were not measured"
 
 
 def test_the_envelope_takes_the_greatest_return_and_says_so() -> None:
@@ -145,14 +195,35 @@ def test_the_envelope_takes_the_greatest_return_and_says_so() -> None:
     assert "best_of_noisy" in {item.code for item in found.diagnostics}
 
 
-def test_a_law_that_depends_on_one_run_says_so() -> None:
-    rows = sweep()
+def test_a_law_that_depends_on_one_run_shows_it() -> None:
+    """The smallest size with a third of its loss at the last budget takes the exponent from -0.15 to -0.40."""
     spoilt = [
         replace(row, loss=(row.loss or 0) * 0.3) if (row.params, row.flops) == (SIZES[0], BUDGETS[-1]) else row
-        for row in rows
+        for row in sweep()
     ]
-    messages = [item.message for item in fit(spoilt).diagnostics if item.code == "one_run"]
-    assert any("r10000" in message for message in messages)
+    law = only(fit(spoilt)).found("loss", "envelope")
+    assert law is not None
+    assert law.sensitivity is not None
+    assert law.exponent < -0.4
+    assert law.sensitivity[1] == pytest.approx(-0.15, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("sensitivity", "said"), [((-0.3, -0.1), False), ((-0.3, 0.6), True), ((-0.7, -0.1), True), (None, False)]
+)
+def test_exponents_that_leave_their_interval_without_one_run_are_named(
+    sensitivity: tuple[float, float] | None, said: bool
+) -> None:
+    game = fitted(Design(7, 6, noise=0.02).rows(np.random.default_rng(0)), draws=100)
+    law = game.found("loss", "isoflop")
+    assert law is not None
+    assert law.exponent_ci is not None
+    within = None
+    if sensitivity is not None:
+        half = (law.exponent_ci[1] - law.exponent_ci[0]) / 2
+        middle = law.exponent_ci[0] + half
+        within = middle + 2 * half * sensitivity[0], middle + 2 * half * sensitivity[1]
+    assert bool(check_single_run("planted", [replace(law, sensitivity=within)])) is said
 
 
 def test_one_budget_gives_no_law_and_says_so() -> None:
@@ -169,34 +240,48 @@ def test_rows_that_do_not_compare_are_named(field: str, code: str) -> None:
     assert code not in {item.code for item in fit(rows).diagnostics}
 
 
-def test_vertices_and_offsets_have_intervals_by_run() -> None:
-    """Around the truth, Hoffmann's law: N = 0.6·C^0.45 at the vertex, and what its loss falls to."""
-    rows = hoffmann_sweep(0.01, seed=3, sizes=9)
-    found = analysis.fit(rows, draws=200)
-    profiles = only(found).profiles
+def test_vertices_and_offsets_have_intervals_by_bootstrap_of_the_study() -> None:
+    """Around what the same sweep gives without noise."""
+    found = analysis.fit(hoffmann_sweep(0.01, seed=3, sizes=9), draws=200)
+    game, clean = only(found), fitted(hoffmann_sweep(sizes=9))
     covered = []
-    for profile in profiles:
+    for profile, exact in zip(game.profiles, clean.profiles, strict=True):
         assert profile.vertex is not None
-        ends = profile.vertex.params_ci_runs
+        assert exact.vertex is not None
+        ends = profile.vertex.params_ci
         assert ends is not None
-        covered.append(ends[0] / 1.2 <= float(HOFFMANN.optimum(profile.flops).params) <= ends[1] * 1.2)
-    assert sum(covered) >= len(covered) - 2
-    offsets = [law for law in only(found).laws if law.form == "offset"]
+        assert ends[0] <= profile.vertex.params <= ends[1] < 3 * ends[0]
+        assert profile.vertex.params_ci_residuals is not None
+        covered.append(ends[0] <= exact.vertex.params <= ends[1])
+    assert sum(covered) >= len(covered) - 1
+    offsets = [law for law in game.laws if law.form == "offset"]
     assert {law.method for law in offsets} == {"envelope", "isoflop"}
     for law in offsets:
-        assert law.runs_ci is not None
-        assert law.runs_ci[0] <= law.power.exponent <= law.runs_ci[1]
+        truth = clean.law("loss", law.method, "offset")
+        assert truth is not None
+        assert law.exponent_ci is not None
+        assert law.exponent_ci[0] <= truth.exponent <= law.exponent_ci[1]
+        assert law.offset_ci is not None
+        assert law.offset_ci[0] <= truth.offset == pytest.approx(HOFFMANN.E, abs=1e-3)
+        assert truth.offset <= law.offset_ci[1]
     records = document(found)["profiles"]
-    assert [each["flops"] for each in records] == sorted({row.flops for row in rows})
-    assert all(each["vertex"]["params_ci_runs"] for each in records)
+    assert [each["flops"] for each in records] == sorted({profile.flops for profile in game.profiles})
+    assert all(each["vertex"]["params_ci"] and each["vertex"]["params_ci_residuals"] for each in records)
 
 
-def test_intervals_by_run_that_are_wider_are_pointed_at(nethack_fit: Fit) -> None:
-    """The paper's 207 cells are 15 trainings: the interval of N is 0.12 wide or 0.31."""
-    messages = [item.message for item in nethack_fit.diagnostics if item.code == "intervals_differ"]
-    assert any("params (envelope)" in message for message in messages)
-    alone = analysis.fit(hoffmann_sweep(0.01, seed=1), draws=200)
-    assert "intervals_differ" not in {item.code for item in alone.diagnostics}
+def test_intervals_depend_on_the_noise_and_not_on_the_draws() -> None:
+    """Twice the noise, about twice the width; more draws change it little."""
+
+    def width(noise: float, draws: int, seed: int) -> float:
+        law = fitted(hoffmann_sweep(noise, seed=seed), draws=draws).found("loss", "isoflop")
+        assert law is not None
+        assert law.exponent_ci is not None
+        return law.exponent_ci[1] - law.exponent_ci[0]
+
+    ratios = [width(0.02, 400, seed) / width(0.01, 400, seed) for seed in range(6)]
+    assert 1.6 < float(np.exp(np.mean(np.log(ratios)))) < 2.6
+    assert width(0.01, 300, 2) == pytest.approx(width(0.01, 1000, 2), rel=0.15)
+    assert width(0.01, 300, 2) == width(0.01, 300, 2)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from eval.results import ResultRow
 from laws.fitting.bootstrap import optima
-from laws.fitting.isoflop import Grid, Profile, profiles
+from laws.fitting.isoflop import Profile, grid_of, profiles
 from laws.rows.diagnostic import Diagnostic
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
@@ -97,6 +97,14 @@ def test_fewer_than_five_sizes_have_no_vertex() -> None:
     assert said[0].flops == BUDGET
 
 
+def test_three_sizes_have_a_vertex_without_residuals_where_they_may() -> None:
+    [profile], said = profiles("nethack", bowl(4.5, sizes=SIZES[:3]), least=3)
+    assert profile.vertex is not None
+    assert math.log10(profile.vertex.params) == pytest.approx(4.5, abs=1e-8)
+    assert profile.vertex.params_ci_residuals is None
+    assert not said
+
+
 def test_a_parabola_that_opens_downwards_is_not_used() -> None:
     profile, said = single(bowl(5.0, depth=3.0, curve=-0.5))
     assert profile.vertex is None
@@ -112,7 +120,7 @@ def test_a_vertex_outside_the_sizes_is_not_used(centre: float, side: str) -> Non
 
 
 @pytest.mark.parametrize("noise", [0.01, 0.03])
-def test_the_intervals_of_vertices_hold_them(noise: float) -> None:
+def test_the_intervals_of_vertices_by_residuals_hold_them(noise: float) -> None:
     """Of 400 noisy profiles, 95 % should; 92 to 98 % is what chance leaves of that."""
     random, held = np.random.default_rng(0), 0
     for _ in range(400):
@@ -123,7 +131,9 @@ def test_the_intervals_of_vertices_hold_them(noise: float) -> None:
         ]
         vertex = single(rows)[0].vertex
         assert vertex is not None
-        held += vertex.params_ci[0] <= 10**centre <= vertex.params_ci[1]
+        assert vertex.params_ci is None, "there is no bootstrap of profiles alone"
+        assert vertex.params_ci_residuals is not None
+        held += vertex.params_ci_residuals[0] <= 10**centre <= vertex.params_ci_residuals[1]
     assert 0.92 <= held / 400 <= 0.98
 
 
@@ -142,7 +152,8 @@ def test_a_flat_profile_is_named() -> None:
 
 
 @given(st.integers(0, 2**32))
-def test_draws_of_all_runs_find_what_the_profiles_say(seed: int) -> None:
+@settings(max_examples=30)
+def test_arrays_find_what_the_profiles_say(seed: int) -> None:
     """The arrays that the bootstrap works on and the profiles that the report shows are one reading."""
     random = np.random.default_rng(seed)
     rows = []
@@ -150,15 +161,27 @@ def test_draws_of_all_runs_find_what_the_profiles_say(seed: int) -> None:
         for row in bowl(random.uniform(4.5, 5.5), sizes=tuple(int(10**u) for u in np.linspace(4, 6, 7))):
             rows.append(replace(row, flops=budget, loss=(row.loss or 0) * math.exp(0.02 * random.normal())))
     found = profiles("nethack", rows)[0]
-    grid = Grid.of([profile.cells for profile in found])
-    drawn = optima(grid, np.ones(len(grid.runs), int))
-    assert np.exp(drawn["envelope", "loss"][1]) == pytest.approx([profile.best.loss for profile in found])
-    vertices = [profile.vertex for profile in found if profile.vertex]
-    assert np.exp(drawn["isoflop", "params"][1]) == pytest.approx([vertex.params for vertex in vertices])
-    assert np.exp(drawn["isoflop", "loss"][1]) == pytest.approx([vertex.loss for vertex in vertices])
-    twice = optima(grid, np.full(len(grid.runs), 2))
-    for key, (_, value) in drawn.items():
-        assert twice[key][1] == pytest.approx(value), key
+    grid = grid_of([profile.cells for profile in found])
+    drawn = {key: np.exp(value) for key, (_, value) in optima(grid, grid.log_loss_BxM, grid.return_BxM).items()}
+    assert drawn["envelope", "loss"] == pytest.approx([profile.best.loss for profile in found])
+    assert drawn["envelope", "params"] == pytest.approx([profile.best.params for profile in found])
+    assert drawn["envelope", "samples"] == pytest.approx([profile.best.samples for profile in found])
+    for name, y in (("params", "params"), ("samples", "samples"), ("loss", "loss"), ("return_mean", "return")):
+        vertices = [math.nan if not each.vertex else getattr(each.vertex, name) for each in found]
+        assert drawn["isoflop", y] == pytest.approx(vertices, nan_ok=True), name
+
+
+def test_a_grid_has_the_cells_and_shares_runs_of_a_population() -> None:
+    rows = [replace(row, population="shared" if row.params < 50_000 else None) for row in bowl(5.0)]
+    fewer = [replace(row, flops=2 * BUDGET) for row in rows[1:]]
+    found = profiles("nethack", rows + fewer)[0]
+    grid = grid_of([profile.cells for profile in found])
+    assert grid.flops_B == pytest.approx([BUDGET, 2 * BUDGET])
+    assert grid.there_BxM.sum(axis=1).tolist() == [5, 4]
+    assert grid.runs == ("r100000", "r1000000", "r300000", "shared")
+    assert [grid.runs[run] for run in grid.run_BxM[0]] == ["shared", "shared", "r100000", "r300000", "r1000000"]
+    assert 10 ** grid.log_params_BxM[0] == pytest.approx(SIZES)
+    assert np.isnan(grid.loss_error_BxM).all()
 
 
 @pytest.mark.parametrize("loss", [None, 0.0])

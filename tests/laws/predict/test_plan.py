@@ -7,12 +7,12 @@ import pytest
 from eval.results import write_rows
 from laws.fitting.parametric import HOFFMANN
 from laws.predict.plan import plan
-from tests.laws.synthetic import command, hoffmann_sweep, profiles_of
+from tests.laws.synthetic import command, fitted, hoffmann_sweep
 
 
 def test_a_budget_is_split_as_the_law_says() -> None:
     rows = hoffmann_sweep()
-    planned = plan(rows, profiles_of(rows), 1e23, rate=1e15)
+    planned = plan(fitted(rows), 1e23, rate=1e15)
     best = HOFFMANN.optimum(1e23)
     by_method = {split.method: split for split in planned.splits}
     assert by_method["parametric"].params == pytest.approx(float(best.params), rel=0.01)
@@ -25,6 +25,22 @@ def test_a_budget_is_split_as_the_law_says() -> None:
     assert gains == sorted(gains, reverse=True)
     assert 0 < gains[0] < 1
     assert all(each.flops <= 1e22 * 1.001 for each in planned.next_runs)
+
+
+def test_splits_have_the_intervals_of_their_laws() -> None:
+    """N at ten times the largest budget, about what the sweep gives without noise; none without draws."""
+    game, clean = fitted(hoffmann_sweep(0.01, sizes=9), draws=200), fitted(hoffmann_sweep(sizes=9))
+    flops = 10 * game.profiles[-1].flops
+    truth = {split.method: split for split in plan(clean, flops).splits}
+    assert all(split.params_ci is None for split in truth.values())
+    for split in plan(game, flops).splits[:2]:
+        law = game.found("params", "isoflop" if split.method == "isoflop" else "envelope")
+        assert law is not None
+        assert split.params_ci == law.interval_at(flops)
+        assert split.params_ci is not None
+        assert split.params_ci[0] < truth[split.method].params < split.params_ci[1]
+        assert split.params == pytest.approx(float(law.power.predict(flops)))
+        assert 6 * split.params * split.samples == pytest.approx(flops, rel=1e-6)
 
 
 def test_the_command_prints_a_plan(tmp_path: Path) -> None:

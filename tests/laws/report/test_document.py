@@ -3,14 +3,18 @@
 import json
 from dataclasses import replace
 
+import numpy as np
+
 from laws.fitting.analysis import fit
 from laws.fitting.isoflop import METHODS, QUANTITIES
 from laws.report.document import document
-from tests.laws.synthetic import BUDGETS, sweep
+from laws.study.coverage import DESIGNS
+from tests.laws.synthetic import BUDGETS, SIZES, sweep
 
 
 def test_the_document_keeps_the_contract() -> None:
-    found = json.loads(json.dumps(document(fit(sweep(), draws=200)), allow_nan=False))
+    rows = [replace(row, game="nethack") for row in DESIGNS["7x6"].rows(np.random.default_rng(0))]
+    found = json.loads(json.dumps(document(fit(rows, draws=200)), allow_nan=False))
     assert set(found) == {"laws", "profiles", "parametric", "correlation", "choices", "diagnostics"}
     [parametric] = found["parametric"]
     assert {"game", "E", "A", "B", "alpha", "beta", "objective", "intervals", "profile_E"} <= set(parametric)
@@ -25,20 +29,25 @@ def test_the_document_keeps_the_contract() -> None:
     for law in found["laws"]:
         assert set(law) == {
             *("game", "y", "x", "method", "form", "coefficient", "exponent"),
-            *("offset", "exponent_ci", "exponent_ci_method", "points", "exponent_ci_runs"),
+            *("offset", "exponent_ci", "exponent_ci_method", "points", "offset_ci", "sensitivity", "discrete"),
         }
         assert (law["game"], law["x"]) == ("nethack", "flops")
         assert law["form"] == "offset" or law["offset"] == 0
-        if law["method"] == "parametric":
-            # The surface has the interval; its frontier has no points of its own.
-            assert law["exponent_ci_runs"][0] <= law["exponent"] <= law["exponent_ci_runs"][1]
-            continue
         low, high = law["exponent_ci"]
         assert low <= law["exponent"] <= high
-        assert law["exponent_ci_method"] == {"power": "ols-t", "offset": "delta-t"}[law["form"]]
-        assert [x for x, _ in law["points"]] == list(BUDGETS)
+        assert law["exponent_ci_method"] == "bootstrap"
+        assert law["discrete"] == (law["method"] == "envelope" and law["y"] in ("params", "samples"))
+        if law["method"] == "parametric":
+            continue  # the surface has the interval; its frontier has no points of its own
+        assert [x for x, _ in law["points"]] == sorted({row.flops for row in rows})
     assert [(each["game"], each["y"], each["x"]) for each in found["correlation"]] == [("nethack", "return", "loss")]
     assert {"r", "exponent"} <= set(found["correlation"][0])
+
+
+def test_without_noise_to_tell_there_is_no_interval_and_it_says_so() -> None:
+    found = document(fit([row for row in sweep() if row.params in SIZES[:4]]))
+    assert {(law["exponent_ci"], law["exponent_ci_method"]) for law in found["laws"]} == {(None, "none")}
+    assert "no_interval" in {item["code"] for item in found["diagnostics"]}
 
 
 def test_the_document_has_every_diagnostic_in_full() -> None:
