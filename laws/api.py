@@ -124,7 +124,7 @@ class Scaling:
 
     def plot(self, axes: "Axes | None" = None) -> "Axes":
         """Draw the points, the law and its 95 % band on `axes`, or on those of a new figure; returns the axes."""
-        from laws.figures.law import draw_alone  # Matplotlib takes a second to import
+        from laws.figures.laws import draw_alone  # Matplotlib takes a second to import
 
         return draw_alone(self.law, self.fitted.game, self.y, axes)
 

@@ -1,13 +1,20 @@
 """Loss, parameters and samples at the optimum of each budget against compute, with their laws."""
 
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from laws.figures.style import (
+    BLUE,
     COLOURS,
     FLOPS_LABEL,
     INK,
     LAW_PANELS,
+    LOSS_LABEL,
     NAMES,
+    PARAMS_LABEL,
+    RETURN_LABEL,
+    SAMPLES_LABEL,
     Subject,
     draw_law,
     draw_reference,
@@ -16,15 +23,18 @@ from laws.figures.style import (
     log_axis,
     message,
     panels,
+    plain,
     power_of_ten,
     relation,
 )
 from laws.fitting.isoflop import METHODS
+from laws.fitting.law import Law
 
 CAPTION = (
     "Loss, parameters and samples at the optimum against compute, with fitted power laws and their 95 %"
     " bands, by bootstrap of the study."
 )
+_LABELS = {"loss": LOSS_LABEL, "params": PARAMS_LABEL, "return": RETURN_LABEL, "samples": SAMPLES_LABEL}
 
 
 def draw(subject: Subject) -> Figure:
@@ -56,3 +66,18 @@ def draw(subject: Subject) -> Figure:
         legend(axes)
     figure.suptitle(f"{fit.game}: compute-optimal loss, size and samples", fontsize=12, color=INK)
     return figure
+
+
+def draw_alone(law: Law, game: str, y: str, axes: Axes | None = None) -> Axes:
+    """Draw `law` on `axes`, or on those of a new figure; returns the axes."""
+    if axes is None:
+        axes = plt.subplots(figsize=(7.6, 5.2), layout="constrained")[1]  # notebooks show the figures of pyplot
+    x, values = zip(*law.power.points, strict=True)
+    draw_law(axes, law, x, BLUE)
+    symbol = {"loss": "L", "params": "N", "samples": "D", "return": "R"}.get(y, y)
+    axes.plot(x, values, "o", ms=6, color=BLUE, label=f"{law.method}: {relation(symbol, 'C', law.exponent)}")
+    log_axis(axes.xaxis, x, power_of_ten(), gap=0.12)
+    log_axis(axes.yaxis, values, plain() if y == "loss" else power_of_ten())
+    finish(axes, FLOPS_LABEL, _LABELS.get(y, y), f"{game}: {y} against compute")
+    legend(axes)
+    return axes

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from threadpoolctl import threadpool_limits
+
 from eval.results import ResultRow
 from laws.fitting.bootstrap import DRAWS, Simulated, basic, simulate, without_each_run
 from laws.fitting.checks import check_methods, check_mixtures, check_noise, check_single_run, check_span
@@ -104,11 +106,13 @@ def fit(
     given = rows if isinstance(rows, Runs) else Runs(tuple(rows))
     games: list[GameFit] = []
     diagnostics = list(given.diagnostics)
-    for game in sorted({row.game for row in given.rows}):
-        of_game = [row for row in ordered(given.rows) if row.game == game]
-        fitted, found = _fit_game(game, of_game, draws, options or FitOptions(), choosing)
-        games.append(fitted)
-        diagnostics.extend(found)
+    # Threads only slow down algebra on matrices this small, ten times on shared cores.
+    with threadpool_limits(1, "blas"):
+        for game in sorted({row.game for row in given.rows}):
+            of_game = [row for row in ordered(given.rows) if row.game == game]
+            fitted, found = _fit_game(game, of_game, draws, options or FitOptions(), choosing)
+            games.append(fitted)
+            diagnostics.extend(found)
     return Fit(tuple(games), tuple(diagnostics), given.columns)
 
 

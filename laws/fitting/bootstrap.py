@@ -26,10 +26,14 @@ MOST_LEFT_OUT = 500
 """Most runs of which each is left out in turn."""
 SLOW_DRAWS = 200
 """Simulated studies for the parametric law, which needs an iterative fit."""
+MOST_SIMULATED = 4_000_000
+"""Most cells of all simulated studies together; larger studies have fewer draws."""
 TRIALS = 2000
 """Trials of how far estimates of noise lie off."""
 MOST_RUNS = 60
 """Most runs whose weight in an estimate is looked at; the noise of more is known well."""
+MOST_FITTED = 5_000
+"""Cells on which the starts of L(N, D) are tried; more are fitted from the best of these."""
 MIN_DRAWS = 100
 """Draws with a finite value that an interval needs."""
 MIN_SHARE = 0.9
@@ -200,8 +204,9 @@ def _widened(off_S: np.ndarray, noise: Sequence[RunNoise]) -> float:
             weight *= math.sqrt(share / square) if square else 0.0
             rest = rest - drawn @ weight
         else:
+            # Of some runs alone the estimate's weights aren't known, as with too many.
             share = total / len(noise)
-            weight = np.array([math.sqrt(share)])
+            weight = np.full(trial.shape[1], math.sqrt(share / trial.shape[1]))
         above += trial @ weight
         below += share * each.ratio_T**2
         explained += share
@@ -239,9 +244,10 @@ def simulate(
 
     `surface` is L(N, D) of the study, where it has one.
     """
+    there = grid.there_BxM
+    draws = min(draws, MOST_SIMULATED // there.size)
     if draws < MIN_DRAWS:
         return None
-    there = grid.there_BxM
     log_loss = np.where(there, grid.log_loss_BxM, np.nan)
     place = grid.log_params_BxM, grid.log_samples_BxM, grid.run_BxM
     losses = noise_of(log_loss, grid.loss_error_BxM, *place, surface)
@@ -294,8 +300,11 @@ def surface_of(
 ) -> Parametric | None:
     """L(N, D) fitted to `cells`, with other `losses` if given; None where there are too few, or all of one size."""
     try:
-        params, samples = ([getattr(cell, name) for cell in cells] for name in ("params", "samples"))
-        loss = [cell.loss for cell in cells] if losses is None else losses
+        params, samples = (np.array([getattr(cell, name) for cell in cells]) for name in ("params", "samples"))
+        loss = np.array([cell.loss for cell in cells]) if losses is None else losses
+        if len(cells) > MOST_FITTED and start is None:
+            some = np.random.default_rng(0).permutation(len(cells))[:MOST_FITTED]
+            start = fit_surface(params[some], samples[some], loss[some], profiled=False).surface
         return fit_surface(params, samples, loss, start=start, profiled=profiled)
     except ValueError:
         return None

@@ -129,7 +129,7 @@ def profiles(
             diagnostics.append(Diagnostic("no_loss", "warning", game, row.flops, message))
         else:
             usable.append(row)
-    chosen = [best_tuned([usable[place] for place in places]) for places in _bins(usable, tolerance)]
+    chosen = [best_tuned(_one_each([usable[place] for place in places])) for places in _bins(usable, tolerance)]
     diagnostics += _check_bins(game, usable, len(chosen), tolerance)
     if settings := sorted({name for each in chosen for name in each.settings}):
         message = (
@@ -164,13 +164,25 @@ def _bins(rows: Sequence[ResultRow], tolerance: float) -> list[list[int]]:
     return [sorted(places) for places in binned([row.flops for row in rows], tolerance)]
 
 
+def _one_each(rows: Sequence[ResultRow]) -> list[ResultRow]:
+    """Of a training with several checkpoints at one budget, that nearest to the geometric mean of the budget."""
+    names = {(row.run, row.params) for row in rows}
+    if len(names) == len(rows):
+        return list(rows)
+    centre = math.log(middle([row.flops for row in rows]))
+    nearest: dict[tuple[str, int], ResultRow] = {}
+    for row in sorted(rows, key=lambda row: (abs(math.log(row.flops) - centre), row.samples)):
+        nearest.setdefault((row.run, row.params), row)
+    return [row for row in rows if nearest[row.run, row.params] is row]
+
+
 def _check_bins(game: str, rows: Sequence[ResultRow], bins: int, tolerance: float) -> list[Diagnostic]:
     different = len({row.flops for row in rows})
     if different == bins:
         return []
     message = (
         f"{len(rows)} cells at {different} different FLOPs are {bins} budgets: FLOPs within {tolerance:.3g} of each"
-        " other are one (--bin)."
+        " other are one (--bin), and each training enters one once."
     )
     return [Diagnostic("binned", "info", game, None, message)]
 

@@ -108,8 +108,9 @@ def fit_laws(
     """
     laws: list[Law] = []
     diagnostics: list[Diagnostic] = []
+    played = any(cell.return_mean is not None for profile in found for cell in profile.cells)
     for method in methods:
-        for y in QUANTITIES:
+        for y in QUANTITIES if played else QUANTITIES[:-1]:
             points, left_out = points_of(game, found, y, method)
             fitted, of_fit = _fit(game, y, method, points)
             for law in fitted:
@@ -152,8 +153,6 @@ def _fit(
 ) -> tuple[list[PowerLaw], list[Diagnostic]]:
     """The power law through `points`; for the loss also the power law with an offset."""
     name = f"{y} against compute ({method})"
-    if not points and y == "return":
-        return [], []
     if len(points) < 2:
         message = f"{len(points)} usable budgets, 2 are needed: no law of {name}."
         return [], [Diagnostic("few_budgets", "warning", game, None, message)]

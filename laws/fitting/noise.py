@@ -23,6 +23,8 @@ AS_GOOD = 6.0
 """Difference of AICc up to which a mean that leaves more freedom is taken instead of the best."""
 POLYNOMIALS = ("quadratic", "cubic", "quartic", "quintic")
 """Polynomials in ln N and ln D that the mean may be."""
+WORST_CONDITION = 1e6
+"""Condition number of the terms above which the cells don't determine a mean; its square is that of the fit."""
 FREEDOM = 3.0
 """Degrees of freedom between runs below which an interval would be more than twice as wide as with known noise."""
 REPLICATED = 4
@@ -189,7 +191,7 @@ def _candidates(
         yield "along", found, lambda _n, _d, _ln, _ld, along, beta=beta: along[..., None] ** np.arange(3) @ beta
     for order, name in enumerate(POLYNOMIALS, start=2):
         terms = _terms(data.n_P, data.d_P, order)
-        if terms.shape[1] + 2 >= len(terms) or np.linalg.matrix_rank(terms) < terms.shape[1]:
+        if terms.shape[1] + 2 >= len(terms) or np.linalg.cond(terms) > WORST_CONDITION:
             continue
         found, beta = _components(data, data.y_P, terms)
         if found.freedom >= 1:

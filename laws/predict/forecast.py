@@ -12,6 +12,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from scipy import special
+from threadpoolctl import threadpool_limits
 
 from data.common.cli import UserError
 from eval.results import ResultRow
@@ -137,7 +138,8 @@ def forecast(
     if not 0 < flops < math.inf:
         raise UserError(f"a budget of {flops:g} FLOPs: give a number greater than 0")
     game = _one_game(found, draws)
-    result = forecast_loss(game, flops) if y == "loss" else forecast_return(game, flops, expert_return)
+    with threadpool_limits(1, "blas"):
+        result = forecast_loss(game, flops) if y == "loss" else forecast_return(game, flops, expert_return)
     if not result.entries:
         raise UserError(f"{len(game.profiles)} budgets with a {y} are too few: a forecast needs {MIN_BUDGETS}")
     return result
@@ -239,7 +241,8 @@ def _preferred(entry: ForecastEntry, baseline: dict[tuple[str, float], float | N
         return False
     if entry.form.endswith(f" {BASELINE}"):
         return True
-    other = baseline.get((entry.form.split()[0], entry.window[0])) or lowest
+    other = baseline.get((entry.form.split()[0], entry.window[0]))
+    other = lowest if other is None else other
     return other is None or entry.score < other
 
 

@@ -17,6 +17,8 @@ QUANTITY_NAMES: dict[Quantity, str] = {
     "samples": "Samples D",
     "return": "Mean return R",
 }
+MOST_CELLS = 5_000
+"""Most cells that the report lists."""
 METHOD_NAMES: dict[Method, str] = {"envelope": "envelope", "isoflop": "isoFLOP"}
 
 
@@ -198,6 +200,8 @@ def cells(fit: GameFit) -> ReportTable:
     """Every trained cell, the best of each budget in bold."""
     header = ("Budget (FLOPs)", "Run", "N", "D", "Loss", "Return", "Games")
     every = [(cell, cell is profile.best) for profile in fit.profiles for cell in profile.cells]
+    left_out = len(every) - MOST_CELLS
+    every = every if left_out <= 0 else [each for each in every if each[1]][:MOST_CELLS]
     rows = [
         (
             f"{cell.flops:.3g}",
@@ -212,6 +216,8 @@ def cells(fit: GameFit) -> ReportTable:
     ]
     bold = frozenset(place for place, (_, best) in enumerate(every) if best)
     note = "Bold: the least loss of its budget. Click a column header to sort."
+    if left_out > 0:
+        note = f"Of more than {MOST_CELLS:,} cells, the least loss of each budget."
     return ReportTable("Cells", header, tuple(rows), note, bold, sortable=True)
 
 

@@ -1,11 +1,16 @@
 """Which column of a table is which quantity: by name, by a common name for it, or as the user says."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from types import MappingProxyType
 
 from data.common.cli import UserError
 from eval.results import NAMES
+from laws.rows.records import listed, shortened
+from laws.rows.units import without_unit
+
+CORE = ("flops", "params", "samples", "loss")
+"""Fields that a law is fitted to; their columns are found first."""
 
 ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -54,60 +59,125 @@ ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Common names of each column, the preferred first, as `normalised` writes them."""
 
 
+_WORDY = frozenset({"size", "data", "model_size", "data_size", "dataset_size", "budget", "frames", "epochs", "epoch"})
+"""Names that other tables have for columns of text; they are of a number only where the first row has one."""
+_PREFIXES = (
+    re.compile(r"(?i)^(summary|summary_metrics|metrics)[./_ ]+"),
+    re.compile(r"(?i)^(config[./_ ]+|(params|hparams|args|tags|mlflow)[./]+)+"),
+)
+"""What W&B and MLflow write before a name, results before settings."""
+_Index = Mapping[str, Sequence[tuple[int, str]]]
+
+
 def normalised(name: str) -> str:
     """`name` in lower case with underscores; without a unit in brackets and the `config.` or `summary/` of W&B."""
-    bare = re.sub(r"[(\[].*?[)\]]", "", name).strip() or name
-    bare = re.sub(r"(?i)^(config|summary|summary_metrics)[./_ ]+", "", bare)
-    return re.sub(r"[^0-9a-z]+", "_", bare.casefold()).strip("_")
+    return readings(name)[-1]
+
+
+def readings(name: str) -> list[str]:
+    """What `name` may mean, the most literal first: as it stands, without its unit, and without its prefix."""
+    found = [_plain(name)]
+    bare = re.sub(r"[(\[].*?[)\]]", "", name).strip()
+    found.append(_plain(bare))
+    for prefix in _PREFIXES:
+        found.append(_plain(prefix.sub("", bare)) if prefix.search(bare) else "")
+    found = [each for each in found if each]
+    return found or [name.casefold()]
+
+
+def known(names: Sequence[str]) -> int:
+    """How many of `names` are common names of a field."""
+    every = {*NAMES, *(alias for aliases in ALIASES.values() for alias in aliases)}
+    return sum(normalised(name) in every for name in names)
+
+
+def field_of(name: str) -> str | None:
+    """The field with this name or common name; None where there is none."""
+    plain = _plain(name)
+    return plain if plain in NAMES else next((field for field, names in ALIASES.items() if plain in names), None)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "_", name.casefold()).strip("_")
 
 
 def parse_columns(words: Sequence[str]) -> dict[str, str]:
-    """`flops=C params=N` by field; a name may have blanks.
+    """`flops=C params=N` by field; a name may have blanks. One of no name says that there is no such column.
 
     Raises:
-        UserError: a word is not FIELD=NAME, or there is no such field.
+        UserError: a word is not FIELD=NAME, there is no such field, or it stands twice.
     """
     chosen: dict[str, str] = {}
     for word in words:
-        field, equals, name = word.partition("=")
-        field = {"c": "flops", "n": "params", "d": "samples"}.get(field.casefold(), field)
-        field = next((known for known, names in ALIASES.items() if field in names), field)
+        given, equals, name = word.partition("=")
+        field = field_of(given)
         if not equals:
             raise UserError(f"--columns {word}: write FIELD=NAME, such as flops=C or loss='eval loss'")
-        if field not in NAMES:
-            raise UserError(f"--columns {word}: no field {field!r}; the fields are {', '.join(NAMES)}")
-        chosen[field] = name
+        if field is None:
+            raise UserError(f"--columns {word}: no field {given!r}; the fields are {', '.join(NAMES)}")
+        if field in chosen:
+            raise UserError(f"--columns {word}: {field} stands twice; name one column for it")
+        chosen[field] = name.strip()
     return chosen
 
 
-def match_columns(names: Sequence[str], chosen: Mapping[str, str]) -> dict[str, str]:
+def match_columns(names: Sequence[str], chosen: Mapping[str, str], numeric: Container[str]) -> dict[str, str]:
     """The column of each field, of a table with columns `names`; fields that it lacks are left out.
 
     A column that `chosen` names is taken, else one of the field's own name, else the first of `ALIASES` there is; upper
-    and lower case, blanks and units in brackets don't matter.
+    and lower case, blanks and units in brackets don't matter. `numeric` are the columns that begin with a number.
 
     Raises:
-        UserError: a chosen column isn't in the table.
+        UserError: a chosen column isn't in the table, or two may be meant for a field that a law is fitted to.
     """
-    by_name: dict[str, str] = {}
-    for name in names:
-        by_name.setdefault(normalised(name), name)
+    index = _indexed(names)
     found: dict[str, str] = {}
     for field, name in chosen.items():
-        if name and name not in names and normalised(name) not in by_name:
-            raise UserError(f"no column {name!r} for {field}: the table has {', '.join(names)}")
-        if name:
-            found[field] = name if name in names else by_name[normalised(name)]
-    taken = set(found.values())
-    for field in NAMES:
-        if field not in chosen and by_name.get(field) is not None and by_name[field] not in taken:
-            found[field] = by_name[field]
-    taken = set(found.values())
-    for field, aliases in ALIASES.items():
-        if field in found or field in chosen:
+        if not name:
             continue
-        name = next((by_name[alias] for alias in aliases if alias in by_name and by_name[alias] not in taken), None)
-        if name is not None:
-            found[field] = name
-            taken.add(name)
+        column = name if name in names else find_column(name, names)
+        if column is None:
+            raise UserError(f"no column {shortened(name)!r} for {field}: the table has {listed(names)}")
+        found[field] = column
+    rest = tuple(field for field in NAMES if field not in CORE)
+    own, common = {field: (field,) for field in NAMES}, ALIASES
+    for fields, known_names in ((CORE, own), (CORE, common), (rest, own), (rest, common)):
+        for field in fields:
+            if field in chosen or field in found:
+                continue
+            taken = set(found.values())
+            columns = ((name, _one_of(field, index.get(name, ()), taken)) for name in known_names.get(field, ()))
+            wordy = _WORDY - {field}
+            column = next((each for name, each in columns if each and (name not in wordy or each in numeric)), None)
+            if column is not None:
+                found[field] = column
     return found
+
+
+def find_column(name: str, names: Sequence[str]) -> str | None:
+    """The column of `names` that is `name` apart from its case, its blanks and its unit; None where there is none."""
+    if name in names:
+        return name
+    index = _indexed(names)
+    return next((index[each][0][1] for each in dict.fromkeys(readings(name)) if each in index), None)
+
+
+def _indexed(names: Sequence[str]) -> _Index:
+    """Columns by each of their readings, the most literal first, with how literal they are."""
+    index: dict[str, list[tuple[int, str]]] = {}
+    for name in names:
+        each = [name, *readings(name)]
+        if (bare := without_unit(name)) != name:
+            each += [reading for reading in readings(bare) if field_of(reading) in CORE[:3]]
+        for rank, reading in enumerate(dict.fromkeys(each)):
+            index.setdefault(reading, []).append((rank, name))
+    return {reading: sorted(columns, key=lambda pair: pair[0]) for reading, columns in index.items()}
+
+
+def _one_of(field: str, columns: Sequence[tuple[int, str]], taken: set[str]) -> str | None:
+    """The most literal of `columns` that isn't taken."""
+    free = [(rank, name) for rank, name in columns if name not in taken]
+    if field in CORE and len(free) > 1 and free[0][0] == free[1][0]:
+        one, other = shortened(free[0][1]), shortened(free[1][1])
+        raise UserError(f"both {one!r} and {other!r} may be {field}; choose with {field}='{one}'")
+    return free[0][1] if free else None

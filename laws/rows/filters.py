@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.common.cli import UserError
-from laws.rows.columns import normalised
+from laws.rows.columns import field_of, find_column
 from laws.rows.numbers import number_of
+from laws.rows.records import listed
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
@@ -37,40 +38,41 @@ class Filter:
         Raises:
             UserError: it is something else.
         """
-        found = re.fullmatch(r"\s*(.+?)\s*(>=|<=|!=|==|=|<|>)\s*(.*?)\s*", text)
+        found = re.fullmatch(r"\s*([^<>=!]*?[^<>=!\s])\s*(>=|<=|!=|==|=|<|>)\s*([^<>=!\s].*?|)\s*", text)
         if not found:
             raise UserError(f"--filter {text}: write NAME=VALUE, or with !=, <, <=, > or >=")
         return Filter(*found.groups())
 
-    def column(self, names: Sequence[str], fields: Mapping[str, str]) -> str:
-        """The column that it is about: one of the table's `names`, or that of a field.
+    def passes(self, value: Any, *, decimal_comma: bool = False, scale: float = 1.0) -> bool:
+        """Whether `value`, times `scale`, meets the condition: as numbers where both are, else as text.
 
-        Raises:
-            UserError: there is no such column.
+        Text has no order, and a missing value meets none but `!=` and one that asks for it (`NAME=`).
         """
-        if self.name in names:
-            return self.name
-        by_name = {normalised(name): name for name in names}
-        found = by_name.get(normalised(self.name)) or fields.get(normalised(self.name))
-        if found is None:
-            raise UserError(f"--filter {self.name}: no such column; the table has {', '.join(names)}")
-        return found
-
-    def passes(self, value: Any) -> bool:
-        """Whether `value` meets the condition: as numbers where both are, else as text, which has no order.
-
-        A missing value meets none but `!=`.
-        """
-        one, other = _number(value), _number(self.value)
+        one, other = _number(value, decimal_comma), _number(self.value, False)
         if one is not None and other is not None:
-            return _OPERATORS[self.sign](one, other)
-        equal = str("" if value is None else value).strip() == self.value
+            return _OPERATORS[self.sign](one if scale == 1 else one * scale, other)
+        if isinstance(value, bool):
+            equal = str(value).casefold() == self.value.casefold()
+        else:
+            equal = str("" if value is None else value).strip() == self.value
         return equal if self.sign in ("=", "==") else not equal if self.sign == "!=" else False
 
 
-def _number(value: Any) -> float | None:
+def column_of(option: str, name: str, names: Sequence[str], fields: Mapping[str, str]) -> str:
+    """The column that `name` in `option` is about: one of the table's `names`, or that of a field.
+
+    Raises:
+        UserError: there is no such column.
+    """
+    found = name if name in names else fields.get(field_of(name) or "") or find_column(name, names)
+    if found is None:
+        raise UserError(f"{option} {name}: no such column; the table has {listed(names)}")
+    return found
+
+
+def _number(value: Any, decimal_comma: bool) -> float | None:
     try:
-        number = number_of(value)
+        number = number_of(value, decimal_comma=decimal_comma)
     except ValueError:
         return None
     return None if number is None or math.isnan(number) else number

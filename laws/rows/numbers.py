@@ -2,47 +2,139 @@
 
 import math
 import re
+from decimal import Decimal
 from typing import Any
 
-import numpy as np
-
-MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "-", "--", "<na>", "nat", "?"})
+MISSING = frozenset(
+    {
+        *(
+            "",
+            "na",
+            "n/a",
+            "n.a.",
+            "nan",
+            "none",
+            "null",
+            "nil",
+            "-",
+            "--",
+            "\u2013",
+            "\u2014",
+            ".",
+            "?",
+            "<na>",
+            "nat",
+        ),
+        *("#n/a", "#num!", "#div/0!", "#value!", "missing"),
+    }
+)
 """What a missing value is written as, in lower case."""
-MAGNITUDES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
-_GROUPED = re.compile(r"[+-]?\d{1,3}([,_' \u00a0\u202f]\d{3})+(\.\d+)?([eE][+-]?\d+)?")
-_GROUPED_COMMA = re.compile(r"[+-]?\d{1,3}([._' \u00a0\u202f]\d{3})+(,\d+)?([eE][+-]?\d+)?")
-_PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_PLAIN_COMMA = re.compile(r"[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?")
+MAGNITUDES = {
+    "k": 1e3,
+    "m": 1e6,
+    "b": 1e9,
+    "g": 1e9,
+    "t": 1e12,
+    "thousand": 1e3,
+    "mio": 1e6,
+    "million": 1e6,
+    "bn": 1e9,
+    "billion": 1e9,
+    "trillion": 1e12,
+}
+"""Words and letters after a number."""
+FLOPS = {**MAGNITUDES, "p": 1e15, "e": 1e18, "z": 1e21, "y": 1e24}
+"""The same before `FLOPs`."""
+LONGEST = 400
+"""Digits of an integer that is kept exactly; longer ones are beyond double precision."""
+_GAPS = "_' \u2019\u00a0\u2009\u202f"
+_POWER = r"([eE][+-]?\d+)?"
+_GROUPED = re.compile(rf"[+-]?\d{{1,3}}([,{_GAPS}]\d{{3}})+(\.\d+)?{_POWER}")
+_GROUPED_COMMA = re.compile(rf"[+-]?\d{{1,3}}([.{_GAPS}]\d{{3}})+(,\d+)?{_POWER}")
+_PLAIN = re.compile(rf"[+-]?(\d+\.?\d*|\.\d+){_POWER}")
+_PLAIN_COMMA = re.compile(rf"[+-]?(\d+,?\d*|,\d+){_POWER}")
+_INTEGER = re.compile(r"[+-]?\d+")
+_TIMES = re.compile(r"([+-]?[\d.,]+)\s*[x\u00d7*\u00b7]\s*10\s*(?:\^|\*\*)\s*\{?([+-]?\d+)\}?")
+_OF_TEN = re.compile(r"10\s*(?:\^|\*\*)\s*\{?([+-]?\d+)\}?")
+_UNIT = re.compile(r"(.*[\d.,\s][kmbgtpezy]?)\s*(flops?|tokens?|samples?|params?|parameters?)", re.IGNORECASE)
+_SCALED = re.compile(r"(.*?[\d.,])\s*([^\W\d_]+)", re.DOTALL)
 
 
 def number_of(value: Any, *, decimal_comma: bool = False) -> float | int | None:
     """`value` as a number, which may be NaN or infinite; None for a missing one.
 
-    Whole numbers are kept exactly. A magnitude after a number counts: 125M is 125,000,000 (k, M, B or G, T).
+    Whole numbers are kept exactly. A magnitude after a number counts: 125M is 125,000,000 (k, M, B or G, T), and
+    1.5 EFLOPs are 1.5e18; 1.5×10^18 is read as well.
 
     Raises:
         ValueError: it isn't a number.
     """
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
-        return value
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not a number")
-    text = value.strip().strip('"').strip()
-    if text.casefold() in MISSING:
-        return math.nan if text.casefold() == "nan" else None
-    if text.casefold().lstrip("+-") in ("inf", "infinity"):
+        return _of_object(value)
+    if not decimal_comma and _PLAIN.fullmatch(value) and len(value) <= LONGEST:
+        return int(value) if _INTEGER.fullmatch(value) else float(value)
+    text = value.strip().strip('"').strip().replace("\u2212", "-")
+    if (word := text.casefold()) in MISSING:
+        return math.nan if word == "nan" else None
+    if word.lstrip("+-") in ("inf", "infinity"):
         return -math.inf if text.startswith("-") else math.inf
-    scale = MAGNITUDES.get(text[-1].casefold(), 1.0)
-    bare = text[:-1].strip() if scale != 1 else text
+    if _INTEGER.fullmatch(text) and len(text) <= LONGEST:
+        return int(text)
+    bare, scale = _scaled(text)
+    try:
+        return _plain(bare, decimal_comma) * scale
+    except OverflowError as error:
+        raise ValueError("a number beyond double precision") from error
+
+
+def is_number(value: Any, *, decimal_comma: bool = False) -> bool:
+    """Whether `value` is a number that isn't missing."""
+    try:
+        number = number_of(value, decimal_comma=decimal_comma)
+    except ValueError:
+        return False
+    return number is not None and not math.isnan(number)
+
+
+def has_magnitude(value: Any) -> bool:
+    """Whether `value` is text that ends in a magnitude or a unit, as 125M does."""
+    return isinstance(value, str) and value.strip()[-1:].isalpha()
+
+
+def _of_object(value: Any) -> float | int | None:
+    """A number of JSON, NumPy, Arrow, pandas or any array library of no dimension."""
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, Decimal):
+        if value.is_finite() and abs(value.adjusted()) > 400:
+            raise ValueError("a number beyond double precision")
+        value = int(value) if value.is_finite() and value == value.to_integral_value() else float(value)
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    raise ValueError("not a number")
+
+
+def _scaled(text: str) -> tuple[str, float]:
+    """`text` without its magnitude and unit, and what they multiply it by."""
+    unit = _UNIT.fullmatch(text)
+    magnitudes = MAGNITUDES
+    if unit:
+        text, magnitudes = unit[1].strip(), FLOPS if unit[2].casefold().startswith("flop") else MAGNITUDES
+    found = _SCALED.fullmatch(text)
+    scale = magnitudes.get(found[2].casefold()) if found else None
+    return (found[1].strip(), scale) if found and scale else (text, 1.0)
+
+
+def _plain(text: str, decimal_comma: bool) -> float:
     grouped, plain = (_GROUPED_COMMA, _PLAIN_COMMA) if decimal_comma else (_GROUPED, _PLAIN)
-    if plain.fullmatch(bare):
-        bare = bare.replace(",", ".")
-    elif grouped.fullmatch(bare):
-        bare = re.sub(r"[._' \u00a0\u202f]" if decimal_comma else r"[,_' \u00a0\u202f]", "", bare).replace(",", ".")
-    else:
-        raise ValueError(f"{value!r} is not a number")
-    if bare.lstrip("+-").isdecimal() and scale == 1:
-        return int(bare)
-    return float(bare) * scale
+    if ten := _OF_TEN.fullmatch(text):
+        text = f"1e{ten[1]}"
+    elif times := _TIMES.fullmatch(text):
+        text = f"{times[1]}e{times[2]}"
+    if grouped.fullmatch(text):
+        text = re.sub(rf"[{'.' if decimal_comma else ','}{_GAPS}]", "", text)
+    elif not plain.fullmatch(text):
+        raise ValueError("not a number")
+    return float(text.replace(",", "."))

@@ -1,12 +1,9 @@
 """Reads tables of results, in a fixed order, with diagnostics for rows that were left out."""
 
-import dataclasses
 import math
 import os
-import typing
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +11,21 @@ from tqdm import tqdm
 
 from data.common.cli import UserError
 from eval.results import NAMES, ResultRow
-from laws.rows.columns import match_columns, parse_columns
+from laws.rows.columns import CORE, match_columns, parse_columns
 from laws.rows.diagnostic import Diagnostic
-from laws.rows.filters import Filter
-from laws.rows.formats import Record, open_table
-from laws.rows.numbers import number_of
+from laws.rows.filters import Filter, column_of
+from laws.rows.formats import open_table
+from laws.rows.numbers import is_number
 from laws.rows.protocols import of_protocol
+from laws.rows.records import LONGEST, Record, listed, unified
+from laws.rows.trainings import IDENTITY, distinct
+from laws.rows.units import scale_of
+from laws.rows.values import SIZES, Unusable, value_of
 
 MOST_ROWS = 2_000_000
 """Most rows that are read. One per evaluated checkpoint is hundreds; more are probably training steps."""
-LARGEST = 1e60
-"""Greatest absolute value; the least is its inverse. Squares and products then stay finite."""
-IDENTITY = (
-    *("seed", "init_seed", "data_seed", "population", "core", "size", "width", "depth", "context"),
-    *("lr", "lr_rule", "batch", "schedule", "store", "config_hash"),
-)
-"""Columns by which two rows of one run name, budget and size are of different trainings."""
 SHOWN = 3
 """Rows of one kind that a diagnostic names; the others are counted."""
-_KINDS = typing.get_type_hints(ResultRow)
-_SIZES = ("flops", "params", "samples")
-_CORE = (*_SIZES, "loss")
-_SIGNED = ("return_mean", "seed")
-_WHOLE = ("params", "samples")
 
 
 @dataclass(frozen=True)
@@ -105,7 +94,7 @@ def read_records(
         UserError: as `read`.
     """
     reader = _Reader(options or TableOptions())
-    reader.add(name, name, ((f"row {number}", dict(each)) for number, each in enumerate(records, start=1)))
+    reader.add(name, name, unified((f"row {number}", dict(each)) for number, each in enumerate(records, start=1)))
     return _finished(reader, None, None, mixed_versions=True)
 
 
@@ -150,6 +139,20 @@ def _check_versions(rows: Sequence[ResultRow]) -> None:
             )
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """What the columns of one table are."""
+
+    fields: Mapping[str, str]
+    """The column of each field."""
+    scales: Mapping[str, float]
+    """What the unit in its name multiplies a field by, where there is one."""
+    conditions: Sequence[tuple[Filter, str, float]]
+    """The filters, with their columns and what the unit of the field that they name multiplies these by."""
+    group: str | None
+    """The column whose values are fitted apart."""
+
+
 class _Reader:
     """Collects the rows of tables, and what was left out of them."""
 
@@ -160,81 +163,101 @@ class _Reader:
         self._filters = [Filter.parse(text) for text in options.filter]
         self._seen: dict[tuple[Any, ...], tuple[ResultRow, str]] = {}
         self._notes: dict[tuple[str, str | None, str], tuple[int, list[str]]] = {}
-        self._filtered = 0
+        self._failed: dict[str, dict[str, None]] = {}
         self._first = ""
 
     def add(self, source: str, game: str, rows: Iterable[Record], *, decimal_comma: bool = False) -> None:
-        """Add the rows of a table, `game` its name where no column says it."""
-        matched: dict[tuple[str, ...], dict[str, str]] = {}
-        empty = True
+        """Add the rows of a table, all of the same columns; `game` is its name where no column says it."""
+        layout: _Layout | None = None
         self._first = self._first or source
-        for where, given in tqdm(rows, f"read {source}", unit="row", delay=2, leave=False, disable=None):
-            empty, values, place = False, _flat(given), f"{source} {where}"
-            names = tuple(values)
-            if names not in matched:
-                matched[names] = self._match(source, names)
-            fields = matched[names]
-            if not all(each.passes(values[each.column(names, fields)]) for each in self._filters):
-                self._filtered += 1
+        for where, values in tqdm(rows, f"read {source}", unit="row", delay=2, leave=False, disable=None):
+            layout = layout or self._layout(source, values, decimal_comma)
+            if not self._passes(layout, values, decimal_comma):
                 continue
-            self._row(place, game, fields, values, decimal_comma)
+            self._row(f"{source} {where}", game, layout, values, decimal_comma)
             if len(self._seen) > MOST_ROWS:
                 raise UserError(
                     f"{source}: more than {MOST_ROWS:,} rows: give one row per checkpoint, not per training step"
                 )
-        if empty:
+        if layout is None:
             raise UserError(f"{source}: holds no rows; evaluate the runs first")
 
-    def _match(self, source: str, names: tuple[str, ...]) -> dict[str, str]:
-        """The column of each field; raises UserError with the columns there are where one is missing."""
+    def _layout(self, source: str, first: Mapping[str, Any], decimal_comma: bool) -> _Layout:
+        """Which column is which; raises UserError with the columns there are where one is missing."""
+        names = tuple(first)
+        numbers = {name for name, value in first.items() if is_number(value, decimal_comma=decimal_comma)}
         try:
-            fields = match_columns(names, self._chosen)
+            fields = match_columns(names, self._chosen, numbers)
         except UserError as error:
             raise UserError(f"{source}: --columns: {error}") from error
         if self._options.flops_from_6nd:
             fields.pop("flops", None)
+        self._check_needed(source, names, fields)
+        self.renamed.update({known: name for known, name in fields.items() if known != name})
+        scales = {size: scale for size in SIZES if size in fields and (scale := scale_of(fields[size])) != 1}
+        for size, scale in scales.items():
+            self._note("derived", None, f"{fields[size]} was multiplied by {scale:g}, as its name says", source)
+        conditions = []
+        for each in self._filters:
+            column = column_of(f"{source}: --filter", each.name, names, fields)
+            scale = next((scale for size, scale in scales.items() if fields[size] == column), 1.0)
+            conditions.append((each, column, 1.0 if each.name == column else scale))
+        group = self._options.group and column_of(f"{source}: --group", self._options.group, names, fields)
+        return _Layout(fields, scales, conditions, group)
+
+    def _check_needed(self, source: str, names: Sequence[str], fields: Mapping[str, str]) -> None:
         needed = ["params", "samples"] if self._options.flops_from_6nd else ["flops", "params"]
         missing = [name for name in needed if name not in fields]
+        if not missing and "loss" not in fields and "return_mean" not in fields:
+            missing = ["loss"]
+        if missing and all(map(is_number, names)):
+            raise UserError(f"{source}: its first row is numbers; put the names of the columns above it")
         if missing:
             also = "; or --flops-from-6nd for C = 6·N·D" if missing == ["flops"] and "samples" in fields else ""
             raise UserError(
-                f"{source}: no column for {' and '.join(missing)}; it has {', '.join(names)}: name it with"
+                f"{source}: no column for {' and '.join(missing)}; it has {listed(names)}: name it with"
                 f" --columns {missing[0]}=NAME{also}"
             )
-        self.renamed.update({field: name for field, name in fields.items() if field != name})
-        return fields
 
-    def _row(
-        self, place: str, game: str, fields: Mapping[str, str], values: Mapping[str, Any], decimal_comma: bool
-    ) -> None:
-        record = {}
+    def _passes(self, layout: _Layout, values: Mapping[str, Any], decimal_comma: bool) -> bool:
+        for each, column, scale in layout.conditions:
+            if not each.passes(values[column], decimal_comma=decimal_comma, scale=scale):
+                failed = self._failed.setdefault(column, {})
+                if len(failed) <= SHOWN:
+                    failed[str(values[column])] = None
+                return False
+        return True
+
+    def _row(self, place: str, game: str, layout: _Layout, values: Mapping[str, Any], decimal_comma: bool) -> None:
+        fields, record = layout.fields, {}
         for name, column in fields.items():
-            record[name], trouble = _value(place, name, values[column], decimal_comma)
-            if trouble:
-                self._note("unreadable_value", None, f"{column} {trouble}: the value was left out", place)
+            try:
+                scale = layout.scales.get(name, 1.0)
+                record[name] = value_of(name, values[column], decimal_comma=decimal_comma, scale=scale)
+            except Unusable as error:
+                if name in CORE:
+                    raise UserError(f"{place}: {name} {error}; mend the value") from error
+                record[name] = None
+                self._note("unreadable_value", None, f"{column} {error}: the value was left out", place)
         for name in ("game", "run"):
             if name in fields and record[name] is None:
                 raise UserError(f"{place}: {name} is empty; every row needs a {name}")
-        record["game"] = self._of_group(record.get("game") or game, values)
+        record["game"] = record.get("game") or game
+        if layout.group is not None:
+            record["game"] += f" ({layout.group}={values[layout.group]})"
         params, samples, flops = record.get("params"), record.get("samples"), record.get("flops")
         if self._options.flops_from_6nd and params and samples:
             record["flops"] = flops = 6.0 * params * samples
-        if "samples" not in fields and params and flops and math.isfinite(flops):
+        if "samples" not in fields and params and flops and math.isfinite(params) and math.isfinite(flops):
             record["samples"] = max(1, round(flops / 6 / params))
             self._note("derived", None, "D was counted as C / 6N, since there is no column for samples", place)
-        missing = [name for name in _SIZES if record.get(name) is None]
-        if bad := [f"{name} is {record[name]}" for name in _CORE if not math.isfinite(record.get(name) or 0)]:
+        missing = [name for name in SIZES if record.get(name) is None]
+        if bad := [f"{name} is {record[name]}" for name in CORE if not math.isfinite(record.get(name) or 0)]:
             self._note("incomplete_row", record["game"], " and ".join(bad), place)
         elif missing:
             self._note("incomplete_row", record["game"], f"no {' and no '.join(missing)}", place)
         else:
             self._keep(record, place)
-
-    def _of_group(self, game: str, values: Mapping[str, Any]) -> str:
-        if self._options.group is None:
-            return game
-        column = Filter(self._options.group, "=", "").column(tuple(values), {})
-        return f"{game} ({column}={values[column]})"
 
     def _keep(self, record: dict[str, Any], place: str) -> None:
         own = record.get("run") is None
@@ -252,7 +275,8 @@ class _Reader:
             differ = [name for name in NAMES if getattr(first, name) != getattr(row, name)]
             raise UserError(
                 f"{place} contradicts {where}: the same game, run, flops, params, seeds and settings with other"
-                f" {', '.join(differ)}; remove the row that is wrong, or add a column for seed"
+                f" {', '.join(differ)}; remove the row that is wrong, add a column for seed, or"
+                " take rows apart with --filter or --group"
             )
         self._note("duplicate_row", row.game, "repeats an earlier row: counted once", place)
 
@@ -262,12 +286,13 @@ class _Reader:
 
     def rows(self) -> list[ResultRow]:
         """The rows, each training under a run name of its own."""
-        return _distinct([row for row, _ in self._seen.values()])
+        return distinct([row for row, _ in self._seen.values()])
 
     def nothing(self) -> str:
         """Why there are no rows at all."""
-        if self._filtered:
-            return f"{self._first}: no row meets {' and '.join(self._options.filter)}; mend --filter"
+        if self._failed:
+            held = "; ".join(f"{column} is {_some(values)}" for column, values in self._failed.items())
+            return f"{self._first}: no row meets {' and '.join(self._options.filter)} ({held}); mend --filter"
         return f"{self._first}: no row has flops, params and samples: evaluate the runs again"
 
     def diagnostics(self) -> Iterator[Diagnostic]:
@@ -287,95 +312,6 @@ class _Reader:
                 yield Diagnostic("own_runs", "info", None, None, f"{what[0].upper()}{what[1:]}.")
 
 
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` with nested objects, such as W&B's config and summary, as columns `config.lr`."""
-    if not any(isinstance(value, Mapping) for value in values.values()):
-        return dict(values)
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat.update({f"{name}.{inner}": each for inner, each in _flat(value).items()})
-        else:
-            flat[name] = value
-    return flat
-
-
-def _distinct(rows: Sequence[ResultRow]) -> list[ResultRow]:
-    """`rows` renamed where one run name stands for several trainings of a size, or where there are no run names."""
-    by_name: dict[tuple[str, str], list[ResultRow]] = defaultdict(list)
-    for row in rows:
-        by_name[row.game, row.run].append(row)
-    found: list[ResultRow] = []
-    for (_, run), same in by_name.items():
-        if not run:
-            found += _numbered(same)
-            continue
-        cells = {(row.flops, row.params, row.protocol) for row in same}
-        if len(cells) == len(same):
-            found += same
-            continue
-        differ = [name for name in IDENTITY if len({getattr(row, name) for row in same}) > 1]
-        found += [replace(row, run=f"{run} ({_settings(row, differ)})") for row in same]
-    return found
-
-
-def _settings(row: ResultRow, names: Sequence[str]) -> str:
-    return ", ".join(f"{name} {getattr(row, name)}" for name in names)
-
-
-def _numbered(rows: Sequence[ResultRow]) -> Iterator[ResultRow]:
-    """Rows without a run name, named by budget and size."""
-    taken: dict[tuple[float, int], int] = defaultdict(int)
-    for row in sorted(rows, key=lambda row: (row.flops, row.params, row.samples, row.loss or 0.0)):
-        taken[row.flops, row.params] += 1
-        number = taken[row.flops, row.params]
-        yield replace(row, run=f"C {row.flops:g} N {row.params}" + (f" #{number}" if number > 1 else ""))
-
-
-def _value(place: str, name: str, value: Any, decimal_comma: bool) -> tuple[Any, str]:
-    """The value of a field, and what is wrong with one that was left out; raises UserError for a bad size or loss."""
-    kind = _PLAIN[name]
-    if kind is str:
-        missing = value is None or value == "" or (isinstance(value, float) and math.isnan(value))
-        return (None if missing else str(value)), ""
-    try:
-        number = number_of(value, decimal_comma=decimal_comma)
-        number = None if number is None else _in_range(place, name, number)
-    except ValueError as error:
-        if name in _CORE:
-            raise UserError(f"{place}: {name} is {value!r}, not a number; mend the value") from error
-        return None, "holds text"
-    if number is None or (name in _CORE and not math.isfinite(number)):
-        return number, ""
-    if not math.isfinite(number):
-        return None, f"is {number}" if math.isinf(number) else ""
-    if kind is float:
-        return float(number), ""
-    if name in _WHOLE:
-        return max(1, round(number)), ""
-    return (int(number), "") if number == int(number) else (None, "is not a whole number")
-
-
-def _in_range(place: str, name: str, number: float | int) -> float | int:
-    try:
-        finite = math.isfinite(number)
-    except OverflowError as error:
-        raise UserError(f"{place}: {name} is beyond double precision; mend the value") from error
-    if not finite:
-        return number
-    if number and not 1 / LARGEST <= abs(number) <= LARGEST:
-        raise UserError(f"{place}: {name} is {number}, beyond what a fit can count with; mend the value")
-    if name in _SIZES and number <= 0:
-        raise UserError(f"{place}: {name} is {number}; it must be greater than 0")
-    if name not in _SIGNED and number < 0:
-        raise UserError(f"{place}: {name} is {number}; it can't be negative")
-    return number
-
-
-_PLAIN: Mapping[str, type] = {
-    each.name: next(
-        kind for kind in (typing.get_args(_KINDS[each.name]) or (_KINDS[each.name],)) if kind is not type(None)
-    )
-    for each in dataclasses.fields(ResultRow)
-}
-"""The type of each field, without its None."""
+def _some(values: Iterable[str]) -> str:
+    *first, last = [repr(value[:LONGEST]) for value in values][:SHOWN]
+    return f"{', '.join(first)} or {last}" if first else last

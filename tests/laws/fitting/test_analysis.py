@@ -182,8 +182,10 @@ def test_rows_without_returns_still_give_the_other_laws() -> None:
     assert {law.y for law in only(found).laws} == {"loss", "params", "samples"}
     assert only(found).correlation is None
     codes = {item.code for item in found.diagnostics}
-    assert {"no_return", "unfittable"} <= codes
-    assert "few_budgets" not in codes, "nobody expects a law of returns that were not measured"
+    assert "unfittable" in codes
+    assert not {"no_return", "few_budgets"} & codes, "nobody expects a law of returns that were not measured"
+    rows = [replace(row, return_mean=None) if row.flops == BUDGETS[0] else row for row in sweep()]
+    assert [item.flops for item in fit(rows).diagnostics if item.code == "no_return"] == [BUDGETS[0]] * 2
 
 
 def test_the_envelope_takes_the_greatest_return_and_says_so() -> None:
@@ -273,14 +275,15 @@ def test_intervals_depend_on_the_noise_and_not_on_the_draws() -> None:
     """Twice the noise, about twice the width; more draws change it little."""
 
     def width(noise: float, draws: int, seed: int) -> float:
-        law = fitted(hoffmann_sweep(noise, seed=seed), draws=draws).found("loss", "isoflop")
+        design = Design(9, 5, noise=noise, loss_noise=noise / 5)
+        law = fitted(design.rows(np.random.default_rng(seed)), draws=draws).found("loss", "isoflop")
         assert law is not None
         assert law.exponent_ci is not None
         return law.exponent_ci[1] - law.exponent_ci[0]
 
-    ratios = [width(0.02, 400, seed) / width(0.01, 400, seed) for seed in range(6)]
+    ratios = [width(0.02, 300, seed) / width(0.01, 300, seed) for seed in range(4)]
     assert 1.6 < float(np.exp(np.mean(np.log(ratios)))) < 2.6
-    assert width(0.01, 300, 2) == pytest.approx(width(0.01, 1000, 2), rel=0.15)
+    assert width(0.01, 300, 2) == pytest.approx(width(0.01, 1000, 2), rel=0.2)
     assert width(0.01, 300, 2) == width(0.01, 300, 2)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from eval.results import ResultRow
 from laws.fitting.bootstrap import optima
-from laws.fitting.isoflop import Profile, grid_of, profiles
+from laws.fitting.isoflop import Profile, Quantity, grid_of, profiles
 from laws.rows.diagnostic import Diagnostic
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
@@ -166,7 +166,8 @@ def test_arrays_find_what_the_profiles_say(seed: int) -> None:
     assert drawn["envelope", "loss"] == pytest.approx([profile.best.loss for profile in found])
     assert drawn["envelope", "params"] == pytest.approx([profile.best.params for profile in found])
     assert drawn["envelope", "samples"] == pytest.approx([profile.best.samples for profile in found])
-    for name, y in (("params", "params"), ("samples", "samples"), ("loss", "loss"), ("return_mean", "return")):
+    names: dict[Quantity, str] = {"params": "params", "samples": "samples", "loss": "loss", "return": "return_mean"}
+    for y, name in names.items():
         vertices = [math.nan if not each.vertex else getattr(each.vertex, name) for each in found]
         assert drawn["isoflop", y] == pytest.approx(vertices, nan_ok=True), name
 

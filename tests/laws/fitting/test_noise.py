@@ -40,9 +40,11 @@ def typical(design: Design, between: float, within: float, error: float = ERROR)
     """Root mean squares of the estimates of both standard deviations."""
     grid = planned(design)
     found = [told(grid, measured(grid, between, within, error, seed), error) for seed in range(STUDIES)]
-    return tuple(
-        math.sqrt(float(np.mean([getattr(each, name) ** 2 for each in found]))) for name in ("between", "within")
-    )
+    return root_mean_square([each.between for each in found]), root_mean_square([each.within for each in found])
+
+
+def root_mean_square(values: list[float]) -> float:
+    return math.sqrt(float(np.mean(np.square(values))))
 
 
 def test_one_run_a_size_tells_both_deviations() -> None:
@@ -79,7 +81,7 @@ def test_misfit_of_the_mean_is_not_taken_for_noise_where_sizes_are_replicated() 
         value = measured(grid, BETWEEN, WITHIN, ERROR, seed) + 0.3 * largest
         found.append(told(grid, value, ERROR))
     assert all(each.replicated for each in found)
-    assert math.sqrt(float(np.mean([each.between**2 for each in found]))) == pytest.approx(BETWEEN, rel=0.15)
+    assert root_mean_square([each.between for each in found]) == pytest.approx(BETWEEN, rel=0.15)
 
 
 def test_runs_that_stop_early_still_tell_both_deviations() -> None:
@@ -93,8 +95,8 @@ def test_runs_that_stop_early_still_tell_both_deviations() -> None:
     found = [told(grid, measured(grid, BETWEEN, WITHIN, ERROR, seed), ERROR) for seed in range(STUDIES)]
     assert all(each.replicated for each in found)
     assert {each.freedom for each in found} == {12}
-    assert math.sqrt(float(np.mean([each.between**2 for each in found]))) == pytest.approx(BETWEEN, rel=0.15)
-    assert WITHIN / 1.2 < math.sqrt(float(np.mean([each.within**2 for each in found]))) < 1.5 * WITHIN
+    assert root_mean_square([each.between for each in found]) == pytest.approx(BETWEEN, rel=0.15)
+    assert WITHIN / 1.2 < root_mean_square([each.within for each in found]) < 1.5 * WITHIN
 
 
 def test_draws_have_the_planted_covariance() -> None:
