@@ -218,11 +218,14 @@ def _widened(off_S: np.ndarray, noise: Sequence[RunNoise]) -> float:
     return float(np.mean(np.quantile(np.abs([above, apart]) / np.sqrt(below), LEVEL, axis=1))) / Z95
 
 
-def basic(estimate: float, drawn_S: np.ndarray, clean: float, noise: Sequence[RunNoise]) -> tuple[float, float] | None:
+def basic(
+    estimate: float, drawn_S: np.ndarray, clean: float, noise: Sequence[RunNoise], *, jumps: bool = False
+) -> tuple[float, float] | None:
     """95 % basic interval: `estimate` less the quantiles of what `noise` does to it, `drawn` - `clean`.
 
-    These are widened for what a few runs tell of their noise. None without a finite estimate, or with too few draws
-    that have a value.
+    These are widened for what a few runs tell of their noise. An estimate that `jumps` between a few values is a bad
+    guide to the bias of its own jumps, so its interval is centred on it. None without a finite estimate, or with too
+    few draws that have a value.
     """
     good = np.isfinite(drawn_S)
     if not (math.isfinite(estimate) and math.isfinite(clean)):
@@ -232,6 +235,9 @@ def basic(estimate: float, drawn_S: np.ndarray, clean: float, noise: Sequence[Ru
     off = drawn_S[good] - clean
     low, middle, high = np.quantile(off, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2])
     by = _widened(off, [replace(each, drawn_SxR=each.drawn_SxR[: len(good)][good]) for each in noise])
+    if jumps:
+        half = by * max(high - middle, middle - low)
+        return float(estimate - half), float(estimate + half)
     ends = estimate - middle - by * (high - middle), estimate - middle - by * (low - middle)
     # Where noise biases the estimate by more than it scatters, the interval still reaches to what it is printed beside.
     return float(min(ends[0], estimate)), float(max(ends[1], estimate))

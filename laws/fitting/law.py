@@ -71,7 +71,8 @@ class Law:
         """95 % interval of the exponent by bootstrap of the study; None where its noise can't be told."""
         if self.spread is None:
             return None
-        return basic(self.power.exponent, self.spread.exponent_S, self.spread.clean[0], self.spread.noise)
+        spread = self.spread
+        return basic(self.power.exponent, spread.exponent_S, spread.clean[0], spread.noise, jumps=self.discrete)
 
     @property
     def offset_ci(self) -> Interval | None:
@@ -85,7 +86,7 @@ class Law:
         """The same of the law's value at C = `x`."""
         if self.spread is None:
             return None
-        ends = basic(math.log(float(self.power.predict(x))), *self.spread.at(x), self.spread.noise)
+        ends = basic(math.log(float(self.power.predict(x))), *self.spread.at(x), self.spread.noise, jumps=self.discrete)
         return None if ends is None else (math.exp(ends[0]), math.exp(ends[1]))
 
 

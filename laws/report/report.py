@@ -11,6 +11,7 @@ from laws.figures.style import Picture
 from laws.fitting.analysis import Fit, GameFit
 from laws.fitting.isoflop import cells_of
 from laws.predict.forecast import Extrapolation
+from laws.predict.repeats import fit_repeats
 from laws.report import tables
 from laws.report.checklist import bias_sentence, checklist
 from laws.report.number import count, duration, signed, significant, span
@@ -103,6 +104,8 @@ def _game(
             for picture in pictures
         ],
         "forecast": None if extrapolation is None else _forecast(extrapolation),
+        "reaching": tables.reaching(fit),
+        "repeats": _repeats(fit),
         "choices": tables.choices(fit),
         "spread": ", ".join(tables.spread(fit)),
         "diagnostics": groups,
@@ -168,6 +171,18 @@ def _forecast(found: Extrapolation) -> dict[str, Any] | None:
         "combined": " and ".join(sentences),
         "table": tables.forecasts(found),
     }
+
+
+def _repeats(fit: GameFit) -> str:
+    """What repeated samples are worth, in words; empty where no rows repeat them."""
+    found = fit_repeats(fit.rows)
+    if found is None:
+        return ""
+    return (
+        f"Samples are repeated. By L(N, D') with D' = U + U·R*·(1 \u2212 exp(\u2212R/R*)), U unique samples seen 1 + R"
+        f" times, R* is {found.half_life:.3g}: that many repetitions are worth as much as new samples, further ones"
+        f" little. The misfit is {found.objective / max(found.unrepeated, 1e-300):.0%} of that of L(N, D)."
+    )
 
 
 def _times(stages: Sequence[Stage]) -> ReportTable | None:

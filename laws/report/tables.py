@@ -9,6 +9,7 @@ from laws.fitting.analysis import GameFit
 from laws.fitting.isoflop import METHODS, QUANTITIES, Cell, Method, Quantity
 from laws.fitting.law import Law
 from laws.predict.forecast import Extrapolation
+from laws.predict.intrinsic import reaches
 from laws.report.number import MISSING, abbreviated, signed, significant, span
 
 QUANTITY_NAMES: dict[Quantity, str] = {
@@ -131,6 +132,22 @@ def forecasts(found: Extrapolation) -> ReportTable:
     every = [entry for forecast in (found.loss, found.returns) for entry in forecast.entries]
     bold = frozenset(place for place, entry in enumerate(every) if entry.preferred)
     return ReportTable("Forecasts", header, tuple(rows), note, bold, sortable=True)
+
+
+def reaching(fit: GameFit) -> ReportTable:
+    """The least compute for shares of the greatest return."""
+    rows = tuple(
+        (
+            significant(each.returns),
+            f"{each.measured:.3g}",
+            MISSING if each.law is None else f"{each.law:.3g}",
+            MISSING if each.interval is None else f"{each.interval[0]:.3g} to {each.interval[1]:.3g}",
+        )
+        for each in reaches(fit)
+    )
+    header = ("Mean return", "Least compute measured (FLOPs)", "by the law", "95 % interval")
+    note = "Intrinsic performance: the least compute that reaches a return, with a network of any size trained."
+    return ReportTable("Least compute to reach a return", header, rows, note)
 
 
 def choices(fit: GameFit) -> ReportTable:

@@ -3,12 +3,18 @@
 import re
 from collections.abc import Container, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
-from data.common.cli import UserError
+from data.common.cli import UserError, printable
 from eval.results import NAMES
-from laws.rows.records import listed, shortened
-from laws.rows.units import without_unit
+from laws.rows.numbers import without_unit
 
+Record = tuple[str, dict[str, Any]]
+"""Where a row stands, such as `line 3`, and its values by column name: text in a delimited file, else JSON values."""
+SHOWN = 24
+"""Names of columns that a message lists."""
+LONGEST = 60
+"""Characters of a name or value that a message shows."""
 CORE = ("flops", "params", "samples", "loss")
 """Fields that a law is fitted to; their columns are found first."""
 
@@ -181,3 +187,14 @@ def _one_of(field: str, columns: Sequence[tuple[int, str]], taken: set[str]) -> 
         one, other = shortened(free[0][1]), shortened(free[1][1])
         raise UserError(f"both {one!r} and {other!r} may be {field}; choose with {field}='{one}'")
     return free[0][1] if free else None
+
+
+def listed(names: Sequence[str]) -> str:
+    """`names` on one line, the first few of many."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(shortened(name) for name in names[:SHOWN]) + more
+
+
+def shortened(text: str) -> str:
+    """`text` on one line, its beginning if it is long."""
+    return printable(text if len(text) <= LONGEST else text[:LONGEST] + "…")

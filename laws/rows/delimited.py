@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.common.cli import UserError
+from laws.rows.columns import Record
 from laws.rows.numbers import is_number
-from laws.rows.records import Record
 
 _DELIMITERS = "\t;,|"
 _ASKED = re.compile(r'\s*"?sep=(.)"?[ ]*')

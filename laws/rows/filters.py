@@ -1,6 +1,5 @@
 """Row filters, such as `optimizer=adamw` or `flops>=1e17`."""
 
-import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -8,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.common.cli import UserError
-from laws.rows.columns import field_of, find_column
-from laws.rows.numbers import number_of
-from laws.rows.records import listed
+from laws.rows.columns import field_of, find_column, listed
+from laws.rows.numbers import is_nan, number_of
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
@@ -75,4 +73,4 @@ def _number(value: Any, decimal_comma: bool) -> float | None:
         number = number_of(value, decimal_comma=decimal_comma)
     except ValueError:
         return None
-    return None if number is None or math.isnan(number) else number
+    return None if number is None or is_nan(number) else number

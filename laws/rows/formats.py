@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.common.cli import UserError, printable
+from laws.rows.columns import Record
 from laws.rows.delimited import Delimited
-from laws.rows.jsontables import json_rows
-from laws.rows.records import Record, unified
+from laws.rows.objects import json_rows, unified
 
 MOST_BYTES = 1 << 30
 """Largest file that is read."""

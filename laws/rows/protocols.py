@@ -1,10 +1,17 @@
-"""One protocol of evaluation per law."""
+"""One run name per training, and one protocol of evaluation per law."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from data.common.cli import UserError
 from eval.results import ResultRow
+
+IDENTITY = (
+    *("seed", "init_seed", "data_seed", "population", "core", "size", "width", "depth", "context"),
+    *("lr", "lr_rule", "batch", "schedule", "store", "config_hash"),
+)
+"""Columns by which two rows of one run name, budget and size are of different trainings."""
 
 
 def of_protocol(rows: Sequence[ResultRow], protocol: str | None) -> list[ResultRow]:
@@ -40,3 +47,35 @@ def _chosen(rows: Sequence[ResultRow], protocol: str) -> ResultRow:
 
 def _listed(names: Sequence[str]) -> str:
     return ", or ".join(f"'{name}'" for name in names)
+
+
+def distinct(rows: Sequence[ResultRow]) -> list[ResultRow]:
+    """`rows` renamed where one run name stands for several trainings, or where there are no run names.
+
+    A training has one size, and at one budget one row; its checkpoints at other budgets keep its name.
+    """
+    by_name: dict[tuple[str, str], list[ResultRow]] = defaultdict(list)
+    for row in rows:
+        by_name[row.game, row.run].append(row)
+    found: list[ResultRow] = []
+    for (_, run), same in by_name.items():
+        if not run:
+            found += _numbered(same)
+            continue
+        names = IDENTITY if len({(row.flops, row.params, row.protocol) for row in same}) < len(same) else ()
+        differ = [name for name in ("params", *names) if len({getattr(row, name) for row in same}) > 1]
+        found += [replace(row, run=f"{run} ({_settings(row, differ)})") for row in same] if differ else same
+    return found
+
+
+def _settings(row: ResultRow, names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {getattr(row, name)}" for name in names)
+
+
+def _numbered(rows: Sequence[ResultRow]) -> Iterator[ResultRow]:
+    """Rows without a run name, named by budget and size."""
+    taken: dict[str, int] = defaultdict(int)
+    for row in sorted(rows, key=lambda row: (row.flops, row.params, row.samples, row.loss or 0.0)):
+        name = f"C {row.flops:g} N {row.params}"
+        taken[name] += 1
+        yield replace(row, run=name + (f" #{taken[name]}" if taken[name] > 1 else ""))

@@ -11,15 +11,13 @@ from tqdm import tqdm
 
 from data.common.cli import UserError
 from eval.results import NAMES, ResultRow
-from laws.rows.columns import CORE, match_columns, parse_columns
+from laws.rows.columns import CORE, LONGEST, Record, listed, match_columns, parse_columns
 from laws.rows.diagnostic import Diagnostic
 from laws.rows.filters import Filter, column_of
 from laws.rows.formats import open_table
-from laws.rows.numbers import is_number
-from laws.rows.protocols import of_protocol
-from laws.rows.records import LONGEST, Record, listed, unified
-from laws.rows.trainings import IDENTITY, distinct
-from laws.rows.units import scale_of
+from laws.rows.numbers import is_number, scale_of
+from laws.rows.objects import unified
+from laws.rows.protocols import IDENTITY, distinct, of_protocol
 from laws.rows.values import SIZES, Unusable, value_of
 
 MOST_ROWS = 2_000_000
@@ -293,7 +291,8 @@ class _Reader:
         if self._failed:
             held = "; ".join(f"{column} is {_some(values)}" for column, values in self._failed.items())
             return f"{self._first}: no row meets {' and '.join(self._options.filter)} ({held}); mend --filter"
-        return f"{self._first}: no row has flops, params and samples: evaluate the runs again"
+        why = [what for code, _, what in self._notes if code == "incomplete_row"][:SHOWN]
+        return f"{self._first}: no row has flops, params and samples ({'; '.join(why)}): evaluate the runs again"
 
     def diagnostics(self) -> Iterator[Diagnostic]:
         """One for each kind of row that was left out or changed, with the first few places."""

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from eval.results import ResultRow
-from laws.rows.columns import CORE
+from laws.rows.columns import CORE, LONGEST
 from laws.rows.numbers import has_magnitude, number_of
-from laws.rows.records import LONGEST
 
 LARGEST = 1e60
 """Greatest absolute value; the least is its inverse. Squares and products then stay finite."""

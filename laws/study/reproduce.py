@@ -227,7 +227,8 @@ def describe(
     )
     summary = (
         f"{len(store.episodes)} games, {int(store.lengths.sum()):,} steps; {len(preset.sizes)} sizes, each trained"
-        f" {_times(preset.seeds)} through {len(preset.budgets)} budgets; every checkpoint's dev loss and {preset.episodes} games."
+        f" {_times(preset.seeds)} through {len(preset.budgets)} budgets; every checkpoint's dev loss and"
+        f" {preset.episodes} games."
     )
     timed = tuple(Stage(stage, seconds) for stage, seconds in stages.seconds.items())
     game = registry.find(store.manifest["game"])

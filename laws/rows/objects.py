@@ -1,15 +1,39 @@
-"""Tables in JSON: rows, one row per line, columns by name, and the layouts of `DataFrame.to_json`."""
+"""Tables of objects: JSON as rows, as one row per line or as columns, and the layouts of `DataFrame.to_json`."""
 
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from data.common.cli import UserError
-from laws.rows.columns import known
-from laws.rows.records import DECODER, Record, shortened
+from laws.rows.columns import Record, known, shortened
 
 _HOW = "write an array of rows, or one row per line"
+
+
+def unified(records: Iterable[Record]) -> list[Record]:
+    """`records` with nested objects as columns such as `config.lr`, each with the columns of all, None where absent.
+
+    A row that lacks a value, such as that of a run that crashed, is then read like the others.
+    """
+    flat = [(where, _flat(values)) for where, values in records]
+    names = dict.fromkeys(name for _, values in flat for name in values)
+    return [(where, {name: values.get(name) for name in names}) for where, values in flat]
+
+
+def _flat(values: Mapping[str, Any], depth: int = 8) -> dict[str, Any]:
+    if all(isinstance(name, str) for name in values) and not any(isinstance(each, Mapping) for each in values.values()):
+        return dict(values)
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and "value" in value and set(value) <= {"value", "desc"}:
+            flat[str(name)] = value["value"]  # a setting as W&B's config.yaml has it
+        elif isinstance(value, Mapping) and depth:
+            flat.update({f"{name}.{inner}": each for inner, each in _flat(value, depth - 1).items()})
+        else:
+            flat[str(name)] = value
+    return flat
 
 
 def json_rows(path: Path, text: str) -> Iterator[Record]:
@@ -33,7 +57,7 @@ def _documents(text: str) -> list[tuple[int, Any]] | None:
     line = 1 + text.count("\n", 0, place)
     while place < len(text):
         try:
-            values, end = DECODER.raw_decode(text, place)
+            values, end = _DECODER.raw_decode(text, place)
         except (ValueError, RecursionError):
             return None
         documents.append((line, values))
@@ -51,14 +75,14 @@ def _lines(path: Path, text: str) -> Iterator[Record]:
     """JSON lines; a damaged document of several lines is told as a whole."""
     if text.lstrip()[:1] == "[" or text.lstrip().split("\n", 1)[0].strip() == "{":
         try:
-            DECODER.decode(text)
+            _DECODER.decode(text)
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path}: not JSON ({error}); write the file again") from error
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
         if not line.strip():
             continue
         try:
-            values = DECODER.decode(line)
+            values = _DECODER.decode(line)
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path} line {number}: not JSON ({error}); remove or mend the line") from error
         yield from _checked(path, [(f"line {number}", values)])
@@ -126,3 +150,19 @@ def _of_columns(path: Path, whole: Mapping[str, Any]) -> Iterator[Record]:
         raise UserError(f"{path}: its columns differ in length; write an array of rows")
     for number in range(max(lengths)):
         yield f"row {number + 1}", {n: each[number] if isinstance(each, list) else each for n, each in whole.items()}
+
+
+def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The JSON object of these pairs.
+
+    Raises:
+        ValueError: a name stands twice.
+    """
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a name stands twice")
+    return values
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unrepeated)
+"""Reads JSON; NaN and Infinity are numbers of it, as most programs write them."""

@@ -1,0 +1,67 @@
+"""The data-constrained law: samples that are seen again count for less.
+
+Muennighoff et al. (arXiv 2305.16264, section 3): of U unique samples seen for 1 + R epochs the effective number is
+D' = U + U·R*·(1 - exp(-R / R*)); R* is about how many epochs of repetition are worth. The loss is L(N, D').
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import optimize
+
+from eval.results import ResultRow
+from laws.fitting.parametric import Surface, fit_surface
+
+RANGE = (0.05, 500.0)
+"""Bounds of R*."""
+LEAST_EPOCHS = 1.5
+"""Epochs that some rows need, for repetition to tell anything."""
+
+
+@dataclass(frozen=True)
+class DataConstrained:
+    """L(N, D') and what repetition is worth."""
+
+    surface: Surface
+    half_life: float
+    """R*: after this many repetitions, further ones are worth 1/e of new samples."""
+    objective: float
+    """Sum over rows of the Huber loss of ln L."""
+    unrepeated: float
+    """The same of L(N, D), which takes samples seen again for new ones."""
+
+
+def effective(samples: np.ndarray, epochs: np.ndarray, half_life: float) -> np.ndarray:
+    """D' of `samples` D seen in `epochs` passes, of their shape."""
+    again = np.maximum(epochs - 1, 0)
+    unique = samples / np.maximum(epochs, 1)
+    return unique * (1 - half_life * np.expm1(-again / half_life))
+
+
+def fit_repeats(rows: Sequence[ResultRow]) -> DataConstrained | None:
+    """The law through `rows`; None unless all state their epochs, some of `LEAST_EPOCHS`, and determine L(N, D)."""
+    used = [row for row in rows if row.loss]
+    if not used or any(row.epochs is None for row in used) or max(row.epochs or 0 for row in used) < LEAST_EPOCHS:
+        return None
+    params, samples, loss, epochs = (
+        np.array([getattr(row, name) for row in used], float) for name in ("params", "samples", "loss", "epochs")
+    )
+    try:
+        plain = fit_surface(params, samples, loss, profiled=False)
+    except ValueError:
+        return None
+
+    def objective(log_half: float) -> float:
+        seen = effective(samples, epochs, float(np.exp(log_half)))
+        return fit_surface(params, seen, loss, start=plain.surface, profiled=False).objective
+
+    low, high = np.log(RANGE)
+    grid = np.linspace(low, high, 15)
+    best = grid[int(np.argmin([objective(value) for value in grid.tolist()]))]
+    around = float(max(best - 0.7, low)), float(min(best + 0.7, high))
+    result: Any = optimize.minimize_scalar(objective, bounds=around, method="bounded", options={"xatol": 1e-3})
+    half_life = float(np.exp(result.x))
+    found = fit_surface(params, effective(samples, epochs, half_life), loss, start=plain.surface, profiled=False)
+    return DataConstrained(found.surface, half_life, found.objective, plain.objective)
