@@ -50,7 +50,8 @@ NOT_RUN = {
     r"eval RUNS": "run on two runs by tests/eval/test_evaluate.py",
     r"eval bench": "takes minutes; its parts are run by tests/eval/test_bench.py",
     r"train bench": "run by tests/laws/test_breakout.py",
-    r"laws (rate|coordinates)": "run by tests/laws/fitting/test_rates.py and tests/laws/study/test_coordinates.py",
+    r"laws coverage": "takes half an hour; run on few studies by tests/laws/study/test_coverage.py",
+    r"laws (rate|coordinates)": "run by tests/laws/predict/test_rates.py and tests/laws/study/test_coordinates.py",
     r"train rl": "run by tests/train/rl/test_command.py",
     r"train bc .*gym/": "tests/laws/study/test_gym.py trains such agents",
     r"train bc .*--preset (atari|cpu|paper)": "takes minutes to days; tests/train/test_train.py expands every preset",
@@ -69,7 +70,7 @@ SMALL = {
     "train presets": "",
     "eval expert": "--episodes 2 --max-steps 20 --lanes 2 --workers 1",
     "eval": "--episodes 2 --max-steps 20 --lanes 2 --workers 1",
-    "laws fit": "--bootstraps 20",
+    "laws fit": "--bootstraps 100",
     "laws forecast": "",
     "laws plan": "",
 }
@@ -249,7 +250,7 @@ def trained(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def inputs(store: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with what the pages call STORE, STORE2, DIR (recordings), RUN, RUNS, OTHER and paper.jsonl."""
+    """A working folder with what the pages call STORE, STORE2, DIR (recordings), RUN, RUNS, OTHER and tables."""
     for name, target in (("STORE", store), ("STORE2", store), ("DIR", store.parent / "games")):
         (tmp_path / name).symlink_to(target)
     (tmp_path / "RUN").mkdir()
@@ -258,6 +259,10 @@ def inputs(store: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.Monke
     for name in ("runs.jsonl", "other.jsonl", "paper.jsonl", "RUN/runs.jsonl"):
         (tmp_path / name).unlink(missing_ok=True)
         (tmp_path / name).write_text(rows("nethack"))
+    names = {"flops": "C", "params": "N", "samples": "D", "loss": "eval loss"}
+    table = [{names[name]: row[name] for name in names} for row in map(json.loads, rows("text").splitlines())]
+    lines = [",".join((*names.values(), "optimizer")), *(",".join(map(str, (*row.values(), "adamw"))) for row in table)]
+    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -77,18 +77,14 @@ _Index = Mapping[str, Sequence[tuple[int, str]]]
 
 def normalised(name: str) -> str:
     """`name` in lower case with underscores; without a unit in brackets and the `config.` or `summary/` of W&B."""
-    return readings(name)[-1]
+    return [each for each in readings(name) if each][-1]
 
 
-def readings(name: str) -> list[str]:
-    """What `name` may mean, the most literal first: as it stands, without its unit, and without its prefix."""
-    found = [_plain(name)]
-    bare = re.sub(r"[(\[].*?[)\]]", "", name).strip()
-    found.append(_plain(bare))
-    for prefix in _PREFIXES:
-        found.append(_plain(prefix.sub("", bare)) if prefix.search(bare) else "")
-    found = [each for each in found if each]
-    return found or [name.casefold()]
+def readings(name: str) -> tuple[str, ...]:
+    """What `name` may mean, the most literal first: as it stands, without unit, as a result, as a setting; or empty."""
+    bare = re.sub(r"(?i)(?<=.)[./]value$", "", re.sub(r"[(\[].*?[)\]]", "", name).strip())
+    prefixed = [_plain(prefix.sub("", bare)) if prefix.search(bare) else "" for prefix in _PREFIXES]
+    return _plain(name) or name.casefold() or "_", _plain(bare), *prefixed
 
 
 def known(names: Sequence[str]) -> int:
@@ -165,7 +161,7 @@ def find_column(name: str, names: Sequence[str]) -> str | None:
     if name in names:
         return name
     index = _indexed(names)
-    return next((index[each][0][1] for each in dict.fromkeys(readings(name)) if each in index), None)
+    return next((index[each][0][1] for each in readings(name) if each in index), None)
 
 
 def _indexed(names: Sequence[str]) -> _Index:
@@ -175,8 +171,9 @@ def _indexed(names: Sequence[str]) -> _Index:
         each = [name, *readings(name)]
         if (bare := without_unit(name)) != name:
             each += [reading for reading in readings(bare) if field_of(reading) in CORE[:3]]
-        for rank, reading in enumerate(dict.fromkeys(each)):
-            index.setdefault(reading, []).append((rank, name))
+        for reading in dict.fromkeys(each):
+            if reading:
+                index.setdefault(reading, []).append((each.index(reading), name))
     return {reading: sorted(columns, key=lambda pair: pair[0]) for reading, columns in index.items()}
 
 

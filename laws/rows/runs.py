@@ -1,6 +1,7 @@
 """Reads tables of results, in a fixed order, with diagnostics for rows that were left out."""
 
 import math
+import operator
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from laws.rows.values import SIZES, Unusable, value_of
 
 MOST_ROWS = 2_000_000
 """Most rows that are read. One per evaluated checkpoint is hundreds; more are probably training steps."""
+_TRAINING = operator.attrgetter("game", "run", "flops", "params", "protocol", *IDENTITY)
+"""By what two rows are of one cell."""
 SHOWN = 3
 """Rows of one kind that a diagnostic names; the others are counted."""
 
@@ -249,7 +252,7 @@ class _Reader:
         if "samples" not in fields and params and flops and math.isfinite(params) and math.isfinite(flops):
             record["samples"] = max(1, round(flops / 6 / params))
             self._note("derived", None, "D was counted as C / 6N, since there is no column for samples", place)
-        missing = [name for name in SIZES if record.get(name) is None]
+        missing = [name for name in SIZES if record.get(name) is None and (name in fields or name == "flops")]
         if bad := [f"{name} is {record[name]}" for name in CORE if not math.isfinite(record.get(name) or 0)]:
             self._note("incomplete_row", record["game"], " and ".join(bad), place)
         elif missing:
@@ -260,8 +263,7 @@ class _Reader:
     def _keep(self, record: dict[str, Any], place: str) -> None:
         own = record.get("run") is None
         row = ResultRow(**{**record, "run": "" if own else record["run"]})
-        identity = tuple(getattr(row, name) for name in IDENTITY)
-        key = (row.game, row.run, row.flops, row.params, row.protocol, *identity)
+        key = _TRAINING(row)
         if own:
             key = (*key, row.samples, row.loss, row.return_mean)
             self._note("own_runs", None, "each row is taken as its own training: there is no column for run", place)

@@ -13,6 +13,8 @@ from laws.rows.numbers import has_magnitude, number_of
 LARGEST = 1e60
 """Greatest absolute value; the least is its inverse. Squares and products then stay finite."""
 SIZES = ("flops", "params", "samples")
+_BITS = 1000
+"""Of integers that are certain to have a finite double."""
 _SIGNED = ("return_mean", "seed", "init_seed", "data_seed")
 _WHOLE = ("params", "samples")
 _KINDS = typing.get_type_hints(ResultRow)
@@ -71,10 +73,8 @@ def _shown(value: Any) -> str:
 
 
 def _check_double(number: float | int) -> None:
-    try:
-        math.isfinite(number)
-    except OverflowError as error:
-        raise Unusable("is beyond double precision") from error
+    if isinstance(number, int) and number.bit_length() > _BITS:
+        raise Unusable("is beyond double precision")
 
 
 def _whole(name: str, number: float | int) -> int:

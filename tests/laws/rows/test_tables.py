@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -48,14 +49,9 @@ def delimited(**options: Any) -> str:
     return str(FRAME.to_csv(index=False, **options))
 
 
-def grouped(number: float, mark: str = ",") -> str:
-    return f"{number:,}".replace(",", mark)
-
-
 def with_groups(mark: str) -> pd.DataFrame:
-    return FRAME.assign(
-        **{name: FRAME[name].map(lambda number: grouped(number, mark)) for name in ("params", "samples")}
-    )
+    sizes = {name: FRAME[name].map(lambda number: f"{number:,}".replace(",", mark)) for name in ("params", "samples")}
+    return FRAME.assign(**sizes)
 
 
 def packed(frame: pd.DataFrame, **options: Any) -> bytes:
@@ -70,7 +66,7 @@ def markdown(frame: pd.DataFrame) -> str:
 
 
 def printed(frame: pd.DataFrame) -> str:
-    return frame.to_string(float_format=repr)
+    return frame.to_string(float_format=lambda number: repr(float(number)))
 
 
 def with_r(frame: pd.DataFrame, separator: str) -> str:
@@ -130,9 +126,7 @@ WAYS: dict[str, Callable[[], str | bytes]] = {
     "JSON lines": lambda: "\n".join(map(json.dumps, RECORDS)) + "\n\n",
     "JSON objects": lambda: "\n".join(json.dumps(row, indent=1) for row in RECORDS),
     **{
-        f"pandas, {orient}": lambda orient=orient: json.dumps(
-            json.loads(FRAME.to_json(orient=orient, double_precision=15))
-        )
+        f"pandas, {orient}": lambda orient=orient: str(FRAME.to_json(orient=orient, double_precision=15))
         for orient in ("records", "columns", "index", "split", "table")
     },
     "W&B": lambda: json.dumps([of_wandb(row) for row in RECORDS]),
@@ -189,8 +183,6 @@ def test_parquet_and_csv_keep_every_digit(losses: list[float]) -> None:
 
 
 def read_bytes(content: bytes, *options: str) -> Runs:
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.csv"
         path.write_bytes(content)
@@ -292,14 +284,12 @@ def test_a_column_of_words_is_not_taken_for_a_size() -> None:
 def test_columns_may_be_named() -> None:
     table = b"C,N,perplexity,log loss\n1e18,5,9,2.5\n"
     assert read_bytes(table, "loss=LOG LOSS").rows[0].loss == 2.5
-    assert read_bytes(table, "y=x"[:0] or "L=log loss").columns["loss"] == "log loss"
+    assert read_bytes(table, "L=log loss").columns["loss"] == "log loss"
     both = b"C,N,loss (train),loss (dev)\n1e18,5,9,2.5\n"
     assert read_bytes(both, "loss=loss (dev)").rows[0].loss == 2.5
     with pytest.raises(UserError, match=r"both 'loss \(train\)' and 'loss \(dev\)' may be loss; choose with loss="):
         read_bytes(both)
-    with pytest.raises(
-        UserError, match="--columns: no column 'C2' for flops: the table has C, N, perplexity, log loss"
-    ):
+    with pytest.raises(UserError, match="--columns: no column 'C2' for flops: the table has C, N, perplexity"):
         read_bytes(table, "flops=C2")
     for word, said in {"flops": "write FIELD=NAME", "speed=C": "no field 'speed'; the fields are game, run"}.items():
         with pytest.raises(UserError, match=said):
@@ -383,9 +373,7 @@ def test_every_saved_copy_of_a_sweep_has_its_72_rows(cases: Path) -> None:
     for path in others:
         found = read([path]).rows
         if path.name == "params_e.csv":  # its sizes have four digits
-            assert [row.params for row in found] == [
-                int(f"{row.params:.3e}".replace("e", "e")[:0] or float(f"{row.params:.3e}")) for row in known
-            ]
+            assert [row.params for row in found] == [int(float(f"{row.params:.3e}")) for row in known]
             found = tuple(replace(row, params=other.params) for row, other in zip(found, known, strict=True))
         assert found == known, path.name
 
