@@ -27,10 +27,7 @@ from laws.figures.style import (
 )
 from laws.fitting.isoflop import Cell, cells_of
 
-CAPTION = (
-    "Mean return against dev loss, coloured by compute, and the power law through the cells of least loss"
-    " with the 95 % confidence band of least squares."
-)
+CAPTION = "Mean return against dev loss, coloured by compute, and the power law through the cells of least loss."
 
 
 def draw(subject: Subject) -> Figure:

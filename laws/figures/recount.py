@@ -26,7 +26,7 @@ from laws.fitting.isoflop import Profile
 
 CAPTION = (
     "Laws by two counts of FLOPs: the best trained cell of each budget at its compute as given and, joined by a line,"
-    " at its compute by another convention. Bands are 95 % confidence bands of least squares."
+    " at its compute by another convention."
 )
 
 

@@ -192,10 +192,9 @@ def log_axis(
 
 
 def draw_law(axes: Axes, law: Law | PowerLaw | None, over: Sequence[float], colour: str) -> None:
-    """The line of `law` over the range of `over` and its 95 % band.
+    """The line of `law` over the range of `over`, and the 95 % band of a `Law` by bootstrap of the study.
 
-    The band of a `Law` is by bootstrap of the study, and there is none where the study doesn't tell its noise; that of
-    a `PowerLaw` is the confidence band of least squares.
+    There is no band where the study doesn't tell its noise.
     """
     if law is None:
         return
@@ -209,8 +208,6 @@ def draw_law(axes: Axes, law: Law | PowerLaw | None, over: Sequence[float], colo
         if len(bounds) == len(ends):
             low, high = np.array(bounds).T
             axes.fill_between(places, low, high, color=colour, alpha=0.16, lw=0, zorder=1)
-    elif (band := power.band(grid)) is not None:
-        axes.fill_between(grid, *band, color=colour, alpha=0.16, lw=0, zorder=1)
 
 
 def draw_reference(

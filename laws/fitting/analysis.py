@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 from eval.results import ResultRow
 from laws.fitting.bootstrap import DRAWS, Simulated, basic, simulate, without_each_run
@@ -108,7 +109,8 @@ def fit(
     diagnostics = list(given.diagnostics)
     # Threads only slow down algebra on matrices this small, ten times on shared cores.
     with threadpool_limits(1, "blas"):
-        for game in sorted({row.game for row in given.rows}):
+        names = sorted({row.game for row in given.rows})
+        for game in tqdm(names, "fit", unit="game", delay=2, leave=False, disable=None):
             of_game = [row for row in ordered(given.rows) if row.game == game]
             fitted, found = _fit_game(game, of_game, draws, options or FitOptions(), choosing)
             games.append(fitted)
@@ -133,7 +135,7 @@ def _fit_game(
         parametric = with_draws(parametric, cells, simulated) if parametric else None
     methods = () if scattered(found) else METHODS
     laws, of_laws = fit_laws(game, found, simulated, without, methods=methods)
-    correlation, of_correlation = _correlation(game, [profile.best for profile in found])
+    correlation, of_correlation = _correlation(game, [profile.best for profile in found], simulated)
     chosen = choices(rows, found, parametric, simulated) if choosing else ()
     diagnostics = [
         *check_mixtures(game, rows),
@@ -168,9 +170,11 @@ def _exp(value: float) -> float:
     return math.exp(min(max(value, -690.0), 690.0))
 
 
-def _correlation(game: str, cells: Sequence[Cell]) -> tuple[Correlation | None, list[Diagnostic]]:
+def _correlation(
+    game: str, cells: Sequence[Cell], simulated: Simulated | None
+) -> tuple[Correlation | None, list[Diagnostic]]:
     try:
-        return correlate(cells), []
+        return correlate(cells, simulated), []
     except ValueError as error:
         message = f"No correlation of loss and return: {error}."
         return None, [Diagnostic("unfittable", "info", game, None, message)]

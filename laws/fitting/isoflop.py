@@ -270,7 +270,7 @@ def _profile(game: str, cells: tuple[Cell, ...], least: int) -> tuple[Profile, l
     low, high = vertex.params_ci_residuals or (1.0, 1.0)
     if high > 10 * low:
         message = (
-            f"The profile is flat: its vertex lies between {low:.3g} and {high:.3g} parameters with 95 % confidence;"
+            f"The profile is flat: going by its residuals, its vertex lies between {low:.3g} and {high:.3g} parameters;"
             " train sizes farther apart, or measure the losses on more games."
         )
         diagnostics.append(note("flat_profile", message))

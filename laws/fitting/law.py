@@ -216,10 +216,12 @@ class Correlation:
     """Pearson's r of loss and return."""
     power: PowerLaw
     """return = coefficient · loss^exponent."""
+    exponent_ci: Interval | None = None
+    """95 % interval of that exponent by bootstrap of the study; None where its noise can't be told."""
 
 
-def correlate(cells: Sequence[Cell]) -> Correlation:
-    """Correlate loss with return over those of `cells` that have a positive return.
+def correlate(cells: Sequence[Cell], simulated: Simulated | None = None) -> Correlation:
+    """Correlate loss with return over those of `cells`, the best of each budget, that have a positive return.
 
     Raises:
         ValueError: fewer than three such cells, or all losses or all returns are equal, so that r is undefined.
@@ -231,4 +233,11 @@ def correlate(cells: Sequence[Cell]) -> Correlation:
     if np.any(np.ptp(values_2xP, axis=1) == 0):
         raise ValueError("all losses or all returns are equal")
     r, r_linear = (float(np.corrcoef(each)[0, 1]) for each in (np.log(values_2xP), values_2xP))
-    return Correlation(r, r_linear, fit_power(points))
+    power, ends = fit_power(points), None
+    if simulated is not None:
+        drawn, clean = (
+            slopes(*np.broadcast_arrays(each["envelope", "loss"][1], each[AT_BEST, "return"][1]))[0]
+            for each in (simulated.draws, simulated.clean)
+        )
+        ends = basic(power.exponent, drawn, float(clean), simulated.noise)
+    return Correlation(r, r_linear, power, ends)

@@ -25,7 +25,7 @@ POLYNOMIALS = ("quadratic", "cubic", "quartic", "quintic")
 """Polynomials in ln N and ln D that the mean may be."""
 WORST_CONDITION = 1e6
 """Condition number of the terms above which the cells don't determine a mean; its square is that of the fit."""
-FREEDOM = 3.0
+FREEDOM = 2.5
 """Degrees of freedom between runs below which an interval would be more than twice as wide as with known noise."""
 REPLICATED = 4
 """Runs beyond the first of their size that make a study replicated."""
@@ -123,7 +123,7 @@ def noise_of(
         log_samples_BxM: log10 D.
         run_BxM: The run of each cell.
         surface: L(N, D) fitted to the losses whose logarithms the values are; adds that form of the mean.
-        along_BxM: What the values may follow, such as the mean ln loss that returns follow; adds parabolas in it.
+        along_BxM: What the values may follow, such as the mean ln loss that returns follow; adds polynomials in it.
     """
     there = np.isfinite(value_BxM)
     place = np.flatnonzero(there)
@@ -186,9 +186,16 @@ def _candidates(
     data: _Data, surface: Surface | None, log_n: np.ndarray, log_d: np.ndarray, along_P: np.ndarray | None
 ) -> Iterator[tuple[str, _Components, _Predict]]:
     """(name, components, prediction) of every form of the mean that the cells determine."""
-    if along_P is not None and len(along_P) > 6:
-        found, beta = _components(data, data.y_P, along_P[:, None] ** np.arange(3))
-        yield "along", found, lambda _n, _d, _ln, _ld, along, beta=beta: along[..., None] ** np.arange(3) @ beta
+    for order in (2, 3, 4):
+        if along_P is None or len(along_P) <= 8:
+            break
+        powers = np.arange(order + 1)
+        found, beta = _components(data, data.y_P, along_P[:, None] ** powers)
+        yield (
+            "along",
+            found,
+            lambda _n, _d, _ln, _ld, along, powers=powers, beta=beta: along[..., None] ** powers @ beta,
+        )
     for order, name in enumerate(POLYNOMIALS, start=2):
         terms = _terms(data.n_P, data.d_P, order)
         if terms.shape[1] + 2 >= len(terms) or np.linalg.cond(terms) > WORST_CONDITION:

@@ -92,8 +92,7 @@ def _correlation_record(game: str, correlation: Correlation) -> dict[str, Any]:
         "r": correlation.r,
         "r_linear": correlation.r_linear,
         **_power_record(correlation.power),
-        "exponent_ci": correlation.power.exponent_ci,
-        "exponent_ci_method": "none" if correlation.power.exponent_ci is None else "ols-t",
+        **_ends(correlation.exponent_ci),
     }
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from tqdm import tqdm
+
 from data.common.cli import UserError
 from eval.results import ResultRow
 from laws.figures import draw
@@ -123,10 +125,11 @@ def write_outputs(
     if not (rows.rows if isinstance(rows, Runs) else rows):
         raise UserError("no result rows to fit: evaluate the runs first")
     found = fit(rows, draws=draws, options=options)
+    drawn = tqdm(found.games, "forecasts and figures", unit="game", delay=2, leave=False, disable=None)
     stems = _stems([each.game for each in found.games])
     pictures: dict[str, tuple[Picture, ...]] = {each.game: () for each in found.games}
     extrapolations: dict[str, Extrapolation] = {}
-    for each in found.games if figures else ():
+    for each in drawn if figures else ():
         if each.profiles:
             extrapolations[each.game] = extrapolate(each)
         reference = (references or {}).get(each.game, Reference())

@@ -151,7 +151,7 @@ def _correlation(fit: GameFit) -> dict[str, str] | None:
     return {
         "cells": str(len(power.points)),
         "exponent": signed(power.exponent),
-        "interval": "" if power.exponent_ci is None else span(power.exponent_ci),
+        "interval": "" if found.exponent_ci is None else span(found.exponent_ci),
         "r": signed(found.r),
         "r_linear": signed(found.r_linear),
     }

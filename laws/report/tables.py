@@ -174,35 +174,19 @@ def choices(fit: GameFit) -> ReportTable:
 
 def optima(fit: GameFit) -> ReportTable:
     """The best cell and the vertex of each budget."""
-    header = (
-        "Budget (FLOPs)",
-        "Least-loss N",
-        "D",
-        "Loss",
-        "Return",
-        "Vertex N",
-        "95 %",
-        "by residuals",
-        "D",
-        "Loss",
-        "L(N, D) N",
-    )
+    at_best, at_vertex = ("Least-loss N", "D", "Loss", "Return"), ("Vertex N", "95 % interval", "D", "Loss")
     rows = []
     for profile in fit.profiles:
         best, vertex = profile.best, profile.vertex
-        at_vertex = (MISSING,) * 5
+        found = (MISSING,) * len(at_vertex)
         if vertex is not None:
-            intervals = [
-                MISSING if each is None else f"{abbreviated(each[0])} to {abbreviated(each[1])}"
-                for each in (vertex.params_ci, vertex.params_ci_residuals)
-            ]
-            at_vertex = f"{vertex.params:,.0f}", *intervals, f"{vertex.samples:,.0f}", f"{vertex.loss:.4f}"
-        at_best = f"{best.params:,}", f"{best.samples:,}", f"{best.loss:.4f}", _return(best)
-        rows.append((f"{profile.flops:.3g}", *at_best, *at_vertex, _optimum(fit, profile.flops)))
-    note = (
-        "Intervals of the vertex: by bootstrap of the study, and from the residuals of its parabola alone. L(N, D) N:"
-        " the optimum by the parametric law."
-    )
+            ends = vertex.params_ci
+            interval = MISSING if ends is None else f"{abbreviated(ends[0])} to {abbreviated(ends[1])}"
+            found = f"{vertex.params:,.0f}", interval, f"{vertex.samples:,.0f}", f"{vertex.loss:.4f}"
+        trained = f"{best.params:,}", f"{best.samples:,}", f"{best.loss:.4f}", _return(best)
+        rows.append((f"{profile.flops:.3g}", *trained, *found, _optimum(fit, profile.flops)))
+    note = "Intervals of the vertex are by bootstrap of the study. L(N, D) N: the optimum by the parametric law."
+    header = ("Budget (FLOPs)", *at_best, *at_vertex, "L(N, D) N")
     return ReportTable("Optimum of each budget", header, tuple(rows), note)
 
 

@@ -65,10 +65,6 @@ def markdown(frame: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def printed(frame: pd.DataFrame) -> str:
-    return frame.to_string(float_format=lambda number: repr(float(number)))
-
-
 def with_r(frame: pd.DataFrame, separator: str) -> str:
     """As write.table of R writes it, whose column of row names has no name."""
     frame = frame.assign(run=[f"{name} 1" for name in frame["run"]])
@@ -109,7 +105,7 @@ WAYS: dict[str, Callable[[], str | bytes]] = {
     "upper case": lambda: str(FRAME.rename(columns=str.upper).to_csv(index=False)),
     "units": lambda: str(FRAME.rename(columns={"flops": "C (FLOPs)", "loss": "Loss [nats]"}).to_csv(index=False)),
     "Markdown": lambda: markdown(FRAME),
-    "printed by pandas": lambda: printed(FRAME),
+    "printed by pandas": lambda: FRAME.to_string(float_format=lambda number: repr(float(number))),
     "byte order mark": lambda: delimited().encode("utf-8-sig"),
     "UTF-16": lambda: delimited().encode("utf-16"),
     "UTF-16 without mark": lambda: delimited().encode("utf-16-le"),
