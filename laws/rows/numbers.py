@@ -5,43 +5,11 @@ import re
 from decimal import Decimal
 from typing import Any
 
-MISSING = frozenset(
-    {
-        *(
-            "",
-            "na",
-            "n/a",
-            "n.a.",
-            "nan",
-            "none",
-            "null",
-            "nil",
-            "-",
-            "--",
-            "\u2013",
-            "\u2014",
-            ".",
-            "?",
-            "<na>",
-            "nat",
-        ),
-        *("#n/a", "#num!", "#div/0!", "#value!", "missing"),
-    }
-)
+_MISSING = "na n/a n.a. nan none null nil - -- \u2013 \u2014 . ? <na> nat #n/a #num! #div/0! #value! missing"
+MISSING = frozenset(("", *_MISSING.split()))
 """What a missing value is written as, in lower case."""
-MAGNITUDES = {
-    "k": 1e3,
-    "m": 1e6,
-    "b": 1e9,
-    "g": 1e9,
-    "t": 1e12,
-    "thousand": 1e3,
-    "mio": 1e6,
-    "million": 1e6,
-    "bn": 1e9,
-    "billion": 1e9,
-    "trillion": 1e12,
-}
+_POWERS = {"k thousand": 1e3, "m mio million": 1e6, "b g bn billion": 1e9, "t trillion": 1e12}
+MAGNITUDES = {word: scale for words, scale in _POWERS.items() for word in words.split()}
 """Words and letters after a number."""
 FLOPS = {**MAGNITUDES, "p": 1e15, "e": 1e18, "z": 1e21, "y": 1e24}
 """The same before `FLOPs`."""
