@@ -43,7 +43,7 @@ def checklist(fit: GameFit, columns: Mapping[str, str]) -> ReportTable:
         ("Hyperparameters", _tuned(fit.rows)),
         ("Returns", _of(fit.rows, "protocol", "protocol not stated in the rows") if _played(fit.rows) else "none"),
     )
-    return ReportTable("Reporting checklist", ("Question", "Answer"), answers)
+    return ReportTable("Reporting checklist", ("Question", "Answer"), answers, wrapped=True)
 
 
 def _cells(fit: GameFit) -> str:

@@ -35,6 +35,8 @@ class ReportTable:
     bold: frozenset[int] = frozenset()
     """Indices of rows in bold type."""
     sortable: bool = False
+    wrapped: bool = False
+    """Whether cells are sentences, which break into lines."""
 
     @property
     def numeric(self) -> tuple[bool, ...]:
