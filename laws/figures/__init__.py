@@ -1,5 +1,7 @@
 """The figures of a game: a file per figure, and `style` for what they share."""
 
+from collections.abc import Iterator
+
 from laws.figures import (
     contours,
     corner,
@@ -34,7 +36,7 @@ FIGURES = (
 """Name, caption, and the function from a `Subject` to a Matplotlib figure, None where it does not apply."""
 
 
-def draw(subject: Subject) -> tuple[Picture, ...]:
-    """Every figure that applies to `subject`, in the order of the report."""
+def draw(subject: Subject) -> Iterator[Picture]:
+    """Every figure that applies to `subject`, in the order of the report, as it is made."""
     figures = ((name, caption, function(subject)) for name, caption, function in FIGURES)
-    return tuple(render(name, caption, figure) for name, caption, figure in figures if figure is not None)
+    return (render(name, caption, figure) for name, caption, figure in figures if figure is not None)

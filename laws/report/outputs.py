@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from data.common.cli import UserError
 from eval.results import ResultRow
-from laws.figures import draw
+from laws.figures import FIGURES, draw
 from laws.figures.style import Picture, Reference, Subject
 from laws.fitting.analysis import Fit, FitOptions, fit
 from laws.fitting.bootstrap import DRAWS
@@ -125,15 +125,16 @@ def write_outputs(
     if not (rows.rows if isinstance(rows, Runs) else rows):
         raise UserError("no result rows to fit: evaluate the runs first")
     found = fit(rows, draws=draws, options=options)
-    drawn = tqdm(found.games, "forecasts and figures", unit="game", delay=2, leave=False, disable=None)
     stems = _stems([each.game for each in found.games])
     pictures: dict[str, tuple[Picture, ...]] = {each.game: () for each in found.games}
     extrapolations: dict[str, Extrapolation] = {}
-    for each in drawn if figures else ():
+    for each in found.games if figures else ():
         if each.profiles:
             extrapolations[each.game] = extrapolate(each)
         reference = (references or {}).get(each.game, Reference())
-        pictures[each.game] = draw(Subject(each, reference, extrapolations.get(each.game)))
+        made = draw(Subject(each, reference, extrapolations.get(each.game)))
+        bar = tqdm(made, f"draw {each.game}", len(FIGURES), unit="figure", delay=2, leave=False, disable=None)
+        pictures[each.game] = tuple(bar)
     files = {"laws.json": (json.dumps(document(found), indent=1, allow_nan=False) + "\n").encode()}
     for name, stem in stems.items():
         for picture in pictures[name]:

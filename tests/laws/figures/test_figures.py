@@ -22,7 +22,7 @@ def fitted(rows: list[ResultRow]) -> GameFit:
 
 @pytest.fixture(scope="module")
 def drawn() -> tuple[Picture, ...]:
-    return draw(Subject(only(fit(Design(5, 4, seeds=3).rows(np.random.default_rng(0)), draws=100))))
+    return tuple(draw(Subject(only(fit(Design(5, 4, seeds=3).rows(np.random.default_rng(0)), draws=100)))))
 
 
 def test_figures_that_are_not_empty(drawn: tuple[Picture, ...]) -> None:

@@ -58,7 +58,7 @@ def page(rows: list[ResultRow], context: Context | None = None, *, drawn: bool =
     found = fit(rows, draws=0)
     stands = (Picture("profiles", "A <caption>.", b"png", b"pdf"),) * 8
     extrapolations = {each.game: extrapolate(each) for each in found.games if drawn and each.profiles}
-    pictures = {each.game: draw(Subject(each)) if drawn else stands for each in found.games}
+    pictures = {each.game: tuple(draw(Subject(each))) if drawn else stands for each in found.games}
     text = render(found, pictures, context, extrapolations)
     return text, Page(text)
 
