@@ -24,7 +24,7 @@ class Preset:
     family: str
     """Agent family of the size ladder, for example `nethack/lstm`."""
     sizes: tuple[str, ...]
-    """Sizes of the family. Each is trained `seeds` times, through all budgets."""
+    """Sizes of the family. Each is trained once, through all budgets."""
     budgets: tuple[float, ...]
     """Compute budgets in training FLOPs, by the `exact` convention."""
     episodes: int
@@ -36,9 +36,6 @@ class Preset:
     lanes: int
     window: int
     order: Literal["lanes", "windows"] = "lanes"
-    seeds: int = 1
-    """Trainings of each size, with seeds of their own for the initial parameters and the order of the data; several
-    tell the noise between trainings."""
     game_steps: int = 5000
     """Limit on the timesteps of an expert game, for game families that have one."""
     lr: float = 3e-3

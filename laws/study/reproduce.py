@@ -74,16 +74,12 @@ def reproduce(
         study.expert_games(stages.stage, chosen, game, folder, store, WORKERS)
     opened = TrajectoryStore.open(store)
     character = study.character_of(opened)
-    runs = {
-        folder / "runs" / (size if seed == 0 else f"{size}-seed{seed}"): (size, seed)
-        for size in chosen.sizes
-        for seed in range(chosen.seeds)
-    }
-    with stages.stage(f"train {len(chosen.sizes)} sizes, {len(runs)} runs, through {len(chosen.budgets)} budgets"):
-        for run, (size, seed) in each(runs, "runs"):
-            train(training(chosen, size, seed, store, run))
+    runs = {size: folder / "runs" / size for size in chosen.sizes}
+    with stages.stage(f"train {len(runs)} sizes through {len(chosen.budgets)} budgets"):
+        for size, run in each(runs, "sizes trained"):
+            train(training(chosen, size, store, run))
     with stages.stage("measure dev loss and play with every checkpoint"):
-        rows = evaluate(playing(chosen, tuple(runs), character))
+        rows = evaluate(playing(chosen, tuple(runs.values()), character))
         write_rows(folder / "runs.jsonl", rows)
     players = ["random", "expert"] if found.embedded else ["random"]
     with stages.stage(f"play with the {' and the '.join(players)} player"):
@@ -97,8 +93,8 @@ def reproduce(
     print(f"{folder / 'report.html'}: open it in a browser. All stages took {sum(stages.seconds.values()):.0f} s.")
 
 
-def training(preset: Preset, size: str, seed: int, store: Path, run: Path) -> TrainConfig:
-    """Return the training configuration of one size and seed, which passes through all budgets."""
+def training(preset: Preset, size: str, store: Path, run: Path) -> TrainConfig:
+    """Return the training configuration of one size, which passes through all budgets."""
     return TrainConfig(
         store=store,
         run=run,
@@ -107,8 +103,6 @@ def training(preset: Preset, size: str, seed: int, store: Path, run: Path) -> Tr
         lanes=preset.lanes,
         window=preset.window,
         order=preset.order,
-        init_seed=seed,
-        data_seed=seed,
         optimizer=Optimizer(
             lr=preset.lr,
             schedule="constant",
@@ -165,9 +159,9 @@ def claim(folder: Path, preset: str, game: Game, store: Path | None) -> None:
     replace_text(path, json.dumps(values))
 
 
-def each(runs: Mapping[Path, tuple[str, int]], name: str) -> Iterator[tuple[Path, tuple[str, int]]]:
-    """Iterate over the runs, each with its size and seed, with a progress bar."""
-    yield from tqdm(runs.items(), desc=name, unit="run", file=sys.stderr, dynamic_ncols=True)
+def each(runs: Mapping[str, Path], name: str) -> Iterator[tuple[str, Path]]:
+    """Iterate over the runs with a progress bar."""
+    yield from tqdm(runs.items(), desc=name, unit="size", file=sys.stderr, dynamic_ncols=True)
 
 
 class Stages:
@@ -227,17 +221,12 @@ def describe(
     )
     summary = (
         f"{len(store.episodes)} games, {int(store.lengths.sum()):,} steps; {len(preset.sizes)} sizes, each trained"
-        f" {_times(preset.seeds)} through {len(preset.budgets)} budgets; every checkpoint's dev loss and"
-        f" {preset.episodes} games."
+        f" once through {len(preset.budgets)} budgets; every checkpoint's dev loss and {preset.episodes} games."
     )
     timed = tuple(Stage(stage, seconds) for stage, seconds in stages.seconds.items())
     game = registry.find(store.manifest["game"])
     title = f"Scaling laws: {game.title}, {store.manifest['expert'] or 'unknown'} expert"
     return Context(title, summary, "\n".join(lines), (table,), timed)
-
-
-def _times(count: int) -> str:
-    return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def _player(name: str, interval: Interval, games: int) -> tuple[str, ...]:
