@@ -19,7 +19,7 @@ TIED = 0.95
 """|Pearson's r| of ln N and ln D above which alpha and beta of L(N, D) can't be separated."""
 MISFIT = 0.05
 """Standard deviation of ln loss about L(N, D) above which the form is wrong; seeds differ by a fifth of that."""
-MOVED = 0.1
+MOVED = 0.05
 """Change of an exponent by leaving one training out that is worth a warning; smaller ones are in the report."""
 MIN_DECADES = 3.0
 """Decades of compute below which an exponent says little of larger budgets."""

@@ -57,7 +57,10 @@ class ParametricLaw:
                 ends = basic(math.log(value), np.log(drawn), math.log(self.clean[name]), self.noise)
             return None if ends is None else (_exp(ends[0]), _exp(ends[1]))
         ends = basic(value, drawn, self.clean[name], self.noise)
-        return (max(ends[0], 0.0), max(ends[1], 0.0)) if ends is not None and name == "E" else ends
+        if ends is None or name not in ("E", "loss"):
+            return ends
+        # The irreducible loss isn't negative, and the loss above it falls.
+        return (max(ends[0], 0.0), max(ends[1], 0.0)) if name == "E" else (min(ends[0], 0.0), min(ends[1], 0.0))
 
     def power(self, y: Literal["loss", "params", "samples"]) -> PowerLaw | None:
         """The frontier's law of `y` against compute, which is exactly a power law (for the loss, with offset E).

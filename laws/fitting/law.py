@@ -72,7 +72,9 @@ class Law:
         if self.spread is None:
             return None
         spread = self.spread
-        return basic(self.power.exponent, spread.exponent_S, spread.clean[0], spread.noise, jumps=self.discrete)
+        ends = basic(self.power.exponent, spread.exponent_S, spread.clean[0], spread.noise, jumps=self.discrete)
+        # With an offset only what falls is fitted.
+        return ends if ends is None or self.form == "power" else (min(ends[0], 0.0), min(ends[1], 0.0))
 
     @property
     def offset_ci(self) -> Interval | None:

@@ -12,7 +12,7 @@ import pytest
 from agents.atari.cnn import of_params
 from laws.fitting import analysis
 from laws.fitting.analysis import Fit, GameFit
-from laws.fitting.checks import check_single_run
+from laws.fitting.checks import MOVED, check_single_run
 from laws.fitting.isoflop import Quantity
 from laws.fitting.parametric import HOFFMANN
 from laws.report.document import document
@@ -90,8 +90,9 @@ def test_single_trainings_move_the_paper_exponents_by_more_than_noise(nethack_fi
         if law.sensitivity
         and law.exponent_ci
         and (law.sensitivity[0] < law.exponent_ci[0] or law.sensitivity[1] > law.exponent_ci[1])
+        and max(abs(end - law.exponent) for end in law.sensitivity) > MOVED
     ]
-    assert len(messages) == len(outside)
+    assert len(messages) == len(outside) > 0
 
 
 def test_the_window_decides_the_paper_exponent(nethack: GameFit) -> None:
@@ -211,9 +212,10 @@ def test_a_law_that_depends_on_one_run_shows_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sensitivity", "said"), [((-0.3, -0.1), False), ((-0.3, 0.6), True), ((-0.7, -0.1), True), (None, False)]
+    ("sensitivity", "said"),
+    [((-0.3, -0.1), False), ((-0.3, 0.6), False), ((-0.3, 9.0), True), ((-9.0, -0.1), True), (None, False)],
 )
-def test_exponents_that_leave_their_interval_without_one_run_are_named(
+def test_exponents_that_move_far_out_of_their_interval_without_one_run_are_named(
     sensitivity: tuple[float, float] | None, said: bool
 ) -> None:
     game = fitted(Design(7, 6, noise=0.02).rows(np.random.default_rng(0)), draws=100)
