@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from data.common.cli import UserError
 from data.common.cores import cores
+from data.common.workers import SPAWN
 from eval.results import ResultRow
 from laws.fitting.analysis import GameFit, fit
 from laws.fitting.parametric import Surface
@@ -160,7 +161,8 @@ def cover(name: str, design: Design, studies: int, draws: int, workers: int) -> 
     """The coverage of every quantity over `studies` simulated studies."""
     [clean] = fit(design.rows(), draws=0, choosing=False).games
     truth = estimates(clean)
-    with ProcessPoolExecutor(workers) as pool:
+    # Forking a process in which JAX runs threads may deadlock.
+    with ProcessPoolExecutor(workers, SPAWN) as pool:
         tasks = pool.map(partial(_one, design, draws), range(studies), chunksize=max(1, min(20, studies // workers)))
         found = list(tqdm(tasks, name, studies, unit="study", leave=False, disable=None))
     by_name: dict[str, list[tuple[float, tuple[float, float] | None]]] = defaultdict(list)
