@@ -346,6 +346,7 @@ def test_rows_of_each_value_are_games_of_their_own(tmp_path: Path) -> None:
         read([tmp_path / "a.csv"], options=TableOptions(group="speed"))
 
 
+@pytest.mark.slow
 def test_a_large_table_is_read(tmp_path: Path) -> None:
     frame = pd.DataFrame({"C": 1e18, "N": range(1, 200_001), "D": 5, "loss": 3.0})
     frame.to_csv(tmp_path / "large.csv", index=False)
