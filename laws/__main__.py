@@ -17,6 +17,7 @@ from laws.predict.forecast import forecast_at_size, forecast_loss, forecast_retu
 from laws.predict.plan import plan
 from laws.predict.rates import best_rates, rate_law
 from laws.predict.text import forecast_lines, forecast_record, plan_lines
+from laws.report.screen import fit_lines, within
 from laws.rows.official import import_official
 from laws.rows.runs import TableOptions, read
 from laws.study.coverage import coverage
@@ -58,7 +59,6 @@ def fit_command(
         budgets: How budgets and parabolas are made.
     """
     from laws.report.outputs import fit_files  # Matplotlib takes a second to import
-    from laws.report.screen import fit_lines
 
     _positive(expert_return=expert_return, bin=budgets.bin)
     if 0 < bootstraps < MIN_DRAWS or bootstraps < 0:
@@ -186,9 +186,7 @@ def rate_command(
     if len(best) < 2:
         raise UserError("fewer than two sizes whose best learning rate has runs on both sides: train more")
     law = rate_law(best)
-    interval = law.exponent_ci
-    within = "no interval" if interval is None else f"95 % {interval[0]:+.3f} to {interval[1]:+.3f}"
-    print(f"lr = {law.coefficient:.4g} N^{law.exponent:+.3f}  ({within})")
+    print(f"lr = {law.coefficient:.4g} N^{law.exponent:+.3f}  ({within(law.exponent_ci)})")
 
 
 def _one_game(

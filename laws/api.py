@@ -75,8 +75,7 @@ class Scaling:
             UserError: the rows don't support it; the message says why.
         """
         fitted = self.fitted
-        wanted = self.y, self.method, self.form
-        found = next((law for law in fitted.laws if (law.y, law.method, law.form) == wanted), None)
+        found = fitted.found(self.y, self.method, self.form)
         if self.y not in QUANTITIES:
             found = law_at_best(fitted.profiles, fitted.simulated)
         if found is None:

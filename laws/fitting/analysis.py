@@ -4,11 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from eval.results import ResultRow
-from laws.fitting.bootstrap import DRAWS, Simulated, basic, simulate, without_each_run
+from laws.fitting.bootstrap import DRAWS, Simulated, basic_of_log, simulate, without_each_run
 from laws.fitting.checks import check_methods, check_mixtures, check_noise, check_single_run, check_span
 from laws.fitting.choices import Choice, choices
 from laws.fitting.frontier import ParabolaBias, ParametricLaw, fit_frontier, parabola_bias, with_draws
@@ -25,7 +24,7 @@ from laws.fitting.isoflop import (
 )
 from laws.fitting.law import Correlation, Law, correlate, fit_laws
 from laws.fitting.parabola import MIN_CELLS
-from laws.fitting.power import Form, PowerLaw
+from laws.fitting.power import Form, PowerLaw, single_threaded
 from laws.rows.budgets import BIN
 from laws.rows.diagnostic import Diagnostic
 from laws.rows.runs import Runs, ordered
@@ -71,7 +70,7 @@ class GameFit:
         found = self.found(y, method, form)
         return None if found is None else found.power
 
-    def found(self, y: Quantity, method: Method, form: Form = "power") -> Law | None:
+    def found(self, y: str, method: Method, form: Form = "power") -> Law | None:
         """The same with its intervals."""
         return next((law for law in self.laws if (law.y, law.method, law.form) == (y, method, form)), None)
 
@@ -87,6 +86,7 @@ class Fit:
     """The column of the table behind each field that has another name in it."""
 
 
+@single_threaded
 def fit(
     rows: Runs | Sequence[ResultRow],
     *,
@@ -107,14 +107,12 @@ def fit(
     given = rows if isinstance(rows, Runs) else Runs(tuple(rows))
     games: list[GameFit] = []
     diagnostics = list(given.diagnostics)
-    # Threads only slow down algebra on matrices this small, ten times on shared cores.
-    with threadpool_limits(1, "blas"):
-        names = sorted({row.game for row in given.rows})
-        for game in tqdm(names, "fit", unit="game", delay=2, leave=False, disable=None):
-            of_game = [row for row in ordered(given.rows) if row.game == game]
-            fitted, found = _fit_game(game, of_game, draws, options or FitOptions(), choosing)
-            games.append(fitted)
-            diagnostics.extend(found)
+    names = sorted({row.game for row in given.rows})
+    for game in tqdm(names, "fit", unit="game", delay=2, leave=False, disable=None):
+        of_game = [row for row in ordered(given.rows) if row.game == game]
+        fitted, found = _fit_game(game, of_game, draws, options or FitOptions(), choosing)
+        games.append(fitted)
+        diagnostics.extend(found)
     return Fit(tuple(games), tuple(diagnostics), given.columns)
 
 
@@ -160,14 +158,11 @@ def _with_intervals(found: Sequence[Profile], simulated: Simulated) -> tuple[Pro
     for place, profile in enumerate(found):
         vertex = profile.vertex
         if vertex is not None:
-            ends = basic(math.log(vertex.params), drawn_SxB[:, place], float(clean_B[place]), simulated.noise[:1])
-            vertex = replace(vertex, params_ci=None if ends is None else (_exp(ends[0]), _exp(ends[1])))
+            drawn, clean = drawn_SxB[:, place], float(clean_B[place])
+            ends = basic_of_log(math.log(vertex.params), drawn, clean, simulated.noise[:1])
+            vertex = replace(vertex, params_ci=ends)
         changed.append(replace(profile, vertex=vertex))
     return tuple(changed)
-
-
-def _exp(value: float) -> float:
-    return math.exp(min(max(value, -690.0), 690.0))
 
 
 def _correlation(

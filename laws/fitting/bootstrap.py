@@ -18,7 +18,7 @@ from laws.fitting.isoflop import Cell, Quantity
 from laws.fitting.noise import FREEDOM, NoiseModel, noise_of
 from laws.fitting.parabola import MIN_CELLS, Grid, parabolas
 from laws.fitting.parametric import Parametric, Surface, fit_surface
-from laws.fitting.power import LEVEL, Z95
+from laws.fitting.power import LEVEL, Z95, finite_exp
 
 DRAWS = 1000
 """Simulated studies by default."""
@@ -59,14 +59,15 @@ def optima(grid: Grid, log_loss_BxM: np.ndarray, return_BxM: np.ndarray, least: 
         return np.take_along_axis(np.broadcast_to(value_BxM, (*place.shape[:-1], there.shape[1])), place, -1)[..., 0]
 
     ten = math.log(10)
-    at_best = of(best_B, grid.log_flops_BxM)
+    at_best, least_B = of(best_B, grid.log_flops_BxM), _finite(of(best_B, loss))
+    some_B = np.isfinite(least_B)
     fitted = parabolas(grid, loss, least=least)
     u_B = fitted.vertex_B
     vertex = np.broadcast_to(np.log(grid.flops_B), u_B.shape)
     return {
-        ("envelope", "loss"): (at_best, _finite(of(best_B, loss))),
-        ("envelope", "params"): (at_best, _finite(of(best_B, loss)) * 0 + ten * of(best_B, grid.log_params_BxM)),
-        ("envelope", "samples"): (at_best, _finite(of(best_B, loss)) * 0 + ten * of(best_B, grid.log_samples_BxM)),
+        ("envelope", "loss"): (at_best, least_B),
+        ("envelope", "params"): (at_best, np.where(some_B, ten * of(best_B, grid.log_params_BxM), np.nan)),
+        ("envelope", "samples"): (at_best, np.where(some_B, ten * of(best_B, grid.log_samples_BxM), np.nan)),
         ("envelope", "return"): (of(winner_B, grid.log_flops_BxM), _log(of(winner_B, returns))),
         (AT_BEST, "return"): (at_best, _log(of(best_B, returns))),
         ("isoflop", "loss"): (vertex, np.where(np.isfinite(u_B), fitted.least_B, np.nan)),
@@ -243,6 +244,14 @@ def basic(
     return float(min(ends[0], estimate)), float(max(ends[1], estimate))
 
 
+def basic_of_log(
+    log_estimate: float, log_drawn_S: np.ndarray, log_clean: float, noise: Sequence[RunNoise], *, jumps: bool = False
+) -> tuple[float, float] | None:
+    """`basic` of a logarithm, as an interval of the value itself."""
+    ends = basic(log_estimate, log_drawn_S, log_clean, noise, jumps=jumps)
+    return None if ends is None else (finite_exp(ends[0]), finite_exp(ends[1]))
+
+
 def simulate(
     grid: Grid, draws: int, surface: Surface | None = None, least: int = MIN_CELLS, seed: int = 0
 ) -> Simulated | None:
@@ -297,17 +306,12 @@ def _returns(
     return (found, np.exp(np.clip(drawn, -300, 300)), np.exp(mean), noise) if log else (found, drawn, mean, noise)
 
 
-def surface_of(
-    cells: Sequence[Cell],
-    start: Surface | None = None,
-    losses: np.ndarray | None = None,
-    *,
-    profiled: bool = False,
-) -> Parametric | None:
-    """L(N, D) fitted to `cells`, with other `losses` if given; None where there are too few, or all of one size."""
+def surface_of(cells: Sequence[Cell], start: Surface | None = None, *, profiled: bool = False) -> Parametric | None:
+    """L(N, D) fitted to `cells`; None where there are too few, or all of one size."""
     try:
-        params, samples = (np.array([getattr(cell, name) for cell in cells]) for name in ("params", "samples"))
-        loss = np.array([cell.loss for cell in cells]) if losses is None else losses
+        params, samples, loss = (
+            np.array([getattr(cell, name) for cell in cells]) for name in ("params", "samples", "loss")
+        )
         if len(cells) > MOST_FITTED and start is None:
             some = np.random.default_rng(0).permutation(len(cells))[:MOST_FITTED]
             start = fit_surface(params[some], samples[some], loss[some], profiled=False).surface

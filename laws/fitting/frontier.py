@@ -7,12 +7,22 @@ from typing import Literal
 
 import numpy as np
 
-from laws.fitting.bootstrap import MIN_DRAWS, SLOW_DRAWS, RunNoise, Simulated, basic, optima, slopes, surface_of
+from laws.fitting.bootstrap import (
+    MIN_DRAWS,
+    SLOW_DRAWS,
+    RunNoise,
+    Simulated,
+    basic,
+    basic_of_log,
+    optima,
+    slopes,
+    surface_of,
+)
 from laws.fitting.checks import check_surface
 from laws.fitting.isoflop import Cell, price_of
 from laws.fitting.parabola import Grid
 from laws.fitting.parametric import Parametric, Price, Surface
-from laws.fitting.power import PowerLaw
+from laws.fitting.power import PowerLaw, finite_exp
 from laws.fitting.refits import refit_surfaces
 from laws.rows.diagnostic import Diagnostic
 
@@ -54,8 +64,7 @@ class ParametricLaw:
             return None
         if name in _POSITIVE:
             with np.errstate(divide="ignore"):
-                ends = basic(math.log(value), np.log(drawn), math.log(self.clean[name]), self.noise)
-            return None if ends is None else (_exp(ends[0]), _exp(ends[1]))
+                return basic_of_log(math.log(value), np.log(drawn), math.log(self.clean[name]), self.noise)
         ends = basic(value, drawn, self.clean[name], self.noise)
         if ends is None or name not in ("E", "loss"):
             return ends
@@ -122,7 +131,7 @@ def parabola_bias(grid: Grid, fitted: ParametricLaw, least: int) -> ParabolaBias
     if len(known) < 2:
         return None
     slope = float(slopes(log_flops_B, off_B)[0])
-    return ParabolaBias(slope, (_exp(float(known.min())), _exp(float(known.max()))))
+    return ParabolaBias(slope, (finite_exp(float(known.min())), finite_exp(float(known.max()))))
 
 
 def with_draws(fitted: ParametricLaw, cells: Sequence[Cell], simulated: Simulated) -> ParametricLaw:
@@ -144,10 +153,6 @@ def simulated_surfaces(cells: Sequence[Cell], simulated: Simulated, start: Surfa
     log_loss = np.concatenate([simulated.losses.mean_BxM[None], simulated.log_loss[:draws]])[:, there][:, wanted]
     params, samples, loss = (np.array([getattr(cell, name) for cell in cells], float) for name in _COLUMNS)
     return refit_surfaces(params, samples, loss, start, log_loss)
-
-
-def _exp(value: float) -> float:
-    return math.exp(min(max(value, -700.0), 700.0))
 
 
 def _values(surface: Surface, price: Price) -> dict[str, float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from laws.fitting.bootstrap import AT_BEST, Optima, RunNoise, Simulated, basic, slopes
+from laws.fitting.bootstrap import AT_BEST, Optima, RunNoise, Simulated, basic, basic_of_log, slopes
 from laws.fitting.isoflop import METHODS, QUANTITIES, Cell, Method, Profile, Quantity
 from laws.fitting.power import Form, PowerLaw, fit_law, fit_power
 from laws.fitting.refits import refit_offsets
@@ -88,8 +88,8 @@ class Law:
         """The same of the law's value at C = `x`."""
         if self.spread is None:
             return None
-        ends = basic(math.log(float(self.power.predict(x))), *self.spread.at(x), self.spread.noise, jumps=self.discrete)
-        return None if ends is None else (math.exp(ends[0]), math.exp(ends[1]))
+        log_value = math.log(float(self.power.predict(x)))
+        return basic_of_log(log_value, *self.spread.at(x), self.spread.noise, jumps=self.discrete)
 
 
 def fit_laws(

@@ -51,8 +51,6 @@ class NoiseModel:
     """Standard deviation of the noise of a cell beyond its standard error of measurement."""
     error_BxM: np.ndarray
     """Standard error of measurement of each cell; 0 where unknown."""
-    freedom: float
-    """Degrees of freedom of the noise between runs."""
     freedom_within: float
     """Those within runs; 0 where each cell is a run of its own."""
     left_RxR: np.ndarray
@@ -62,6 +60,11 @@ class NoiseModel:
     """The form of the mean: one of `POLYNOMIALS`, `L(N, D)`, or `along`."""
     replicated: bool
     """Whether the noise was taken from runs of one size."""
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the noise between runs."""
+        return float(np.trace(self.left_RxR))
 
     def draw(self, draws: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Simulated values of every cell [S, B, M], and the noise of each run in them, standardised [S, R]."""
@@ -165,7 +168,6 @@ def noise_of(
         noise.between,
         noise.within,
         np.where(there, error, 0.0),
-        noise.freedom,
         noise.freedom_within,
         noise.left_RxR,
         name,

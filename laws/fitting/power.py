@@ -14,6 +14,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, special
+from threadpoolctl import threadpool_limits
+
+single_threaded = threadpool_limits.wrap(limits=1, user_api="blas")
+"""Decorator of a function of many small matrices: threads would only slow it down, ten times on shared cores."""
 
 LEVEL = 0.95
 """Coverage of every interval and band."""
@@ -75,6 +79,11 @@ class PowerLaw:
         half = _quantile(self.freedom) * np.sqrt(np.maximum(variance_G, 0) + new_point * self.residual_sd**2)
         half = np.minimum(half, _WIDEST)
         return y_G * np.exp(-half), y_G * np.exp(half)
+
+
+def finite_exp(value: float) -> float:
+    """e^`value`, clipped to the range of double precision."""
+    return math.exp(min(max(value, -700.0), 700.0))
 
 
 def fit_power(points: Points, errors: Sequence[float | None] | None = None) -> PowerLaw:

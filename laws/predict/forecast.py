@@ -12,17 +12,16 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from scipy import special
-from threadpoolctl import threadpool_limits
 
 from data.common.cli import UserError
 from eval.results import ResultRow
 from laws.fitting.analysis import Fit, GameFit, fit
-from laws.fitting.bootstrap import DRAWS, Simulated, basic, surface_of
+from laws.fitting.bootstrap import DRAWS, Simulated, basic_of_log, surface_of
 from laws.fitting.choices import MIN_BUDGETS, attempt, windows
 from laws.fitting.frontier import simulated_surfaces
 from laws.fitting.isoflop import METHODS, Method, Profile, Quantity, cells_of, price_of
 from laws.fitting.law import spread_of
-from laws.fitting.power import LEVEL, Z95
+from laws.fitting.power import LEVEL, Z95, finite_exp, single_threaded
 from laws.fitting.power import Form as PowerForm
 from laws.predict.backtest import (
     MIN_CUTS,
@@ -138,13 +137,13 @@ def forecast(
     if not 0 < flops < math.inf:
         raise UserError(f"a budget of {flops:g} FLOPs: give a number greater than 0")
     game = _one_game(found, draws)
-    with threadpool_limits(1, "blas"):
-        result = forecast_loss(game, flops) if y == "loss" else forecast_return(game, flops, expert_return)
+    result = forecast_loss(game, flops) if y == "loss" else forecast_return(game, flops, expert_return)
     if not result.entries:
         raise UserError(f"{len(game.profiles)} budgets with a {y} are too few: a forecast needs {MIN_BUDGETS}")
     return result
 
 
+@single_threaded
 def forecast_loss(game: GameFit, flops: float) -> Forecast:
     """The least loss at `flops`, in nats per step."""
     found = game.profiles
@@ -163,6 +162,7 @@ def forecast_loss(game: GameFit, flops: float) -> Forecast:
     return _scored("loss", flops, entries, wanted)
 
 
+@single_threaded
 def forecast_return(game: GameFit, flops: float, expert: float | None = None) -> Forecast:
     """The greatest mean return at `flops`, in points; with the expert's mean return also `Clipped` and `Saturating`."""
     found = game.profiles
@@ -186,6 +186,7 @@ def forecast_return(game: GameFit, flops: float, expert: float | None = None) ->
     return _scored("return", flops, entries, wanted)
 
 
+@single_threaded
 def forecast_at_size(game: GameFit, params: float, samples: float) -> ForecastEntry | None:
     """The loss of a network of `params` after `samples`, by the parametric law of all cells; None without one."""
     if game.parametric is None:
@@ -268,7 +269,7 @@ def combine(entries: Sequence[ForecastEntry], cuts: Sequence[float]) -> tuple[fl
     half_E = np.array([math.log(entry.interval[1] / max(entry.interval[0], 1e-300)) / 2 for entry in chosen])
     mean, sd = _mixture(_weights(error_ExC), np.log([entry.value for entry in chosen]), half_E)
     half = quantile * scale * sd
-    return math.exp(mean), (_exp(mean - half), _exp(mean + half))
+    return math.exp(mean), (finite_exp(mean - half), finite_exp(mean + half))
 
 
 def _mixture(weight_E: np.ndarray, middle_E: np.ndarray, half_E: np.ndarray) -> tuple[float, float]:
@@ -324,8 +325,7 @@ def _entries(
             value, ends = predictor.predict(flops)
             if power is not None and simulated is not None and (law := attempt(power, inside)) is not None:
                 spread = spread_of(simulated, law, method, y, low / 1.05)
-                of_noise = basic(math.log(value), *spread.at(flops), spread.noise)
-                ends = _union(ends, None if of_noise is None else (_exp(of_noise[0]), _exp(of_noise[1])))
+                ends = _union(ends, basic_of_log(math.log(value), *spread.at(flops), spread.noise))
             yield ForecastEntry(
                 f"{method} {name}",
                 (inside[0][0], inside[-1][0]),
@@ -371,12 +371,7 @@ def _around(value: float, spread: Sequence[float], simulated: Simulated | None) 
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
         clean, *drawn = np.log(spread)
-    ends = basic(math.log(value), np.array(drawn), float(clean), simulated.noise[:1])
-    return None if ends is None else (_exp(ends[0]), _exp(ends[1]))
-
-
-def _exp(value: float) -> float:
-    return math.exp(min(max(value, -690.0), 690.0))
+    return basic_of_log(math.log(value), np.array(drawn), float(clean), simulated.noise[:1])
 
 
 def _union(ends: Interval, other: Interval | None) -> Interval:

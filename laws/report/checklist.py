@@ -14,10 +14,10 @@ from laws.fitting.noise import NoiseModel
 from laws.fitting.parametric import DELTA
 from laws.report.number import count, signed
 from laws.report.tables import ReportTable
+from laws.rows.tuning import TUNED
 
 SHOWN = 4
 """Different values that an answer lists."""
-_SETTINGS = ("lr", "batch", "schedule", "lr_rule")
 
 
 def checklist(fit: GameFit, columns: Mapping[str, str]) -> ReportTable:
@@ -98,10 +98,8 @@ def _convention(rows: Sequence[ResultRow], columns: Mapping[str, str]) -> str:
 
 
 def _seeds(rows: Sequence[ResultRow]) -> str:
-    runs: dict[int, set[str]] = defaultdict(set)
     cells: dict[tuple[int, float], set[str]] = defaultdict(set)
     for row in rows:
-        runs[row.params].add(row.run)
         cells[row.params, row.flops].add(row.run)
     most = max(len(each) for each in cells.values())
     shared = any(row.population for row in rows)
@@ -115,7 +113,7 @@ def _seeds(rows: Sequence[ResultRow]) -> str:
 def _tuned(rows: Sequence[ResultRow]) -> str:
     by_cell: dict[tuple[int, float], set[tuple[object, ...]]] = defaultdict(set)
     for row in rows:
-        by_cell[row.params, row.flops].add(tuple(getattr(row, name) for name in _SETTINGS))
+        by_cell[row.params, row.flops].add(tuple(getattr(row, name) for name in TUNED))
     tuned = sum(len(each) > 1 for each in by_cell.values())
     if tuned:
         return f"the best of several settings at {tuned} of {len(by_cell)} sizes and budgets"

@@ -22,17 +22,18 @@ def fit_lines(found: Fit) -> Iterator[str]:
         if game.parametric is not None:
             values, intervals = game.parametric.values, game.parametric.intervals
             for name in ("params", "samples"):
-                ends = intervals[name]
-                within = "no interval" if ends is None else f"95 % {ends[0]:+.3f} to {ends[1]:+.3f}"
-                yield f"{game.game}  {name} ~ C^{values[name]:+.3f}  (parametric, {within})"
+                yield f"{game.game}  {name} ~ C^{values[name]:+.3f}  (parametric, {within(intervals[name])})"
         yield from _doubts([item for item in found.diagnostics if item.game == game.game])
 
 
+def within(ends: tuple[float, float] | None) -> str:
+    """A 95 % interval of an exponent, or that there is none."""
+    return "no interval" if ends is None else f"95 % {ends[0]:+.3f} to {ends[1]:+.3f}"
+
+
 def _interval(law: Law) -> str:
-    if law.exponent_ci is None:
-        return "no interval"
-    jumps = ", jumps between the sizes trained" if law.discrete else ""
-    return f"95 % {law.exponent_ci[0]:+.3f} to {law.exponent_ci[1]:+.3f}{jumps}"
+    jumps = ", jumps between the sizes trained" if law.discrete and law.exponent_ci else ""
+    return f"{within(law.exponent_ci)}{jumps}"
 
 
 def _doubts(diagnostics: list[Diagnostic]) -> Iterator[str]:

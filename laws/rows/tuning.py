@@ -13,8 +13,6 @@ TUNED = ("lr", "batch", "schedule", "lr_rule")
 """Settings of training that don't change the network or its data."""
 FEW_STEPS = 1000
 """Optimiser steps below which a loss says more of the warmup than of the budget."""
-
-
 _DECAYS = ("cosine", "linear decay", "linear_decay")
 
 
