@@ -35,21 +35,46 @@ def rows() -> list[GameRow]:
     return sorted(found, key=lambda row: row.seed)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_games_of_a_lost_worker_are_played_again(rows: list[GameRow], how: signal.Signals) -> None:
+def strike(pid: int, how: signal.Signals) -> None:
+    """Send a signal that stops or kills, and wait until it has."""
+    os.kill(pid, how)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+
+def killed(solos: Solos) -> bool:
+    """Kill a worker, whatever it is doing. Its pipe has ended by then."""
+    strike(solos.pids[0], signal.SIGKILL)
+    return True
+
+
+def frozen(solos: Solos) -> bool:
+    """Stop a worker; whether it stays so, because it was caught as it stepped a game."""
+    strike(solos.pids[0], signal.SIGSTOP)
+    caught = solos.stepping(0)
+    if not caught:
+        os.kill(solos.pids[0], signal.SIGCONT)
+    return caught
+
+
+def play_until_lost(job: Job, post: Post, lose: Callable[[Solos], bool], patience: float) -> int:
+    """Play a job with two workers, and try to lose one after each game until that is done; number of replaced ones."""
+    with Solos([job], post, 2, 2, patience) as solos:
+        lost = False
+        for _ in solos.play():
+            lost = lost or lose(solos)
+        return solos.replaced
+
+
+@pytest.mark.parametrize(("lose", "games", "patience"), [(killed, 5, 600.0), (frozen, 40, 2.0)])
+def test_games_of_a_lost_worker_are_played_again(lose: Callable[[Solos], bool], games: int, patience: float) -> None:
+    seeds = list(range(games))
     found: list[GameRow] = []
-    patience = 600.0 if how == signal.SIGKILL else 2.0
-    job = Job(lambda: AgentPolicy(WALKER, PARAMS, 0, Sampling()), SEEDS, found.append)
-    with Solos([job], Post(TILE, CHARACTER, 120), 2, 2, patience) as solos:
-        for number, _ in enumerate(solos.play()):
-            if number != 1:
-                continue
-            os.kill(solos.pids[0], how)
-            while how == signal.SIGSTOP and not solos.stepping(0):
-                os.kill(solos.pids[0], signal.SIGCONT)
-                os.kill(solos.pids[0], how)
-    assert sorted(found, key=lambda row: row.seed) == rows
-    assert solos.replaced >= 1
+    job = Job(lambda: AgentPolicy(WALKER, PARAMS, 0, Sampling()), seeds, found.append)
+    assert play_until_lost(job, Post(TILE, CHARACTER, 120), lose, patience) >= 1
+    rows: list[GameRow] = []
+    task = Task(WALKER, lambda: PARAMS, seeds, rows.append)
+    play_apart([task], lanes=4, workers=2, key_seed=0, max_steps=120, progress=False)
+    assert sorted(found, key=lambda row: row.seed) == sorted(rows, key=lambda row: row.seed)
 
 
 def test_an_error_of_a_policy_arrives_with_its_traceback() -> None:
@@ -62,11 +87,7 @@ def test_an_error_of_a_policy_arrives_with_its_traceback() -> None:
 def test_a_lost_worker_of_an_expert_is_replaced() -> None:
     expert, found = find(NetHackGame(), "random"), []
     job = Job(lambda: ExpertPolicy(expert), SEEDS, found.append)
-    with Solos([job], Post(1, CHARACTER, 300), 2, 2) as solos:
-        for number, _ in enumerate(solos.play()):
-            if number == 1:
-                os.kill(solos.pids[0], signal.SIGKILL)
-    assert solos.replaced == 1
+    assert play_until_lost(job, Post(1, CHARACTER, 300), killed, 600.0) == 1
     rows = play_experts(expert, SEEDS, workers=1, max_steps=300, progress=False)
     assert sorted(found, key=lambda row: row.seed) == rows
 
