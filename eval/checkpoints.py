@@ -4,7 +4,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from data.common.cli import UserError
 from data.common.files import replace_text
 from data.common.paths import absolute
 from data.common.rows import as_record
-from data.sampling.stream import Store
+from data.sampling.stream import Store, epoch
 from data.store.mixture import open_stores
 from eval.config import EvalConfig
 from eval.events import Shown, write_events
@@ -33,6 +33,7 @@ from train.dev.episodes import DevSet, some_pieces
 from train.dev.loss import LossRow
 from train.folder import devices_of, dtype_of, read_run
 from train.mesh import make_mesh, replicated
+from train.metrics import read_metrics, training_seconds
 from train.plan import prepare_agent
 
 ROW = "row.json"
@@ -105,11 +106,11 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
             last = [of[-1].pictures for of in shown.values() if of and of[-1].checkpoint.game == game]
             make_pictures(last, game, config.options(game))
     for run, of in shown.items():
-        write_rows(run / "runs.jsonl", rows_of(run))
+        write_rows(run / "runs.jsonl", rows_of(run, training_time=config.training_time))
         if of:
             checkpoints_shown = [Shown(one.checkpoint.budget.flops, one.games, one.pictures.read()) for one in of]
             write_events(run, of[0].protocol, checkpoints_shown)
-    return [row for run in config.runs for row in rows_of(run)]
+    return [row for run in config.runs for row in rows_of(run, training_time=config.training_time)]
 
 
 class _Evaluation:
@@ -212,16 +213,21 @@ def _recordings(folder: Path, checkpoint: _Checkpoint, protocol: str) -> Path:
     return found
 
 
-def rows_of(run: Path) -> list[ResultRow]:
-    """The result rows of a run's checkpoints, of each one per protocol, or one without games."""
+def rows_of(run: Path, *, training_time: bool = False) -> list[ResultRow]:
+    """The result rows of a run's checkpoints, of each one per protocol, or one without games.
+
+    With `training_time`, each has the `seconds` that the run's metrics tell.
+    """
     rows = []
+    metrics = read_metrics(run) if training_time else []
     for budget in budgets(run):
         folder = run / "budgets" / budget_name(budget.flops)
         found = [_read_row(path, budget) for path in (folder / ROW, *sorted((folder / "games").glob(f"*/{ROW}")))]
         by_protocol = {row.protocol: row for row in found if row is not None}
         if len(by_protocol) > 1:
             by_protocol.pop(None, None)
-        rows += [by_protocol[name] for name in sorted(by_protocol, key=str)]
+        seconds = training_seconds(metrics, budget.flops, budget.samples)
+        rows += [replace(by_protocol[name], seconds=seconds) for name in sorted(by_protocol, key=str)]
     return rows
 
 
@@ -393,5 +399,6 @@ def _row(checkpoint: _Checkpoint, loss: LossRow, games: Sequence[Row], protocol:
         dtype=dtype_of(described),
         device=devices_of(run, described),
         params_all=cost.params,
+        epochs=budget.samples / epoch(checkpoint.store),
         params_core=sum(group.part.params for group in cost.groups if group.name == "core") or None,
     )

@@ -116,6 +116,8 @@ class EvalConfig(GamesConfig):
     record: Path | None = None
     """NetHack: record the games in this folder, in DIR/RUN/BUDGET/PROTOCOL; `python -m data import nld` reads them.
     Games that were played before are played again for it."""
+    training_time: bool = False
+    """Add the measured training time to the rows, by which `laws` can count compute; rows of equal runs differ then."""
     film: bool = True
     """Keep moving pictures of the best, the median and the worst game of each run's largest budget."""
     watch: bool = False

@@ -74,7 +74,8 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
         mine = lanes_of_host(config.lanes)
         dev = PeriodicDevLoss(plan.agent, plan.store, mesh, config.measure_every, config.dev_samples)
         for segment, start in remaining(plan.segments, position):
-            state, trunk = entered(segment, state, trunk, mesh)
+            with log.paused:
+                state, trunk = entered(segment, state, trunk, mesh)
             log.enter(start, segment.offset, segment.name)
             skips = SkipLimit(config.max_skipped)
             options = {"start": start, "lane_range": mine, "threads": config.threads, "order": config.order}

@@ -9,7 +9,7 @@ TensorBoard's files are made from the rows, anew when a run is resumed, so that 
 import dataclasses
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -170,6 +170,32 @@ def peak_memory() -> int | None:
     """Peak bytes in use so far on the local device where they are most; None where the backend does not count them."""
     counted = (device.memory_stats() for device in jax.local_devices())
     return max((stats["peak_bytes_in_use"] for stats in counted if stats), default=None)
+
+
+def training_seconds(rows: Sequence[Mapping[str, Any]], budget: float, samples: int) -> float | None:
+    """Wall time of the steps up to a checkpoint, without compiling them and measuring the dev loss; of a member of a
+    population, the time of all members.
+
+    Args:
+        rows: Those of the run, in the order of its file.
+        budget: The FLOP budget of the checkpoint, whose branch ends there if it has one.
+        samples: Samples behind the checkpoint.
+
+    Returns:
+        Seconds; None if the rows end before the checkpoint.
+    """
+    branch = [place for place, row in enumerate(rows) if row.get("branch") == budget]
+    last = branch[-1] + 1 if branch else len(rows)
+    path = [row for row in rows[:last] if row.get("branch") in (None, budget)]
+    seconds, before = 0.0, 0
+    for row in path:
+        # The rest of a row lies behind the checkpoint, where budgets have no branches.
+        part = min(row["samples"], samples) - before
+        seconds += part / row["samples_per_s"]
+        before += part
+        if before == samples:
+            return seconds
+    return None
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from data.sampling.stream import epoch
 from train.config import TrainConfig
 from train.log import Window
 from train.mesh import peak_flops
@@ -43,7 +44,7 @@ def rows_of(config: TrainConfig, plan: Plan) -> Callable[[Window[Record]], Metri
     """A function from the metrics of several steps to a row."""
     schedule = learning_rate(config.optimizer, config.batch, plan.steps[-1])
     peak = peak_flops(plan.agent.dtype)
-    epoch = int(plan.store.lengths[plan.store.rows("train")].sum())
+    of_epoch = epoch(plan.store)
 
     def row_of(window: Window[Record]) -> MetricsRow:
         steps = np.concatenate([record.numbers for record in window.records])
@@ -60,7 +61,7 @@ def rows_of(config: TrainConfig, plan: Plan) -> Callable[[Window[Record]], Metri
             step=window.step,
             branch=segment.branch,
             samples=samples,
-            epochs=samples / epoch,
+            epochs=samples / of_epoch,
             flops=float(plan.flops[config.convention] * samples),
             run_steps=window.step + segment.offset,
             run_flops=float(plan.flops[config.convention] * of_run),

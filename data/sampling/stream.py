@@ -25,6 +25,11 @@ _POOL = 128
 """Number of chunks whose windows are shuffled together: 64 MiB in memory for NetHack, 80 to 550 for Atari."""
 
 
+def epoch(store: Store) -> int:
+    """Steps of all training episodes, which is the length of an epoch in samples."""
+    return int(store.lengths[store.rows("train")].sum())
+
+
 def batches(
     store: Store,
     split: Split,

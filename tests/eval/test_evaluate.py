@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from agents.ladder import find
@@ -27,6 +29,7 @@ from tests.eval.conftest import AGENT, STEP
 from train.checkpoint import budget_name, budgets, load_budget, save_budget
 from train.dev.episodes import DevSet, some_pieces
 from train.mesh import make_mesh
+from train.metrics import read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,6 +66,22 @@ def test_rows_say_what_was_measured(run: Path, rows: list[ResultRow]) -> None:
         assert row.loss_se > 0
         assert (row.dtype, row.device) == ("float32", "cpu")
     assert read([run / "runs.jsonl"]).rows == read([run / "runs.csv"]).rows == tuple(rows)
+
+
+def test_rows_tell_the_passes_over_the_data_and_on_request_the_time(
+    config: EvalConfig, rows: list[ResultRow], store: Path
+) -> None:
+    of_train = [episode.length for episode in TrajectoryStore.open(store).episodes if episode.split == "train"]
+    assert [row.epochs for row in rows] == [row.samples / sum(of_train) for row in rows]
+    assert [row.seconds for row in rows] == [None, None]
+    timed = evaluate(dataclasses.replace(config, training_time=True), progress=False)
+    pieces = [(row["branch"], row["samples"], row["samples_per_s"]) for row in read_metrics(config.runs[0])]
+    trunk = [(samples, speed) for branch, samples, speed in pieces if branch is None]
+    decay = [(samples, speed) for branch, samples, speed in pieces if branch == rows[1].flops]
+    places, speeds = zip((0, math.inf), *trunk, *decay, strict=True)
+    assert timed[1].seconds == pytest.approx(sum(np.diff(places) / speeds[1:]))
+    assert timed[0].seconds is not None
+    assert [dataclasses.replace(row, seconds=None) for row in timed] == rows
 
 
 def test_games_stand_in_a_file_with_their_causes_of_death(run: Path, rows: list[ResultRow]) -> None:

@@ -16,7 +16,7 @@ from data.sampling.stream import batches
 from data.store.reader import TrajectoryStore
 from train.config import Optimizer
 from train.mesh import make_mesh, over_lanes, put
-from train.metrics import MetricsWriter, read_metrics
+from train.metrics import MetricsWriter, read_metrics, training_seconds
 from train.optimizer import bc_optimizer
 from train.state import init_state
 from train.step import make_train_step
@@ -103,3 +103,25 @@ def test_entropy_and_update_norm_are_those_of_the_batch(atari_store: Path, im2co
     change = jax.tree.map(lambda a, b: np.square(np.asarray(a) - b).sum(), state.params, before)
     assert float(metrics.update_norm) == pytest.approx(float(np.sqrt(sum(jax.tree.leaves(change)))), rel=1e-3)
     assert metrics.entropy.dtype == metrics.update_norm.dtype == jnp.float32
+
+
+def test_training_time_follows_the_branch_of_a_checkpoint() -> None:
+    """10 samples a second on the trunk, 5 in the first budget's branch, 2 in the second's."""
+
+    def piece(branch: float | None, samples: int, speed: float) -> dict[str, float | None]:
+        return {"branch": branch, "samples": samples, "samples_per_s": speed}
+
+    rows = [
+        piece(None, 100, 10.0),
+        piece(1e12, 150, 5.0),
+        piece(None, 150, 10.0),
+        piece(None, 300, 10.0),
+        piece(2e12, 320, 2.0),
+        piece(2e12, 340, 2.0),
+    ]
+    assert training_seconds(rows, 1e12, 150) == pytest.approx(10 + 10)
+    assert training_seconds(rows, 2e12, 340) == pytest.approx(30 + 20)
+    trunk = [row for row in rows if row["branch"] is None]
+    assert training_seconds(trunk, 3e12, 225) == pytest.approx(22.5)
+    assert training_seconds(trunk, 3e12, 301) is None
+    assert training_seconds([], 3e12, 301) is None
