@@ -14,10 +14,10 @@ from laws.fitting.bootstrap import DRAWS, MIN_DRAWS
 from laws.fitting.choices import MIN_BUDGETS
 from laws.fitting.parabola import FEWEST
 from laws.predict.forecast import forecast_at_size, forecast_loss, forecast_return
+from laws.predict.hyperparameters import NEAR, SCALES, Scale, tuned_law
 from laws.predict.plan import plan
-from laws.predict.rates import best_rates, rate_law
-from laws.predict.text import forecast_lines, forecast_record, plan_lines
-from laws.report.screen import fit_lines, within
+from laws.predict.text import forecast_lines, forecast_record, plan_lines, tuned_lines, tuned_record
+from laws.report.screen import fit_lines
 from laws.rows.official import import_official
 from laws.rows.runs import TableOptions, read
 from laws.study.coverage import coverage
@@ -165,28 +165,43 @@ def rate_command(
     /,
     *,
     game: str | None = None,
+    near: float = NEAR,
+    against: tuple[Scale, ...] = SCALES,
+    params: float | None = None,
+    samples: float | None = None,
     protocol: str | None = None,
     mixed_versions: bool = False,
+    json: bool = False,
     table: Flat[TableOptions] = TableOptions(),  # noqa: B008 frozen
 ) -> None:
-    """Fit the learning rate with the least loss against the number of parameters, from a sweep of both.
+    """Fit the best learning rate and batch size against the number of parameters and samples, from a sweep.
 
     Args:
-        runs: Tables of results, as for `fit`; of each size at least three learning rates, the best inside.
+        runs: Tables of results, as for `fit`; of some sizes at least three learning rates or batch sizes, the best
+            inside.
         game: The game, if the rows are of several.
+        near: Fit the runs whose ln loss is at most this much above the least of their size and number of samples.
+        against: What the best settings may depend on, as far as the sweep varies it by itself.
+        params: Also predict the best settings at so many parameters.
+        samples: Also predict the best settings at so many samples.
         protocol: As for `fit`.
         mixed_versions: As for `fit`.
+        json: Print one JSON object.
         table: How to read the table.
     """
+    _positive(near=near, params=params, samples=samples)
     rows = _one_game(runs, game, protocol, mixed_versions, table, FitOptions(), 0).rows
-    best = best_rates(rows)
-    for one in best:
-        tried = ", ".join(f"{lr:g}: {loss:.4g}" for lr, loss in one.tried)
-        print(f"N {one.params:>12,}  D {one.samples:>14,}  best lr {one.lr:.3g}  ({tried})")
-    if len(best) < 2:
-        raise UserError("fewer than two sizes whose best learning rate has runs on both sides: train more")
-    law = rate_law(best)
-    print(f"lr = {law.coefficient:.4g} N^{law.exponent:+.3f}  ({within(law.exponent_ci)})")
+    try:
+        law = tuned_law(rows, near, against)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    asked = {"params": params, "samples": samples}
+    missing = [scale for scale in law.scales if asked[scale] is None]
+    if missing and len(missing) < len(law.scales):
+        other = {"params": "samples", "samples": "params"}[missing[0]]
+        raise UserError(f"the best settings depend on N and D: give --{missing[0]}, too, or --against {other}")
+    at = None if missing else (params or 1.0, samples or 1.0)
+    print(_as_json(tuned_record(law, at)) if json else "\n".join(tuned_lines(law, at)))
 
 
 def _one_game(

@@ -175,6 +175,28 @@ def noise_of(
     )
 
 
+@dataclass(frozen=True)
+class LinearMean:
+    """A linear mean of values with noise between runs and within them, by generalised least squares."""
+
+    beta_K: np.ndarray
+    covariance_KxK: np.ndarray
+    """Of `beta_K`, at the estimated variances."""
+    freedom: float
+    """Degrees of freedom between runs, of which the variances are known."""
+
+
+def linear_mean(y_P: np.ndarray, terms_PxK: np.ndarray, run_P: np.ndarray) -> LinearMean:
+    """The mean `terms` @ beta of values `y` measured on runs, which are numbered from 0 by `run`."""
+    order = np.argsort(run_P, kind="stable")
+    y_P, terms_PxK, run = y_P[order], terms_PxK[order], run_P[order]
+    none = np.zeros(len(y_P))
+    data = _Data(y_P, none, none, none + LEAST, np.flatnonzero(np.r_[True, np.diff(run) > 0]), run)
+    found, beta = _components(data, y_P, terms_PxK)
+    weighted = _weighted(data, terms_PxK, found.between, found.within)
+    return LinearMean(beta, np.linalg.pinv(terms_PxK.T @ weighted, hermitian=True), found.freedom)
+
+
 def _terms(n: np.ndarray, d: np.ndarray, order: int) -> np.ndarray:
     """Monomials of n and d up to `order` [..., K]."""
     return np.stack([n**i * d**j for i in range(order + 1) for j in range(order + 1 - i)], axis=-1)

@@ -1,9 +1,10 @@
-"""Forecasts and plans as the commands print them."""
+"""Forecasts, plans and tuned settings as the commands print them."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from laws.predict.forecast import Forecast, ForecastEntry
+from laws.predict.hyperparameters import LETTERS, Optimum, TunedLaw
 from laws.predict.plan import Plan
 
 
@@ -79,3 +80,62 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         sizes = f"{each.sizes[0]:.3g} to {each.sizes[1]:.3g} parameters"
         gain = f"narrows N* by {each.gain:.0%}" if each.gain else "gives a first law"
         yield f"  worth running: {each.flops:.3g} FLOPs, {sizes}: {gain} ({each.why})"
+
+
+def tuned_lines(law: TunedLaw, at: tuple[float, float] | None = None) -> Iterator[str]:
+    """As `python -m laws rate` prints it; `at` is (N, D) of a prediction."""
+    yield f"{'N':>12} {'D':>14} {'tried':>6} {'near':>5} {'least loss':>11}  least at, and by the law"
+    for cell in law.sweeps:
+        found = [
+            f"{name} {getattr(cell.best, name):.3g}, {_optimum(law.optimum(name, cell.params, cell.samples))}"
+            for name in law.settings
+        ]
+        loss, near = cell.best.loss or 0.0, len(cell.rows)
+        yield f"{cell.params:12,} {cell.samples:14,} {cell.tried:6} {near:5} {loss:11.4g}  {'; '.join(found)}"
+    for name in law.settings:
+        exponents = {LETTERS[scale]: law.exponent(name, scale) for scale in law.scales}
+        powers = "".join(f" {letter}^{each.value:+.3f}" for letter, each in exponents.items())
+        ends = ", ".join(f"of {letter} {_ends(each, '+.3f')}" for letter, each in exponents.items() if each.interval)
+        why = f"95 %: {ends}" if ends else "no interval: too few runs" if exponents else "one size"
+        yield f"{name} = {law.coefficient(name):.4g}{powers}  ({why})"
+    for scale, letter in LETTERS.items():
+        if scale not in law.scales:
+            yield f"no exponent of {letter}: not asked for, or not varied by itself"
+    if at is not None:
+        place = ", ".join(f"{LETTERS[scale]} {dict(zip(LETTERS, at, strict=True))[scale]:.4g}" for scale in law.scales)
+        for name in law.settings:
+            yield f"{name} at {place}: {_optimum(law.optimum(name, *at))}"
+
+
+def _optimum(found: Optimum) -> str:
+    return f"{found.value:.3g}" + (f" ({_ends(found, '.3g')})" if found.interval else "")
+
+
+def _ends(found: Optimum, form: str) -> str:
+    return "" if found.interval is None else f"{found.interval[0]:{form}} to {found.interval[1]:{form}}"
+
+
+def tuned_record(law: TunedLaw, at: tuple[float, float] | None = None) -> dict[str, Any]:
+    """As `python -m laws rate --json` prints it."""
+    return {
+        "laws": {
+            name: {
+                "coefficient": law.coefficient(name),
+                "exponents": {scale: vars(law.exponent(name, scale)) for scale in law.scales},
+                **({} if at is None else {"predicted": vars(law.optimum(name, *at))}),
+            }
+            for name in law.settings
+        },
+        "sweeps": [
+            {
+                "params": cell.params,
+                "samples": cell.samples,
+                "tried": cell.tried,
+                "near": len(cell.rows),
+                "loss": cell.best.loss,
+                "best": {name: getattr(cell.best, name) for name in law.settings},
+                "optimum": {name: vars(law.optimum(name, cell.params, cell.samples)) for name in law.settings},
+            }
+            for cell in law.sweeps
+        ],
+    }

@@ -11,6 +11,7 @@ from laws.figures.style import Picture
 from laws.fitting.analysis import Fit, GameFit
 from laws.fitting.isoflop import cells_of
 from laws.predict.forecast import Extrapolation
+from laws.predict.hyperparameters import LETTERS, tuned_law
 from laws.predict.repeats import fit_repeats
 from laws.report import tables
 from laws.report.checklist import bias_sentence, checklist
@@ -106,6 +107,7 @@ def _game(
         "forecast": None if extrapolation is None else _forecast(extrapolation),
         "reaching": tables.reaching(fit),
         "repeats": _repeats(fit),
+        "tuned": _tuned(fit),
         "choices": tables.choices(fit),
         "spread": ", ".join(tables.spread(fit)),
         "diagnostics": groups,
@@ -182,6 +184,28 @@ def _repeats(fit: GameFit) -> str:
         f"Samples are repeated. By L(N, D') with D' = U + U·R*·(1 \u2212 exp(\u2212R/R*)), U unique samples seen 1 + R"
         f" times, R* is {found.half_life:.3g}: that many repetitions are worth as much as new samples, further ones"
         f" little. The misfit is {found.objective / max(found.unrepeated, 1e-300):.0%} of that of L(N, D)."
+    )
+
+
+_SETTINGS = {"lr": "learning rate", "batch": "batch size"}
+
+
+def _tuned(fit: GameFit) -> str:
+    """The laws of the best learning rate and batch size, in words; empty where no sweep determines them."""
+    try:
+        law = tuned_law(fit.rows)
+    except ValueError:
+        return ""
+    found = []
+    for name in law.settings:
+        exponents = {LETTERS[scale]: law.exponent(name, scale) for scale in law.scales}
+        powers = "".join(f" {letter}^{signed(each.value)}" for letter, each in exponents.items())
+        ends = [f"of {letter} {span(each.interval)}" for letter, each in exponents.items() if each.interval]
+        interval = f" (95 %: {', '.join(ends)})" if ends else ""
+        found.append(f"{_SETTINGS[name]} is {significant(law.coefficient(name))}{powers}{interval}")
+    return (
+        f"Settings were tuned: by a quadratic about the optimum, fitted to {count(len(law.sweeps), 'cell')} of one N"
+        f" and D each, the best {' and the best '.join(found)}."
     )
 
 

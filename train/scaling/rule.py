@@ -1,7 +1,7 @@
 """The learning rate of a network of N parameters, where none is given: a power law of N, as OLMo-core has it.
 
-Theirs is 0.0047 (N / 108e6)^(-1/3) (github.com/allenai/OLMo-core, `olmo_core.model_ladder`). Ours is fitted by
-`python -m laws rate` to the sweep in train/README.md: N from 13 thousand to 427 thousand, batches of 2,048 samples.
+Theirs is 0.0047 (N / 108e6)^(-1/3) (github.com/allenai/OLMo-core, `olmo_core.model_ladder`). Ours goes through the best
+rates of the sweep in train/README.md: N from 13 thousand to 427 thousand, batches of 2,048 samples.
 """
 
 COEFFICIENT, EXPONENT = 0.27, -0.27
