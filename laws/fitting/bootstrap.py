@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from laws.fitting.isoflop import Cell, Quantity
-from laws.fitting.noise import FREEDOM, NoiseModel, noise_of
+from laws.fitting.noise import BLOCK, FREEDOM, NoiseModel, noise_of
 from laws.fitting.parabola import MIN_CELLS, Grid, parabolas
 from laws.fitting.parametric import Parametric, Surface, fit_surface
 from laws.fitting.power import LEVEL, Z95, finite_exp
@@ -24,7 +24,7 @@ DRAWS = 1000
 """Simulated studies by default."""
 MOST_LEFT_OUT = 500
 """Most runs of which each is left out in turn."""
-SLOW_DRAWS = 200
+SLOW_DRAWS = BLOCK
 """Simulated studies for the parametric law, which needs an iterative fit."""
 MOST_SIMULATED = 4_000_000
 """Most cells of all simulated studies together; larger studies have fewer draws."""
@@ -200,10 +200,10 @@ def _widened(off_S: np.ndarray, noise: Sequence[RunNoise]) -> float:
         if trial.shape[1] == drawn.shape[1]:
             weight = np.linalg.lstsq(drawn.T @ drawn, drawn.T @ rest, rcond=None)[0]
             # Chance correlations with the draws are no weights.
-            square = float(weight @ weight)
-            share = max(square - total * len(weight) / len(rest), 0.0)
+            square, rest = float(weight @ weight), rest - drawn @ weight
+            chance = len(weight) / max(len(rest) - len(weight), 1) * float(rest @ rest) / len(rest)
+            share = max(square - chance, 0.0)
             weight *= math.sqrt(share / square) if square else 0.0
-            rest = rest - drawn @ weight
         else:
             # Of some runs alone the estimate's weights aren't known, as with too many.
             share = total / len(noise)
@@ -220,13 +220,13 @@ def _widened(off_S: np.ndarray, noise: Sequence[RunNoise]) -> float:
 
 
 def basic(
-    estimate: float, drawn_S: np.ndarray, clean: float, noise: Sequence[RunNoise], *, jumps: bool = False
+    estimate: float, drawn_S: np.ndarray, clean: float, noise: Sequence[RunNoise], *, centred: bool = False
 ) -> tuple[float, float] | None:
     """95 % basic interval: `estimate` less the quantiles of what `noise` does to it, `drawn` - `clean`.
 
-    These are widened for what a few runs tell of their noise. An estimate that `jumps` between a few values is a bad
-    guide to the bias of its own jumps, so its interval is centred on it. None without a finite estimate, or with too
-    few draws that have a value.
+    These are widened for what a few runs tell of their noise. An estimate that jumps between a few values is a bad
+    guide to the bias of its own jumps: its interval is `centred` on it, as far to both sides as the wider one. None
+    without a finite estimate, or with too few draws that have a value.
     """
     good = np.isfinite(drawn_S)
     if not (math.isfinite(estimate) and math.isfinite(clean)):
@@ -236,7 +236,7 @@ def basic(
     off = drawn_S[good] - clean
     low, middle, high = np.quantile(off, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2])
     by = _widened(off, [replace(each, drawn_SxR=each.drawn_SxR[: len(good)][good]) for each in noise])
-    if jumps:
+    if centred:
         half = by * max(high - middle, middle - low)
         return float(estimate - half), float(estimate + half)
     ends = estimate - middle - by * (high - middle), estimate - middle - by * (low - middle)
@@ -245,10 +245,10 @@ def basic(
 
 
 def basic_of_log(
-    log_estimate: float, log_drawn_S: np.ndarray, log_clean: float, noise: Sequence[RunNoise], *, jumps: bool = False
+    log_estimate: float, log_drawn_S: np.ndarray, log_clean: float, noise: Sequence[RunNoise], *, centred: bool = False
 ) -> tuple[float, float] | None:
     """`basic` of a logarithm, as an interval of the value itself."""
-    ends = basic(log_estimate, log_drawn_S, log_clean, noise, jumps=jumps)
+    ends = basic(log_estimate, log_drawn_S, log_clean, noise, centred=centred)
     return None if ends is None else (finite_exp(ends[0]), finite_exp(ends[1]))
 
 

@@ -72,7 +72,7 @@ class Law:
         if self.spread is None:
             return None
         spread = self.spread
-        ends = basic(self.power.exponent, spread.exponent_S, spread.clean[0], spread.noise, jumps=self.discrete)
+        ends = basic(self.power.exponent, spread.exponent_S, spread.clean[0], spread.noise, centred=self.discrete)
         # With an offset only what falls is fitted.
         return ends if ends is None or self.form == "power" else (min(ends[0], 0.0), min(ends[1], 0.0))
 
@@ -89,7 +89,7 @@ class Law:
         if self.spread is None:
             return None
         log_value = math.log(float(self.power.predict(x)))
-        return basic_of_log(log_value, *self.spread.at(x), self.spread.noise, jumps=self.discrete)
+        return basic_of_log(log_value, *self.spread.at(x), self.spread.noise, centred=self.discrete)
 
 
 def fit_laws(

@@ -33,6 +33,10 @@ MOST_RUNS = 300
 """Most runs of which each is told apart in what the mean leaves of their noise."""
 MOST_CELLS = 3_000
 """Cells to which the noise is fitted, at most: variances of thousands are known well enough."""
+BLOCK = 400
+"""Simulated studies whose noise has its moments matched together."""
+MATCHED = 0.75
+"""Noise variables per simulated study up to which their covariance is matched."""
 LEAST = 1e-7
 """Least standard deviation of a measurement, so that every variance is positive."""
 
@@ -68,11 +72,32 @@ class NoiseModel:
 
     def draw(self, draws: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Simulated values of every cell [S, B, M], and the noise of each run in them, standardised [S, R]."""
-        random = np.random.default_rng(seed)
-        error = np.where(np.isfinite(self.mean_BxM), np.maximum(self.error_BxM, LEAST), 0)
-        own = random.standard_normal((draws, *error.shape)) * np.sqrt(self.within**2 + error**2)
-        shared = random.standard_normal((draws, self.runs))
-        return self.mean_BxM + self.between * shared[:, self.run_BxM] + own, shared
+        there = np.isfinite(self.mean_BxM)
+        own_P = np.hypot(self.within, np.maximum(self.error_BxM[there], LEAST))
+        drawn = matched_normal(np.random.default_rng(seed), draws, self.runs + len(own_P))
+        shared = drawn[:, : self.runs]
+        value = np.full((draws, *there.shape), math.nan)
+        value[:, there] = self.mean_BxM[there] + self.between * shared[:, self.run_BxM[there]]
+        value[:, there] += own_P * drawn[:, self.runs :]
+        return value, shared
+
+
+def matched_normal(random: np.random.Generator, draws: int, columns: int) -> np.ndarray:
+    """Standard normal noise [draws, columns]; within blocks of `BLOCK` draws its mean is 0 and its covariance one.
+
+    What is linear in the noise then has its exact mean and standard deviation, which independent draws would miss by
+    one part in the square root of twice their number. With many columns for the draws, only their variances match.
+    """
+    drawn = random.standard_normal((draws, columns))
+    for begin in range(0, draws, BLOCK):
+        block = drawn[begin : begin + BLOCK]
+        block -= block.mean(axis=0)
+        if columns <= MATCHED * len(block):
+            variance, turn = np.linalg.eigh(block.T @ block / len(block))
+            block[:] = block @ (turn / np.sqrt(variance)) @ turn.T
+        else:
+            block /= np.sqrt(np.mean(block**2, axis=0))
+    return drawn
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,8 @@ def estimates(game: GameFit) -> Found:
     for law in game.laws:
         name = f"{law.method} {law.y}" + (" (offset)" if law.form == "offset" else "")
         found[name] = law.exponent, law.exponent_ci
+        if law.form == "offset":
+            found[f"{name}'s E"] = law.power.offset, law.offset_ci
     last = game.profiles[-1].flops
     for y in ("loss", "params"):
         law = game.found(y, "isoflop")
@@ -131,8 +133,8 @@ def estimates(game: GameFit) -> Found:
         found["vertex ln N"] = math.log(middle.params), None if ends is None else (math.log(ends[0]), math.log(ends[1]))
     if game.parametric is not None:
         values, intervals = game.parametric.values, game.parametric.intervals
-        for name in ("params", "loss"):
-            found[f"parametric {name}"] = values[name], intervals[name]
+        for name, value in values.items():
+            found[f"parametric {name}"] = value, intervals[name]
     return found
 
 
@@ -206,12 +208,12 @@ def coverage(
     chosen = {name: each for name, each in DESIGNS.items() if design is None or design in name}
     if not chosen:
         raise UserError(f"--design {design}: there are {', '.join(DESIGNS)}")
-    head = f"{'design':36} {'quantity':24} {'given':>6} {'covered':>8} {'width':>6} {'bias':>6}"
+    head = f"{'design':36} {'quantity':27} {'given':>6} {'covered':>8} {'width':>6} {'bias':>6}"
     for name, each in chosen.items():
         print(head)
         for one in cover(name, each, studies, bootstraps, workers or cores()):
             print(
-                f"{one.design:36} {one.quantity:24} {one.given:6.0%} {one.covered:8.1%} {one.width:6.2f}"
+                f"{one.design:36} {one.quantity:27} {one.given:6.0%} {one.covered:8.1%} {one.width:6.2f}"
                 f" {one.bias:+6.2f}",
                 flush=True,
             )

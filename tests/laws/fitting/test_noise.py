@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from laws.fitting.isoflop import grid_of
-from laws.fitting.noise import NoiseModel, noise_of
+from laws.fitting.noise import BLOCK, NoiseModel, matched_normal, noise_of
 from laws.fitting.parabola import Grid
 from laws.study.coverage import SURFACE, Design
 from tests.laws.synthetic import profiles_of
@@ -99,23 +99,36 @@ def test_runs_that_stop_early_still_tell_both_deviations() -> None:
     assert WITHIN / 1.2 < root_mean_square([each.within for each in found]) < 1.5 * WITHIN
 
 
-def test_draws_have_the_planted_covariance() -> None:
-    """Cells of one run share its noise, those of two runs share none; the mean of the draws is the mean."""
+def test_draws_have_the_planted_moments() -> None:
+    """Cells of one run share its noise, those of two runs share none; in every block without error of sampling."""
     grid = planned(Design(4, 3, seeds=2))
     found = told(grid, measured(grid, BETWEEN, WITHIN, ERROR, 0), ERROR)
     model = replace(found, between=0.03, within=0.01, error_BxM=np.full(grid.run_BxM.shape, 0.02))
-    draws, shared = model.draw(20_000, seed=3)
-    assert draws.shape == (20_000, *grid.run_BxM.shape)
-    assert shared.shape == (20_000, len(grid.runs))
+    draws, shared = model.draw(2 * BLOCK, seed=3)
+    assert draws.shape == (2 * BLOCK, *grid.run_BxM.shape)
+    assert shared.shape == (2 * BLOCK, len(grid.runs))
     run_P = grid.run_BxM.ravel()
     expected = 0.03**2 * (run_P[:, None] == run_P) + (0.01**2 + 0.02**2) * np.eye(len(run_P))
-    flat = draws.reshape(len(draws), -1)
-    chance = 5 * expected.max() / math.sqrt(len(flat))
-    assert np.cov(flat.T) == pytest.approx(expected, abs=chance * 1.5)
-    assert flat.mean(axis=0) == pytest.approx(model.mean_BxM.ravel(), abs=5 * 0.04 / math.sqrt(len(flat)))
+    for flat in draws.reshape(2, BLOCK, -1):
+        assert np.cov(flat.T, bias=True) == pytest.approx(expected, abs=1e-12)
+        assert flat.mean(axis=0) == pytest.approx(model.mean_BxM.ravel(), abs=1e-12)
     for run in range(len(grid.runs)):
         cells = draws[:, grid.run_BxM == run].mean(axis=1)
         assert np.corrcoef(cells, shared[:, run])[0, 1] > 0.85
+
+
+@pytest.mark.parametrize("columns", [5, 290, 700])
+def test_matched_noise_is_normal_noise(columns: int) -> None:
+    """Its quantiles, of single variables and of sums of them, are those of the normal distribution."""
+    drawn = matched_normal(np.random.default_rng(0), 3 * BLOCK, columns)
+    assert np.mean(drawn**2, axis=0) == pytest.approx(1)
+    assert np.mean(drawn, axis=0) == pytest.approx(0, abs=1e-12)
+    others = [matched_normal(np.random.default_rng(seed), BLOCK, columns) for seed in range(1, 30)]
+    weight = np.random.default_rng(2).standard_normal(columns)
+    sums = np.concatenate(others) @ weight / np.linalg.norm(weight)
+    single = np.concatenate(others)[:, 0]
+    for value in (sums, single):
+        assert np.quantile(value, [0.025, 0.5, 0.975]) == pytest.approx([-1.96, 0, 1.96], abs=0.06)
 
 
 def test_draws_of_padding_are_missing() -> None:

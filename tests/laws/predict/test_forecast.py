@@ -181,7 +181,7 @@ def test_combined_intervals_of_known_laws_cover_the_truth() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("flops", [1e22, 1e23])
 def test_combined_intervals_of_many_known_laws_cover_the_truth(flops: float) -> None:
-    covered, width = combined_of_known_laws(flops, 100)
+    covered, width = combined_of_known_laws(flops, 60)
     assert covered >= 0.9
     assert width < 0.3
 

@@ -31,7 +31,7 @@ def test_intervals_of_a_small_design_cover_what_they_should() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["5x5, as the quickstart", "5x5, 3 seeds", "own runs, 9x4, drifting"])
 def test_intervals_cover_what_they_should(name: str) -> None:
-    found = cover(name, DESIGNS[name], studies=200, draws=200, workers=2)
+    found = cover(name, DESIGNS[name], studies=120, draws=400, workers=2)
     for each in found:
         if each.quantity not in DISCRETE:
             assert 0.89 <= each.covered <= 0.995, shown(found)

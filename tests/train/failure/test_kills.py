@@ -11,7 +11,6 @@ import pytest
 from tests.train.runs import config
 from train.checkpoint import Checkpoints, budgets, digest
 from train.config import TrainConfig
-from train.loop import train
 from train.mesh import make_mesh
 from train.optimizer import bc_optimizer
 from train.plan import Plan
@@ -22,13 +21,14 @@ KILLS, BUDGETS = 20, (12, 24, 36, 48, 60)
 
 KILLED = """
 import os, random, signal, sys
+from functools import partial
 from pathlib import Path
 from tests.train.runs import config
 from train import checkpoint, loop
 from train.failure import checksums
 
-run, kills = Path(sys.argv[2]), int(sys.argv[3])
-budgets = tuple(map(int, sys.argv[4:]))
+whole, run, kills = Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
+budgets = tuple(map(int, sys.argv[5:]))
 options = {"dropout": 0.1, "checkpoint_seconds": 0, "steps_per_dispatch": 2}
 
 def dying(function, call, *, before=False):
@@ -53,22 +53,31 @@ def life(stage, call):
         checksums.seal = dying(checksums.seal, call, before=True)
     if stage == "sealed":
         checksums.seal = dying(checksums.seal, call)
+    train(run)
+
+def train(run):
     loop.train(config(Path(sys.argv[1]), run, budgets, **options), progress=False)
 
+def status_of(child_does):
+    child = os.fork()  # before JAX is initialised; it saves the time of the imports
+    if not child:
+        child_does()
+        os._exit(0)
+    return os.waitpid(child, 0)[1]
+
+assert status_of(partial(train, whole)) == 0
 random = random.Random(0)
 for kill in range(kills):
     stage, call = random.choice(["dispatched", "copied", "complete", "sealed"]), random.randint(1, 4)
-    child = os.fork()  # before JAX is initialised; it saves the time of the imports
-    if not child:
-        life(stage, call)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
+    status = status_of(partial(life, stage, call))
     newest = sorted(int(path.name) for path in (run / "checkpoints").glob("[0-9]*") if path.name.isdigit())[-1:]
     print(f"killed at call {call}, {stage}: status {status}, newest checkpoint {newest}", flush=True)
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+assert status_of(partial(train, run)) == 0
 """
-"""A process whose children train, and kill themselves at a random step: after it was dispatched, while it is saved,
-when it is saved but has no checksums, and when it has."""
+"""A process whose children train: one a run as a whole, others a second run, in which they kill themselves at a random
+step: after it was dispatched, while it is saved, when it is saved but has no checksums, and when it has. The last one
+ends it."""
 
 
 def state_digest(config: TrainConfig) -> str:
@@ -88,13 +97,12 @@ def test_killed_twenty_times_gives_the_same_bits(store: Path, tmp_path: Path) ->
     whole, killed = (
         config(store, tmp_path / name, BUDGETS, dropout=0.1, steps_per_dispatch=2) for name in ("whole", "killed")
     )
-    train(whole, progress=False)
-    command = [sys.executable, "-c", KILLED, str(store), str(killed.run), str(KILLS), *map(str, BUDGETS)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-c", KILLED, str(store), str(whole.run), str(killed.run), str(KILLS)]
+    # Two devices: with more, the twenty starts take minutes.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    done = subprocess.run([*command, *map(str, BUDGETS)], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("killed at") == KILLS
-    train(killed, progress=False)
     assert budgets(killed.run) == budgets(whole.run)
     assert state_digest(killed) == state_digest(whole)
 
