@@ -134,7 +134,7 @@ def _fit_game(
     methods = () if scattered(found) else METHODS
     laws, of_laws = fit_laws(game, found, simulated, without, methods=methods)
     correlation, of_correlation = _correlation(game, [profile.best for profile in found], simulated)
-    chosen = choices(rows, found, parametric, simulated) if choosing else ()
+    chosen = choices(rows, found, parametric, simulated, options.min_sizes) if choosing else ()
     diagnostics = [
         *check_mixtures(game, rows),
         *check_training(game, rows),

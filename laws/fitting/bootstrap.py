@@ -152,8 +152,20 @@ class Simulated:
     """[B]: of the mean of the model."""
     log_loss: np.ndarray
     """Simulated ln loss [S, B, M], of which the parametric law takes the first."""
+    return_SxBxM: np.ndarray
+    """Simulated mean return; NaN without returns, of which there is then one draw."""
+    mean_return_BxM: np.ndarray
+    """The mean return of the model; NaN without returns."""
+    least: int
+    """Sizes that a parabola needs."""
     noise: tuple["RunNoise", ...]
     """Of the losses, and of the returns where there are any."""
+
+    def counted(self, grid: Grid) -> "Simulated":
+        """The same simulated studies with compute and sizes as in `grid`, whose cells are in the same places."""
+        draws = optima(grid, self.log_loss, self.return_SxBxM, self.least)
+        clean = optima(grid, self.losses.mean_BxM, self.mean_return_BxM, self.least)
+        return replace(self, grid=grid, draws=draws, clean=clean)
 
 
 @dataclass(frozen=True)
@@ -280,6 +292,9 @@ def simulate(
         optima(grid, drawn_loss, drawn_return, least),
         optima(grid, losses.mean_BxM, mean_return, least),
         drawn_loss,
+        drawn_return,
+        mean_return,
+        least,
         (_run_noise(losses, shared, seed + 2), *of_returns),
     )
 

@@ -3,17 +3,16 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from eval.results import ResultRow
-from laws.fitting.bootstrap import AT_BEST, Simulated, basic, surface_of
+from laws.fitting.bootstrap import AT_BEST, Simulated, surface_of
 from laws.fitting.frontier import ParametricLaw
 from laws.fitting.isoflop import Cell, Profile, Quantity, cells_of, grid_of, price_of
-from laws.fitting.law import spread_of
-from laws.fitting.parabola import WINDOW, parabolas
-from laws.fitting.parametric import Surface
+from laws.fitting.law import Law, spread_of
+from laws.fitting.parabola import MIN_CELLS, WINDOW, Grid, parabolas
 from laws.fitting.power import Form, PowerLaw, fit_law
 
 MIN_BUDGETS = 5
@@ -55,29 +54,23 @@ def choices(
     as_given: Sequence[Profile],
     parametric: ParametricLaw | None = None,
     simulated: Simulated | None = None,
+    least: int = MIN_CELLS,
 ) -> tuple[Choice, ...]:
     """Every choice for one game's rows and profiles, those with the FLOPs as given first.
 
     `parametric`, L(N, D) of all cells if there is one, is the start of the parametric fits in each window; `simulated`
-    studies give intervals.
+    studies give intervals; `least` sizes determine a parabola.
     """
-    found = [_with_interval(choice, power, simulated) for choice, power in _of_profiles(as_given, "as given")]
-    found += _of_surfaces(as_given, parametric.fit.surface if parametric else None)
+    found = list(_of_profiles(as_given, simulated, least))
+    found += _of_surfaces(as_given, parametric) if parametric else ()
     found += _of_hull(as_given)
     for convention, column in COMPUTE.items():
-        found += [choice for choice, _ in _of_profiles(recounted(as_given, rows, column), convention)]
+        profiles = recounted(as_given, rows, column)
+        found += [replace(choice, convention=convention) for choice in _of_profiles(profiles, simulated, least)]
     for counted, column in SIZES.items():
         profiles = _replaced(as_given, rows, column, "params")
-        found += [replace(choice, params=counted) for choice, _ in _of_profiles(profiles, "as given")]
+        found += [replace(choice, params=counted) for choice in _of_profiles(profiles, simulated, least)]
     return tuple(found)
-
-
-def _with_interval(choice: Choice, power: PowerLaw, simulated: Simulated | None) -> Choice:
-    method = _SIMULATED.get(choice.method)
-    if simulated is None or method is None or choice.weights != "equal":
-        return choice
-    spread = spread_of(simulated, power, method, choice.y, choice.window[0] / 1.05)
-    return replace(choice, exponent_ci=basic(choice.exponent, spread.exponent_S, spread.clean[0], spread.noise))
 
 
 def _of_hull(found: Sequence[Profile]) -> Iterator[Choice]:
@@ -87,8 +80,9 @@ def _of_hull(found: Sequence[Profile]) -> Iterator[Choice]:
         return
     for y in ("loss", "params", "samples"):
         points = [(cell.flops, float(getattr(cell, y))) for cell in cells]
-        for choice, _ in _choice(y, "hull", "power", points, None, "as given"):
-            yield choice
+        law = attempt("power", points)
+        if law is not None:
+            yield _choice(y, "hull", law)
 
 
 def hull(cells: Sequence[Cell]) -> list[Cell]:
@@ -136,12 +130,12 @@ def _replaced(
     return tuple(replace(profile, cells=tuple(map(counted, profile.cells))) for profile in found)
 
 
-def _of_surfaces(found: Sequence[Profile], surface: Surface | None) -> Iterator[Choice]:
-    """Exponents of the parametric law's frontier in each window, with FLOPs as given."""
-    for low in windows([profile.flops for profile in found]) if surface else ():
+def _of_surfaces(found: Sequence[Profile], parametric: ParametricLaw) -> Iterator[Choice]:
+    """Exponents of the parametric law's frontier in each window, with FLOPs as given; `parametric` is of all cells."""
+    for low in windows([profile.flops for profile in found]):
         kept = [profile for profile in found if profile.flops >= low]
         cells = cells_of(kept)
-        fitted, price = surface_of(cells, surface), price_of(cells)
+        fitted, price = surface_of(cells, parametric.fit.surface), price_of(cells)
         if fitted is None or price is None:
             continue
         params, samples = fitted.surface.exponents(price)
@@ -153,36 +147,47 @@ def _of_surfaces(found: Sequence[Profile], surface: Surface | None) -> Iterator[
         }
         for y, value in exponents.items():
             form: Form = "offset" if y == "loss" else "power"
-            yield Choice(y, "parametric", form, window, "equal", "as given", value, None, budgets)
+            ends = parametric.intervals[y] if budgets == len(found) else None
+            yield Choice(y, "parametric", form, window, "equal", "as given", value, ends, budgets)
 
 
-def _of_profiles(found: Sequence[Profile], convention: str) -> Iterator[tuple[Choice, PowerLaw]]:
+def _of_profiles(found: Sequence[Profile], simulated: Simulated | None, least: int) -> Iterator[Choice]:
+    """The choices of method, form, window and weights; `found` may count compute and sizes otherwise than rows do."""
     if not found:
         return
-    for y, method, points, errors in _points(found):
+    grid = grid_of([profile.cells for profile in found])
+    if simulated is not None:
+        simulated = simulated.counted(grid)
+    for series in _points(found, grid, least):
+        y, method, points = series.y, series.method, series.points
         for low in windows([x for x, _ in points]):
             kept = [place for place, (x, _) in enumerate(points) if x >= low]
-            inside = [points[place] for place in kept]
+            inside, budgets = [points[place] for place in kept], [series.budgets[place] for place in kept]
             forms: tuple[Form, ...] = ("power", "offset") if y == "loss" else ("power",)
-            for form in forms:
-                yield from _choice(y, method, form, inside, None, convention)
-            given = [errors[place] for place in kept] if errors else []
-            if given and all(given):
-                yield from _choice(y, method, "power", inside, given, convention)
+            for law in filter(None, (attempt(form, inside) for form in forms)):
+                yield _choice(y, method, law, _interval(series, law, budgets, simulated))
+            errors = [series.errors[place] for place in kept] if series.errors else []
+            law = attempt("power", inside, errors) if errors and all(errors) else None
+            if law is not None:
+                yield _choice(y, method, law)
 
 
-def _choice(
-    y: Quantity,
-    method: str,
-    form: Form,
-    points: Sequence[tuple[float, float]],
-    errors: Sequence[float | None] | None,
-    convention: str,
-) -> Iterator[tuple[Choice, PowerLaw]]:
-    law = attempt(form, points, errors)
-    if law is not None:
-        window, weights = (points[0][0], points[-1][0]), "by error" if errors else "equal"
-        yield Choice(y, method, form, window, weights, convention, law.exponent, None, len(points)), law
+def _interval(
+    series: "Series", law: PowerLaw, budgets: Sequence[int], simulated: Simulated | None
+) -> tuple[float, float] | None:
+    """The interval that the law of such points has; None of methods that aren't simulated."""
+    optima = _SIMULATED.get(series.method)
+    if simulated is None or optima is None:
+        return None
+    spread = spread_of(simulated, law, optima, series.y, budgets)
+    method = "isoflop" if optima == "isoflop" else "envelope"
+    return Law(series.y, method, law.form, law, None, spread).exponent_ci
+
+
+def _choice(y: Quantity, method: str, law: PowerLaw, ends: tuple[float, float] | None = None) -> Choice:
+    """What a law through points says of y against compute, as given."""
+    window, weights = (law.points[0][0], law.points[-1][0]), "by error" if law.weighted else "equal"
+    return Choice(y, method, law.form, window, weights, "as given", law.exponent, ends, len(law.points))
 
 
 def attempt(
@@ -207,38 +212,41 @@ def windows(budgets: Sequence[float]) -> list[float]:
     return starts
 
 
-Series = tuple[Quantity, str, list[tuple[float, float]], list[float | None]]
+class Series(NamedTuple):
+    """A quantity at the optima of a method."""
+
+    y: Quantity
+    method: str
+    points: list[tuple[float, float]]
+    """(C, y), by budget."""
+    budgets: Sequence[int]
+    """Their places among all budgets."""
+    errors: Sequence[float | None] = ()
+    """Standard errors of y, where there are any."""
 
 
-def _points(found: Sequence[Profile]) -> Iterator[Series]:
-    """Each quantity at the optima of each method, with its standard errors where it has them."""
-    bests = [profile.best for profile in found]
-    yield "loss", "envelope", [(cell.flops, cell.loss) for cell in bests], [cell.loss_se for cell in bests]
-    yield "params", "envelope", [(cell.flops, float(cell.params)) for cell in bests], []
-    yield "samples", "envelope", [(cell.flops, float(cell.samples)) for cell in bests], []
-    played = [cell for cell in (profile.best_return for profile in found) if cell and (cell.return_mean or 0) > 0]
-    yield (
-        "return",
-        "envelope",
-        [(cell.flops, cell.return_mean or 0.0) for cell in played],
-        [cell.return_se for cell in played],
+def _points(found: Sequence[Profile], grid: Grid, least: int) -> Iterator[Series]:
+    """Each quantity at the optima of each method."""
+    bests, every = [profile.best for profile in found], range(len(found))
+    yield Series(
+        "loss", "envelope", [(cell.flops, cell.loss) for cell in bests], every, [cell.loss_se for cell in bests]
     )
-    at_best = [cell for cell in bests if (cell.return_mean or 0) > 0]
-    yield (
-        "return",
-        AT_BEST,
-        [(cell.flops, cell.return_mean or 0.0) for cell in at_best],
-        [cell.return_se for cell in at_best],
-    )
-    grid = grid_of([profile.cells for profile in found])
+    yield Series("params", "envelope", [(cell.flops, float(cell.params)) for cell in bests], every)
+    yield Series("samples", "envelope", [(cell.flops, float(cell.samples)) for cell in bests], every)
+    for method, cells in (("envelope", [profile.best_return for profile in found]), (AT_BEST, bests)):
+        played = [(place, cell) for place, cell in enumerate(cells) if cell and (cell.return_mean or 0) > 0]
+        points = [(cell.flops, cell.return_mean or 0.0) for _, cell in played]
+        errors = [cell.return_se for _, cell in played]
+        yield Series("return", method, points, [place for place, _ in played], errors)
     for name, window, log in (
         ("isoflop, ln loss", WINDOW, True),
         ("isoflop, loss", WINDOW, False),
         ("isoflop, ln loss of all sizes", np.inf, True),
     ):
-        fitted = parabolas(grid, grid.log_loss_BxM if log else np.exp(grid.log_loss_BxM), window)
+        fitted = parabolas(grid, grid.log_loss_BxM if log else np.exp(grid.log_loss_BxM), window, least)
         good = np.flatnonzero(np.isfinite(fitted.vertex_B))
         params = 10 ** fitted.vertex_B[good]
-        least = np.exp(fitted.least_B[good]) if log else fitted.least_B[good]
-        yield "params", name, list(zip(grid.flops_B[good].tolist(), params.tolist(), strict=True)), []
-        yield "loss", name, list(zip(grid.flops_B[good].tolist(), least.tolist(), strict=True)), []
+        loss = np.exp(fitted.least_B[good]) if log else fitted.least_B[good]
+        flops, budgets = grid.flops_B[good].tolist(), good.tolist()
+        yield Series("params", name, list(zip(flops, params.tolist(), strict=True)), budgets)
+        yield Series("loss", name, list(zip(flops, loss.tolist(), strict=True)), budgets)

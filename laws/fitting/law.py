@@ -172,11 +172,12 @@ def _fit(
         return [power], [Diagnostic("unfittable", "info", game, None, message)]
 
 
-def spread_of(simulated: Simulated, law: PowerLaw, method: str, y: Quantity, low: float = 0.0) -> Spread:
-    """`law` refitted to the optima of simulated studies at budgets from `low` FLOPs on."""
-    kept = simulated.grid.flops_B >= low * (1 - 1e-9)
-    x_SxB, y_SxB = (each[..., kept] for each in simulated.draws[method, y])
-    x_B, y_B = (each[kept][None] for each in simulated.clean[method, y])
+def spread_of(
+    simulated: Simulated, law: PowerLaw, method: str, y: Quantity, budgets: Sequence[int] | slice = slice(None)
+) -> Spread:
+    """`law` refitted to the optima of simulated studies at these `budgets`, by their place."""
+    x_SxB, y_SxB = (each[..., budgets] for each in simulated.draws[method, y])
+    x_B, y_B = (each[budgets][None] for each in simulated.clean[method, y])
     x_SxB = np.broadcast_to(x_SxB, y_SxB.shape)
     noise = simulated.noise if y == "return" else simulated.noise[:1]
     if law.form == "power":

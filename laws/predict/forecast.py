@@ -324,7 +324,8 @@ def _entries(
                 continue
             value, ends = predictor.predict(flops)
             if power is not None and simulated is not None and (law := attempt(power, inside)) is not None:
-                spread = spread_of(simulated, law, method, y, low / 1.05)
+                kept = np.flatnonzero(simulated.grid.flops_B >= low / 1.05).tolist()
+                spread = spread_of(simulated, law, method, y, kept)
                 ends = _union(ends, basic_of_log(math.log(value), *spread.at(flops), spread.noise))
             yield ForecastEntry(
                 f"{method} {name}",
