@@ -4,10 +4,11 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 from data.common.cli import UserError
-from laws.rows.columns import Record
+from laws.rows.columns import CORE, Record, field_of
 from laws.rows.numbers import is_number
 
 _DELIMITERS = "\t;,|"
@@ -63,17 +64,16 @@ class Delimited:
             named = [name for name in header if name]
             if len(set(named)) < len(named):
                 raise UserError(f"{path} line {place}: a column name stands twice; give each column its own name")
-            count = 0
-            for fields in reader:
-                if not any(field.strip() for field in fields):
-                    continue
-                count += 1
-                if len(fields) == len(header) + 1 and fields[-1].strip() and _is_index(fields[0], count):
+            filled = ((place, fields) for fields in reader if any(field.strip() for field in fields))
+            first = list(islice(filled, 2))
+            row_names = len(first) == 2 and all(_has_row_name(header, fields) for _, fields in first)
+            for count, (line, fields) in enumerate(chain(first, filled), start=1):
+                if len(fields) == len(header) + 1 and fields[-1].strip() and (row_names or _is_index(fields[0], count)):
                     fields = fields[1:]  # the first column has no name, as R and `DataFrame.to_string` write it
                 if any(field.strip() for field in fields[len(header) :]) or any(header[len(fields) :]):
                     problem = f"{len(fields)} values for {len(header)} columns"
-                    raise UserError(f"{path} line {place}: {problem}; mend the line")
-                yield f"line {place}", {name: one.strip() for name, one in zip(header, fields, strict=False) if name}
+                    raise UserError(f"{path} line {line}: {problem}; mend the line")
+                yield f"line {line}", {name: one.strip() for name, one in zip(header, fields, strict=False) if name}
         except csv.Error as error:
             raise UserError(f"{path} line {place}: not CSV ({error}); mend the line") from error
 
@@ -85,6 +85,15 @@ def _is_content(line: str) -> bool:
 
 def _is_index(field: str, count: int) -> bool:
     return field.strip() in (str(count - 1), str(count))
+
+
+def _has_row_name(header: Sequence[str], fields: Sequence[str]) -> bool:
+    """Whether sizes and losses are all numbers if the first field has no column, and are not if the last has none."""
+    places = [place for place, name in enumerate(header) if field_of(name) in CORE]
+    if len(fields) != len(header) + 1 or not places:
+        return False
+    as_is, moved = (all(is_number(fields[place + by]) for place in places) for by in (0, 1))
+    return moved and not as_is
 
 
 def _delimiter(head: str) -> str:
