@@ -127,13 +127,8 @@ class _Evaluation:
             [protocol(game, config.options(game), config.seed), *([f"in {dtype}"] if dtype else [])]
         )
         shard, shards = config.part
-        self._games = Games(
-            checkpoint.folder,
-            checkpoint.budget.digest,
-            self.protocol,
-            play_of(game).Row,
-            (config.shard or "").replace("/", "-of-"),
-        )
+        part = (config.shard or "").replace("/", "-of-")
+        self._games = Games(checkpoint.folder, checkpoint.budget.digest, self.protocol, play_of(game).Row, part)
         asked = config.seeds[shard::shards]
         self._record = config.record and _recordings(config.record, checkpoint, self.protocol)
         self.missing = [seed for seed in asked if not self._has(seed)]

@@ -25,11 +25,11 @@ from matplotlib.ticker import (
     StrMethodFormatter,
 )
 
-from laws.fitting import published
 from laws.fitting.analysis import GameFit
 from laws.fitting.isoflop import Method, Profile, Quantity
 from laws.fitting.law import Law
 from laws.fitting.power import PowerLaw
+from laws.predict import published
 from laws.predict.forecast import Extrapolation
 
 DPI = 160

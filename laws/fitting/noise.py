@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import optimize, sparse
-from scipy.sparse import csgraph
 
+from laws.fitting.mixed import LEAST, Components, RunData, aicc, components, replicated_components, solve
 from laws.fitting.parametric import Misfit, Surface
 
 AS_GOOD = 6.0
@@ -27,18 +26,12 @@ WORST_CONDITION = 1e6
 """Condition number of the terms above which the cells don't determine a mean; its square is that of the fit."""
 FREEDOM = 2.5
 """Degrees of freedom between runs below which an interval would be more than twice as wide as with known noise."""
-REPLICATED = 4
-"""Runs beyond the first of their size that make a study replicated."""
-MOST_RUNS = 300
-"""Most runs of which each is told apart in what the mean leaves of their noise."""
 MOST_CELLS = 3_000
 """Cells to which the noise is fitted, at most: variances of thousands are known well enough."""
 BLOCK = 400
 """Simulated studies whose noise has its moments matched together."""
 MATCHED = 0.75
 """Noise variables per simulated study up to which their covariance is matched."""
-LEAST = 1e-7
-"""Least standard deviation of a measurement, so that every variance is positive."""
 
 
 @dataclass(frozen=True)
@@ -100,39 +93,6 @@ def matched_normal(random: np.random.Generator, draws: int, columns: int) -> np.
     return drawn
 
 
-@dataclass(frozen=True)
-class _Data:
-    """Cells ordered by run."""
-
-    y_P: np.ndarray
-    n_P: np.ndarray
-    """Standardised log N."""
-    d_P: np.ndarray
-    error_P: np.ndarray
-    first_R: np.ndarray
-    """Place of each run's first cell."""
-    run_P: np.ndarray
-
-    def sums(self, values: np.ndarray) -> np.ndarray:
-        """Sums over the cells of each run."""
-        return np.add.reduceat(values, self.first_R, axis=0)
-
-
-@dataclass(frozen=True)
-class _Components:
-    between: float
-    within: float
-    left_RxR: np.ndarray
-    freedom_within: float
-    score: float
-    """Corrected Akaike criterion, by the likelihood at these variances."""
-
-    @property
-    def freedom(self) -> float:
-        """Degrees of freedom between runs."""
-        return float(np.trace(self.left_RxR))
-
-
 def noise_of(
     value_BxM: np.ndarray,
     error_BxM: np.ndarray,
@@ -171,7 +131,7 @@ def noise_of(
     compact = np.cumsum(np.r_[False, np.diff(run) > 0])
     scale = [(float(each.mean()), max(float(each.std()), 1e-9)) for each in columns[1:]]
     n, d = ((each - middle) / spread for each, (middle, spread) in zip(columns[1:], scale, strict=True))
-    data = _Data(columns[0], n, d, np.maximum(error.ravel()[used], LEAST), first, compact)
+    data = RunData(columns[0], n, d, np.maximum(error.ravel()[used], LEAST), first, compact)
     along = None if along_BxM is None else along_BxM.ravel()[used]
     candidates = list(_candidates(data, surface, columns[1], columns[2], along))
     if not candidates:
@@ -181,7 +141,7 @@ def noise_of(
     name, best, predict = min(usable or candidates, key=lambda each: each[1].score)
     cell = np.unique(np.stack([used // value_BxM.shape[1], columns[1]]), axis=1, return_inverse=True)[1].ravel()
     noise, replicated = best, False
-    if (own := _replicated(data, cell)) is not None:
+    if (own := replicated_components(data, cell)) is not None:
         noise, replicated = own, True
     all_n = (log_params_BxM - scale[0][0]) / scale[0][1]
     all_d = (log_samples_BxM - scale[1][0]) / scale[1][1]
@@ -200,28 +160,6 @@ def noise_of(
     )
 
 
-@dataclass(frozen=True)
-class LinearMean:
-    """A linear mean of values with noise between runs and within them, by generalised least squares."""
-
-    beta_K: np.ndarray
-    covariance_KxK: np.ndarray
-    """Of `beta_K`, at the estimated variances."""
-    freedom: float
-    """Degrees of freedom between runs, of which the variances are known."""
-
-
-def linear_mean(y_P: np.ndarray, terms_PxK: np.ndarray, run_P: np.ndarray) -> LinearMean:
-    """The mean `terms` @ beta of values `y` measured on runs, which are numbered from 0 by `run`."""
-    order = np.argsort(run_P, kind="stable")
-    y_P, terms_PxK, run = y_P[order], terms_PxK[order], run_P[order]
-    none = np.zeros(len(y_P))
-    data = _Data(y_P, none, none, none + LEAST, np.flatnonzero(np.r_[True, np.diff(run) > 0]), run)
-    found, beta = _components(data, y_P, terms_PxK)
-    weighted = _weighted(data, terms_PxK, found.between, found.within)
-    return LinearMean(beta, np.linalg.pinv(terms_PxK.T @ weighted, hermitian=True), found.freedom)
-
-
 def _terms(n: np.ndarray, d: np.ndarray, order: int) -> np.ndarray:
     """Monomials of n and d up to `order` [..., K]."""
     return np.stack([n**i * d**j for i in range(order + 1) for j in range(order + 1 - i)], axis=-1)
@@ -232,14 +170,14 @@ _Predict = Callable[..., np.ndarray]
 
 
 def _candidates(
-    data: _Data, surface: Surface | None, log_n: np.ndarray, log_d: np.ndarray, along_P: np.ndarray | None
-) -> Iterator[tuple[str, _Components, _Predict]]:
+    data: RunData, surface: Surface | None, log_n: np.ndarray, log_d: np.ndarray, along_P: np.ndarray | None
+) -> Iterator[tuple[str, Components, _Predict]]:
     """(name, components, prediction) of every form of the mean that the cells determine."""
     for order in (2, 3, 4):
         if along_P is None or len(along_P) <= 8:
             break
         powers = np.arange(order + 1)
-        found, beta = _components(data, data.y_P, along_P[:, None] ** powers)
+        found, beta = components(data, data.y_P, along_P[:, None] ** powers)
         yield (
             "along",
             found,
@@ -249,7 +187,7 @@ def _candidates(
         terms = _terms(data.n_P, data.d_P, order)
         if terms.shape[1] + 2 >= len(terms) or np.linalg.cond(terms) > WORST_CONDITION:
             continue
-        found, beta = _components(data, data.y_P, terms)
+        found, beta = components(data, data.y_P, terms)
         if found.freedom >= 1:
             yield name, found, lambda n, d, _n, _d, _along, order=order, beta=beta: _terms(n, d, order) @ beta
     if surface is not None and len(data.y_P) > 7:
@@ -259,8 +197,8 @@ def _candidates(
 
 
 def _surface_components(
-    data: _Data, surface: Surface, log_n: np.ndarray, log_d: np.ndarray
-) -> tuple[_Components | None, Surface]:
+    data: RunData, surface: Surface, log_n: np.ndarray, log_d: np.ndarray
+) -> tuple[Components | None, Surface]:
     """L(N, D) by generalised least squares from `surface`: Gauss-Newton steps, each with its variances."""
     try:
         misfit = Misfit.of(10.0**log_n, 10.0**log_d, np.exp(data.y_P))
@@ -281,10 +219,10 @@ def _surface_components(
         if np.linalg.matrix_rank(slope[:, free]) < free.sum():
             free &= np.array([False, True, True, True, True])
         if step in (0, 3):
-            found, beta = _components(data, residual, slope[:, free])
+            found, beta = components(data, residual, slope[:, free])
             variances = found.between, found.within
         else:
-            beta = _solve(data, residual, slope[:, free], *(variances or (0.0, 1.0)))
+            beta = solve(data, residual, slope[:, free], *(variances or (0.0, 1.0)))
         if np.max(np.abs(beta), initial=0) < 1e-7:
             break
         theta = theta.copy()
@@ -294,130 +232,5 @@ def _surface_components(
         return None, surface
     whole, _ = misfit.terms(theta)
     residual = data.y_P - misfit.log_level - np.log(whole)[back]
-    score = _score(data, residual, found.between, found.within, 5)
+    score = aicc(data, residual, found.between, found.within, 5)
     return replace(found, score=score), misfit.surface(theta)
-
-
-def _replicated(data: _Data, cell_P: np.ndarray) -> _Components | None:
-    """Components by analysis of variance about the mean of each (budget, size); None with few runs of the same cells.
-
-    `cell` [P] numbers the budgets and sizes. Runs that share cells are of one group, whose k runs leave k - 1 degrees
-    of freedom.
-    """
-    pairs = np.unique(np.stack([cell_P, data.run_P]), axis=1)
-    shared = np.bincount(pairs[0], minlength=int(cell_P.max()) + 1) > 1
-    used = shared[cell_P]
-    cell, run = cell_P[used], data.run_P[used]
-    runs, total = len(data.first_R), len(data.first_R) + int(cell_P.max()) + 1
-    edges = sparse.coo_matrix((np.ones(len(run)), (run, runs + cell)), shape=(total, total))
-    group_R = csgraph.connected_components(edges, directed=False)[1][:runs]
-    seen = np.unique(run)
-    freedom = len(seen) - len(np.unique(group_R[seen]))
-    if freedom < REPLICATED:
-        return None
-    off = data.y_P[used] - (np.bincount(cell, data.y_P[used]) / np.maximum(np.bincount(cell), 1))[cell]
-    cells_R = np.bincount(run, minlength=runs)
-    mean_R = np.bincount(run, off, minlength=runs) / np.maximum(cells_R, 1)
-    rest = len(off) - len(np.unique(cell)) - freedom
-    within = float(np.sum((off - mean_R[run]) ** 2)) / rest if rest > 0 else 0.0
-    hidden = within * float(np.mean(1 / cells_R[seen]))
-    between = float(np.sum(mean_R**2)) / freedom - hidden
-    together = (group_R[:, None] == group_R) & (cells_R[:, None] > 0) & (cells_R > 0)
-    left = np.diag((cells_R > 0).astype(float)) - together / np.maximum(together.sum(axis=1), 1)[:, None]
-    return _Components(
-        math.sqrt(max(between, hidden / freedom)),
-        math.sqrt(max(within - float(np.mean(data.error_P[used] ** 2)), 0.0)),
-        left,
-        float(max(rest, 0)),
-        math.inf,
-    )
-
-
-def _components(data: _Data, y_P: np.ndarray, terms_PxK: np.ndarray) -> tuple[_Components, np.ndarray]:
-    """Variances by restricted maximum likelihood about a linear mean, and its coefficients [K]."""
-    single = len(data.first_R) == len(y_P)
-    spread = math.sqrt(float(np.mean((y_P - terms_PxK @ np.linalg.lstsq(terms_PxK, y_P, rcond=None)[0]) ** 2)))
-    spread = max(spread, LEAST)
-
-    def unlikely(log_2: np.ndarray) -> float:
-        sd = np.exp(np.clip(log_2, -18.0, 3.0))
-        return _likelihood(data, y_P, terms_PxK, float(sd[0]), 0.0 if single else float(sd[-1]))
-
-    start = [math.log(spread)] if single else [math.log(spread * 0.7), math.log(spread * 0.5)]
-    options = {"xatol": 0.02, "fatol": 1e-3, "maxiter": 120, "initial_simplex": _simplex(start)}
-    sd = np.exp(np.clip(optimize.minimize(unlikely, start, method="Nelder-Mead", options=options).x, -18.0, 3.0))
-    between, within = float(sd[0]), 0.0 if single else float(sd[-1])
-    beta = _solve(data, y_P, terms_PxK, between, within)
-    residual = y_P - terms_PxK @ beta
-    left = _left(data, terms_PxK, between, within)
-    rest = 0.0 if single else max(len(y_P) - terms_PxK.shape[1] - float(np.trace(left)), 1.0)
-    score = _score(data, residual, between, within, terms_PxK.shape[1])
-    # An estimate of 0 is what a small sample gives; noise as large as what hides it is not excluded.
-    hidden = math.sqrt(float(np.mean(1 / data.sums(1 / (within**2 + data.error_P**2)))))
-    if not single:
-        between = max(between, hidden / math.sqrt(max(float(np.trace(left)), 1.0)))
-    return _Components(between, within, left, rest, score), beta
-
-
-def _simplex(start: list[float]) -> np.ndarray:
-    return np.array([start, *(np.array(start) + 1.0 * np.eye(len(start))[place] for place in range(len(start)))])
-
-
-def _weighted(data: _Data, values: np.ndarray, between: float, within: float) -> np.ndarray:
-    """V^-1 times `values` [P, ...] for V = diag(within² + error²) + between² within each run (Sherman-Morrison)."""
-    own_P = 1 / (within**2 + data.error_P**2)
-    whole_R = data.sums(own_P)
-    scaled = own_P.reshape(-1, *[1] * (values.ndim - 1)) * values
-    share = data.sums(scaled) * (between**2 / (1 + between**2 * whole_R)).reshape(-1, *[1] * (values.ndim - 1))
-    return scaled - own_P.reshape(-1, *[1] * (values.ndim - 1)) * share[data.run_P]
-
-
-def _solve(data: _Data, y_P: np.ndarray, terms_PxK: np.ndarray, between: float, within: float) -> np.ndarray:
-    weighted = _weighted(data, terms_PxK, between, within)
-    return _solved(terms_PxK.T @ weighted, weighted.T @ y_P)
-
-
-def _solved(normal_KxK: np.ndarray, target_K: np.ndarray) -> np.ndarray:
-    """The solution of normal equations; of least norm where they are singular."""
-    try:
-        return np.linalg.solve(normal_KxK, target_K)
-    except np.linalg.LinAlgError:
-        return np.linalg.lstsq(normal_KxK, target_K, rcond=None)[0]
-
-
-def _log_det(data: _Data, between: float, within: float) -> float:
-    variance_P = within**2 + data.error_P**2
-    return float(np.sum(np.log(variance_P)) + np.sum(np.log1p(between**2 * data.sums(1 / variance_P))))
-
-
-def _likelihood(data: _Data, y_P: np.ndarray, terms_PxK: np.ndarray, between: float, within: float) -> float:
-    """-2 times the restricted log likelihood, without constants."""
-    weighted = _weighted(data, terms_PxK, between, within)
-    normal = terms_PxK.T @ weighted
-    beta = _solved(normal, weighted.T @ y_P)
-    residual = y_P - terms_PxK @ beta
-    misfit = float(residual @ _weighted(data, residual, between, within))
-    return _log_det(data, between, within) + float(np.linalg.slogdet(normal)[1]) + misfit
-
-
-def _score(data: _Data, residual_P: np.ndarray, between: float, within: float, terms: int) -> float:
-    """AICc of a mean with `terms` and two variances."""
-    count, total = terms + 2, len(residual_P)
-    misfit = float(residual_P @ _weighted(data, residual_P, between, within))
-    correction = 2 * count * (count + 1) / max(total - count - 1, 0.5)
-    return _log_det(data, between, within) + misfit + 2 * count + correction
-
-
-def _left(data: _Data, terms_PxK: np.ndarray, between: float, within: float) -> np.ndarray:
-    """What the mean leaves of the space of run means [R, R], in standard deviations of these."""
-    runs = len(data.first_R)
-    variance_P = within**2 + data.error_P**2
-    whole_R = data.sums(1 / variance_P)
-    root_R = np.sqrt((1 + between**2 * whole_R) / whole_R)
-    weighted = _weighted(data, terms_PxK, between, within)
-    of_runs = data.sums(weighted) * root_R[:, None]
-    normal = np.linalg.pinv(terms_PxK.T @ weighted, hermitian=True)
-    if runs > MOST_RUNS:
-        taken = float(np.einsum("rk,kl,rl->", of_runs, normal, of_runs))
-        return np.eye(runs) * (1 - taken / runs)
-    return np.eye(runs) - of_runs @ normal @ of_runs.T

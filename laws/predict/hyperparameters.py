@@ -20,7 +20,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from eval.results import ResultRow
-from laws.fitting.noise import FREEDOM, linear_mean
+from laws.fitting.mixed import linear_mean
+from laws.fitting.noise import FREEDOM
 from laws.fitting.power import LEVEL, finite_exp
 from laws.rows.budgets import binned
 

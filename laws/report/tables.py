@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from laws.fitting import published
 from laws.fitting.analysis import GameFit
 from laws.fitting.isoflop import METHODS, QUANTITIES, Cell, Method, Quantity
 from laws.fitting.law import Law
+from laws.predict import published
 from laws.predict.forecast import Extrapolation
 from laws.predict.intrinsic import reaches
 from laws.report.number import MISSING, abbreviated, signed, significant, span

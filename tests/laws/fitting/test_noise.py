@@ -87,16 +87,16 @@ def test_misfit_of_the_mean_is_not_taken_for_noise_where_sizes_are_replicated() 
 def test_runs_that_stop_early_still_tell_both_deviations() -> None:
     """One of the three seeds of each size has the first three of six budgets only.
 
-    Means of three and of two runs differ by the runs' noise, some of which then shows as noise within them.
+    Means of three and of two runs differ by the runs' noise, which is none within them.
     """
     whole = planned(Design(6, 6, seeds=3))
     stopped = np.array(["seed 2" in run for run in whole.runs])[whole.run_BxM] & (np.arange(6)[:, None] >= 3)
     grid = replace(whole, log_loss_BxM=np.where(stopped, np.inf, whole.log_loss_BxM))
     found = [told(grid, measured(grid, BETWEEN, WITHIN, ERROR, seed), ERROR) for seed in range(STUDIES)]
     assert all(each.replicated for each in found)
-    assert {each.freedom for each in found} == {12}
+    assert all(11 < each.freedom <= 12 for each in found)
     assert root_mean_square([each.between for each in found]) == pytest.approx(BETWEEN, rel=0.15)
-    assert WITHIN / 1.2 < root_mean_square([each.within for each in found]) < 1.5 * WITHIN
+    assert root_mean_square([each.within for each in found]) == pytest.approx(WITHIN, rel=0.15)
 
 
 def test_draws_have_the_planted_moments() -> None:

@@ -149,20 +149,10 @@ def test_a_table_has_the_same_rows_however_it_is_saved(way: str, tmp_path: Path)
 
 @pytest.mark.parametrize("names", [range(1, 5), ("one", "two", "three", "four"), (11, 7, 9, 2)])
 @pytest.mark.parametrize("separator", [" ", "\t"])
-def test_row_names_that_have_no_column_name_are_no_values(
-    separator: str, names: Sequence[object], tmp_path: Path
-) -> None:
+def test_row_names_without_a_column_are_no_values(separator: str, names: Sequence[object], tmp_path: Path) -> None:
     path = tmp_path / "table"
     path.write_text(with_r(FRAME, separator, names))
     assert read([path]).rows == tuple(replace(row, run=f"{row.run} 1") for row in ROWS)
-
-
-def test_a_value_too_many_at_the_end_of_every_line_is_damage(tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
-    header, *lines = delimited().splitlines()
-    path.write_text("\n".join([header, *(f"{line},5" for line in lines)]))
-    with pytest.raises(UserError, match=r"line 2: 8 values for 7 columns; mend the line"):
-        read([path])
 
 
 def test_the_header_may_be_a_comment_as_numpy_writes_it(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from laws.fitting import published
 from laws.fitting.analysis import fit
+from laws.predict import published
 from laws.rows.runs import read
 from tests.laws.synthetic import only
 
