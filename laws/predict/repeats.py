@@ -16,6 +16,8 @@ from laws.fitting.parametric import Surface, fit_surface
 
 RANGE = (0.05, 500.0)
 """Bounds of R*."""
+NOTICED = 0.9
+"""Misfit over that of L(N, D) below which repetition makes a difference."""
 LEAST_EPOCHS = 1.5
 """Epochs that some rows need, for repetition to tell anything."""
 
@@ -31,6 +33,11 @@ class DataConstrained:
     """Sum over rows of the Huber loss of ln L."""
     unrepeated: float
     """The same of L(N, D), which takes samples seen again for new ones."""
+
+    @property
+    def noticed(self) -> bool:
+        """Whether repetition makes a difference, so that R* is more than a number."""
+        return self.objective < NOTICED * self.unrepeated
 
 
 def effective(samples: np.ndarray, epochs: np.ndarray, half_life: float) -> np.ndarray:

@@ -180,10 +180,17 @@ def _repeats(fit: GameFit) -> str:
     found = fit_repeats(fit.rows)
     if found is None:
         return ""
+    most = max(row.epochs or 0 for row in fit.rows)
+    if not found.noticed:
+        return (
+            f"Samples are repeated, up to {most:.3g} times, without a cost that these losses show: L(N, D) fits them as"
+            " well as with fewer effective samples (Muennighoff et al.)."
+        )
     return (
-        f"Samples are repeated. By L(N, D') with D' = U + U·R*·(1 \u2212 exp(\u2212R/R*)), U unique samples seen 1 + R"
-        f" times, R* is {found.half_life:.3g}: that many repetitions are worth as much as new samples, further ones"
-        f" little. The misfit is {found.objective / max(found.unrepeated, 1e-300):.0%} of that of L(N, D)."
+        f"Samples are repeated, up to {most:.3g} times. By L(N, D') with D' = U + U·R*·(1 \u2212 exp(\u2212R/R*)), U"
+        f" unique samples seen 1 + R times, R* is {found.half_life:.3g}: that many repetitions are worth as much as new"
+        f" samples, further ones little. The misfit is {found.objective / max(found.unrepeated, 1e-300):.0%} of that of"
+        " L(N, D)."
     )
 
 

@@ -34,7 +34,14 @@ def test_what_repetition_is_worth_is_found(half_life: float) -> None:
     assert found is not None
     assert found.half_life == pytest.approx(half_life, rel=0.1)
     assert found.objective < found.unrepeated / 3
+    assert found.noticed
     assert found.surface.beta == pytest.approx(SURFACE.beta, rel=0.05)
+
+
+def test_repetition_that_costs_nothing_is_not_noticed() -> None:
+    found = fit_repeats(repeated(1e9, 0.01))
+    assert found is not None
+    assert not found.noticed
 
 
 def test_effective_samples_are_new_ones_at_first_and_bounded() -> None:

@@ -17,6 +17,7 @@ from laws.report.outputs import write_outputs
 from laws.report.report import Context, Stage, render
 from laws.report.tables import ReportTable
 from laws.rows.runs import Runs
+from tests.laws.predict.test_repeats import repeated
 from tests.laws.synthetic import sweep
 
 VOID = {"meta", "img", "br"}
@@ -183,3 +184,16 @@ def test_columns_of_numbers_are_aligned_and_the_best_rows_bold() -> None:
 def test_numbers_of_parameters_are_abbreviated() -> None:
     numbers = (188_793, 1_574_137, 3e9, 250, 2e12)
     assert [abbreviated(number) for number in numbers] == ["188.8k", "1.574M", "3B", "250", "2T"]
+
+
+@pytest.mark.usefixtures("unrendered")
+@pytest.mark.parametrize(
+    ("half_life", "said"),
+    [
+        (5.0, "Samples are repeated, up to 40 times. By L(N, D')"),
+        (1e9, "Samples are repeated, up to 40 times, without a cost that these losses show"),
+    ],
+)
+def test_what_repetition_costs_is_said(half_life: float, said: str) -> None:
+    html, _ = page(repeated(half_life, 0.01))
+    assert said in html.replace("&#39;", "'")
