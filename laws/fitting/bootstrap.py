@@ -236,9 +236,9 @@ def basic(
 ) -> tuple[float, float] | None:
     """95 % basic interval: `estimate` less the quantiles of what `noise` does to it, `drawn` - `clean`.
 
-    These are widened for what a few runs tell of their noise. An estimate that jumps between a few values is a bad
-    guide to the bias of its own jumps: its interval is `centred` on it, as far to both sides as the wider one. None
-    without a finite estimate, or with too few draws that have a value.
+    These are widened for what a few runs tell of their noise. An estimate that jumps between a few values, or that has
+    come to a bound, is a bad guide to its own bias: its interval is `centred` on it, as far to both sides as the wider
+    one. None without a finite estimate, or with too few draws that have a value.
     """
     good = np.isfinite(drawn_S)
     if not (math.isfinite(estimate) and math.isfinite(clean)):

@@ -65,7 +65,7 @@ class ParametricLaw:
         if name in _POSITIVE:
             with np.errstate(divide="ignore"):
                 return basic_of_log(math.log(value), np.log(drawn), math.log(self.clean[name]), self.noise)
-        ends = basic(value, drawn, self.clean[name], self.noise)
+        ends = basic(value, drawn, self.clean[name], self.noise, centred=name == "E")
         if ends is None or name not in ("E", "loss"):
             return ends
         # The irreducible loss isn't negative, and the loss above it falls.

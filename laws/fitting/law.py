@@ -81,7 +81,7 @@ class Law:
         """The same of the offset."""
         if self.spread is None or self.form == "power":
             return None
-        ends = basic(self.power.offset, self.spread.offset_S, self.spread.clean[2], self.spread.noise)
+        ends = basic(self.power.offset, self.spread.offset_S, self.spread.clean[2], self.spread.noise, centred=True)
         return None if ends is None else (max(ends[0], 0.0), max(ends[1], 0.0))
 
     def interval_at(self, x: float) -> Interval | None:

@@ -234,3 +234,21 @@ def test_laws_without_noise_have_intervals_of_no_width() -> None:
         ends = law.exponent_ci
         assert ends is not None
         assert ends[1] - ends[0] < 5e-3 * abs(law.exponent), (law.y, law.method)
+
+
+def test_an_offset_at_its_bound_has_an_interval_above_it() -> None:
+    """A fitted E of 0 doesn't say that E is 0."""
+    at_bound = 0
+    for seed in range(4):
+        game = fitted(Design(5, 5, seeds=3).rows(np.random.default_rng(seed)), draws=400)
+        assert game.parametric is not None
+        found = [(law.power.offset, law.offset_ci) for law in game.laws if law.form == "offset"]
+        found.append((game.parametric.values["E"], game.parametric.intervals["E"]))
+        for offset, ends in found:
+            assert ends is not None
+            assert ends[0] <= offset <= ends[1]
+            if offset < 1e-6:
+                at_bound += 1
+                assert ends[0] == 0
+                assert ends[1] > 0.005
+    assert at_bound > 3

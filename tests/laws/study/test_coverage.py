@@ -10,6 +10,8 @@ from laws.fitting.analysis import fit
 from laws.study.coverage import DESIGNS, SURFACE, Coverage, Design, cover, coverage, estimates
 
 DISCRETE = ("envelope params", "envelope samples")
+BOUNDED = ("parametric E", "envelope loss (offset)'s E", "isoflop loss (offset)'s E")
+"""At the bound of the planted E, 0: their intervals can miss it from one side alone."""
 
 
 def shown(found: list[Coverage]) -> str:
@@ -25,18 +27,20 @@ def test_intervals_of_a_small_design_cover_what_they_should() -> None:
     # By chance a quantity with 95 % is below 85 % in one of a hundred such tests.
     assert float(np.mean([each.covered for each in smooth])) >= 0.9, shown(smooth)
     assert all(each.covered >= 0.8 for each in smooth), shown(smooth)
-    assert all(0.6 < each.width < 2 for each in smooth), shown(smooth)
+    assert all(each.width < 2 and (each.width > 0.6 or each.quantity in BOUNDED) for each in smooth), shown(smooth)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["5x5, as the quickstart", "5x5, 3 seeds", "own runs, 9x4, drifting"])
 def test_intervals_cover_what_they_should(name: str) -> None:
     found = cover(name, DESIGNS[name], studies=120, draws=400, workers=2)
-    for each in found:
-        if each.quantity not in DISCRETE:
-            assert 0.89 <= each.covered <= 0.995, shown(found)
-            assert each.width <= 2, shown(found)
-            assert each.given >= 0.9, shown(found)
+    smooth = [each for each in found if each.quantity not in DISCRETE]
+    for each in smooth:
+        # 90 % are below 0.84 in 120 studies once in fifty times.
+        assert each.covered >= 0.84, shown(found)
+        assert each.width <= 2, shown(found)
+        assert each.given >= 0.9, shown(found)
+    assert 0.92 <= np.mean([each.covered for each in smooth if each.quantity not in BOUNDED]) <= 0.98, shown(found)
 
 
 @pytest.mark.parametrize("name", DESIGNS)
