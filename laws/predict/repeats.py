@@ -4,6 +4,7 @@ Muennighoff et al. (arXiv 2305.16264, section 3): of U unique samples seen for 1
 D' = U + U·R*·(1 - exp(-R / R*)); R* is about how many epochs of repetition are worth. The loss is L(N, D').
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,8 @@ import numpy as np
 from scipy import optimize
 
 from eval.results import ResultRow
-from laws.fitting.parametric import Surface, fit_surface
+from laws.fitting.bootstrap import MOST_FITTED
+from laws.fitting.parametric import Parametric, Surface, fit_surface
 
 RANGE = (0.05, 500.0)
 """Bounds of R*."""
@@ -48,10 +50,14 @@ def effective(samples: np.ndarray, epochs: np.ndarray, half_life: float) -> np.n
 
 
 def fit_repeats(rows: Sequence[ResultRow]) -> DataConstrained | None:
-    """The law through `rows`; None unless all state their epochs, some of `LEAST_EPOCHS`, and determine L(N, D)."""
+    """The law through `rows`, or through some of very many.
+
+    None unless all state their epochs, some of `LEAST_EPOCHS`, and determine L(N, D).
+    """
     used = [row for row in rows if row.loss]
     if not used or any(row.epochs is None for row in used) or max(row.epochs or 0 for row in used) < LEAST_EPOCHS:
         return None
+    used = used[:: math.ceil(len(used) / MOST_FITTED)]
     params, samples, loss, epochs = (
         np.array([getattr(row, name) for row in used], float) for name in ("params", "samples", "loss", "epochs")
     )
@@ -60,15 +66,25 @@ def fit_repeats(rows: Sequence[ResultRow]) -> DataConstrained | None:
     except ValueError:
         return None
 
-    def objective(log_half: float) -> float:
+    def fitted(log_half: float) -> Parametric | None:
         seen = effective(samples, epochs, float(np.exp(log_half)))
-        return fit_surface(params, seen, loss, start=plain.surface, profiled=False).objective
+        try:
+            return fit_surface(params, seen, loss, start=plain.surface, profiled=False)
+        except ValueError:
+            # If repeated samples are worth so little, the cells no longer differ in them.
+            return None
+
+    def objective(log_half: float) -> float:
+        found = fitted(log_half)
+        return math.inf if found is None else found.objective
 
     low, high = np.log(RANGE)
-    grid = np.linspace(low, high, 15)
-    best = grid[int(np.argmin([objective(value) for value in grid.tolist()]))]
-    around = float(max(best - 0.7, low)), float(min(best + 0.7, high))
+    tried = np.linspace(low, high, 15).tolist()
+    best = min(tried, key=objective)
+    around = max(best - 0.7, low), min(best + 0.7, high)
     result: Any = optimize.minimize_scalar(objective, bounds=around, method="bounded", options={"xatol": 1e-3})
-    half_life = float(np.exp(result.x))
-    found = fit_surface(params, effective(samples, epochs, half_life), loss, start=plain.surface, profiled=False)
-    return DataConstrained(found.surface, half_life, found.objective, plain.objective)
+    log_half = min(best, float(result.x), key=objective)
+    found = fitted(log_half)
+    if found is None:
+        return None
+    return DataConstrained(found.surface, math.exp(log_half), found.objective, plain.objective)

@@ -44,6 +44,26 @@ def test_repetition_that_costs_nothing_is_not_noticed() -> None:
     assert not found.noticed
 
 
+@pytest.mark.parametrize("runs", [2, 3])
+def test_a_small_study_of_many_passes_has_a_law_or_none(runs: int) -> None:
+    """Repeated samples that are worth little make its few cells alike."""
+    rows = [
+        ResultRow(
+            "g",
+            f"{params}",
+            6.0 * params * samples,
+            params,
+            samples,
+            3 * (params * samples) ** -0.02,
+            epochs=samples / 1e3,
+        )
+        for params in (10_000, 40_000, 160_000)[:runs]
+        for samples in (20_000, 60_000, 180_000)
+    ]
+    found = fit_repeats(rows)
+    assert found is None or found.half_life > 0
+
+
 def test_effective_samples_are_new_ones_at_first_and_bounded() -> None:
     one = np.ones(1)
     assert effective(100 * one, one, 5.0) == pytest.approx(100)
