@@ -66,11 +66,23 @@ def choices(
     found += _of_hull(as_given)
     for convention, column in COMPUTE.items():
         profiles = recounted(as_given, rows, column)
-        found += [replace(choice, convention=convention) for choice in _of_profiles(profiles, simulated, least)]
+        found += [
+            replace(choice, convention=convention)
+            for choice in _of_profiles(profiles, _counted(simulated, profiles), least)
+        ]
     for counted, column in SIZES.items():
         profiles = _replaced(as_given, rows, column, "params")
-        found += [replace(choice, params=counted) for choice in _of_profiles(profiles, simulated, least)]
+        found += [
+            replace(choice, params=counted) for choice in _of_profiles(profiles, _counted(simulated, profiles), least)
+        ]
     return tuple(found)
+
+
+def _counted(simulated: Simulated | None, found: Sequence[Profile]) -> Simulated | None:
+    """The simulated studies with compute and sizes as `found` counts them."""
+    if simulated is None or not found:
+        return None
+    return simulated.counted(grid_of([profile.cells for profile in found]))
 
 
 def _of_hull(found: Sequence[Profile]) -> Iterator[Choice]:
@@ -152,13 +164,10 @@ def _of_surfaces(found: Sequence[Profile], parametric: ParametricLaw) -> Iterato
 
 
 def _of_profiles(found: Sequence[Profile], simulated: Simulated | None, least: int) -> Iterator[Choice]:
-    """The choices of method, form, window and weights; `found` may count compute and sizes otherwise than rows do."""
+    """The choices of method, form, window and weights; `simulated` studies count compute and sizes as `found` does."""
     if not found:
         return
-    grid = grid_of([profile.cells for profile in found])
-    if simulated is not None:
-        simulated = simulated.counted(grid)
-    for series in _points(found, grid, least):
+    for series in _points(found, grid_of([profile.cells for profile in found]), least):
         y, method, points = series.y, series.method, series.points
         for low in windows([x for x, _ in points]):
             kept = [place for place, (x, _) in enumerate(points) if x >= low]

@@ -9,6 +9,7 @@ Shapes: P cells, ordered by run; R runs; K terms of the mean.
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy import optimize, sparse
@@ -27,13 +28,14 @@ class RunData:
     """Measured cells, ordered by run."""
 
     y_P: np.ndarray
-    n_P: np.ndarray
-    """Standardised log N."""
-    d_P: np.ndarray
     error_P: np.ndarray
-    first_R: np.ndarray
-    """Place of each run's first cell."""
     run_P: np.ndarray
+    """Numbers of the runs, from 0 on, each next to its like."""
+
+    @cached_property
+    def first_R(self) -> np.ndarray:
+        """Place of each run's first cell."""
+        return np.flatnonzero(np.r_[True, np.diff(self.run_P) > 0])
 
     def sums(self, values: np.ndarray) -> np.ndarray:
         """Sums over the cells of each run."""
@@ -72,8 +74,7 @@ def linear_mean(y_P: np.ndarray, terms_PxK: np.ndarray, run_P: np.ndarray) -> Li
     """The mean `terms` @ beta of values `y` measured on runs, which are numbered from 0 by `run`."""
     order = np.argsort(run_P, kind="stable")
     y_P, terms_PxK, run = y_P[order], terms_PxK[order], run_P[order]
-    none = np.zeros(len(y_P))
-    data = RunData(y_P, none, none, none + LEAST, np.flatnonzero(np.r_[True, np.diff(run) > 0]), run)
+    data = RunData(y_P, np.full(len(y_P), LEAST), run)
     found, beta = components(data, y_P, terms_PxK)
     weighted = _weighted(data, terms_PxK, found.between, found.within)
     return LinearMean(beta, np.linalg.pinv(terms_PxK.T @ weighted, hermitian=True), found.freedom)
@@ -121,9 +122,7 @@ def replicated_components(data: RunData, cell_P: np.ndarray) -> Components | Non
 def _about_cells(data: RunData, used_P: np.ndarray, cell_P: np.ndarray) -> Components:
     """Components of the `used` cells by restricted maximum likelihood, each of their numbers with a mean of its own."""
     seen, run = np.unique(data.run_P[used_P], return_inverse=True)
-    first = np.flatnonzero(np.r_[True, np.diff(run) > 0])
-    y_P, n_P, d_P, error_P = (each[used_P] for each in (data.y_P, data.n_P, data.d_P, data.error_P))
-    few = RunData(y_P, n_P, d_P, error_P, first, run)
+    few = RunData(data.y_P[used_P], data.error_P[used_P], run)
     found, _ = components(few, few.y_P, (cell_P[:, None] == np.unique(cell_P)).astype(float))
     left = np.zeros((len(data.first_R), len(data.first_R)))
     left[np.ix_(seen, seen)] = found.left_RxR

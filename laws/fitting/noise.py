@@ -127,13 +127,12 @@ def noise_of(
     run = run_BxM.ravel()[used]
     columns = [each.ravel()[used] for each in (value_BxM, log_params_BxM, log_samples_BxM)]
     error = np.nan_to_num(error_BxM, nan=0.0)
-    first = np.flatnonzero(np.r_[True, np.diff(run) > 0])
     compact = np.cumsum(np.r_[False, np.diff(run) > 0])
     scale = [(float(each.mean()), max(float(each.std()), 1e-9)) for each in columns[1:]]
     n, d = ((each - middle) / spread for each, (middle, spread) in zip(columns[1:], scale, strict=True))
-    data = RunData(columns[0], n, d, np.maximum(error.ravel()[used], LEAST), first, compact)
+    data = RunData(columns[0], np.maximum(error.ravel()[used], LEAST), compact)
     along = None if along_BxM is None else along_BxM.ravel()[used]
-    candidates = list(_candidates(data, surface, columns[1], columns[2], along))
+    candidates = list(_candidates(data, surface, (n, d), (columns[1], columns[2]), along))
     if not candidates:
         return None
     least = min(found.score for _, found, _ in candidates)
@@ -165,14 +164,18 @@ def _terms(n: np.ndarray, d: np.ndarray, order: int) -> np.ndarray:
     return np.stack([n**i * d**j for i in range(order + 1) for j in range(order + 1 - i)], axis=-1)
 
 
+_Pair = tuple[np.ndarray, np.ndarray]
 _Predict = Callable[..., np.ndarray]
 """From standardised log N and log D, log10 N, log10 D and `along` to the mean."""
 
 
 def _candidates(
-    data: RunData, surface: Surface | None, log_n: np.ndarray, log_d: np.ndarray, along_P: np.ndarray | None
+    data: RunData, surface: Surface | None, standard: _Pair, log: _Pair, along_P: np.ndarray | None
 ) -> Iterator[tuple[str, Components, _Predict]]:
-    """(name, components, prediction) of every form of the mean that the cells determine."""
+    """(name, components, prediction) of every form of the mean that the cells determine.
+
+    N and D of the cells are given as `standard`ised logarithms, and as log10.
+    """
     for order in (2, 3, 4):
         if along_P is None or len(along_P) <= 8:
             break
@@ -184,14 +187,14 @@ def _candidates(
             lambda _n, _d, _ln, _ld, along, powers=powers, beta=beta: along[..., None] ** powers @ beta,
         )
     for order, name in enumerate(POLYNOMIALS, start=2):
-        terms = _terms(data.n_P, data.d_P, order)
+        terms = _terms(*standard, order)
         if terms.shape[1] + 2 >= len(terms) or np.linalg.cond(terms) > WORST_CONDITION:
             continue
         found, beta = components(data, data.y_P, terms)
         if found.freedom >= 1:
             yield name, found, lambda n, d, _n, _d, _along, order=order, beta=beta: _terms(n, d, order) @ beta
     if surface is not None and len(data.y_P) > 7:
-        found, fitted = _surface_components(data, surface, log_n, log_d)
+        found, fitted = _surface_components(data, surface, *log)
         if found is not None and found.freedom >= 1:
             yield "L(N, D)", found, lambda _n, _d, n, d, _along: np.log(fitted.predict(10.0**n, 10.0**d))
 
