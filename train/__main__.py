@@ -3,6 +3,7 @@
 import math
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -11,6 +12,7 @@ import tyro
 
 from agents.overrides import fold
 from data.common.cli import exit_with, lazy_command, use_huge_pages
+from laws.sweep.config import Running, Shared, SweepConfig
 from train.bench.config import BenchConfig
 from train.compile.cache import keep_programs
 from train.compile.config import CompileConfig
@@ -46,6 +48,24 @@ def bc(
     if not start(hosts, config.run) and (config.population or not find(config.agent).recurrent):
         spread_over_cores(math.gcd(config.lanes, len(members)) if config.population else config.lanes)
     train(config)
+
+
+@app.command
+@lazy_command
+def sweep(
+    folder: tyro.conf.Positional[Path],
+    config: tyro.conf.OmitArgPrefixes[SweepConfig] = SweepConfig(),  # noqa: B008 frozen
+    shared: tyro.conf.OmitArgPrefixes[Shared] = Shared(),  # noqa: B008 frozen
+    running: tyro.conf.OmitArgPrefixes[Running] = Running(),  # noqa: B008 frozen
+) -> int:
+    """Train a family of agents through compute budgets, evaluate them, and write one table. See laws/README.md.
+
+    The state of a sweep lies in FOLDER, so that it can be stopped at any moment and gone on with by the same command,
+    or by `python -m train sweep FOLDER`; and so that any number of machines can work on it: `--work` on each.
+    """
+    from laws.sweep.command import sweep
+
+    return sweep(folder, config, shared, running)
 
 
 @app.command

@@ -1,6 +1,7 @@
 """Atomic replacement of files."""
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,8 @@ def replacing(path: Path) -> Iterator[Path]:
         raise UserError(f"{path} is a folder: name a file")
     if not os.access(path.parent, os.W_OK):
         raise UserError(f"can't write in {path.parent}: no permission; name another file")
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Processes of several machines, which may have the same number, share folders.
+    scratch = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
         yield scratch
         scratch.replace(path)

@@ -54,11 +54,15 @@ class Holder:
         return _started(self.pid) == self.started
 
 
+class Held(UserError):
+    """Another process holds the lease."""
+
+
 @contextlib.contextmanager
 def held(run: Path) -> Iterator[None]:
     """Hold the lease of a run's folder, which is made. Should another process take it over, this one exits with 1.
 
-    Raises: UserError: another process holds it.
+    Raises: Held: another process holds it.
     """
     text = json.dumps(asdict(Holder.me()))
     mine, done = _acquire(run, text), threading.Event()
@@ -73,28 +77,40 @@ def held(run: Path) -> Iterator[None]:
             mine.write_text("")
 
 
+def holder_of(run: Path) -> tuple[Holder, float] | None:
+    """Who holds the lease of a run, and for how many seconds unless it is renewed; None if no process does."""
+    return _look(run)[1]
+
+
 def refuse_if_held(run: Path) -> int:
     """Check that no process holds the lease of a run, and return the number of the newest lease, 0 if there is none.
 
-    Raises: UserError: one does; the message names it.
+    Raises: Held: one does; the message names it.
     """
+    newest, found = _look(run)
+    if found is None:
+        return newest
+    holder, left = found
+    by = f"{run} is being trained by process {holder.pid} on {holder.host}"
+    if holder.local:
+        raise Held(f"{by}: stop that one first, or choose another --run")
+    raise Held(f"{by}: stop that one first; if that host is gone, start again in {left:.0f} s")
+
+
+def _look(run: Path) -> tuple[int, tuple[Holder, float] | None]:
+    """The number of the newest lease, 0 if there is none; and who holds it, and how long it lasts."""
     newest = _newest(run / FOLDER)
     path = run / FOLDER / str(newest)
     try:
         text, age = (path.read_text(), time.time() - changed(path)) if newest else ("", 0.0)
     except FileNotFoundError:
         # There is a newer one now.
-        return refuse_if_held(run)
+        return _look(run)
     if not text:
-        return newest
-    holder = Holder(**json.loads(text))
-    by = f"{run} is being trained by process {holder.pid} on {holder.host}"
-    if holder.local:
-        if holder.lives:
-            raise UserError(f"{by}: stop that one first, or choose another --run")
-    elif age < SECONDS:
-        raise UserError(f"{by}: stop that one first; if that host is gone, start again in {SECONDS - age:.0f} s")
-    return newest
+        return newest, None
+    holder, left = Holder(**json.loads(text)), SECONDS - age
+    lives = holder.lives if holder.local else left > 0
+    return newest, (holder, left) if lives else None
 
 
 def _acquire(run: Path, text: str) -> Path:

@@ -1,0 +1,125 @@
+"""`python -m train sweep`: plan a sweep, run it, watch it."""
+
+import contextlib
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from data.common.cli import UserError
+from laws.sweep.config import FILE, NO_STORE, Running, Shared, Sweep, SweepConfig, read_sweep, shared_of, write_sweep
+from laws.sweep.estimate import prices_of
+from laws.sweep.grid import Grid, content_of, grid_of
+from laws.sweep.local import run_workers, slots
+from laws.sweep.runs import SweepRun, runs_of
+from laws.sweep.screen import plan_lines, status_lines
+from laws.sweep.state import State
+from laws.sweep.table import write_table
+from laws.sweep.work import work
+
+WATCH_SECONDS = 5.0
+
+
+def sweep(folder: Path, config: SweepConfig, shared: Shared, running: Running) -> int:
+    """Plan a sweep, or go on with one, and run it; returns the exit code.
+
+    Raises:
+        UserError: The folder holds no sweep and none is described, or the description can't be run.
+    """
+    if running.workers is not None and running.workers < 1:
+        raise UserError(f"--workers must be at least 1, not {running.workers}")
+    prices, state = prices_of(running.price), State(folder)
+    if running.work or running.watch:
+        if shared.store != NO_STORE or config != SweepConfig():
+            raise UserError("--work and --watch take what FOLDER records: leave the options of the sweep out")
+        return _work(folder, state) if running.work else _watch(folder, state)
+    described, grid = _described(folder, config, shared)
+    runs = runs_of(described, folder)
+    done = sum(run.flops for run in state.status(runs).done)
+    print("\n".join(plan_lines(grid, runs, prices, done)))
+    if running.dry_run:
+        return 0
+    state.make()
+    write_sweep(folder, described)
+    if running.retry:
+        for run in state.status(runs).failed:
+            state.forgive(run)
+    with contextlib.closing(_Bar(state, runs)) as bar:
+        run_workers(folder, slots(running.workers), lambda: state.status(runs).cells, bar.show)
+        bar.show()
+    write_table(folder)
+    print("\n".join(status_lines(state, runs)))
+    return 1 if state.status(runs).failed else 0
+
+
+def _described(folder: Path, config: SweepConfig, options: Shared) -> tuple[Sweep, Grid]:
+    """The sweep that the options describe or, if there are none, the one that the folder records; and its grid.
+
+    Budgets that were planned before, by the same options, keep their sizes.
+    """
+    recorded = read_sweep(folder) if (folder / FILE).exists() else None
+    if options.store != NO_STORE:
+        shared = shared_of(options)
+    elif config != SweepConfig() or recorded is None:
+        raise UserError(
+            "--store is missing: options describe a whole sweep; FOLDER alone goes on with the one it holds"
+        )
+    else:
+        config, shared = recorded.config, recorded.shared
+    content = content_of(shared)
+    same = recorded is not None and (shared, content.checksum) == (recorded.shared, recorded.checksum)
+    planned = recorded.sizes if recorded and same and _choice(config) == _choice(recorded.config) else {}
+    if recorded and not planned and config is recorded.config:
+        raise UserError(f"{shared.store} is not as it was when the sweep began: choose another FOLDER")
+    grid = grid_of(config, shared, content, planned)
+    names = {budget: tuple(size.agent for size in sizes) for budget, sizes in grid.sizes.items()}
+    return Sweep(config, shared, content.checksum, content.epoch, names), grid
+
+
+def _choice(config: SweepConfig) -> tuple[object, ...]:
+    """The options by which sizes are chosen for a budget."""
+    return config.family, config.sizes, config.spread, config.prior, config.min_steps, config.max_epochs
+
+
+def _work(folder: Path, state: State) -> int:
+    read_sweep(folder)
+    state.make()
+    work(folder, lambda line: print(line, flush=True))
+    return 0
+
+
+def _watch(folder: Path, state: State) -> int:
+    """Show the status again and again on a terminal, once if stdout is none."""
+    while True:
+        runs = runs_of(read_sweep(folder), folder)
+        lines, status = list(status_lines(state, runs)), state.status(runs)
+        on_terminal = sys.stdout.isatty()
+        # Clear the screen.
+        print("\x1b[H\x1b[2J" * on_terminal + "\n".join(lines), flush=True)
+        if not on_terminal or not (status.running or status.waiting):
+            return 0
+        time.sleep(WATCH_SECONDS)
+
+
+class _Bar:
+    """A progress bar over the cells of a sweep."""
+
+    def __init__(self, state: State, runs: list[SweepRun]) -> None:
+        self._state, self._runs = state, runs
+        total = sum(len(run.cells) for run in runs)
+        self._bar = tqdm(total=total, unit="cell", desc="sweep", file=sys.stderr, dynamic_ncols=True)
+        self._shown: tuple[int, ...] = ()
+        self.show()
+
+    def show(self) -> None:
+        """Bring the bar up to date."""
+        status = self._state.status(self._runs)
+        counts = status.cells, len(status.running), len(status.waiting), len(status.failed)
+        if counts != self._shown or sys.stderr.isatty():
+            self._bar.n, running, waiting, failed = self._shown = counts
+            self._bar.set_postfix_str(f"runs: {running} running, {waiting} waiting, {failed} failed")
+
+    def close(self) -> None:
+        """Leave the bar on the screen."""
+        self._bar.close()

@@ -1,0 +1,182 @@
+"""Configuration of a sweep: which cells it has, what its runs share, and how they are run."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Suppress
+from tyro.constructors import PrimitiveConstructorSpec
+
+from data.common.cli import UserError
+from data.common.files import replace_text
+from data.common.paths import Location
+from eval.config import EvalConfig
+from train.config import TrainConfig, from_json, to_json
+
+FILE = "sweep.json"
+NO_STORE = Path("-")
+"""`--store` that was not given."""
+AUTO = ("auto",)
+
+
+def _list_of(kind: Callable[[str], Any], metavar: str) -> PrimitiveConstructorSpec[Any]:
+    """An option with several values, separated by commas or spaces."""
+    return PrimitiveConstructorSpec(
+        nargs="*",
+        metavar=metavar,
+        instance_from_str=lambda words: tuple(kind(part) for word in words for part in word.split(",") if part),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda values: [str(value) for value in values],
+    )
+
+
+Numbers = Annotated[tuple[float, ...], _list_of(float, "FLOAT,…")]
+Words = Annotated[tuple[str, ...], _list_of(str, "WORD,…")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepConfig:
+    """The cells of a sweep: sizes of one family at compute budgets, and how their checkpoints are evaluated."""
+
+    family: str = "nethack/lstm"
+    """Agent family whose sizes are trained (`python -m agents` lists them)."""
+    budgets: Numbers = ()
+    """Compute budgets in training FLOPs; larger ones can be added later."""
+    sizes: Words = AUTO
+    """Sizes of the family, trained at all budgets; auto: at each budget those near the expected optimum."""
+    spread: float = 6.0
+    """Of auto: sizes whose N is within this factor of the expected optimum, and at least five."""
+    prior: str = "20"
+    """Of auto: the expected optimum, as a number of samples per parameter, "paper", or a table of earlier rows."""
+    seeds: int = 1
+    """Trainings of each size, with different initial parameters and orders of the data."""
+    min_steps: int = 200
+    """Leave out cells of fewer optimiser steps."""
+    max_epochs: float = 4.0
+    """Leave out cells that pass over the training data more often."""
+    episodes: int = 0
+    """Games that each checkpoint plays; 0 measures the dev loss only."""
+    max_steps: int | None = None
+    """Truncate these games after this many timesteps; None sets no limit."""
+    character: str | None = None
+    """NetHack: role, race, alignment and gender of these games as NLE spells them; @ is random."""
+    protocol: str | None = None
+    """Evaluation protocol by its name, as of `python -m eval`."""
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises: UserError: a value is out of range; the message names the field.
+        """
+        if self.sizes != AUTO and (not self.sizes or "auto" in self.sizes):
+            raise UserError("--sizes: give auto alone, or sizes")
+        for name, values in (("budgets", self.budgets), ("sizes", self.sizes)):
+            if len(set(values)) < len(values):
+                raise UserError(f"--{name} names one twice: give each once")
+        positive = {"seeds": self.seeds, "min-steps": self.min_steps, "max-epochs": self.max_epochs}
+        positive |= {f"budgets {budget:g}": budget for budget in self.budgets}
+        for name, value in positive.items():
+            if not 0 < value < math.inf:
+                raise UserError(f"--{name} must be more than 0, not {value}")
+        if not self.spread > 1:
+            raise UserError(f"--spread is a factor of N above 1, not {self.spread:g}")
+        self.evaluation(())
+
+    def evaluation(self, runs: tuple[Path, ...]) -> EvalConfig:
+        """How the checkpoints of `runs` are evaluated; of none, only to check the options."""
+        options = {name: getattr(self, name) for name in ("episodes", "max_steps", "character", "protocol")}
+        return EvalConfig(runs=runs or (Path(),), film=False, **options)
+
+
+@dataclass(frozen=True)
+class Shared(TrainConfig):
+    """What all runs share: the options of `train bc`."""
+
+    store: Path = NO_STORE
+    """Folder of the store to learn from."""
+    run: Suppress[Location] = Path()
+    agent: Suppress[str] = ""
+    flops: Suppress[tuple[float, ...]] = (1.0,)
+    init_seed: Suppress[int] = 0
+    data_seed: Suppress[int] = 0
+    population: Suppress[str | None] = None
+
+
+@dataclass(frozen=True)
+class Running:
+    """How the sweep is run. None of it changes a row."""
+
+    dry_run: bool = False
+    """Print the plan, and do nothing."""
+    price: Words = ()
+    """Prices per device and hour, for example h100=2.5,v5e=1.2, for the plan."""
+    workers: int | None = None
+    """Number of worker processes on this machine; by default one for each GPU, or core with 1.5 GiB of memory."""
+    work: bool = False
+    """Be one worker of the sweep in FOLDER, beside those on other machines that share the folder."""
+    watch: bool = False
+    """Show how far the sweep in FOLDER has come, and the laws so far, until it is done."""
+    retry: bool = False
+    """Try runs that were given up once more."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep as its folder records it."""
+
+    config: SweepConfig
+    shared: TrainConfig
+    checksum: str
+    """That of the store."""
+    epoch: int
+    """Steps of all training episodes of the store."""
+    sizes: Mapping[float, tuple[str, ...]]
+    """The agents of each budget, by name, smallest first."""
+
+
+def write_sweep(folder: Path, sweep: Sweep) -> None:
+    """Record a sweep in its folder."""
+    values = {
+        "sweep": json.loads(json.dumps(dataclasses.asdict(sweep.config))),
+        "train": to_json(sweep.shared),
+        "store": {"checksum": sweep.checksum, "epoch": sweep.epoch},
+        "sizes": [[budget, list(agents)] for budget, agents in sweep.sizes.items()],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_text(folder / FILE, json.dumps(values, indent=1))
+
+
+def read_sweep(folder: Path) -> Sweep:
+    """The sweep that a folder records.
+
+    Raises: UserError: the folder holds none, or one of a later version.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise UserError(f"{folder} holds no sweep: it has no {FILE}; begin one with --store and --budgets")
+    values = json.loads(path.read_text())
+    unknown = set(values["sweep"]) - {field.name for field in dataclasses.fields(SweepConfig)}
+    if unknown:
+        raise UserError(f"{path} is of a later version, with {', '.join(sorted(unknown))}: update isoplay")
+    lists = {name: tuple(values["sweep"][name]) for name in ("budgets", "sizes")}
+    config = SweepConfig(**values["sweep"] | lists)
+    sizes = {float(budget): tuple(agents) for budget, agents in values["sizes"]}
+    return Sweep(config, from_json(values["train"]), values["store"]["checksum"], values["store"]["epoch"], sizes)
+
+
+def shared_of(options: Shared) -> TrainConfig:
+    """What all runs share, as it is recorded: a schedule by which budgets can be added later, unless one is named."""
+    optimizer = options.optimizer
+    if optimizer.schedule == "auto":
+        optimizer = dataclasses.replace(optimizer, schedule="wsd")
+    store, mix = options.store.resolve(), tuple(path.resolve() for path in options.mix)
+    return from_json(to_json(dataclasses.replace(options, store=store, mix=mix, optimizer=optimizer)))
+
+
+def names(values: Sequence[str]) -> str:
+    """A few words, in one line."""
+    return ", ".join(values[:3]) + (f" and {len(values) - 3} more" if len(values) > 3 else "")

@@ -1,0 +1,59 @@
+"""How long a sweep takes, and what that costs: rough estimates by kind of machine, before anything is run.
+
+A step takes `step` seconds and `sample` a sample whatever the network, and its FLOPs at `rate` besides. For `cpu-core`
+and `h100` these are fitted to the speeds in train/README.md (`train bench`, `train bc`), within a factor of two of
+them. No TPU was measured: theirs are the H100's seconds of a step and a fifth of their peak.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from data.common.cli import UserError
+from train.mesh import PEAK_FLOPS
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One device: a CPU core, a GPU or a TPU chip."""
+
+    rate: float
+    """FLOPs per second of large networks."""
+    step: float = 0.0
+    """Seconds of a step besides."""
+    sample: float = 0.0
+    """Seconds of a sample besides."""
+
+
+MACHINES: Mapping[str, Machine] = MappingProxyType(
+    {
+        "cpu-core": Machine(rate=6.5e10, sample=11e-6),
+        "h100": Machine(rate=4e13, step=1.2e-3),
+        **{
+            kind: Machine(rate=PEAK_FLOPS[name] / 5, step=1.2e-3)
+            for kind, name in (("v4", "TPU v4"), ("v5e", "TPU v5e"), ("v5p", "TPU v5p"), ("v6e", "TPU v6e"))
+        },
+    }
+)
+
+
+def seconds_on(machine: Machine, flops: float, samples: float, batch: int) -> float:
+    """Seconds that one device takes to train on so many samples."""
+    return flops / machine.rate + samples * machine.sample + samples / batch * machine.step
+
+
+def prices_of(words: Iterable[str]) -> dict[str, float]:
+    """Prices per device and hour, as `--price h100=2.5,v5e=1.2` states them.
+
+    Raises: UserError: a word is not of that form, or there is no such machine.
+    """
+    prices = {}
+    for word in words:
+        name, _, price = word.partition("=")
+        if name not in MACHINES:
+            raise UserError(f"--price {word}: there are {', '.join(MACHINES)}")
+        try:
+            prices[name] = float(price)
+        except ValueError:
+            raise UserError(f"--price {word}: write it as {name}=2.5, per device and hour") from None
+    return prices

@@ -1,0 +1,180 @@
+"""The grid of a sweep: which sizes are trained at which budgets."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from agents.cost import Convention
+from agents.ladder import find, ladder
+from data.common.cli import UserError
+from data.spec import Field
+from data.store.mixture import open_stores
+from laws.fitting.analysis import fit
+from laws.predict.published import LAWS
+from laws.rows.runs import read
+from laws.sweep.config import AUTO, SweepConfig, names
+from train.config import TrainConfig
+
+FEWEST = 5
+"""Sizes that a parabola through a budget needs (`laws.fitting.parabola.MIN_CELLS`)."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """An agent of the family."""
+
+    agent: str
+    params: int
+    """N, the counted parameters."""
+    flops: int
+    """Training FLOPs per sample, by the sweep's convention."""
+
+    def samples(self, budget: float) -> int:
+        """D, the samples that a budget pays for."""
+        return int(budget / self.flops)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What agents have to know of the games that they learn from."""
+
+    game: str
+    actions: int
+    observation: Mapping[str, Field]
+    checksum: str
+    epoch: int
+    """Steps of all training episodes."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The sizes of each budget, and what was left out."""
+
+    sizes: Mapping[float, tuple[Size, ...]]
+    """Smallest first."""
+    left_out: tuple[str, ...]
+    """In words, a line for each reason."""
+
+
+def content_of(shared: TrainConfig) -> Content:
+    """Look into the stores.
+
+    Raises: UserError: a store can't be read.
+    """
+    store = open_stores(shared.stores, shared.weights, shared.games)
+    length = int(store.lengths[store.rows("train")].sum())
+    actions, game = len(store.manifest["actions"]), store.manifest["game"]
+    return Content(game, actions, store.codec.observation, store.checksum, length)
+
+
+def grid_of(
+    config: SweepConfig,
+    shared: TrainConfig,
+    content: Content,
+    planned: Mapping[float, Sequence[str]] = MappingProxyType({}),
+) -> Grid:
+    """Choose the sizes of every budget; those of `planned` have the agents that are named there.
+
+    Raises: UserError: there is no such family or size, or nothing is left of the grid.
+    """
+    if not config.budgets:
+        raise UserError("--budgets is empty: give at least one, for example --budgets 1e12 3e12 1e13")
+    family = _family(config, shared, content)
+    kept: dict[float, tuple[Size, ...]] = {}
+    short: list[str] = []
+    repeated: list[str] = []
+    expected = _expected(config.prior, content.game) if config.sizes == AUTO else None
+    for budget in sorted(config.budgets):
+        if budget in planned:
+            kept[budget] = tuple(size for size in family if size.agent in planned[budget])
+            continue
+        wanted = family if expected is None else _near(family, budget, expected, config.spread)
+        few = {size for size in wanted if size.samples(budget) < config.min_steps * shared.batch}
+        many = {size for size in wanted if size.samples(budget) > config.max_epochs * content.epoch}
+        short += [f"{size.agent} at {budget:.3g}" for size in wanted if size in few]
+        repeated += [f"{size.agent} at {budget:.3g}" for size in wanted if size in many]
+        kept[budget] = tuple(size for size in wanted if size not in few | many)
+    left_out = [
+        f"{len(cells)} cells of {what}: {names(cells)}"
+        for cells, what in (
+            (short, f"fewer than {config.min_steps} steps of {shared.batch:,} samples (--min-steps, --lanes)"),
+            (repeated, f"more than {config.max_epochs:g} epochs of {content.epoch:,} samples (--max-epochs)"),
+        )
+        if cells
+    ]
+    if not any(kept.values()):
+        raise UserError(f"no cell is left: {'; '.join(left_out)}")
+    return Grid({budget: sizes for budget, sizes in kept.items() if sizes}, tuple(left_out))
+
+
+def _family(config: SweepConfig, shared: TrainConfig, content: Content) -> list[Size]:
+    """The sizes that are asked for, or all of the family, by N.
+
+    Raises: UserError: there is no such family or size.
+    """
+    if config.sizes == AUTO:
+        found = ladder(content.actions, content.observation)
+        agents = [name for name in found if name.rpartition("/")[0] == config.family]
+        if not agents:
+            families = sorted({name.rpartition("/")[0] for name in found})
+            raise UserError(f"--family {config.family}: there are {', '.join(families)}")
+    else:
+        agents = [f"{config.family}/{size}" for size in config.sizes]
+    convention: Convention = shared.convention
+    costs = {name: find(name, content.actions, content.observation).cost(shared.window) for name in agents}
+    sizes = [Size(name, cost.counted_params, cost.train_flops(convention)) for name, cost in costs.items()]
+    return sorted(sizes, key=lambda size: size.params)
+
+
+class _Expected:
+    """The expected compute-optimal N of a budget: a power law of C, or so many samples per parameter."""
+
+    def __init__(self, ratio: float | None = None, law: tuple[float, float] | None = None) -> None:
+        self._ratio, self._law = ratio, law
+
+    def distance(self, size: Size, budget: float) -> float:
+        """ln N of a size minus that of the expected optimum."""
+        if self._law is not None:
+            coefficient, exponent = self._law
+            return math.log(size.params) - math.log(coefficient) - exponent * math.log(budget)
+        assert self._ratio is not None
+        # D / N falls about as N^-2 along a budget.
+        return -math.log(budget / size.flops / size.params / self._ratio) / 2
+
+
+def _expected(prior: str, game: str) -> _Expected:
+    """The prior that a word names.
+
+    Raises: UserError: it is none, or a table that has no law of N.
+    """
+    try:
+        ratio = float(prior)
+    except ValueError:
+        ratio = math.nan
+    if 0 < ratio < math.inf:
+        return _Expected(ratio=ratio)
+    if prior == "paper":
+        if game not in LAWS:
+            raise UserError(f"--prior paper: the paper has no law for {game}, only for {', '.join(LAWS)}")
+        line = LAWS[game]["params"]
+        return _Expected(law=(float(line.predict(np.array(1.0))), line.exponent))
+    if not Path(prior).exists():
+        raise UserError(f'--prior {prior}: give a number of samples per parameter, "paper", or a table of rows')
+    games = fit(read([Path(prior)]).rows, draws=0).games
+    for fitted in games:
+        for method in ("isoflop", "envelope"):
+            law = fitted.found("params", method) if fitted.game == game else None
+            if law is not None:
+                return _Expected(law=(law.power.coefficient, law.power.exponent))
+    raise UserError(f"--prior {prior}: its rows give no law of N for {game}")
+
+
+def _near(family: Sequence[Size], budget: float, expected: _Expected, spread: float) -> list[Size]:
+    """The sizes within a factor of the expected optimum, and at least the nearest few."""
+    away = {size: abs(expected.distance(size, budget)) for size in family}
+    nearest = sorted(family, key=away.__getitem__)[:FEWEST]
+    return [size for size in family if size in nearest or away[size] <= math.log(spread)]

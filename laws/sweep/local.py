@@ -1,0 +1,148 @@
+"""The workers of a sweep on this machine: a process for each core or accelerator, replaced when it dies."""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from data.common.cli import Signalled, UserError
+from data.common.workers import SPAWN, follow_parent
+
+MOST_DEATHS = 5
+"""Deaths of workers in a row, without a cell done in between, after which the sweep stops."""
+MEMORY = 1.5 * 2**30
+"""Bytes of memory that a worker on a CPU is given at least."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for a worker: the cores it may use, and what its environment says of devices."""
+
+    cores: frozenset[int]
+    environment: Mapping[str, str]
+
+
+def slots(workers: int | None) -> list[Slot]:
+    """Places for workers: on a machine with GPUs one for each, else one for each core that has enough memory.
+
+    Args:
+        workers: Number of workers; None is as many as the machine has places for.
+    """
+    mine = sorted(os.sched_getaffinity(0))
+    gpus = _gpus()
+    if gpus:
+        count = workers or len(gpus)
+        return [Slot(frozenset(mine), {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]}) for number in range(count)]
+    count = workers or max(1, min(len(mine), int(_available() / MEMORY)))
+    shares = [frozenset(mine[number::count]) or frozenset(mine[number % len(mine) :][:1]) for number in range(count)]
+    return [Slot(share, {}) for share in shares]
+
+
+def _gpus() -> list[str]:
+    """Names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them; without starting any of them."""
+    told = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if told is not None:
+        return [name for name in told.split(",") if name and name != "-1"]
+    return [str(number) for number in range(len(list(Path("/proc/driver/nvidia/gpus").glob("*"))))]
+
+
+def _available() -> int:
+    """Bytes of memory that can be used without swapping."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("/proc/meminfo has no MemAvailable")
+
+
+def run_workers(folder: Path, places: list[Slot], done: Callable[[], int], tick: Callable[[], None]) -> None:
+    """Run a worker in every place until there is no run left for them.
+
+    A worker that dies is replaced. An interrupt stops them all, which save what they have.
+
+    Args:
+        folder: Folder of the sweep.
+        places: Where to run workers.
+        done: Counts the cells that are done.
+        tick: Called about once a second.
+
+    Raises:
+        UserError: A worker was refused something that the user can mend, or workers die and nothing gets done.
+    """
+    workers: dict[int, BaseProcess] = {}
+    waiting, deaths, before = list(range(len(places))), 0, done()
+    try:
+        while workers or waiting:
+            while waiting:
+                number = waiting.pop()
+                workers[number] = _start(folder, number, places[number])
+            ended = wait([worker.sentinel for worker in workers.values()], timeout=1)
+            tick()
+            for number, worker in list(workers.items()):
+                if worker.sentinel not in ended:
+                    continue
+                worker.join()
+                del workers[number]
+                if worker.exitcode == 2:
+                    raise UserError(f"a worker stopped: see the end of {_log(folder, number)}")
+                if worker.exitcode:
+                    deaths = deaths + 1 if done() == before else 1
+                    before = done()
+                    if deaths >= MOST_DEATHS * len(places):
+                        raise UserError(
+                            f"workers died {deaths} times and nothing got done: see the end of {_log(folder, number)}"
+                        )
+                    waiting.append(number)
+    finally:
+        for worker in workers.values():
+            worker.terminate()
+        for worker in workers.values():
+            worker.join()
+
+
+def _log(folder: Path, number: int) -> Path:
+    return folder / "logs" / f"{socket.gethostname()}-{number}.log"
+
+
+def _start(folder: Path, number: int, slot: Slot) -> BaseProcess:
+    """Start a worker, which inherits cores and environment."""
+    worker = SPAWN.Process(target=_work, args=(folder, _log(folder, number)), name=f"worker {number}")
+    mine, before = os.sched_getaffinity(0), {name: os.environ.get(name) for name in slot.environment}
+    try:
+        os.sched_setaffinity(0, slot.cores)
+        os.environ.update(slot.environment)
+        worker.start()
+    finally:
+        os.sched_setaffinity(0, mine)
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+    return worker
+
+
+def _work(folder: Path, log: Path) -> None:
+    """The main function of a worker process."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    follow_parent()
+    signal.signal(signal.SIGTERM, _interrupt)
+    from laws.sweep.work import work
+    from train.compile.cache import keep_programs
+
+    keep_programs()
+    try:
+        work(folder, lambda line: print(line, flush=True))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(2)
+    except Signalled as error:
+        sys.exit(128 + error.args[0])
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise Signalled(number)

@@ -1,0 +1,85 @@
+"""What `train sweep` prints: the plan of a sweep, and how far it has come."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from laws.fitting.analysis import fit
+from laws.report.screen import fit_lines
+from laws.sweep.estimate import MACHINES, seconds_on
+from laws.sweep.grid import Grid
+from laws.sweep.runs import SweepRun
+from laws.sweep.state import State, Status
+from laws.sweep.table import rows_of
+
+MARKS = {"done": "+", "running": ">", "failed": "x", "waiting": "."}
+"""How the cells of a grid are drawn."""
+
+
+def plan_lines(grid: Grid, runs: Sequence[SweepRun], prices: Mapping[str, float], done: float) -> Iterator[str]:
+    """The plan: what is trained, what was left out, and what that costs.
+
+    `done` are the training FLOPs of runs that are done already.
+    """
+    sizes = {size.agent: size for of_budget in grid.sizes.values() for size in of_budget}
+    cells, total = sum(len(run.cells) for run in runs), sum(run.flops for run in runs)
+    samples = sum(run.flops / sizes[run.config.agent].flops for run in runs)
+    yield f"{cells} cells in {len(runs)} runs: {total:.3g} training FLOPs, {samples:.3g} samples"
+    batch = runs[0].config.batch
+    yield f"{'budget':>9}  {'N':17} {'D':17} {'steps':15} sizes"
+    for budget, of_budget in grid.sizes.items():
+        counts = [size.samples(budget) for size in of_budget]
+        ranges = (
+            [size.params for size in of_budget],
+            counts,
+            [count // batch for count in counts],
+        )
+        words = [f"{_short(min(each))} to {_short(max(each))}" for each in ranges]
+        names = " ".join(size.agent.rpartition("/")[2] for size in of_budget)
+        yield f"{budget:9.3g}  {words[0]:17} {words[1]:17} {words[2]:15} {names}"
+    yield from (f"left out: {line}" for line in grid.left_out)
+    if done:
+        yield f"done already: {done:.3g} FLOPs"
+    for kind, machine in MACHINES.items():
+        seconds = sum(seconds_on(machine, run.flops, run.flops / sizes[run.config.agent].flops, batch) for run in runs)
+        price = f", {prices[kind] * seconds / 3600:,.2f} at {prices[kind]:g} an hour" if kind in prices else ""
+        yield f"  {kind:9} about {_duration(seconds)} of training on one{price}"
+
+
+def status_lines(state: State, runs: Sequence[SweepRun], *, laws: bool = True) -> Iterator[str]:
+    """How far a sweep has come, what is running, what failed, and the laws of what is done."""
+    status = state.status(runs)
+    cells = sum(len(run.cells) for run in runs)
+    yield (
+        f"{status.cells} of {cells} cells done; runs: {len(status.done)} done, {len(status.running)} running,"
+        f" {len(status.failed)} failed, {len(status.waiting)} waiting{_left(state, status)}"
+    )
+    yield from (f"  running: {run.name} by process {by.pid} on {by.host}" for run, by in status.running)
+    for run in status.failed:
+        found = state.failure(run)
+        yield f"  failed: {run.name}: {found['reason'] if found else ''}"
+    if laws and status.cells:
+        fitted = fit(rows_of(state.folder), draws=0)
+        yield from fit_lines(fitted)
+
+
+def _left(state: State, status: Status) -> str:
+    """The time left, by the speed of the runs that are done; empty if none is."""
+    taken = [(run.flops, attempt["seconds"]) for run in status.done for attempt in state.attempts(run)[-1:]]
+    todo = sum(run.flops for run in (*status.waiting, *(run for run, _ in status.running)))
+    if not taken or not todo:
+        return ""
+    flops, seconds = (sum(each) for each in zip(*taken, strict=True))
+    return f"; about {_duration(todo / flops * seconds / max(1, len(status.running)))} left"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length or (unit == "min" and seconds >= length):
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _short(number: float) -> str:
+    for unit, length in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= length:
+            return f"{number / length:.3g}{unit}"
+    return f"{number:.0f}"
