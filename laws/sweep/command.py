@@ -27,17 +27,15 @@ def sweep(folder: Path, config: SweepConfig, shared: Shared, running: Running) -
     Raises:
         UserError: The folder holds no sweep and none is described, or the description can't be run.
     """
-    if running.workers is not None and running.workers < 1:
-        raise UserError(f"--workers must be at least 1, not {running.workers}")
+    if running.workers is not None and running.workers < 0:
+        raise UserError(f"--workers must not be negative, not {running.workers}")
     prices, state = prices_of(running.price), State(folder)
-    if running.work or running.watch:
-        if shared.store != NO_STORE or config != SweepConfig():
-            raise UserError("--work and --watch take what FOLDER records: leave the options of the sweep out")
-        return _work(folder, state) if running.work else _watch(folder, state)
+    if running.watch:
+        return _watch(folder, state)
     described, grid = _described(folder, config, shared)
     runs = runs_of(described, folder)
     done = sum(run.flops for run in state.status(runs).done)
-    print("\n".join(plan_lines(grid, runs, prices, done)))
+    print("\n".join(plan_lines(grid, runs, prices, done)), flush=True)
     if running.dry_run:
         return 0
     state.make()
@@ -45,9 +43,12 @@ def sweep(folder: Path, config: SweepConfig, shared: Shared, running: Running) -
     if running.retry:
         for run in state.status(runs).failed:
             state.forgive(run)
-    with contextlib.closing(_Bar(state, runs)) as bar:
-        run_workers(folder, slots(running.workers), lambda: state.status(runs).cells, bar.show)
-        bar.show()
+    if running.work:
+        work(folder, lambda line: print(line, flush=True))
+    elif running.workers != 0:
+        with contextlib.closing(_Bar(state, runs)) as bar:
+            run_workers(folder, slots(running.workers), lambda: state.status(runs).cells, bar.show)
+            bar.show()
     write_table(folder)
     print("\n".join(status_lines(state, runs)))
     return 1 if state.status(runs).failed else 0
@@ -80,13 +81,6 @@ def _described(folder: Path, config: SweepConfig, options: Shared) -> tuple[Swee
 def _choice(config: SweepConfig) -> tuple[object, ...]:
     """The options by which sizes are chosen for a budget."""
     return config.family, config.sizes, config.spread, config.prior, config.min_steps, config.max_epochs
-
-
-def _work(folder: Path, state: State) -> int:
-    read_sweep(folder)
-    state.make()
-    work(folder, lambda line: print(line, flush=True))
-    return 0
 
 
 def _watch(folder: Path, state: State) -> int:

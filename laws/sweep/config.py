@@ -115,9 +115,10 @@ class Running:
     price: Words = ()
     """Prices per device and hour, for example h100=2.5,v5e=1.2, for the plan."""
     workers: int | None = None
-    """Number of worker processes on this machine; by default one for each GPU, or core with 1.5 GiB of memory."""
+    """Number of worker processes on this machine; by default one for each GPU, or core with 1.5 GiB of memory. 0 only
+    records the sweep, for `--work`."""
     work: bool = False
-    """Be one worker of the sweep in FOLDER, beside those on other machines that share the folder."""
+    """Be one worker, beside those of other processes and machines that share FOLDER, until nothing is left to do."""
     watch: bool = False
     """Show how far the sweep in FOLDER has come, and the laws so far, until it is done."""
     retry: bool = False

@@ -97,7 +97,10 @@ def _complete(sweep: Sweep, state: State, run: SweepRun, config: TrainConfig) ->
     train(config, progress=False)
     evaluation = sweep.config.evaluation((config.run,))
     rows = evaluate(evaluation, progress=False)
+    done = state.keys()
     for cell in run.cells:
+        if cell.key in done:
+            continue
         found = [row for row in rows if row.flops == cell.flops]
         if evaluation.episodes:
             name = protocol(found[0].game, evaluation.options(found[0].game), evaluation.seed)

@@ -1,0 +1,43 @@
+"""Small sweeps, and the command that runs them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from laws.sweep.config import Shared, Sweep, SweepConfig, shared_of
+from laws.sweep.grid import content_of, grid_of
+
+ROOT = Path(__file__).resolve().parents[3]
+BUDGETS = (2e8, 6e8)
+"""FLOPs: of `nethack/lstm/16` with batches of 64 samples, 39 and 118 steps."""
+OPTIONS = (
+    "--budgets=2e8,6e8 --sizes=16,32 --lanes=8 --window=8 --min-steps=10 --max-epochs=100 --warmup-samples=640"
+    " --workers=1 --checkpoint-seconds=0"
+).split()
+
+
+def described(store: Path, **options: Any) -> Sweep:
+    """The sweep of `OPTIONS`, with changes."""
+    values = {"budgets": BUDGETS, "sizes": ("16", "32"), "min_steps": 10, "max_epochs": 100.0}
+    config, shared = SweepConfig(**values | options), shared_of(Shared(store=store, lanes=8, window=8))
+    content = content_of(shared)
+    grid = grid_of(config, shared, content)
+    names = {budget: tuple(size.agent for size in sizes) for budget, sizes in grid.sizes.items()}
+    return Sweep(config, shared, content.checksum, content.epoch, names)
+
+
+def start(folder: Path, *words: str | Path) -> subprocess.Popen[str]:
+    """Start `python -m train sweep FOLDER`."""
+    command = [sys.executable, "-m", "train", "sweep", str(folder), *map(str, words)]
+    environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def sweep(folder: Path, *words: str | Path, code: int = 0) -> tuple[str, str]:
+    """Run `python -m train sweep FOLDER`, which exits with `code`; returns stdout and stderr."""
+    process = start(folder, *words)
+    said, errors = process.communicate(timeout=400)
+    assert process.returncode == code, said + errors
+    return said, errors

@@ -1,0 +1,114 @@
+"""Whole sweeps on real games: complete, extended, failing, watched, worked on by several."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from laws.rows.runs import read
+from tests.laws.sweep.sweeps import BUDGETS, OPTIONS, start, sweep
+
+CELLS = {(size, budget) for size in ("16", "32") for budget in BUDGETS}
+
+
+def cells(folder: Path) -> set[tuple[str | None, float]]:
+    """Size and budget of every row of the table, each of which is there once."""
+    rows = read([folder / "runs.jsonl"]).rows
+    assert len({(row.run, row.flops) for row in rows}) == len(rows)
+    return {(row.size, row.flops) for row in rows}
+
+
+@pytest.fixture(scope="module")
+def done(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sweeps") / "sweep"
+    sweep(folder, "--store", store, *OPTIONS)
+    return folder
+
+
+def files(folder: Path, pattern: str) -> dict[str, float]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.glob(pattern)}
+
+
+@pytest.mark.slow
+def test_the_table_has_a_row_for_each_cell(done: Path) -> None:
+    assert cells(done) == CELLS
+    for row in read([done / "runs.jsonl"]).rows:
+        assert row.loss is not None
+        assert (row.seed, row.schedule, row.batch) == (0, "wsd", 64)
+        assert row.flops / 1.3 < (row.flops_exact or 0) <= row.flops
+    assert len(list(done.glob("runs/*/config.json"))) == 2
+    attempts = [json.loads(path.read_text()) for path in done.glob("attempts/*.json")]
+    assert [[one["ended"] for one in of_run] for of_run in attempts] == [["done"]] * 2
+
+
+@pytest.mark.slow
+def test_again_it_does_nothing_and_more_budgets_and_seeds_go_on(done: Path, store: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(done, tmp_path / "sweep")
+    before = files(folder, "cells/*") | files(folder, "runs/**/params/*")
+    said, _ = sweep(folder)
+    assert "4 of 4 cells done" in said
+    assert files(folder, "cells/*") | files(folder, "runs/**/params/*") == before
+    changed = [word.replace("2e8,6e8", "2e8,6e8,2e9") for word in OPTIONS]
+    sweep(folder, "--store", store, *changed, "--seeds", "2")
+    assert before.items() <= (files(folder, "cells/*") | files(folder, "runs/**/params/*")).items()
+    assert cells(folder) == CELLS | {("16", 2e9), ("32", 2e9)}
+    rows = read([folder / "runs.jsonl"]).rows
+    assert len(rows) == 12
+    assert len(list(folder.glob("runs/*/config.json"))) == 4, "the runs of the first seed went on"
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_is_given_up_with_its_reason_while_others_go_on(store: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    said, _ = sweep(folder, "--store", store, *OPTIONS, "--lr", "1e30", "--max-skipped", "2", code=1)
+    assert "0 of 4 cells done; runs: 0 done, 0 running, 2 failed, 0 waiting" in said
+    for path in folder.glob("failed/*.json"):
+        failure = json.loads(path.read_text())
+        assert failure["reason"].startswith("diverged:")
+        attempts = json.loads((folder / "attempts" / path.name).read_text())
+        assert [one["lr"] for one in attempts] == [1e30, 5e29, 2.5e29]
+    assert said.count("failed: lstm-") == 2
+    # It stays given up until it is asked for.
+    said, _ = sweep(folder, code=1)
+    assert "2 failed" in said
+    assert all(len(json.loads(path.read_text())) == 3 for path in folder.glob("attempts/*.json"))
+    sweep(folder, "--store", store, *OPTIONS)
+    assert cells(folder) == CELLS
+    said, _ = sweep(folder, "--watch")
+    assert "4 of 4 cells done; runs: 2 done, 0 running, 0 failed, 0 waiting" in said
+
+
+@pytest.mark.slow
+def test_workers_share_a_folder_and_watch_tells_of_them(store: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    options = ["--store", store, *OPTIONS, "--seeds", "2"]
+    sweep(folder, *options, "--dry-run")
+    assert not folder.exists()
+    said, _ = sweep(folder, *options, "--workers", "0")
+    assert "0 of 8 cells done; runs: 0 done, 0 running, 0 failed, 4 waiting" in said
+    workers = [start(folder, "--work"), start(folder, *options, "--work")]
+    said = [worker.communicate(timeout=400) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], said
+    begun = [line.partition(":")[0] for out, _ in said for line in out.splitlines() if "begins" in line]
+    assert len(begun) == len(set(begun)) == 4
+    assert len(read([folder / "runs.jsonl"]).rows) == 8
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "--store is missing"),
+        (("--watch",), "holds no sweep"),
+        (("--budgets", "1e12"), "--store is missing"),
+        (("--store", "nowhere", "--budgets", "1e12"), "nowhere"),
+        (("--workers", "-1"), "--workers must not be negative"),
+        (("--price", "abacus=1"), "--price abacus=1: there are cpu-core"),
+        (("--price", "h100=much"), "write it as h100=2.5"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    _, errors = sweep(tmp_path / "sweep", *words, code=2)
+    assert said in errors
+    assert errors.count("\n") == 1
+    assert not (tmp_path / "sweep").exists()
