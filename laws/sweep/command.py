@@ -16,7 +16,7 @@ from laws.sweep.runs import SweepRun, runs_of
 from laws.sweep.screen import plan_lines, status_lines
 from laws.sweep.state import State
 from laws.sweep.table import write_table
-from laws.sweep.work import work
+from laws.sweep.work import Worker
 
 WATCH_SECONDS = 5.0
 
@@ -44,7 +44,7 @@ def sweep(folder: Path, config: SweepConfig, shared: Shared, running: Running) -
         for run in state.status(runs).failed:
             state.forgive(run)
     if running.work:
-        work(folder, lambda line: print(line, flush=True))
+        Worker(folder, lambda line: print(line, flush=True)).work()
     elif running.workers != 0:
         with contextlib.closing(_Bar(state, runs)) as bar:
             run_workers(folder, slots(running.workers), lambda: state.status(runs).cells, bar.show)
@@ -97,22 +97,35 @@ def _watch(folder: Path, state: State) -> int:
 
 
 class _Bar:
-    """A progress bar over the cells of a sweep."""
+    """A progress bar over the training FLOPs of a sweep."""
 
     def __init__(self, state: State, runs: list[SweepRun]) -> None:
         self._state, self._runs = state, runs
-        total = sum(len(run.cells) for run in runs)
-        self._bar = tqdm(total=total, unit="cell", desc="sweep", file=sys.stderr, dynamic_ncols=True)
+        total = sum(run.flops for run in runs)
+        self._cells = sum(len(run.cells) for run in runs)
         self._shown: tuple[int, ...] = ()
+        options = {"unit": "FLOP", "unit_scale": True, "desc": "sweep", "file": sys.stderr, "dynamic_ncols": True}
+        self._bar = tqdm(total=total, initial=self._spent(), **options)
         self.show()
 
+    def _spent(self) -> float:
+        status = self._state.status(self._runs)
+        done = sum(run.flops for run in (*status.done, *status.failed))
+        begun = (*status.waiting, *(run for run, _ in status.running))
+        return done + sum(min(run.flops, self._state.trained(run)) for run in begun)
+
     def show(self) -> None:
-        """Bring the bar up to date."""
+        """Bring the bar up to date; on what is no terminal, when a run begins or ends."""
         status = self._state.status(self._runs)
         counts = status.cells, len(status.running), len(status.waiting), len(status.failed)
-        if counts != self._shown or sys.stderr.isatty():
-            self._bar.n, running, waiting, failed = self._shown = counts
-            self._bar.set_postfix_str(f"runs: {running} running, {waiting} waiting, {failed} failed")
+        if counts == self._shown and not sys.stderr.isatty():
+            return
+        self._shown = counts
+        cells, running, waiting, failed = counts
+        said = f"{cells}/{self._cells} cells, {running} runs at work, {waiting} waiting, {failed} failed"
+        self._bar.set_postfix_str(said, refresh=False)
+        self._bar.n = self._spent()
+        self._bar.refresh()
 
     def close(self) -> None:
         """Leave the bar on the screen."""

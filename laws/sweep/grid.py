@@ -118,7 +118,8 @@ def _family(config: SweepConfig, shared: TrainConfig, content: Content) -> list[
     """
     if config.sizes == AUTO:
         found = ladder(content.actions, content.observation)
-        agents = [name for name in found if name.rpartition("/")[0] == config.family]
+        # Variants of a size, such as 57M-inv, are trained where they are asked for.
+        agents = [name for name in found if name.rpartition("/")[0] == config.family and "-" not in name]
         if not agents:
             families = sorted({name.rpartition("/")[0] for name in found})
             raise UserError(f"--family {config.family}: there are {', '.join(families)}")

@@ -131,12 +131,12 @@ def _work(folder: Path, log: Path) -> None:
         os.dup2(file.fileno(), 2)
     follow_parent()
     signal.signal(signal.SIGTERM, _interrupt)
-    from laws.sweep.work import work
+    from laws.sweep.work import Worker
     from train.compile.cache import keep_programs
 
     keep_programs()
     try:
-        work(folder, lambda line: print(line, flush=True))
+        Worker(folder, lambda line: print(line, flush=True)).work()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(2)

@@ -16,6 +16,7 @@ from data.common.files import replace_text
 from eval.results import ResultRow
 from laws.sweep.runs import Cell, SweepRun
 from train.hosts.lease import Holder, holder_of
+from train.metrics import read_metrics
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class State:
     def add(self, cell: Cell, row: dict[str, Any]) -> None:
         """Record the result row of a cell."""
         replace_text(self.folder / "cells" / f"{cell.key}.json", json.dumps(row))
+
+    def trained(self, run: SweepRun) -> float:
+        """Training FLOPs that a run, of which no failure is known, has spent so far, by its metrics."""
+        metrics = read_metrics(run.config.run)
+        return float(metrics[-1]["run_flops"]) if metrics else 0.0
 
     def claim(self, run: SweepRun) -> Path:
         """The folder whose lease the worker of a run holds."""

@@ -3,16 +3,18 @@
 import contextlib
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from data.common.rows import as_record
 from eval.checkpoints import evaluate
+from eval.config import EvalConfig
 from eval.play.options import protocol
-from laws.sweep.config import Sweep, read_sweep
+from eval.results import ResultRow
+from laws.sweep.config import read_sweep
 from laws.sweep.failure import kind_of, remedied, verdict
-from laws.sweep.runs import SweepRun, runs_of
-from laws.sweep.state import State
+from laws.sweep.runs import Cell, SweepRun, runs_of
+from laws.sweep.state import State, Status
 from laws.sweep.table import write_table
 from train.checkpoint import newest
 from train.config import TrainConfig
@@ -22,87 +24,125 @@ from train.loop import train
 
 POLL_SECONDS = 2.0
 """Between looks at the runs that other workers have, which may be lost."""
+EVALUATE_SECONDS = 120.0
+"""Training time after which runs are evaluated. Runs that are evaluated together start the games' processes once."""
 
 
-def work(folder: Path, say: Callable[[str], None]) -> None:
-    """Take runs of a sweep until all are done or given up. Any number of workers may do so, on any machines.
+class Worker:
+    """Takes runs of a sweep. Any number of workers may do so, on any machines that see the sweep's folder."""
 
-    The sweep is read anew for each run: it may be extended meanwhile.
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+        """`say` is called with a line for each thing that happens."""
+        self._folder, self._state, self._say = folder, State(folder), say
+        self._open: dict[str, tuple[SweepRun, TrainConfig]] = {}
+        """Runs that are begun, and how they are trained, by name."""
 
-    Raises: UserError: the folder holds no sweep.
-    """
-    state = State(folder)
-    while True:
-        sweep = read_sweep(folder)
-        status = state.status(runs_of(sweep, folder))
-        for run in status.waiting:
-            with claimed(state, run) as mine:
-                if mine and run not in state.status([run]).done:
-                    _attempt(sweep, state, run, say)
-                    break
-        else:
-            if not status.running and not status.waiting:
-                return
-            time.sleep(POLL_SECONDS)
+    def work(self) -> None:
+        """Train and evaluate runs until all are done or given up.
 
+        The sweep is read anew for each run: it may be extended meanwhile.
 
-@contextlib.contextmanager
-def claimed(state: State, run: SweepRun) -> Iterator[bool]:
-    """A context manager that claims a run; its value is whether that succeeded."""
-    with contextlib.ExitStack() as stack:
+        Raises: UserError: the folder holds no sweep.
+        """
+        while (status := self._status()).waiting or status.running:
+            if not self._some():
+                time.sleep(POLL_SECONDS)
+
+    def _status(self) -> Status:
+        return self._state.status(runs_of(read_sweep(self._folder), self._folder))
+
+    def _some(self) -> bool:
+        """Train runs for a while and evaluate them; whether there were any that nobody has."""
+        begin, some = time.monotonic(), False
+        with contextlib.ExitStack() as claims:
+            claims.callback(self._stopped)
+            while time.monotonic() < begin + EVALUATE_SECONDS and (run := self._claimed(claims)) is not None:
+                some = True
+                self._train(run)
+            if self._open:
+                self._evaluate(list(self._open.values()))
+                write_table(self._folder)
+        return some
+
+    def _claimed(self, claims: contextlib.ExitStack) -> SweepRun | None:
+        """The next run that waits, claimed."""
+        for run in self._status().waiting:
+            if run.name in self._open:
+                continue
+            with contextlib.suppress(Held):
+                claims.enter_context(held(self._state.claim(run)))
+                # Another worker may have done it just before.
+                if self._state.status([run]).running:
+                    return run
+        return None
+
+    def _stopped(self) -> None:
+        """Record that the runs which are begun and not ended were interrupted."""
+        for run, _ in self._open.values():
+            self._state.end(run, "stopped")
+        self._open.clear()
+
+    def _train(self, run: SweepRun) -> None:
+        """Train a run, or give it up."""
+        attempts = self._state.attempts(run)
+        config = remedied(run.config, attempts)
+        progress = newest(config.run)
+        reason = verdict(attempts, progress)
+        if reason is not None:
+            trace = next((one["traceback"] for one in reversed(attempts) if one.get("traceback")), "")
+            self._state.give_up(run, reason, trace)
+            self._say(f"{run.name}: given up: {reason}")
+            return
+        self._state.begin(run, progress)
+        self._open[run.name] = run, config
+        self._say(f"{run.name}: {f'goes on at step {progress}' if progress else 'begins'}")
         try:
-            stack.enter_context(held(state.claim(run)))
-        except Held:
-            yield False
-        else:
-            yield True
+            train(config, progress=False)
+        except Exception as error:
+            self._failed(run, error)
 
+    def _evaluate(self, trained: list[tuple[SweepRun, TrainConfig]]) -> None:
+        """Evaluate runs and record the rows of their cells."""
+        asked = read_sweep(self._folder).config.evaluation(tuple(config.run for _, config in trained))
+        try:
+            rows = evaluate(asked, progress=False)
+        except Exception as error:
+            if len(trained) == 1:
+                self._failed(trained[0][0], error)
+            else:
+                for one in trained:
+                    self._evaluate([one])
+            return
+        done = self._state.keys()
+        for run, config in trained:
+            for cell in run.cells:
+                if cell.key not in done:
+                    self._state.add(cell, as_record(_row_of(cell, config, asked, rows)))
+            self._state.end(run, "done")
+            del self._open[run.name]
+            self._say(f"{run.name}: done")
 
-def _attempt(sweep: Sweep, state: State, run: SweepRun, say: Callable[[str], None]) -> None:
-    """Train and evaluate a run that is claimed, or give it up."""
-    attempts = state.attempts(run)
-    config = remedied(run.config, attempts)
-    progress = newest(config.run)
-    reason = verdict(attempts, progress)
-    if reason is not None:
-        trace = next((one["traceback"] for one in reversed(attempts) if one.get("traceback")), "")
-        state.give_up(run, reason, trace)
-        say(f"{run.name}: given up: {reason}")
-        return
-    state.begin(run, progress)
-    say(f"{run.name}: {'goes on at step ' + str(progress) if progress else 'begins'}")
-    try:
-        _complete(sweep, state, run, config)
-    except KeyboardInterrupt:
-        state.end(run, "stopped")
-        raise
-    except Exception as error:
+    def _failed(self, run: SweepRun, error: Exception) -> None:
+        """Record why a run failed.
+
+        Raises: Exception: the error, if it is this machine's or process's, so that another one makes the next attempt.
+        """
+        _, config = self._open.pop(run.name)
         kind, message = kind_of(error), str(error).strip().split("\n")[0]
-        details = {"message": message, "traceback": traceback.format_exc()}
+        details = {"message": message, "traceback": "".join(traceback.format_exception(error))}
         if kind == "diverged":
             details |= {"lr": read_run(config.run)["config"]["optimizer"]["lr"]}
-        state.end(run, kind, **details)
-        say(f"{run.name}: {kind}: {message}")
+        self._state.end(run, kind, **details)
+        self._say(f"{run.name}: {kind}: {message}")
         if kind == "machine":
-            # The next attempt is another process's, perhaps another machine's.
-            raise
-    else:
-        state.end(run, "done")
-        say(f"{run.name}: done in {state.attempts(run)[-1]['seconds']:.0f} s")
-        write_table(state.folder)
+            raise error
 
 
-def _complete(sweep: Sweep, state: State, run: SweepRun, config: TrainConfig) -> None:
-    """Train, evaluate, and record the rows of the cells."""
-    train(config, progress=False)
-    evaluation = sweep.config.evaluation((config.run,))
-    rows = evaluate(evaluation, progress=False)
-    done = state.keys()
-    for cell in run.cells:
-        if cell.key in done:
-            continue
-        found = [row for row in rows if row.flops == cell.flops]
-        if evaluation.episodes:
-            name = protocol(found[0].game, evaluation.options(found[0].game), evaluation.seed)
-            found = [row for row in found if row.protocol == name]
-        state.add(cell, as_record(found[0]))
+def _row_of(cell: Cell, config: TrainConfig, asked: EvalConfig, rows: list[ResultRow]) -> ResultRow:
+    """The row of a cell among those of an evaluation: by the protocol that is asked for, if games are."""
+    found = [row for row in rows if row.run == config.run.name and row.flops == cell.flops]
+    if asked.episodes:
+        game = found[0].game
+        name = protocol(game, asked.options(game), asked.seed)
+        found = [row for row in found if row.protocol == name]
+    return found[0]

@@ -12,10 +12,17 @@ from laws.sweep.grid import content_of, grid_of
 ROOT = Path(__file__).resolve().parents[3]
 BUDGETS = (2e8, 6e8)
 """FLOPs: of `nethack/lstm/16` with batches of 64 samples, 39 and 118 steps."""
-OPTIONS = (
-    "--budgets=2e8,6e8 --sizes=16,32 --lanes=8 --window=8 --min-steps=10 --max-epochs=100 --warmup-samples=640"
-    " --workers=1 --checkpoint-seconds=0"
-).split()
+OPTIONS = [
+    "--budgets=2e8,6e8",
+    "--sizes=16,32",
+    "--lanes=8",
+    "--window=8",
+    "--min-steps=10",
+    "--max-epochs=100",
+    "--warmup-samples=640",
+    "--workers=1",
+    "--checkpoint-seconds=0",
+]
 
 
 def described(store: Path, **options: Any) -> Sweep:

@@ -8,8 +8,8 @@ import pytest
 
 from data.common.cli import UserError
 from laws.sweep.failure import MOST, MOST_LOST, kind_of, remedied, verdict
-from tests.laws.sweep.sweeps import described
 from laws.sweep.runs import runs_of
+from tests.laws.sweep.sweeps import described
 from train.failure.divergence import Diverged
 
 

@@ -45,8 +45,9 @@ def test_the_papers_law_and_a_table_of_rows_are_priors(content: Content, paper: 
     for budget, sizes in by_name.sizes.items():
         expected = 2515000 * (budget / math.sqrt(1e14 * 1e19)) ** 0.605
         assert sizes[0].params < expected < sizes[-1].params
-        # Its parabolas and its envelope differ little.
+        # The law of its parabolas differs from that of its envelope, though not by much.
         assert len(set(sizes) & set(by_table.sizes[budget])) >= len(sizes) - 1
+        assert not any(size.agent.endswith("-inv") for size in sizes)
 
 
 def test_cells_of_too_few_steps_or_too_many_epochs_are_left_out_by_name(content: Content) -> None:

@@ -16,10 +16,17 @@ from laws.rows.runs import read
 from tests.laws.sweep.sweeps import start, sweep
 
 KILLS = 10
-GRID = (
-    "--budgets=1e8,2e8,4e8,8e8,1.6e9 --sizes=16,32,48,64,96 --lanes=4 --window=8 --min-steps=1 --max-epochs=1000"
-    " --warmup-samples=640 --workers=2 --checkpoint-seconds=0"
-).split()
+GRID = [
+    "--budgets=1e8,2e8,4e8,8e8,1.6e9",
+    "--sizes=16,32,48,64,96",
+    "--lanes=4",
+    "--window=8",
+    "--min-steps=1",
+    "--max-epochs=1000",
+    "--warmup-samples=640",
+    "--workers=2",
+    "--checkpoint-seconds=0",
+]
 
 
 def children(pid: int) -> list[int]:
