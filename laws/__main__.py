@@ -21,6 +21,7 @@ from laws.report.screen import fit_lines
 from laws.rows.official import import_official
 from laws.rows.runs import TableOptions, read
 from laws.study.coverage import coverage
+from laws.study.power import power
 from train.compile.cache import keep_programs
 
 Flat = tyro.conf.OmitArgPrefixes
@@ -247,6 +248,7 @@ def _commands(words: list[str]) -> dict[str, Callable[..., Any]]:
         "rate": rate_command,
         "import-official": import_official,
         "coverage": coverage,
+        "power": power,
         "reproduce": reproduce_command,
         "coordinates": coordinates_command,
     }
