@@ -5,6 +5,8 @@ from pathlib import Path
 from data.collect.atari import collect_atari
 from data.store.reader import TrajectoryStore
 from laws.study.preset import Preset, StageTimer
+from laws.sweep.config import Shared, SweepConfig
+from train.config import Optimizer
 
 PRESETS = {
     "quickstart": Preset(
@@ -12,32 +14,32 @@ PRESETS = {
         expect="a dev loss that falls as a power of compute",
         games=60,
         dev_fraction=0.15,
-        family="atari/cnn",
-        sizes=("3", "5", "8", "13", "23"),
-        budgets=(8e10, 1.6e11, 3.2e11, 6.4e11, 1.28e12),
-        episodes=16,
-        play_steps=800,
+        sweep=SweepConfig(
+            family="atari/cnn",
+            sizes=("3", "5", "8", "13", "23"),
+            budgets=(8e10, 1.6e11, 3.2e11, 6.4e11, 1.28e12),
+            episodes=16,
+            max_steps=800,
+        ),
+        shared=Shared(lanes=16, window=8, order="windows", optimizer=Optimizer(lr=6e-3, warmup_samples=20_000)),
         baseline_episodes=16,
-        lanes=16,
-        window=8,
-        order="windows",
-        lr=6e-3,
     ),
     "smoke": Preset(
         takes="about a minute on 2 cores",
         expect="every stage on real games; too little compute for laws worth reading",
         games=8,
         dev_fraction=0.4,
-        family="atari/cnn",
-        sizes=("1", "3"),
-        budgets=(1e9, 3e9, 9e9),
-        episodes=4,
-        play_steps=100,
+        sweep=SweepConfig(
+            family="atari/cnn",
+            sizes=("1", "3"),
+            budgets=(1e9, 3e9, 9e9),
+            min_steps=1,
+            max_epochs=100,
+            episodes=4,
+            max_steps=100,
+        ),
+        shared=Shared(lanes=16, window=8, order="windows", optimizer=Optimizer(lr=6e-3, warmup_samples=2_000)),
         baseline_episodes=4,
-        lanes=16,
-        window=8,
-        order="windows",
-        lr=6e-3,
     ),
 }
 

@@ -6,22 +6,29 @@ from data.collect.nethack import collect
 from data.importers.nld import import_nld
 from data.store.reader import TrajectoryStore
 from laws.study.preset import Preset, StageTimer
+from laws.sweep.config import Shared, SweepConfig
+from train.config import Optimizer
 
 PRESETS = {
     "quickstart": Preset(
-        takes="about 5 minutes on 2 cores, under 3 GiB",
+        takes="about 5 minutes on 2 cores, under 4 GiB",
         expect="a dev loss that falls as a power of compute, and agents that outscore the random policy",
         games=160,
         game_steps=3000,
         dev_fraction=0.2,
-        family="nethack/lstm",
-        sizes=("16", "32", "64", "96", "128"),
-        budgets=(1e11, 1.7e11, 2.8e11, 4.8e11, 8e11),
-        episodes=16,
-        play_steps=1000,
+        # The embedded expert is easy to imitate: its optimum is near 8 samples per parameter.
+        sweep=SweepConfig(
+            family="nethack/lstm",
+            budgets=(2e10, 4e10, 8e10, 1.6e11, 3.2e11),
+            prior="8",
+            spread=4.0,
+            seeds=3,
+            min_steps=100,
+            episodes=8,
+            max_steps=1000,
+        ),
+        shared=Shared(lanes=8, window=32, optimizer=Optimizer(warmup_samples=20_000)),
         baseline_episodes=16,
-        lanes=16,
-        window=32,
     ),
     "smoke": Preset(
         takes="about a minute on 2 cores",
@@ -29,14 +36,17 @@ PRESETS = {
         games=10,
         game_steps=600,
         dev_fraction=0.4,
-        family="nethack/lstm",
-        sizes=("16", "32"),
-        budgets=(2e9, 4e9, 8e9),
-        episodes=4,
-        play_steps=100,
+        sweep=SweepConfig(
+            family="nethack/lstm",
+            sizes=("16", "32"),
+            budgets=(2e9, 4e9, 8e9),
+            min_steps=1,
+            max_epochs=100,
+            episodes=4,
+            max_steps=100,
+        ),
+        shared=Shared(lanes=8, window=16, optimizer=Optimizer(warmup_samples=2_000)),
         baseline_episodes=4,
-        lanes=8,
-        window=16,
     ),
 }
 

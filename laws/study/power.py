@@ -74,8 +74,7 @@ def repetition(rows: Sequence[ResultRow], random: np.random.Generator | None) ->
             for flops, row in of_run[run].items():
                 log_loss, returns = mean[flops]
                 other = of_run[model].get(flops, row)
-                assert row.loss is not None and other.loss is not None
-                loss = math.exp(log_loss + sign * (math.log(other.loss) - log_loss))
+                loss = math.exp(log_loss + sign * (math.log(_loss(other)) - log_loss))
                 if row.return_mean is None or other.return_mean is None or returns is None:
                     found.append(replace(row, loss=loss))
                 else:
@@ -86,8 +85,12 @@ def repetition(rows: Sequence[ResultRow], random: np.random.Generator | None) ->
 def _mean(rows: Sequence[ResultRow]) -> tuple[float, float | None]:
     """Mean ln loss and mean return."""
     returns = [row.return_mean for row in rows if row.return_mean is not None]
-    log_losses = [math.log(row.loss) for row in rows if row.loss is not None]
-    return float(np.mean(log_losses)), float(np.mean(returns)) if returns else None
+    return float(np.mean([math.log(_loss(row)) for row in rows])), float(np.mean(returns)) if returns else None
+
+
+def _loss(row: ResultRow) -> float:
+    assert row.loss is not None, "rows without a loss are not read"
+    return row.loss
 
 
 def _one(rows: Sequence[ResultRow], draws: int, seed: int) -> Found:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from data.store.reader import TrajectoryStore
+from laws.sweep.config import Shared, SweepConfig
 
 
 @dataclass(frozen=True)
@@ -21,29 +22,14 @@ class Preset:
     """Number of games that the embedded expert plays."""
     dev_fraction: float
     """Fraction of the games held out in the dev split."""
-    family: str
-    """Agent family of the size ladder, for example `nethack/lstm`."""
-    sizes: tuple[str, ...]
-    """Sizes of the family. Each is trained once, through all budgets."""
-    budgets: tuple[float, ...]
-    """Compute budgets in training FLOPs, by the `exact` convention."""
-    episodes: int
-    """Number of games that each checkpoint plays."""
-    play_steps: int
-    """Truncate these games after this many timesteps."""
+    sweep: SweepConfig
+    """The sizes and budgets that are trained, and the games that each checkpoint plays."""
+    shared: Shared
+    """What all trainings share."""
     baseline_episodes: int
     """Number of games that the random policy and the expert play, with the first seeds of the checkpoints."""
-    lanes: int
-    window: int
-    order: Literal["lanes", "windows"] = "lanes"
     game_steps: int = 5000
     """Limit on the timesteps of an expert game, for game families that have one."""
-    lr: float = 3e-3
-    """Learning rate after warmup. Constant, because one training run passes through all budgets."""
-    average: float = 0.15
-    """Fraction of the run over which parameters are averaged; replaces learning rate decay."""
-    warmup_samples: int = 20_000
-    """Number of samples of the learning rate warmup."""
 
 
 StageTimer = Callable[[str], AbstractContextManager[None]]

@@ -11,14 +11,12 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from tqdm import tqdm
 from tyro.conf import Positional
 
-from agents.cpu.devices import spread_over_cores
-from agents.ladder import find
 from data.common.cli import UserError
 from data.common.cores import cores
 from data.common.files import replace_text
@@ -26,18 +24,21 @@ from data.experts import registry as experts
 from data.games import registry
 from data.games.base import Game
 from data.store.reader import TrajectoryStore
-from eval.checkpoints import evaluate, games_of
-from eval.config import EvalConfig
+from eval.checkpoints import games_of
 from eval.play.options import PlayOptions, play_of
 from eval.play.records import read_games, write_games
-from eval.results import ResultRow, write_rows
+from eval.results import ResultRow
 from eval.statistics import Interval, mean_interval
 from laws.figures.style import Reference
 from laws.report.outputs import write_outputs
 from laws.report.report import Context, ReportTable, Stage
 from laws.study.preset import Preset, Study
-from train.config import Optimizer, TrainConfig
-from train.loop import train
+from laws.sweep.config import Sweep, shared_of
+from laws.sweep.drive import begin, drive
+from laws.sweep.grid import content_of, grid_of, sweep_of
+from laws.sweep.runs import SweepRun, runs_of
+from laws.sweep.state import State
+from laws.sweep.table import write_table
 
 DEFAULT_GAME = "nethack"
 WORKERS = cores()
@@ -66,21 +67,19 @@ def reproduce(
     chosen = study.PRESETS[preset]
     folder = out or Path("reproduce", preset if game == DEFAULT_GAME else f"{preset}-{game.replace('/', '-')}")
     claim(folder, preset, found, store)
-    if not find(f"{chosen.family}/{chosen.sizes[0]}").recurrent:
-        spread_over_cores(chosen.lanes)
     stages, given = Stages(folder / "times.json"), store
     store = given or folder / "store"
     if given is None:
         study.expert_games(stages.stage, chosen, game, folder, store, WORKERS)
     opened = TrajectoryStore.open(store)
     character = study.character_of(opened)
-    runs = {size: folder / "runs" / size for size in chosen.sizes}
-    with stages.stage(f"train {len(runs)} sizes through {len(chosen.budgets)} budgets"):
-        for size, run in each(runs, "sizes trained"):
-            train(training(chosen, size, store, run))
-    with stages.stage("measure dev loss and play with every checkpoint"):
-        rows = evaluate(playing(chosen, tuple(runs.values()), character))
-        write_rows(folder / "runs.jsonl", rows)
+    sweep = planned(chosen, store, character)
+    runs = runs_of(sweep, folder)
+    begin(folder, sweep)
+    with stages.stage(f"train and evaluate {len(runs)} runs of {len({run.config.agent for run in runs})} sizes"):
+        drive(folder)
+        rows = write_table(folder)
+    given_up(State(folder), runs)
     players = ["random", "expert"] if found.embedded else ["random"]
     with stages.stage(f"play with the {' and the '.join(players)} player"):
         scores = {name: baseline(folder, name, chosen, found, character) for name in players}
@@ -93,34 +92,27 @@ def reproduce(
     print(f"{folder / 'report.html'}: open it in a browser. All stages took {sum(stages.seconds.values()):.0f} s.")
 
 
-def training(preset: Preset, size: str, store: Path, run: Path) -> TrainConfig:
-    """Return the training configuration of one size, which passes through all budgets."""
-    return TrainConfig(
-        store=store,
-        run=run,
-        agent=f"{preset.family}/{size}",
-        flops=preset.budgets,
-        lanes=preset.lanes,
-        window=preset.window,
-        order=preset.order,
-        optimizer=Optimizer(
-            lr=preset.lr,
-            schedule="constant",
-            average=preset.average,
-            warmup_samples=preset.warmup_samples,
-        ),
-    )
+def planned(preset: Preset, store: Path, character: str | None) -> Sweep:
+    """The sweep of a study on a store."""
+    config = replace(preset.sweep, character=character)
+    shared = shared_of(replace(preset.shared, store=store))
+    content = content_of(shared)
+    return sweep_of(config, shared, content, grid_of(config, shared, content))
 
 
-def playing(preset: Preset, runs: tuple[Path, ...], character: str | None) -> EvalConfig:
-    """Return the evaluation configuration of the runs; all checkpoints play the same seeds."""
-    return EvalConfig(
-        runs=runs,
-        episodes=preset.episodes,
-        max_steps=preset.play_steps,
-        character=character,
-        workers=WORKERS,
-    )
+def given_up(state: State, runs: Sequence[SweepRun]) -> None:
+    """Check that no run failed.
+
+    Raises:
+        UserError: Some did; the message names one and its reason.
+    """
+    failed = state.status(runs).failed
+    if failed:
+        why = state.failure(failed[0]) or {}
+        raise UserError(
+            f"{len(failed)} of {len(runs)} runs failed, {failed[0].name} of {why.get('reason')}: mend that, then"
+            f" `python -m train sweep {state.folder} --retry`"
+        )
 
 
 def baseline(folder: Path, player: str, preset: Preset, game: Game, character: str | None) -> Interval:
@@ -128,7 +120,7 @@ def baseline(folder: Path, player: str, preset: Preset, game: Game, character: s
     path, play = folder / f"{player}.jsonl", play_of(game.name)
     seeds = range(preset.baseline_episodes)
     if not path.exists():
-        options = PlayOptions(max_steps=preset.play_steps, character=character, lanes=len(seeds), workers=WORKERS)
+        options = PlayOptions(max_steps=preset.sweep.max_steps, character=character, lanes=len(seeds), workers=WORKERS)
         write_games(path, play.play_expert(experts.find(game, player), seeds, options))
     return mean_interval([row.score for row in read_games(path, play.Row)])
 
@@ -157,11 +149,6 @@ def claim(folder: Path, preset: str, game: Game, store: Path | None) -> None:
         raise UserError(f"{folder} is not empty and holds no study: choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
     replace_text(path, json.dumps(values))
-
-
-def each(runs: Mapping[str, Path], name: str) -> Iterator[tuple[str, Path]]:
-    """Iterate over the runs with a progress bar."""
-    yield from tqdm(runs.items(), desc=name, unit="size", file=sys.stderr, dynamic_ncols=True)
 
 
 class Stages:
@@ -200,7 +187,7 @@ def describe(
     best_agent = f"best agent ({best.core}/{best.size} at {best.flops:.2g} FLOPs)"
     players = [
         _player("random policy", scores["random"], preset.baseline_episodes),
-        _player(best_agent, agent, preset.episodes),
+        _player(best_agent, agent, len(games)),
         _player("games in the store", expert, len(store.episodes)),
     ]
     if "expert" in scores:
@@ -210,18 +197,20 @@ def describe(
         title="Mean return of who played",
         header=("player", "mean return", "95 % interval", "games"),
         rows=tuple(players),
-        note=f"All but the games in the store are of the same seeds, each at most {preset.play_steps} steps.",
+        note=f"All but the games in the store are of the same seeds, each at most {preset.sweep.max_steps} steps.",
     )
     lines = (
         shlex.join(map(str, ("python", "-m", "laws", "reproduce", *asked))),
-        f"sizes    {', '.join(f'{preset.family}/{size}' for size in preset.sizes)}",
-        f"budgets  {', '.join(f'{budget:g}' for budget in preset.budgets)} FLOPs, counted exactly",
-        f"batch    {preset.lanes} lanes x {preset.window} steps",
+        f"sizes    {', '.join(dict.fromkeys(row.size or '' for row in rows))} of {preset.sweep.family}",
+        f"budgets  {', '.join(f'{budget:g}' for budget in preset.sweep.budgets)} FLOPs, counted exactly",
+        f"batch    {preset.shared.lanes} lanes x {preset.shared.window} steps",
         f"machine  {cores()} cores, {platform.machine()}, Python {platform.python_version()}",
     )
+    sizes, seeds = len({row.size for row in rows}), preset.sweep.seeds
+    times = "once" if seeds == 1 else f"with {seeds} seeds"
     summary = (
-        f"{len(store.episodes)} games, {int(store.lengths.sum()):,} steps; {len(preset.sizes)} sizes, each trained"
-        f" once through {len(preset.budgets)} budgets; every checkpoint's dev loss and {preset.episodes} games."
+        f"{len(store.episodes)} games, {int(store.lengths.sum()):,} steps; {sizes} sizes, trained {times} through"
+        f" {len(preset.sweep.budgets)} budgets; every checkpoint's dev loss and {preset.sweep.episodes} games."
     )
     timed = tuple(Stage(stage, seconds) for stage, seconds in stages.seconds.items())
     game = registry.find(store.manifest["game"])

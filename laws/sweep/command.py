@@ -1,18 +1,15 @@
 """`python -m train sweep`: plan a sweep, run it, watch it."""
 
-import contextlib
 import sys
 import time
 from pathlib import Path
 
-from tqdm import tqdm
-
 from data.common.cli import UserError
-from laws.sweep.config import FILE, NO_STORE, Running, Shared, Sweep, SweepConfig, read_sweep, shared_of, write_sweep
+from laws.sweep.config import FILE, NO_STORE, Running, Shared, Sweep, SweepConfig, read_sweep, shared_of
+from laws.sweep.drive import begin, drive
 from laws.sweep.estimate import prices_of
-from laws.sweep.grid import Grid, content_of, grid_of
-from laws.sweep.local import run_workers, slots
-from laws.sweep.runs import SweepRun, runs_of
+from laws.sweep.grid import Grid, content_of, grid_of, sweep_of
+from laws.sweep.runs import runs_of
 from laws.sweep.screen import plan_lines, status_lines
 from laws.sweep.state import State
 from laws.sweep.table import write_table
@@ -38,17 +35,14 @@ def sweep(folder: Path, config: SweepConfig, shared: Shared, running: Running) -
     print("\n".join(plan_lines(grid, runs, prices, done)), flush=True)
     if running.dry_run:
         return 0
-    state.make()
-    write_sweep(folder, described)
+    begin(folder, described)
     if running.retry:
         for run in state.status(runs).failed:
             state.forgive(run)
     if running.work:
         Worker(folder, lambda line: print(line, flush=True)).work()
     elif running.workers != 0:
-        with contextlib.closing(_Bar(state, runs)) as bar:
-            run_workers(folder, slots(running.workers), lambda: state.status(runs).cells, bar.show)
-            bar.show()
+        drive(folder, running.workers)
     write_table(folder)
     print("\n".join(status_lines(state, runs)))
     return 1 if state.status(runs).failed else 0
@@ -74,8 +68,7 @@ def _described(folder: Path, config: SweepConfig, options: Shared) -> tuple[Swee
     if recorded and not planned and config is recorded.config:
         raise UserError(f"{shared.store} is not as it was when the sweep began: choose another FOLDER")
     grid = grid_of(config, shared, content, planned)
-    names = {budget: tuple(size.agent for size in sizes) for budget, sizes in grid.sizes.items()}
-    return Sweep(config, shared, content.checksum, content.epoch, names), grid
+    return sweep_of(config, shared, content, grid), grid
 
 
 def _choice(config: SweepConfig) -> tuple[object, ...]:
@@ -94,39 +87,3 @@ def _watch(folder: Path, state: State) -> int:
         if not on_terminal or not (status.running or status.waiting):
             return 0
         time.sleep(WATCH_SECONDS)
-
-
-class _Bar:
-    """A progress bar over the training FLOPs of a sweep."""
-
-    def __init__(self, state: State, runs: list[SweepRun]) -> None:
-        self._state, self._runs = state, runs
-        total = sum(run.flops for run in runs)
-        self._cells = sum(len(run.cells) for run in runs)
-        self._shown: tuple[int, ...] = ()
-        options = {"unit": "FLOP", "unit_scale": True, "desc": "sweep", "file": sys.stderr, "dynamic_ncols": True}
-        self._bar = tqdm(total=total, initial=self._spent(), **options)
-        self.show()
-
-    def _spent(self) -> float:
-        status = self._state.status(self._runs)
-        done = sum(run.flops for run in (*status.done, *status.failed))
-        begun = (*status.waiting, *(run for run, _ in status.running))
-        return done + sum(min(run.flops, self._state.trained(run)) for run in begun)
-
-    def show(self) -> None:
-        """Bring the bar up to date; on what is no terminal, when a run begins or ends."""
-        status = self._state.status(self._runs)
-        counts = status.cells, len(status.running), len(status.waiting), len(status.failed)
-        if counts == self._shown and not sys.stderr.isatty():
-            return
-        self._shown = counts
-        cells, running, waiting, failed = counts
-        said = f"{cells}/{self._cells} cells, {running} runs at work, {waiting} waiting, {failed} failed"
-        self._bar.set_postfix_str(said, refresh=False)
-        self._bar.n = self._spent()
-        self._bar.refresh()
-
-    def close(self) -> None:
-        """Leave the bar on the screen."""
-        self._bar.close()

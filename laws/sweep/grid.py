@@ -16,7 +16,7 @@ from data.store.mixture import open_stores
 from laws.fitting.analysis import fit
 from laws.predict.published import LAWS
 from laws.rows.runs import read
-from laws.sweep.config import AUTO, SweepConfig, names
+from laws.sweep.config import AUTO, Sweep, SweepConfig, names
 from train.config import TrainConfig
 
 FEWEST = 5
@@ -109,6 +109,12 @@ def grid_of(
     if not any(kept.values()):
         raise UserError(f"no cell is left: {'; '.join(left_out)}")
     return Grid({budget: sizes for budget, sizes in kept.items() if sizes}, tuple(left_out))
+
+
+def sweep_of(config: SweepConfig, shared: TrainConfig, content: Content, grid: Grid) -> Sweep:
+    """What a folder records of a sweep."""
+    agents = {budget: tuple(size.agent for size in sizes) for budget, sizes in grid.sizes.items()}
+    return Sweep(config, shared, content.checksum, content.epoch, agents)
 
 
 def _family(config: SweepConfig, shared: TrainConfig, content: Content) -> list[Size]:

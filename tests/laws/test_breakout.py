@@ -133,8 +133,8 @@ def test_the_whole_study_in_one_command(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"XLA_FLAGS": ""})
     assert done.returncode == 0, done.stderr
     rows = read([folder / "runs.jsonl"]).rows
-    assert {(row.size, row.flops) for row in rows} == {(s, b) for s in preset.sizes for b in preset.budgets}
-    assert all(row.game == "Breakout" and row.loss and row.episodes == preset.episodes for row in rows)
+    assert {(row.size, row.flops) for row in rows} == {(s, b) for s in preset.sweep.sizes for b in preset.sweep.budgets}
+    assert all(row.game == "Breakout" and row.loss and row.episodes == preset.sweep.episodes for row in rows)
     assert len(list(folder.glob("Breakout-*"))) == 24
     page = (folder / "report.html").read_text()
     assert all(word in page for word in ("--game Breakout", "random policy", "embedded expert", "best agent (cnn/"))

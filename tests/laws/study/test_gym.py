@@ -25,13 +25,14 @@ def test_the_smoke_study_of_an_environment(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = read([tmp_path / "study" / "runs.jsonl"]).rows
     preset = PRESETS["smoke"]
-    assert [row.flops for row in rows] == sorted(preset.budgets * len(preset.sizes))
+    budgets, episodes = preset.sweep.budgets, preset.sweep.episodes
+    assert [row.flops for row in rows] == sorted(budgets * len(preset.sweep.sizes))
     for row in rows:
-        assert (row.game, row.core, row.episodes, row.context) == (GAME, "mlp", preset.episodes, preset.window)
+        assert (row.game, row.core, row.episodes, row.context) == (GAME, "mlp", episodes, preset.shared.window)
         assert row.protocol == "Gymnasium CartPole-v1, sampled at 1, at most 100 steps, seeds from 0"
         assert row.loss is not None
         assert 0 < row.loss < 0.75
-    first, last = (min(row.loss or 9.0 for row in rows if row.flops == flops) for flops in preset.budgets[::2])
+    first, last = (min(row.loss or 9.0 for row in rows if row.flops == flops) for flops in budgets[::2])
     assert last < first
     laws = json.loads((tmp_path / "study" / "laws.json").read_text())
     assert {law["game"] for law in laws["laws"]} == {GAME}
