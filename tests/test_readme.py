@@ -51,6 +51,8 @@ NOT_RUN = {
     r"eval bench": "takes minutes; its parts are run by tests/eval/test_bench.py",
     r"train bench": "run by tests/laws/test_breakout.py",
     r"laws coverage": "takes half an hour; run on few studies by tests/laws/study/test_coverage.py",
+    r"laws power": "takes a minute; run on few repetitions by tests/laws/study/test_power.py",
+    r"train sweep": "run by tests/laws/sweep/test_sweep.py",
     r"laws rate": "run by tests/laws/predict/test_hyperparameters.py",
     r"laws coordinates": "run by tests/laws/study/test_coordinates.py",
     r"train rl": "run by tests/train/rl/test_command.py",

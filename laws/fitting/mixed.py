@@ -12,13 +12,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy import optimize, sparse
+from scipy import optimize, sparse, stats
 from scipy.sparse import csgraph
 
 REPLICATED = 4
 """Runs beyond the first of their size that make a study replicated."""
 MOST_RUNS = 300
 """Most runs of which each is told apart in what the mean leaves of their noise."""
+UNEQUAL = 0.05
+"""Probability by which equal noise is taken for unequal noise."""
+FEWEST_SHARED = 6
+"""Fewest budgets and sizes with several runs that may tell of unequal noise."""
 LEAST = 1e-7
 """Least standard deviation of a measurement, so that every variance is positive."""
 
@@ -127,6 +131,34 @@ def _about_cells(data: RunData, used_P: np.ndarray, cell_P: np.ndarray) -> Compo
     left = np.zeros((len(data.first_R), len(data.first_R)))
     left[np.ix_(seen, seen)] = found.left_RxR
     return replace(found, left_RxR=left)
+
+
+def power_of_scale(data: RunData, cell_P: np.ndarray, log_place_P: np.ndarray) -> float:
+    """The power b of noise whose standard deviation is exp(b `log_place`); 0 where nothing tells that it is another.
+
+    `cell` [P] numbers the budgets and sizes, in each of which `log_place` has one value, and variances about the means
+    are scaled chi-squared. By maximum likelihood; in the test of b = 0 all cells of a run count as one.
+    """
+    number = np.bincount(cell_P)
+    shared = np.flatnonzero(number > 1)
+    if len(shared) < FEWEST_SHARED:
+        return 0.0
+    mean = np.bincount(cell_P, data.y_P) / np.maximum(number, 1)
+    squares = np.bincount(cell_P, (data.y_P - mean[cell_P]) ** 2)[shared]
+    known = (np.bincount(cell_P, data.error_P**2) / np.maximum(number, 1))[shared]
+    freedom = number[shared] - 1.0
+    place = (np.bincount(cell_P, log_place_P) / np.maximum(number, 1))[shared]
+    place = place - place.mean()
+
+    def unlikely(beta: np.ndarray) -> float:
+        variance = np.exp(np.clip(2 * (beta[0] + (beta[1] * place if len(beta) > 1 else 0.0)), -40, 10)) + known
+        return float(np.sum(freedom * np.log(variance) + squares / variance))
+
+    start = np.array([0.5 * math.log(max(float(squares.sum() / freedom.sum() - known.mean()), LEAST**2))])
+    equal = optimize.minimize(unlikely, start, method="Nelder-Mead")
+    unequal = optimize.minimize(unlikely, np.r_[equal.x, 0.0], method="Nelder-Mead")
+    ratio = (equal.fun - unequal.fun) / (len(data.y_P) / len(data.first_R))
+    return float(unequal.x[1]) if ratio > stats.chi2.ppf(1 - UNEQUAL, 1) else 0.0
 
 
 def components(data: RunData, y_P: np.ndarray, terms_PxK: np.ndarray) -> tuple[Components, np.ndarray]:

@@ -1,10 +1,12 @@
 """The generative model of a study: a smooth mean over (N, D), noise between runs, and noise of each measurement.
 
-A measured value (ln loss, or the return) of run r at a cell is mean(N, D) + b_r + e with b_r ~ N(0, between²), which
-all cells of the run share, and e ~ N(0, within² + error²), `error` the known standard error of the measurement. The
-mean is a polynomial or L(N, D); the two variances are estimated by restricted maximum likelihood (Patterson and
-Thompson 1971), which counts what the mean takes up. Where sizes are replicated, they are those about the mean of each
-(budget, size), so that misfit of the surface is not taken for noise.
+A measured value (ln loss, or the return) of run r at a cell is mean(N, D) + scale (b_r + e) + f with
+b_r ~ N(0, between²), which all cells of the run share, e ~ N(0, within²), and f ~ N(0, error²), `error` the known
+standard error of the measurement. The mean is a polynomial or L(N, D); the two variances are estimated by restricted
+maximum likelihood (Patterson and Thompson 1971), which counts what the mean takes up. Where sizes are replicated, they
+are those about the mean of each (budget, size), so that misfit of the surface is not taken for noise; and there the
+scale is a power of the loss, if the replicates tell that noise differs between cells: networks that have learned little
+differ more from seed to seed. Else it is 1.
 
 Shapes: P cells, ordered by run; R runs; K terms of the mean; S simulated studies.
 """
@@ -15,7 +17,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from laws.fitting.mixed import LEAST, Components, RunData, aicc, components, replicated_components, solve
+from laws.fitting.mixed import (
+    LEAST,
+    Components,
+    RunData,
+    aicc,
+    components,
+    power_of_scale,
+    replicated_components,
+    solve,
+)
 from laws.fitting.parametric import Misfit, Surface
 
 AS_GOOD = 6.0
@@ -46,6 +57,8 @@ class NoiseModel:
     """Standard deviation of the noise that all cells of a run share."""
     within: float
     """Standard deviation of the noise of a cell beyond its standard error of measurement."""
+    scale_BxM: np.ndarray
+    """By which the noise of a cell is larger or smaller."""
     error_BxM: np.ndarray
     """Standard error of measurement of each cell; 0 where unknown."""
     freedom_within: float
@@ -66,11 +79,12 @@ class NoiseModel:
     def draw(self, draws: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Simulated values of every cell [S, B, M], and the noise of each run in them, standardised [S, R]."""
         there = np.isfinite(self.mean_BxM)
-        own_P = np.hypot(self.within, np.maximum(self.error_BxM[there], LEAST))
+        scale_P = self.scale_BxM[there]
+        own_P = np.hypot(self.within * scale_P, np.maximum(self.error_BxM[there], LEAST))
         drawn = matched_normal(np.random.default_rng(seed), draws, self.runs + len(own_P))
         shared = drawn[:, : self.runs]
         value = np.full((draws, *there.shape), math.nan)
-        value[:, there] = self.mean_BxM[there] + self.between * shared[:, self.run_BxM[there]]
+        value[:, there] = self.mean_BxM[there] + self.between * scale_P * shared[:, self.run_BxM[there]]
         value[:, there] += own_P * drawn[:, self.runs :]
         return value, shared
 
@@ -132,18 +146,24 @@ def noise_of(
     n, d = ((each - middle) / spread for each, (middle, spread) in zip(columns[1:], scale, strict=True))
     data = RunData(columns[0], np.maximum(error.ravel()[used], LEAST), compact)
     along = None if along_BxM is None else along_BxM.ravel()[used]
-    candidates = list(_candidates(data, surface, (n, d), (columns[1], columns[2]), along))
+    cell = np.unique(np.stack([used // value_BxM.shape[1], columns[1]]), axis=1, return_inverse=True)[1].ravel()
+    all_n = (log_params_BxM - scale[0][0]) / scale[0][1]
+    all_d = (log_samples_BxM - scale[1][0]) / scale[1][1]
+    # What noise may hang on: how far the cell has come, as the loss tells.
+    log_place_BxM = _cell_means(value_BxM, log_params_BxM) if along_BxM is None else along_BxM
+    power = power_of_scale(data, cell, log_place_BxM.ravel()[used])
+    unequal_BxM = np.where(there, np.exp(power * (log_place_BxM - np.mean(log_place_BxM[there]))), 1.0)
+    unequal = unequal_BxM.ravel()[used]
+    data = RunData(data.y_P / unequal, data.error_P / unequal, compact)
+    candidates = list(_candidates(data, unequal, surface, (n, d), (columns[1], columns[2]), along))
     if not candidates:
         return None
     least = min(found.score for _, found, _ in candidates)
     usable = [each for each in candidates if each[1].freedom >= FREEDOM and each[1].score <= least + AS_GOOD]
     name, best, predict = min(usable or candidates, key=lambda each: each[1].score)
-    cell = np.unique(np.stack([used // value_BxM.shape[1], columns[1]]), axis=1, return_inverse=True)[1].ravel()
     noise, replicated = best, False
     if (own := replicated_components(data, cell)) is not None:
         noise, replicated = own, True
-    all_n = (log_params_BxM - scale[0][0]) / scale[0][1]
-    all_d = (log_samples_BxM - scale[1][0]) / scale[1][1]
     mean = predict(all_n, all_d, log_params_BxM, log_samples_BxM, along_BxM)
     return NoiseModel(
         np.where(there, mean, np.nan),
@@ -151,12 +171,23 @@ def noise_of(
         int(run_BxM.max()) + 1,
         noise.between,
         noise.within,
+        unequal_BxM,
         np.where(there, error, 0.0),
         noise.freedom_within,
         noise.left_RxR,
         name,
         replicated,
     )
+
+
+def _cell_means(value_BxM: np.ndarray, log_params_BxM: np.ndarray) -> np.ndarray:
+    """The mean value of the cells of a budget and size, at each of these."""
+    found = value_BxM.copy()
+    for value, sizes in zip(found, log_params_BxM, strict=True):
+        for size in np.unique(sizes[np.isfinite(value)]):
+            here = np.isfinite(value) & (sizes == size)
+            value[here] = value[here].mean()
+    return found
 
 
 def _terms(n: np.ndarray, d: np.ndarray, order: int) -> np.ndarray:
@@ -170,17 +201,18 @@ _Predict = Callable[..., np.ndarray]
 
 
 def _candidates(
-    data: RunData, surface: Surface | None, standard: _Pair, log: _Pair, along_P: np.ndarray | None
+    data: RunData, scale_P: np.ndarray, surface: Surface | None, standard: _Pair, log: _Pair, along_P: np.ndarray | None
 ) -> Iterator[tuple[str, Components, _Predict]]:
     """(name, components, prediction) of every form of the mean that the cells determine.
 
-    N and D of the cells are given as `standard`ised logarithms, and as log10.
+    `data` is divided by `scale`. N and D of the cells are given as `standard`ised logarithms, and as log10.
     """
+    divide = 1 / scale_P[:, None]
     for order in (2, 3, 4):
         if along_P is None or len(along_P) <= 8:
             break
         powers = np.arange(order + 1)
-        found, beta = components(data, data.y_P, along_P[:, None] ** powers)
+        found, beta = components(data, data.y_P, divide * along_P[:, None] ** powers)
         yield (
             "along",
             found,
@@ -190,24 +222,25 @@ def _candidates(
         terms = _terms(*standard, order)
         if terms.shape[1] + 2 >= len(terms) or np.linalg.cond(terms) > WORST_CONDITION:
             continue
-        found, beta = components(data, data.y_P, terms)
+        found, beta = components(data, data.y_P, divide * terms)
         if found.freedom >= 1:
             yield name, found, lambda n, d, _n, _d, _along, order=order, beta=beta: _terms(n, d, order) @ beta
     if surface is not None and len(data.y_P) > 7:
-        found, fitted = _surface_components(data, surface, *log)
+        found, fitted = _surface_components(data, scale_P, surface, *log)
         if found is not None and found.freedom >= 1:
             yield "L(N, D)", found, lambda _n, _d, n, d, _along: np.log(fitted.predict(10.0**n, 10.0**d))
 
 
 def _surface_components(
-    data: RunData, surface: Surface, log_n: np.ndarray, log_d: np.ndarray
+    data: RunData, scale_P: np.ndarray, surface: Surface, log_n: np.ndarray, log_d: np.ndarray
 ) -> tuple[Components | None, Surface]:
     """L(N, D) by generalised least squares from `surface`: Gauss-Newton steps, each with its variances."""
+    y_P = data.y_P * scale_P
     try:
-        misfit = Misfit.of(10.0**log_n, 10.0**log_d, np.exp(data.y_P))
+        misfit = Misfit.of(10.0**log_n, 10.0**log_d, np.exp(y_P))
     except ValueError:
         return None, surface
-    order = np.lexsort((np.exp(data.y_P), 10.0**log_d, 10.0**log_n)[::-1])
+    order = np.lexsort((np.exp(y_P), 10.0**log_d, 10.0**log_n)[::-1])
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
     theta = misfit.theta(surface)
@@ -217,8 +250,9 @@ def _surface_components(
     for step in range(12):
         whole, term = misfit.terms(theta)
         slope = np.stack([1 / whole, *(term / whole), *(-misfit.place_2xP * term / whole)], axis=1)[back]
+        slope /= scale_P[:, None]
         free = ~((theta <= low + 1e-9) | (theta >= high - 1e-9))
-        residual = data.y_P - misfit.log_level - np.log(whole)[back]
+        residual = (y_P - misfit.log_level - np.log(whole)[back]) / scale_P
         if np.linalg.matrix_rank(slope[:, free]) < free.sum():
             free &= np.array([False, True, True, True, True])
         if step in (0, 3):
@@ -234,6 +268,6 @@ def _surface_components(
     if found is None:
         return None, surface
     whole, _ = misfit.terms(theta)
-    residual = data.y_P - misfit.log_level - np.log(whole)[back]
+    residual = (y_P - misfit.log_level - np.log(whole)[back]) / scale_P
     score = aicc(data, residual, found.between, found.within, 5)
     return replace(found, score=score), misfit.surface(theta)

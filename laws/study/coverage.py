@@ -29,6 +29,9 @@ SURFACE = Surface(E=0.0, A=60.0, B=120.0, alpha=0.30, beta=0.27)
 RETURN_SCALE, RETURN_POWER = 3.0, -2.0
 """The planted return, 3 · L^-2."""
 
+TYPICAL = float(SURFACE.optimum(np.float64(10**14.5)).loss)
+"""The least loss in the middle of the budgets, nats."""
+
 
 @dataclass(frozen=True)
 class Design:
@@ -46,6 +49,8 @@ class Design:
     """Irreducible loss, nats."""
     noise: float = 0.01
     """Standard deviation of ln loss between trainings."""
+    unequal: float = 0.0
+    """Power of the loss by which that grows, from `noise` at `TYPICAL`."""
     game_noise: float = 0.03
     """Standard error of ln return by the games played."""
     loss_noise: float = 0.002
@@ -77,9 +82,9 @@ class Design:
             log_return = math.log(RETURN_SCALE) + RETURN_POWER * log_loss
             if random is not None:
                 if run not in of_run:
-                    # A luckier training has a lower loss and a higher return, and each has luck of its own.
                     of_run[run] = self.noise * random.normal(), 3 * self.noise * random.normal()
-                loss_luck, return_luck = of_run[run]
+                # A luckier training has a lower loss and a higher return, and each has luck of its own.
+                loss_luck, return_luck = (luck * (math.exp(log_loss) / TYPICAL) ** self.unequal for luck in of_run[run])
                 log_loss += loss_luck + self.loss_noise * random.normal()
                 log_return += RETURN_POWER * loss_luck + return_luck + self.game_noise * random.normal()
             loss, returns = math.exp(log_loss), math.exp(log_return)
@@ -100,6 +105,7 @@ DESIGNS: Mapping[str, Design] = MappingProxyType(
         "5x4, 3 seeds": Design(5, 4, seeds=3),
         "5x5, 3 seeds": Design(5, 5, seeds=3),
         "4x4, 3 seeds": Design(4, 4, seeds=3),
+        "8x5, 3 seeds, unequal noise": Design(8, 5, seeds=3, noise=0.05, unequal=1.7),
         "own runs, 7x6": Design(own=True),
         "own runs, 9x4, drifting": Design(9, 4, own=True, drift=True),
         "own runs, 7x6, drifting, E = 0.3": Design(own=True, drift=True, E=0.3),

@@ -174,3 +174,44 @@ def test_too_few_cells_tell_no_noise() -> None:
     value = measured(grid, BETWEEN, WITHIN, ERROR, 1)
     place = grid.log_params_BxM, grid.log_samples_BxM, grid.run_BxM
     assert noise_of(value, np.full(value.shape, ERROR), *place) is None
+
+
+def unequal(design: Design, power: float, seed: int) -> NoiseModel:
+    """The noise that is told of a study whose noise between runs grows with a power of the loss."""
+    grid = planned(design)
+    random = np.random.default_rng(seed)
+    exact = np.where(grid.there_BxM, grid.log_loss_BxM, np.nan)
+    scale_BxM = np.exp(power * (exact - np.nanmean(exact)))
+    of_runs = BETWEEN * random.standard_normal(len(grid.runs))[grid.run_BxM]
+    own = WITHIN * random.standard_normal(grid.run_BxM.shape)
+    return told(grid, exact + scale_BxM * (of_runs + own), ERROR)
+
+
+def test_noise_that_grows_with_the_loss_is_told_of_by_replicates() -> None:
+    """From the least to the greatest loss, 4 times as large here, the noise grows 16 times."""
+    design = Design(8, 5, seeds=3)
+    grid = planned(design)
+    steps, betweens = [], []
+    for seed in range(STUDIES):
+        found = unequal(design, 2.0, seed)
+        rise = found.scale_BxM[grid.there_BxM].max() / found.scale_BxM[grid.there_BxM].min()
+        steps.append(math.log(rise) / np.ptp(grid.log_loss_BxM[grid.there_BxM]))
+        betweens.append(found.between)
+    assert float(np.median(steps)) == pytest.approx(2.0, rel=0.15)
+    assert root_mean_square(betweens) == pytest.approx(BETWEEN, rel=0.15)
+
+
+def test_equal_noise_is_seldom_taken_for_unequal() -> None:
+    found = [unequal(Design(8, 5, seeds=3), 0.0, seed) for seed in range(STUDIES)]
+    assert sum(bool(np.ptp(each.scale_BxM)) for each in found) <= 0.15 * STUDIES
+    once = [unequal(Design(8, 5), 2.0, seed) for seed in range(3)]
+    assert not any(np.ptp(each.scale_BxM) for each in once), "runs of sizes that were trained once tell nothing of it"
+
+
+def test_draws_of_unequal_noise_have_its_standard_deviations() -> None:
+    found = unequal(Design(8, 5, seeds=3), 2.0, 0)
+    drawn, _ = found.draw(2 * BLOCK)
+    there = np.isfinite(found.mean_BxM)
+    expected = np.hypot(found.scale_BxM * math.hypot(found.between, found.within), found.error_BxM)
+    assert np.std(drawn, axis=0)[there] == pytest.approx(expected[there], rel=0.2)
+    assert float(np.mean(np.std(drawn, axis=0)[there] / expected[there])) == pytest.approx(1, rel=0.02)
