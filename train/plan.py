@@ -17,7 +17,7 @@ from train.config import TrainConfig, from_json, result_fields, to_json
 from train.folder import is_run, read_runs
 from train.mesh import lanes_of_host
 from train.scaling.mup import base_of
-from train.scaling.rule import RULE, peak_of
+from train.scaling.rule import rule_of
 from train.schedule.segments import Branch, Segment, extended, trunk_alone, with_branches
 
 Sampler = LaneSampler | WindowSampler | MixedSampler
@@ -65,11 +65,11 @@ class Plan:
         if config.dropout and not agent.recurrent:
             raise UserError(f"{config.agent} has no dropout: leave --dropout out")
         cost = agent.cost(config.window)
-        rule = RULE if config.optimizer.lr == "auto" else None
-        optimizer = config.optimizer
+        optimizer, rule = config.optimizer, None
         if optimizer.lr == "auto":
+            rule = rule_of(agent.name)
             ruled = base_of(agent).cost(config.window) if optimizer.scaling == "mup" else cost
-            optimizer = dataclasses.replace(optimizer, lr=peak_of(ruled.counted_params))
+            optimizer = dataclasses.replace(optimizer, lr=rule.peak(ruled.counted_params))
         config = dataclasses.replace(config, agent=agent.name, optimizer=optimizer)
         flops, version = _flops_of(config, cost)
         order = config.lanes, config.window, config.data_seed, config.order
@@ -77,7 +77,19 @@ class Plan:
         budgets, steps, segments = _segments_of(config, flops[config.convention], sampler)
         if config.measure_every is not None and config.measure_every <= steps[-1]:
             _check_held_out(store)
-        return Plan(config, rule, agent, store, sampler, flops, version, cost.counted_params, budgets, steps, segments)
+        return Plan(
+            config,
+            rule and str(rule),
+            agent,
+            store,
+            sampler,
+            flops,
+            version,
+            cost.counted_params,
+            budgets,
+            steps,
+            segments,
+        )
 
     def description(self, config: TrainConfig) -> dict[str, Any]:
         """What `config.json` holds of the run."""

@@ -12,25 +12,34 @@ from train.config import Optimizer, from_json
 from train.folder import read_run, resolved
 from train.loop import train
 from train.plan import Plan
-from train.scaling.rule import RULE, peak_of
+from train.scaling.rule import ATARI, NETHACK, Rule, rule_of
 
 
-def test_the_rule_falls_with_size_and_says_its_numbers() -> None:
-    rates = [peak_of(params) for params in (10_000, 1_000_000, 100_000_000)]
+@pytest.mark.parametrize("rule", [NETHACK, ATARI])
+def test_the_rule_falls_with_size_and_says_its_numbers(rule: Rule) -> None:
+    rates = [rule.peak(params) for params in (10_000, 1_000_000, 100_000_000)]
     assert rates == sorted(rates, reverse=True)
     assert rates[1] / rates[0] == pytest.approx(rates[2] / rates[1], rel=0.01)
-    coefficient, exponent = (float(part) for part in RULE.split(" N^"))
+    coefficient, exponent = (float(part) for part in str(rule).split(" N^"))
     assert coefficient * 1e6**exponent == pytest.approx(rates[1], rel=0.01)
+
+
+def test_atari_has_a_rule_of_its_own() -> None:
+    """Of Breakout's networks, the best rates that were measured, within a tenth."""
+    assert rule_of("atari/cnn/3+channels=4") == ATARI
+    assert rule_of("nethack/lstm/64") == rule_of("gym/mlp/8") == rule_of("mine:agent") == NETHACK
+    for params, best in ((2_575, 0.027), (9_580, 0.014), (19_985, 0.008)):
+        assert ATARI.peak(params) == pytest.approx(best, rel=0.1)
 
 
 @pytest.mark.slow
 def test_a_new_run_has_the_rules_rate_and_a_run_keeps_the_one_that_it_has(store: Path, tmp_path: Path) -> None:
     auto = config(store, tmp_path / "run", steps=(2, 3), dev_every="never", optimizer=Optimizer())
-    rate = peak_of(find(AGENT).cost(WINDOW).counted_params)
+    rate = NETHACK.peak(find(AGENT).cost(WINDOW).counted_params)
     train(auto, progress=False)
     described = read_run(auto.run)
     assert described["config"]["optimizer"]["lr"] == rate
-    assert described["lr_rule"] == RULE
+    assert described["lr_rule"] == str(NETHACK)
     # As of an earlier version, or with another rule: the same command goes on with the recorded rate.
     described["config"]["optimizer"]["lr"] = 3e-3
     (auto.run / "config.json").write_text(json.dumps(described))
