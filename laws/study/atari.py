@@ -18,6 +18,8 @@ PRESETS = {
             family="atari/cnn",
             sizes=("3", "5", "8", "13", "23"),
             budgets=(8e10, 1.6e11, 3.2e11, 6.4e11, 1.28e12),
+            min_steps=50,
+            max_epochs=10,
             episodes=16,
             max_steps=800,
         ),

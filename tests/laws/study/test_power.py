@@ -1,6 +1,7 @@
 """The power of a study: repetitions have its cells, its means and its noise."""
 
 import math
+import statistics
 from collections import defaultdict
 
 import numpy as np
@@ -25,7 +26,7 @@ def log_losses(rows: list[ResultRow]) -> dict[tuple[float, int], list[float]]:
 def test_without_noise_each_size_has_its_mean() -> None:
     clean = repetition(ROWS, None)
     assert sorted((row.run, row.flops) for row in clean) == sorted((row.run, row.flops) for row in ROWS)
-    means = {cell: np.mean(values) for cell, values in log_losses(ROWS).items()}
+    means = {cell: float(np.mean(values)) for cell, values in log_losses(ROWS).items()}
     for cell, values in log_losses(clean).items():
         assert values == pytest.approx([means[cell]] * 3)
 
@@ -42,10 +43,10 @@ def test_repetitions_have_the_noise_of_the_study() -> None:
 
     def correlation(studies: list[dict[tuple[float, int], list[float]]]) -> float:
         off = [
-            [value - np.mean(before[flops, params]) for each in studies for value in each[flops, params]]
+            [value - statistics.mean(before[flops, params]) for each in studies for value in each[flops, params]]
             for flops in (low, high)
         ]
-        return float(np.corrcoef(off)[0, 1])
+        return statistics.correlation(*off)
 
     assert correlation(many) == pytest.approx(correlation([before]), abs=0.1)
 
