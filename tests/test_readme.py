@@ -31,6 +31,7 @@ OTHERS = {
     ".ci/run": "runs this test suite",
     "gcloud": "needs a TPU slice",
     "srun": "needs a Slurm cluster",
+    "sbatch": "needs a Slurm cluster",
 }
 """Programs that are not ours, by how their commands begin, and why no command of theirs is run."""
 

@@ -42,7 +42,7 @@ def sweep(folder: Path, config: SweepConfig, shared: Shared, running: Running) -
     if running.work:
         Worker(folder, lambda line: print(line, flush=True)).work()
     elif running.workers != 0:
-        drive(folder, running.workers)
+        drive(folder, running.workers, running.executor)
     write_table(folder)
     print("\n".join(status_lines(state, runs)))
     return 1 if state.status(runs).failed else 0

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Suppress
 from tyro.constructors import PrimitiveConstructorSpec
@@ -114,6 +114,8 @@ class Running:
     """Print the plan, and do nothing."""
     price: Words = ()
     """Prices per device and hour, for example h100=2.5,v5e=1.2, for the plan."""
+    executor: Literal["local", "ray"] = "local"
+    """Where runs are trained: by workers on this machine, or as tasks of the Ray cluster that it belongs to."""
     workers: int | None = None
     """Number of worker processes on this machine; by default one for each GPU, or core with 1.5 GiB of memory. 0 only
     records the sweep, for `--work`."""

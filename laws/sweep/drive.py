@@ -3,9 +3,11 @@
 import contextlib
 import sys
 from pathlib import Path
+from typing import Literal
 
 from tqdm import tqdm
 
+from laws.sweep.cluster import run_on_ray
 from laws.sweep.config import Sweep, read_sweep, write_sweep
 from laws.sweep.local import run_workers, slots
 from laws.sweep.runs import SweepRun, runs_of
@@ -18,19 +20,25 @@ def begin(folder: Path, described: Sweep) -> None:
     write_sweep(folder, described)
 
 
-def drive(folder: Path, workers: int | None = None) -> None:
-    """Run workers on this machine, with a progress bar, until no run of the sweep in `folder` is left.
+def drive(folder: Path, workers: int | None = None, executor: Literal["local", "ray"] = "local") -> None:
+    """Run the sweep in `folder`, with a progress bar, until no run of it is left.
 
     Args:
         folder: Folder of the sweep.
-        workers: Number of workers; None is as many as the machine has places for.
+        workers: Number of workers on this machine; None is as many as it has places for.
+        executor: Whether workers on this machine run it, or tasks of a Ray cluster.
 
     Raises:
-        UserError: Workers can't do their work, see `laws.sweep.local.run_workers`.
+        UserError: The executor can't do its work, see `laws.sweep.local` and `laws.sweep.cluster`.
     """
     state, runs = State(folder), runs_of(read_sweep(folder), folder)
     with contextlib.closing(_Bar(state, runs)) as bar:
-        run_workers(folder, slots(workers), lambda: state.status(runs).cells, bar.show)
+        if executor == "ray":
+            status = state.status(runs)
+            ended = {run.name for run in (*status.done, *status.failed)}
+            run_on_ray(folder, [run.name for run in runs if run.name not in ended], bar.show)
+        else:
+            run_workers(folder, slots(workers), lambda: state.status(runs).cells, bar.show)
         bar.show()
 
 

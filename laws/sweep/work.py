@@ -34,22 +34,25 @@ class Worker:
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
         """`say` is called with a line for each thing that happens."""
         self._folder, self._state, self._say = folder, State(folder), say
+        self._only: str | None = None
         self._open: dict[str, tuple[SweepRun, TrainConfig]] = {}
         """Runs that are begun, and how they are trained, by name."""
 
-    def work(self) -> None:
-        """Train and evaluate runs until all are done or given up.
+    def work(self, only: str | None = None) -> None:
+        """Train and evaluate runs until all, or the one named `only`, are done or given up.
 
         The sweep is read anew for each run: it may be extended meanwhile.
 
         Raises: UserError: the folder holds no sweep.
         """
+        self._only = only
         while (status := self._status()).waiting or status.running:
             if not self._some():
                 time.sleep(POLL_SECONDS)
 
     def _status(self) -> Status:
-        return self._state.status(runs_of(read_sweep(self._folder), self._folder))
+        runs = runs_of(read_sweep(self._folder), self._folder)
+        return self._state.status([run for run in runs if self._only in (None, run.name)])
 
     def _some(self) -> bool:
         """Train runs for a while and evaluate them; whether there were any that nobody has."""

@@ -1,0 +1,48 @@
+"""A sweep on a real Ray cluster of three nodes on this machine, one of which dies."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from data.common.cli import UserError
+from laws.rows.runs import read
+from laws.sweep.cluster import run_on_ray
+from tests.laws.sweep.sweeps import OPTIONS, start
+
+ray = pytest.importorskip("ray", reason="Ray is not installed (the extra cluster)")
+
+
+def attempts(folder: Path) -> list[dict]:
+    return [each for path in folder.glob("attempts/*.json") for each in json.loads(path.read_text())]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_sweep_outlives_a_node(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.cluster_utils import Cluster
+
+    folder, cluster = tmp_path / "sweep", Cluster()
+    try:
+        _, *nodes = [cluster.add_node(num_cpus=1, num_gpus=0, include_dashboard=False) for _ in range(3)]
+        monkeypatch.setenv("RAY_ADDRESS", str(cluster.address))
+        process = start(folder, "--store", store, *OPTIONS, "--seeds", "2", "--executor", "ray")
+        # All three nodes have a run, and one that waits is left.
+        while process.poll() is None and len(attempts(folder)) < 3:
+            time.sleep(0.05)
+        cluster.remove_node(nodes[0], allow_graceful=False)
+        said, errors = process.communicate(timeout=500)
+    finally:
+        cluster.shutdown()
+    assert process.returncode == 0, said + errors
+    assert len(read([folder / "runs.jsonl"]).rows) == 8
+    endings = [each["ended"] for each in attempts(folder)]
+    assert endings.count("done") == 4
+    assert endings.count(None) >= 1, "the node that died had a run"
+
+
+def test_without_a_cluster_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(UserError, match="no Ray cluster is running"):
+        run_on_ray(tmp_path, ["a"], lambda: None)
