@@ -1,9 +1,10 @@
-"""The table of a sweep: the rows of its cells that are done, `runs.jsonl` and `runs.csv`."""
+"""The table of a sweep: the rows of its cells that are done, as `runs.jsonl`, `runs.csv` and for TensorBoard."""
 
 from pathlib import Path
 
 from eval.results import ResultRow, write_rows
 from laws.sweep.config import read_sweep
+from laws.sweep.hparams import write_hparams
 from laws.sweep.runs import runs_of
 from laws.sweep.state import State
 
@@ -20,6 +21,7 @@ def write_table(folder: Path) -> list[ResultRow]:
     while True:
         keys, rows = state.keys(), rows_of(folder)
         write_rows(folder / FILE, rows)
+        write_hparams(folder, rows)
         if state.keys() == keys:
             return rows
 

@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
 
 from laws.rows.runs import read
 from tests.laws.sweep.sweeps import BUDGETS, OPTIONS, start, sweep
@@ -40,6 +42,20 @@ def test_the_table_has_a_row_for_each_cell(done: Path) -> None:
     assert len(list(done.glob("runs/*/config.json"))) == 2
     attempts = [json.loads(path.read_text()) for path in done.glob("attempts/*.json")]
     assert [[one["ended"] for one in of_run] for of_run in attempts] == [["done"]] * 2
+
+
+@pytest.mark.slow
+def test_tensorboard_shows_each_cell_as_a_trial(done: Path) -> None:
+    trials = {}
+    for path in done.glob("hparams/*"):
+        events = EventAccumulator(str(path)).Reload()
+        [content] = events.PluginTagToContent(metadata.PLUGIN_NAME).values()
+        start = metadata.parse_session_start_info_plugin_data(content)
+        hparams = {name: value.number_value or value.string_value for name, value in start.hparams.items()}
+        [loss] = events.Scalars("sweep/dev_loss")
+        trials[hparams["size"], hparams["flops"]] = hparams["lr"], loss.value
+    expected = {(row.size, row.flops): (row.lr, pytest.approx(row.loss)) for row in read([done / "runs.jsonl"]).rows}
+    assert trials == expected
 
 
 @pytest.mark.slow
