@@ -95,7 +95,7 @@ class Design:
 
 DESIGNS: Mapping[str, Design] = MappingProxyType(
     {
-        "5x5, as the quickstart": Design(5, 5),
+        "5x5": Design(5, 5),
         "5x5, 2 seeds": Design(5, 5, seeds=2),
         "7x6": Design(),
         "7x6, noise 0.3 %": Design(noise=0.003),

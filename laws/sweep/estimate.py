@@ -1,8 +1,8 @@
 """How long a sweep takes, and what that costs: rough estimates by kind of machine, before anything is run.
 
-A step takes `step` seconds and `sample` a sample whatever the network, and its FLOPs at `rate` besides. For `cpu-core`
-and `h100` these are fitted to the speeds in train/README.md (`train bench`, `train bc`), within a factor of two of
-them. No TPU was measured: theirs are the H100's seconds of a step and a fifth of their peak.
+A step takes `step` seconds and, on a CPU, `SAMPLE` a sample whatever the network, and its FLOPs at `rate` besides. For
+`cpu-core` and `h100` these are fitted to the speeds in train/README.md (`train bench`, `train bc`), within a factor of
+two of them. No TPU was measured: theirs are the H100's seconds of a step and a fifth of their peak.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,13 +21,16 @@ class Machine:
     """FLOPs per second of large networks."""
     step: float = 0.0
     """Seconds of a step besides."""
-    sample: float = 0.0
-    """Seconds of a sample besides."""
+
+
+SAMPLE: Mapping[str, float] = MappingProxyType({"nethack": 11e-6, "atari": 97e-6, "gym": 5e-6})
+"""Seconds of a sample on a CPU core besides its FLOPs, by family of games (of others as of NetHack): of frames most."""
+CPU = "cpu-core"
 
 
 MACHINES: Mapping[str, Machine] = MappingProxyType(
     {
-        "cpu-core": Machine(rate=6.5e10, sample=11e-6),
+        CPU: Machine(rate=6.5e10),
         "h100": Machine(rate=4e13, step=1.2e-3),
         **{
             kind: Machine(rate=PEAK_FLOPS[name] / 5, step=1.2e-3)
@@ -37,9 +40,11 @@ MACHINES: Mapping[str, Machine] = MappingProxyType(
 )
 
 
-def seconds_on(machine: Machine, flops: float, samples: float, batch: int) -> float:
-    """Seconds that one device takes to train on so many samples."""
-    return flops / machine.rate + samples * machine.sample + samples / batch * machine.step
+def seconds_on(kind: str, agent: str, flops: float, samples: float, batch: int) -> float:
+    """Seconds that one device of a kind takes to train an agent on so many samples."""
+    machine = MACHINES[kind]
+    besides = SAMPLE.get(agent.partition("/")[0], SAMPLE["nethack"]) if kind == CPU else machine.step / batch
+    return flops / machine.rate + samples * besides
 
 
 def prices_of(words: Iterable[str]) -> dict[str, float]:

@@ -38,8 +38,11 @@ def plan_lines(grid: Grid, runs: Sequence[SweepRun], prices: Mapping[str, float]
     yield from (f"left out: {line}" for line in grid.left_out)
     if done:
         yield f"done already: {done:.3g} FLOPs"
-    for kind, machine in MACHINES.items():
-        seconds = sum(seconds_on(machine, run.flops, run.flops / sizes[run.config.agent].flops, batch) for run in runs)
+    for kind in MACHINES:
+        seconds = sum(
+            seconds_on(kind, run.config.agent, run.flops, run.flops / sizes[run.config.agent].flops, batch)
+            for run in runs
+        )
         price = f", {prices[kind] * seconds / 3600:,.2f} at {prices[kind]:g} an hour" if kind in prices else ""
         yield f"  {kind:9} about {_duration(seconds)} of training on one{price}"
 
