@@ -13,6 +13,7 @@ import tyro
 from agents.overrides import fold
 from data.common.cli import exit_with, lazy_command, use_huge_pages
 from laws.sweep.config import Running, Shared, SweepConfig
+from laws.sweep.presets import PRESETS as SWEEPS
 from train.bench.config import BenchConfig
 from train.compile.cache import keep_programs
 from train.compile.config import CompileConfig
@@ -62,6 +63,7 @@ def sweep(
 
     The state of a sweep lies in FOLDER, so that it can be stopped at any moment and gone on with by the same command,
     or by `python -m train sweep FOLDER`; and so that any number of machines can work on it: `--work` on each.
+    `--preset NAME` stands for a set of options (`python -m train presets` lists them).
     """
     from laws.sweep.command import sweep
 
@@ -113,6 +115,12 @@ def presets() -> None:
     """Print the presets: their purpose, and the options that each stands for."""
     for name, preset in PRESETS.items():
         print(f"{name}: {preset.about}\n  python -m train bc --store STORE --run RUN {preset.options}")
+    for name, preset in SWEEPS.items():
+        print(f"{name}: {preset.about}\n  python -m train sweep FOLDER --store STORE {preset.options}")
+
+
+def _expanded(words: list[str]) -> list[str]:
+    return fold(expand(words, SWEEPS if words[:1] == ["sweep"] else PRESETS))
 
 
 def main(prog: str = "python -m train") -> NoReturn:
@@ -120,7 +128,7 @@ def main(prog: str = "python -m train") -> NoReturn:
     use_huge_pages()
     keep_programs()
     with leaving():
-        exit_with(lambda: app.cli(prog=prog, args=fold(expand(sys.argv[1:]))))
+        exit_with(lambda: app.cli(prog=prog, args=_expanded(sys.argv[1:])))
 
 
 if __name__ == "__main__":

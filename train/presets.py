@@ -1,5 +1,6 @@
 """Presets of `python -m train bc`: sets of options that `--preset NAME` stands for."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from data.common.cli import UserError
@@ -36,7 +37,7 @@ PRESETS = {
 }
 
 
-def expand(words: list[str]) -> list[str]:
+def expand(words: list[str], presets: Mapping[str, Preset] = PRESETS) -> list[str]:
     """Replace `--preset NAME` by its options, put before all others so that those override them.
 
     Raises: UserError: there is no such preset.
@@ -45,7 +46,7 @@ def expand(words: list[str]) -> list[str]:
         return words
     place = words.index("--preset")
     name = words[place + 1] if place + 1 < len(words) else ""
-    if name not in PRESETS:
-        raise UserError(f"no preset {name!r}: choose from {', '.join(PRESETS)} (`python -m train presets`)")
+    if name not in presets:
+        raise UserError(f"no preset {name!r}: choose from {', '.join(presets)} (`python -m train presets`)")
     rest = words[:place] + words[place + 2 :]
-    return [*rest[:1], *PRESETS[name].options.split(), *rest[1:]]
+    return [*rest[:1], *presets[name].options.split(), *rest[1:]]

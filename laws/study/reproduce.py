@@ -33,8 +33,8 @@ from laws.figures.style import Reference
 from laws.report.outputs import write_outputs
 from laws.report.report import Context, ReportTable, Stage
 from laws.study.preset import Preset, Study
+from laws.sweep.command import begin, drive
 from laws.sweep.config import Sweep, shared_of
-from laws.sweep.drive import begin, drive
 from laws.sweep.grid import content_of, grid_of, sweep_of
 from laws.sweep.runs import SweepRun, runs_of
 from laws.sweep.state import State

@@ -42,6 +42,8 @@ Words = Annotated[tuple[str, ...], _list_of(str, "WORD,…")]
 class SweepConfig:
     """The cells of a sweep: sizes of one family at compute budgets, and how their checkpoints are evaluated."""
 
+    game: str | None = None
+    """The game of the store; needed only to plan (`--dry-run`) without one."""
     family: str = "nethack/lstm"
     """Agent family whose sizes are trained (`python -m agents` lists them)."""
     budgets: Numbers = ()

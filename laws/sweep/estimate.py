@@ -2,7 +2,7 @@
 
 A step takes `step` seconds and, on a CPU, `SAMPLE` a sample whatever the network, and its FLOPs at `rate` besides. For
 `cpu-core` and `h100` these are fitted to the speeds in train/README.md (`train bench`, `train bc`), within a factor of
-two of them. No TPU was measured: theirs are the H100's seconds of a step and a fifth of their peak.
+two of them. No TPU was measured: theirs are the H100's seconds of a step, and the share of its peak that it reached.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,14 +26,15 @@ class Machine:
 SAMPLE: Mapping[str, float] = MappingProxyType({"nethack": 11e-6, "atari": 97e-6, "gym": 5e-6})
 """Seconds of a sample on a CPU core besides its FLOPs, by family of games (of others as of NetHack): of frames most."""
 CPU = "cpu-core"
+H100 = Machine(rate=4e13, step=1.2e-3)
 
 
 MACHINES: Mapping[str, Machine] = MappingProxyType(
     {
         CPU: Machine(rate=6.5e10),
-        "h100": Machine(rate=4e13, step=1.2e-3),
+        "h100": H100,
         **{
-            kind: Machine(rate=PEAK_FLOPS[name] / 5, step=1.2e-3)
+            kind: Machine(rate=H100.rate * PEAK_FLOPS[name] / PEAK_FLOPS["NVIDIA H100"], step=H100.step)
             for kind, name in (("v4", "TPU v4"), ("v5e", "TPU v5e"), ("v5p", "TPU v5p"), ("v6e", "TPU v6e"))
         },
     }

@@ -1,6 +1,7 @@
 """The grid of a sweep: which sizes are trained at which budgets."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from agents.cost import Convention
 from agents.ladder import find, ladder
 from data.common.cli import UserError
+from data.games.registry import find as find_game
 from data.spec import Field
 from data.store.mixture import open_stores
 from laws.fitting.analysis import fit
@@ -32,6 +34,8 @@ class Size:
     """N, the counted parameters."""
     flops: int
     """Training FLOPs per sample, by the sweep's convention."""
+    exact: int
+    """The same by the `exact` convention, which tells how long they take."""
 
     def samples(self, budget: float) -> int:
         """D, the samples that a budget pays for."""
@@ -60,15 +64,26 @@ class Grid:
     """In words, a line for each reason."""
 
 
-def content_of(shared: TrainConfig) -> Content:
-    """Look into the stores.
+def content_of(shared: TrainConfig, game: str | None = None) -> Content:
+    """Look into the stores, which hold `game` if one is given.
 
-    Raises: UserError: a store can't be read.
+    Raises: UserError: a store can't be read, or holds another game.
     """
     store = open_stores(shared.stores, shared.weights, shared.games)
     length = int(store.lengths[store.rows("train")].sum())
-    actions, game = len(store.manifest["actions"]), store.manifest["game"]
-    return Content(game, actions, store.codec.observation, store.checksum, length)
+    actions, held = len(store.manifest["actions"]), store.manifest["game"]
+    if game not in (None, held):
+        raise UserError(f"{shared.store} holds games of {held}, not {game}: leave --game out, or give another --store")
+    return Content(held, actions, store.codec.observation, store.checksum, length)
+
+
+def content_of_game(name: str) -> Content:
+    """What is known of a game without a store of it: epochs then have no end.
+
+    Raises: UserError: there is no such game.
+    """
+    content = find_game(name).content()
+    return Content(name, len(content.actions), content.codec.observation, "", sys.maxsize)
 
 
 def grid_of(
@@ -99,7 +114,7 @@ def grid_of(
         repeated += [f"{size.agent} at {budget:.3g}" for size in wanted if size in many]
         kept[budget] = tuple(size for size in wanted if size not in few | many)
     left_out = [
-        f"{len(cells)} cells of {what}: {names(cells)}"
+        f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'} of {what}: {names(cells)}"
         for cells, what in (
             (short, f"fewer than {config.min_steps} steps of {shared.batch:,} samples (--min-steps, --lanes)"),
             (repeated, f"more than {config.max_epochs:g} epochs of {content.epoch:,} samples (--max-epochs)"),
@@ -133,7 +148,10 @@ def _family(config: SweepConfig, shared: TrainConfig, content: Content) -> list[
         agents = [f"{config.family}/{size}" for size in config.sizes]
     convention: Convention = shared.convention
     costs = {name: find(name, content.actions, content.observation).cost(shared.window) for name in agents}
-    sizes = [Size(name, cost.counted_params, cost.train_flops(convention)) for name, cost in costs.items()]
+    sizes = [
+        Size(name, cost.counted_params, cost.train_flops(convention), cost.train_flops("exact"))
+        for name, cost in costs.items()
+    ]
     return sorted(sizes, key=lambda size: size.params)
 
 

@@ -39,10 +39,11 @@ def plan_lines(grid: Grid, runs: Sequence[SweepRun], prices: Mapping[str, float]
     if done:
         yield f"done already: {done:.3g} FLOPs"
     for kind in MACHINES:
-        seconds = sum(
-            seconds_on(kind, run.config.agent, run.flops, run.flops / sizes[run.config.agent].flops, batch)
-            for run in runs
-        )
+        seconds = 0.0
+        for run in runs:
+            size = sizes[run.config.agent]
+            spent = run.flops / size.flops
+            seconds += seconds_on(kind, size.agent, spent * size.exact, spent, batch)
         price = f", {prices[kind] * seconds / 3600:,.2f} at {prices[kind]:g} an hour" if kind in prices else ""
         yield f"  {kind:9} about {_duration(seconds)} of training on one{price}"
 
@@ -82,7 +83,7 @@ def _duration(seconds: float) -> str:
 
 
 def _short(number: float) -> str:
-    for unit, length in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+    for unit, length in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= length:
             return f"{number / length:.3g}{unit}"
     return f"{number:.0f}"

@@ -1,14 +1,28 @@
 """The table of a sweep: the rows of its cells that are done, as `runs.jsonl`, `runs.csv` and for TensorBoard."""
 
+# Protocol buffers make their classes at import, where a type checker doesn't see them.
+# pyright: reportAttributeAccessIssue=false
+
+import time
+from collections.abc import Iterable
 from pathlib import Path
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from eval.results import ResultRow, write_rows
 from laws.sweep.config import read_sweep
-from laws.sweep.hparams import write_hparams
 from laws.sweep.runs import runs_of
 from laws.sweep.state import State
+from train.schedule.segments import budget_name
 
 FILE = "runs.jsonl"
+HPARAMS = "hparams"
+"""Folder of the events in that of a sweep: one folder below it per cell."""
+SHOWN = ("flops", "params", "samples", "lr", "batch", "core", "size", "schedule", "init_seed", "epochs")
+METRICS = {"loss": "sweep/dev_loss", "return_mean": "sweep/return"}
 
 
 def write_table(folder: Path) -> list[ResultRow]:
@@ -32,3 +46,19 @@ def rows_of(folder: Path) -> list[ResultRow]:
     cells = [cell for run in runs_of(read_sweep(folder), folder) for cell in run.cells]
     rows = [row for cell in cells if (row := state.row(cell)) is not None]
     return sorted(rows, key=lambda row: (row.flops, row.params, row.run))
+
+
+def write_hparams(folder: Path, rows: Iterable[ResultRow]) -> None:
+    """Write the events of the rows that have none yet, for the tab HPARAMS of TensorBoard: each is a trial."""
+    for row in rows:
+        name = f"{row.run} at {budget_name(row.flops)}"
+        path = folder / HPARAMS / name
+        if path.exists():
+            continue
+        hparams = {field: value for field in SHOWN if (value := getattr(row, field)) is not None}
+        values = {tag: value for field, tag in METRICS.items() if (value := getattr(row, field)) is not None}
+        scalars = Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()])
+        writer = EventFileWriter(str(path))
+        for summary in (hparams_pb(hparams, trial_id=name), scalars):
+            writer.add_event(Event(wall_time=time.time(), step=0, summary=summary))
+        writer.close()

@@ -58,11 +58,11 @@ def test_cells_of_too_few_steps_or_too_many_epochs_are_left_out_by_name(content:
     for size in grid.sizes[1e12]:
         assert 200 * 2048 <= size.samples(1e12) <= 2_000_000
     steps, epochs = grid.left_out
-    assert "1 cells of fewer than 200 steps" in steps
+    assert "1 cell of fewer than 200 steps" in steps
     assert "nethack/lstm/512 at 1e+12" in steps
     assert "2 cells of more than 2 epochs" in epochs
     assert "nethack/lstm/16 at 1e+12, nethack/lstm/32 at 1e+12" in epochs
-    with pytest.raises(UserError, match="no cell is left: 1 cells of fewer than 200 steps"):
+    with pytest.raises(UserError, match="no cell is left: 1 cell of fewer than 200 steps"):
         planned(few, lanes=64, budgets=(1e12,), sizes=("512",))
 
 

@@ -119,6 +119,9 @@ def test_workers_share_a_folder_and_watch_tells_of_them(store: Path, tmp_path: P
         (("--budgets", "1e12"), "--store is missing"),
         (("--store", "nowhere", "--budgets", "1e12"), "nowhere"),
         (("--workers", "-1"), "--workers must not be negative"),
+        (("--preset", "paper"), "no preset 'paper': choose from paper-nethack, paper-atari"),
+        (("--preset", "paper-atari", "--dry-run"), "--store is missing"),
+        (("--game", "NoSuchGame", "--budgets", "1e12", "--dry-run"), "NoSuchGame"),
         (("--price", "abacus=1"), "--price abacus=1: there are cpu-core"),
         (("--price", "h100=much"), "write it as h100=2.5"),
     ],
@@ -127,4 +130,16 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path: Path, words: tuple[s
     _, errors = sweep(tmp_path / "sweep", *words, code=2)
     assert said in errors
     assert errors.count("\n") == 1
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_the_papers_grids_are_planned_without_a_store(tmp_path: Path) -> None:
+    said, _ = sweep(
+        tmp_path / "sweep", "--preset", "paper-nethack", "--game", "nethack", "--dry-run", "--price", "h100=2"
+    )
+    assert "217 cells in 10 runs: 1e+20 training FLOPs" in said
+    [h100] = [line for line in said.splitlines() if line.strip().startswith("h100")]
+    assert h100.endswith("at 2 an hour")
+    said, _ = sweep(tmp_path / "sweep", "--preset", "paper-atari", "--game", "Breakout", "--dry-run")
+    assert "188 cells in 12 runs: 1.2e+19 training FLOPs" in said
     assert not (tmp_path / "sweep").exists()
