@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from eval.play.solo import TILE, Post
 from tests.eval.walker import PARAMS, WALKER
 
 SEEDS = [14, 3, 8, 11, 5]
+TRIES = 200
+"""A worker steps games for a good part of its time; a game takes many of such tries."""
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +51,14 @@ def killed(solos: Solos) -> bool:
 
 
 def frozen(solos: Solos) -> bool:
-    """Stop a worker; whether it stays so, because it was caught as it stepped a game."""
-    strike(solos.pids[0], signal.SIGSTOP)
-    caught = solos.stepping(0)
-    if not caught:
+    """Stop a worker as it steps a game; whether it was caught at that, in many tries, before its game was over."""
+    for _ in range(TRIES):
+        strike(solos.pids[0], signal.SIGSTOP)
+        if solos.stepping(0):
+            return True
         os.kill(solos.pids[0], signal.SIGCONT)
-    return caught
+        time.sleep(0.0003)
+    return False
 
 
 def play_until_lost(job: Job, post: Post, lose: Callable[[Solos], bool], patience: float) -> int:
