@@ -3,8 +3,8 @@
 import math
 import os
 import sys
-from pathlib import Path
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -12,8 +12,6 @@ import tyro
 
 from agents.overrides import fold
 from data.common.cli import exit_with, lazy_command, use_huge_pages
-from laws.sweep.config import Running, Shared, SweepConfig
-from laws.sweep.presets import PRESETS as SWEEPS
 from train.bench.config import BenchConfig
 from train.compile.cache import keep_programs
 from train.compile.config import CompileConfig
@@ -53,21 +51,9 @@ def bc(
 
 @app.command
 @lazy_command
-def sweep(
-    folder: tyro.conf.Positional[Path],
-    config: tyro.conf.OmitArgPrefixes[SweepConfig] = SweepConfig(),  # noqa: B008 frozen
-    shared: tyro.conf.OmitArgPrefixes[Shared] = Shared(),  # noqa: B008 frozen
-    running: tyro.conf.OmitArgPrefixes[Running] = Running(),  # noqa: B008 frozen
-) -> int:
-    """Train a family of agents through compute budgets, evaluate them, and write one table. See laws/README.md.
-
-    The state of a sweep lies in FOLDER, so that it can be stopped at any moment and gone on with by the same command,
-    or by `python -m train sweep FOLDER`; and so that any number of machines can work on it: `--work` on each.
-    `--preset NAME` stands for a set of options (`python -m train presets` lists them).
-    """
-    from laws.sweep.command import sweep
-
-    return sweep(folder, config, shared, running)
+def sweep() -> None:
+    """Train a family of agents through compute budgets, evaluate them, and write one table. See laws/README.md."""
+    raise AssertionError("parsed by laws.sweep.command, which imports JAX")
 
 
 @app.command
@@ -113,14 +99,20 @@ def compile_(config: tyro.conf.OmitArgPrefixes[CompileConfig]) -> None:
 @lazy_command
 def presets() -> None:
     """Print the presets: their purpose, and the options that each stands for."""
+    from laws.sweep.presets import PRESETS as SWEEPS
+
     for name, preset in PRESETS.items():
         print(f"{name}: {preset.about}\n  python -m train bc --store STORE --run RUN {preset.options}")
     for name, preset in SWEEPS.items():
         print(f"{name}: {preset.about}\n  python -m train sweep FOLDER --store STORE {preset.options}")
 
 
-def _expanded(words: list[str]) -> list[str]:
-    return fold(expand(words, SWEEPS if words[:1] == ["sweep"] else PRESETS))
+def _parsed(words: list[str], prog: str) -> Callable[[], Any]:
+    if words[:1] == ["sweep"]:
+        from laws.sweep.command import parsed
+
+        return parsed(words[1:], f"{prog} sweep")
+    return app.cli(prog=prog, args=fold(expand(words)))
 
 
 def main(prog: str = "python -m train") -> NoReturn:
@@ -128,7 +120,7 @@ def main(prog: str = "python -m train") -> NoReturn:
     use_huge_pages()
     keep_programs()
     with leaving():
-        exit_with(lambda: app.cli(prog=prog, args=_expanded(sys.argv[1:])))
+        exit_with(lambda: _parsed(sys.argv[1:], prog))
 
 
 if __name__ == "__main__":

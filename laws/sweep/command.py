@@ -3,28 +3,58 @@
 import contextlib
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+import tyro
 from tqdm import tqdm
+from tyro.conf import OmitArgPrefixes, Positional
 
-from data.common.cli import UserError
+from data.common.cli import UserError, lazy_command
 from laws.sweep.cluster import run_on_ray
 from laws.sweep.config import FILE, NO_STORE, Running, Shared, Sweep, SweepConfig, read_sweep, shared_of, write_sweep
 from laws.sweep.estimate import prices_of
 from laws.sweep.grid import Grid, content_of, content_of_game, grid_of, sweep_of
 from laws.sweep.local import run_workers, slots
+from laws.sweep.presets import PRESETS
 from laws.sweep.runs import SweepRun, runs_of
 from laws.sweep.screen import plan_lines, status_lines
 from laws.sweep.state import State
 from laws.sweep.table import write_table
 from laws.sweep.work import Worker
+from train.presets import expand
 
 WATCH_SECONDS = 5.0
 
 
-def sweep(folder: Path, config: SweepConfig, shared: Shared, running: Running) -> int:
-    """Plan a sweep, or go on with one, and run it; returns the exit code.
+def parsed(words: list[str], prog: str) -> Callable[[], int]:
+    """Parse the arguments of `python -m train sweep` into a call of `sweep`."""
+    # `--preset` is put in place after the first word, which is a command elsewhere.
+    _, *args = expand(["sweep", *words], PRESETS)
+    return tyro.cli(lazy_command(sweep), prog=prog, args=args)
+
+
+def sweep(
+    folder: Positional[Path],
+    config: OmitArgPrefixes[SweepConfig] = SweepConfig(),  # noqa: B008 frozen
+    shared: OmitArgPrefixes[Shared] = Shared(),  # noqa: B008 frozen
+    running: OmitArgPrefixes[Running] = Running(),  # noqa: B008 frozen
+) -> int:
+    """Train a family of agents through compute budgets, evaluate them, and write one table. See laws/README.md.
+
+    The state of a sweep lies in FOLDER, so that it can be stopped at any moment and gone on with by the same command,
+    or by `python -m train sweep FOLDER`; and so that any number of machines can work on it: `--work` on each.
+    `--preset NAME` stands for a set of options (`python -m train presets` lists them).
+
+    Args:
+        folder: Folder of the sweep, made if there is none.
+        config: The cells.
+        shared: What all runs share.
+        running: How they are run.
+
+    Returns:
+        The exit code: 1 if a run was given up.
 
     Raises:
         UserError: The folder holds no sweep and none is described, or the description can't be run.
