@@ -49,9 +49,6 @@ def sweep(
 
     Args:
         folder: Folder of the sweep, made if there is none.
-        config: The cells.
-        shared: What all runs share.
-        running: How they are run.
 
     Returns:
         The exit code: 1 if a run was given up.
