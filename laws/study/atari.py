@@ -10,7 +10,7 @@ from train.config import Optimizer
 
 PRESETS = {
     "quickstart": Preset(
-        takes="about 7 minutes on 2 cores",
+        takes="about 8 minutes on 2 cores",
         expect="a dev loss that falls as a power of compute",
         games=60,
         dev_fraction=0.15,

@@ -11,7 +11,7 @@ from train.config import Optimizer
 
 PRESETS = {
     "quickstart": Preset(
-        takes="about 5 minutes on 2 cores, under 4 GiB",
+        takes="about 5 minutes on 2 cores, under 3 GiB",
         expect="a dev loss that falls as a power of compute, and agents that outscore the random policy",
         games=160,
         game_steps=3000,
