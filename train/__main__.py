@@ -111,7 +111,7 @@ def _parsed(words: list[str], prog: str) -> Callable[[], Any]:
     if words[:1] == ["sweep"]:
         from laws.sweep.command import parsed
 
-        return parsed(words[1:], f"{prog} sweep")
+        return parsed(words, f"{prog} sweep")
     return app.cli(prog=prog, args=fold(expand(words)))
 
 

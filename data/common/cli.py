@@ -52,7 +52,7 @@ def exit_with(parse: Callable[[], Callable[[], Any]]) -> NoReturn:
     a full disk or an invalid option, each reported in one line on stderr; 130 after SIGINT and 143 after SIGTERM; 141
     if stdout is a closed pipe. Any other exception is a bug and propagates with its traceback.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names can hold any bytes
@@ -148,5 +148,10 @@ class DelayedInterrupt:
             self.raise_if_requested()
 
 
-def _interrupt(signum: int, frame: object) -> NoReturn:
+def interrupt(signum: int, frame: object) -> NoReturn:
+    """Handle a signal as an interrupt.
+
+    Raises:
+        Signalled: Always.
+    """
     raise Signalled(signum)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy import optimize, sparse, stats
+from scipy import optimize, sparse, special
 from scipy.sparse import csgraph
 
 REPLICATED = 4
@@ -158,7 +158,7 @@ def power_of_scale(data: RunData, cell_P: np.ndarray, log_place_P: np.ndarray) -
     equal = optimize.minimize(unlikely, start, method="Nelder-Mead")
     unequal = optimize.minimize(unlikely, np.r_[equal.x, 0.0], method="Nelder-Mead")
     ratio = (equal.fun - unequal.fun) / (len(data.y_P) / len(data.first_R))
-    return float(unequal.x[1]) if ratio > stats.chi2.ppf(1 - UNEQUAL, 1) else 0.0
+    return float(unequal.x[1]) if ratio > special.chdtri(1, UNEQUAL) else 0.0
 
 
 def components(data: RunData, y_P: np.ndarray, terms_PxK: np.ndarray) -> tuple[Components, np.ndarray]:

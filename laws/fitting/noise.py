@@ -184,9 +184,9 @@ def _cell_means(value_BxM: np.ndarray, log_params_BxM: np.ndarray) -> np.ndarray
     """The mean value of the cells of a budget and size, at each of these."""
     found = value_BxM.copy()
     for value, sizes in zip(found, log_params_BxM, strict=True):
-        for size in np.unique(sizes[np.isfinite(value)]):
-            here = np.isfinite(value) & (sizes == size)
-            value[here] = value[here].mean()
+        here = np.isfinite(value)
+        _, number, times = np.unique(sizes[here], return_inverse=True, return_counts=True)
+        value[here] = (np.bincount(number, value[here]) / times)[number]
     return found
 
 

@@ -6,7 +6,7 @@ knows the estimator's standard deviation: its 95 % interval is 3.92 of them wide
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -165,14 +165,19 @@ def _one(design: Design, draws: int, seed: int) -> Found:
     return estimates(game)
 
 
+def simulated(name: str, one: Callable[[int], Found], studies: int, workers: int) -> list[Found]:
+    """What `one` finds in each of so many studies, which it makes from their number, in processes."""
+    # Forking a process in which JAX runs threads may deadlock.
+    with ProcessPoolExecutor(workers, SPAWN) as pool:
+        tasks = pool.map(one, range(studies), chunksize=max(1, min(20, studies // workers)))
+        return list(tqdm(tasks, name, studies, unit="study", leave=False, disable=None))
+
+
 def cover(name: str, design: Design, studies: int, draws: int, workers: int) -> list[Coverage]:
     """The coverage of every quantity over `studies` simulated studies."""
     [clean] = fit(design.rows(), draws=0, choosing=False).games
     truth = estimates(clean)
-    # Forking a process in which JAX runs threads may deadlock.
-    with ProcessPoolExecutor(workers, SPAWN) as pool:
-        tasks = pool.map(partial(_one, design, draws), range(studies), chunksize=max(1, min(20, studies // workers)))
-        found = list(tqdm(tasks, name, studies, unit="study", leave=False, disable=None))
+    found = simulated(name, partial(_one, design, draws), studies, workers)
     by_name: dict[str, list[tuple[float, tuple[float, float] | None]]] = defaultdict(list)
     for each in found:
         for quantity, value in each.items():

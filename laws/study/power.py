@@ -7,26 +7,20 @@ study, whatever it hangs on.
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 from tyro.conf import Positional
 
 from data.common.cli import UserError
 from data.common.cores import cores
-from data.common.workers import SPAWN
 from eval.results import ResultRow
 from laws.fitting.analysis import fit
 from laws.rows.runs import read
-from laws.study.coverage import Found, estimates
-
-Values = Mapping[tuple[str, float], tuple[float, float]]
-"""ln loss and return by run and budget."""
+from laws.study.coverage import Found, estimates, simulated
 
 
 @dataclass(frozen=True)
@@ -105,10 +99,7 @@ def power_of(rows: Sequence[ResultRow], studies: int, draws: int, workers: int) 
     """
     [clean] = fit(repetition(rows, None), draws=0, choosing=False).games
     truth = estimates(clean)
-    # Forking a process in which JAX runs threads may deadlock.
-    with ProcessPoolExecutor(workers, SPAWN) as pool:
-        tasks = pool.map(partial(_one, rows, draws), range(studies), chunksize=max(1, min(20, studies // workers)))
-        found = list(tqdm(tasks, "repetitions", studies, unit="study", leave=False, disable=None))
+    found = simulated("repetitions", partial(_one, rows, draws), studies, workers)
     return [_power(quantity, value, [each.get(quantity) for each in found]) for quantity, (value, _) in truth.items()]
 
 

@@ -58,7 +58,7 @@ def _complete(folder: str, name: str, *, pinned: bool) -> None:
     from train.compile.cache import keep_programs
 
     keep_programs()
-    Worker(Path(folder), lambda line: print(line, flush=True)).work(only=name)
+    Worker(Path(folder)).work(only=name)
 
 
 @cache

@@ -20,7 +20,7 @@ from laws.sweep.local import run_workers, slots
 from laws.sweep.presets import PRESETS
 from laws.sweep.runs import SweepRun, runs_of
 from laws.sweep.screen import plan_lines, status_lines
-from laws.sweep.state import State
+from laws.sweep.state import State, Status
 from laws.sweep.table import write_table
 from laws.sweep.work import Worker
 from train.presets import expand
@@ -29,9 +29,8 @@ WATCH_SECONDS = 5.0
 
 
 def parsed(words: list[str], prog: str) -> Callable[[], int]:
-    """Parse the arguments of `python -m train sweep` into a call of `sweep`."""
-    # `--preset` is put in place after the first word, which is a command elsewhere.
-    _, *args = expand(["sweep", *words], PRESETS)
+    """Parse the words of `python -m train`, of which the first is `sweep`, into a call of `sweep`."""
+    _, *args = expand(words, PRESETS)
     return tyro.cli(lazy_command(sweep), prog=prog, args=args)
 
 
@@ -78,7 +77,7 @@ def sweep(
         for run in state.status(runs).failed:
             state.forgive(run)
     if running.work:
-        Worker(folder, lambda line: print(line, flush=True)).work()
+        Worker(folder).work()
     elif running.workers != 0:
         drive(folder, running.workers, running.executor)
     write_table(folder)
@@ -164,11 +163,10 @@ class _Bar:
         self._cells = sum(len(run.cells) for run in runs)
         self._shown: tuple[int, ...] = ()
         options = {"unit": "FLOP", "unit_scale": True, "desc": "sweep", "file": sys.stderr, "dynamic_ncols": True}
-        self._bar = tqdm(total=total, initial=self._spent(), **options)
+        self._bar = tqdm(total=total, initial=self._spent(state.status(runs)), **options)
         self.show()
 
-    def _spent(self) -> float:
-        status = self._state.status(self._runs)
+    def _spent(self, status: Status) -> float:
         done = sum(run.flops for run in (*status.done, *status.failed))
         begun = (*status.waiting, *(run for run, _ in status.running))
         return done + sum(min(run.flops, self._state.trained(run)) for run in begun)
@@ -183,7 +181,7 @@ class _Bar:
         cells, running, waiting, failed = counts
         said = f"{cells}/{self._cells} cells, {running} runs at work, {waiting} waiting, {failed} failed"
         self._bar.set_postfix_str(said, refresh=False)
-        self._bar.n = self._spent()
+        self._bar.n = self._spent(status)
         self._bar.refresh()
 
     def close(self) -> None:

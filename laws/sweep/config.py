@@ -137,8 +137,6 @@ class Sweep:
     shared: TrainConfig
     checksum: str
     """That of the store."""
-    epoch: int
-    """Steps of all training episodes of the store."""
     sizes: Mapping[float, tuple[str, ...]]
     """The agents of each budget, by name, smallest first."""
 
@@ -146,9 +144,9 @@ class Sweep:
 def write_sweep(folder: Path, sweep: Sweep) -> None:
     """Record a sweep in its folder."""
     values = {
-        "sweep": json.loads(json.dumps(dataclasses.asdict(sweep.config))),
+        "sweep": to_json(sweep.config),
         "train": to_json(sweep.shared),
-        "store": {"checksum": sweep.checksum, "epoch": sweep.epoch},
+        "store": {"checksum": sweep.checksum},
         "sizes": [[budget, list(agents)] for budget, agents in sweep.sizes.items()],
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -170,7 +168,7 @@ def read_sweep(folder: Path) -> Sweep:
     lists = {name: tuple(values["sweep"][name]) for name in ("budgets", "sizes")}
     config = SweepConfig(**values["sweep"] | lists)
     sizes = {float(budget): tuple(agents) for budget, agents in values["sizes"]}
-    return Sweep(config, from_json(values["train"]), values["store"]["checksum"], values["store"]["epoch"], sizes)
+    return Sweep(config, from_json(values["train"]), values["store"]["checksum"], sizes)
 
 
 def shared_of(options: Shared) -> TrainConfig:

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from agents.cost import Convention
 from agents.ladder import find, ladder
 from data.common.cli import UserError
 from data.games.registry import find as find_game
+from data.sampling.stream import epoch
 from data.spec import Field
 from data.store.mixture import open_stores
 from laws.fitting.analysis import fit
@@ -70,11 +71,10 @@ def content_of(shared: TrainConfig, game: str | None = None) -> Content:
     Raises: UserError: a store can't be read, or holds another game.
     """
     store = open_stores(shared.stores, shared.weights, shared.games)
-    length = int(store.lengths[store.rows("train")].sum())
     actions, held = len(store.manifest["actions"]), store.manifest["game"]
     if game not in (None, held):
         raise UserError(f"{shared.store} holds games of {held}, not {game}: leave --game out, or give another --store")
-    return Content(held, actions, store.codec.observation, store.checksum, length)
+    return Content(held, actions, store.codec.observation, store.checksum, epoch(store))
 
 
 def content_of_game(name: str) -> Content:
@@ -129,7 +129,7 @@ def grid_of(
 def sweep_of(config: SweepConfig, shared: TrainConfig, content: Content, grid: Grid) -> Sweep:
     """What a folder records of a sweep."""
     agents = {budget: tuple(size.agent for size in sizes) for budget, sizes in grid.sizes.items()}
-    return Sweep(config, shared, content.checksum, content.epoch, agents)
+    return Sweep(config, shared, content.checksum, agents)
 
 
 def _family(config: SweepConfig, shared: TrainConfig, content: Content) -> list[Size]:
@@ -155,23 +155,21 @@ def _family(config: SweepConfig, shared: TrainConfig, content: Content) -> list[
     return sorted(sizes, key=lambda size: size.params)
 
 
-class _Expected:
-    """The expected compute-optimal N of a budget: a power law of C, or so many samples per parameter."""
-
-    def __init__(self, ratio: float | None = None, law: tuple[float, float] | None = None) -> None:
-        self._ratio, self._law = ratio, law
-
-    def distance(self, size: Size, budget: float) -> float:
-        """ln N of a size minus that of the expected optimum."""
-        if self._law is not None:
-            coefficient, exponent = self._law
-            return math.log(size.params) - math.log(coefficient) - exponent * math.log(budget)
-        assert self._ratio is not None
-        # D / N falls about as N^-2 along a budget.
-        return -math.log(budget / size.flops / size.params / self._ratio) / 2
+_Distance = Callable[[Size, float], float]
+"""From a size and a budget to ln N minus that of the optimum that is expected there."""
 
 
-def _expected(prior: str, game: str) -> _Expected:
+def _by_ratio(ratio: float) -> _Distance:
+    """An optimum of so many samples per parameter. D / N falls about as N^-2 along a budget."""
+    return lambda size, budget: -math.log(budget / size.flops / size.params / ratio) / 2
+
+
+def _by_law(coefficient: float, exponent: float) -> _Distance:
+    """An optimum that is a power law of C."""
+    return lambda size, budget: math.log(size.params) - math.log(coefficient) - exponent * math.log(budget)
+
+
+def _expected(prior: str, game: str) -> _Distance:
     """The prior that a word names.
 
     Raises: UserError: it is none, or a table that has no law of N.
@@ -181,25 +179,24 @@ def _expected(prior: str, game: str) -> _Expected:
     except ValueError:
         ratio = math.nan
     if 0 < ratio < math.inf:
-        return _Expected(ratio=ratio)
+        return _by_ratio(ratio)
     if prior == "paper":
         if game not in LAWS:
             raise UserError(f"--prior paper: the paper has no law for {game}, only for {', '.join(LAWS)}")
         line = LAWS[game]["params"]
-        return _Expected(law=(float(line.predict(np.array(1.0))), line.exponent))
+        return _by_law(float(line.predict(np.array(1.0))), line.exponent)
     if not Path(prior).exists():
         raise UserError(f'--prior {prior}: give a number of samples per parameter, "paper", or a table of rows')
-    games = fit(read([Path(prior)]).rows, draws=0).games
-    for fitted in games:
+    for fitted in fit(read([Path(prior)]).rows, draws=0).games:
         for method in ("isoflop", "envelope"):
             law = fitted.found("params", method) if fitted.game == game else None
             if law is not None:
-                return _Expected(law=(law.power.coefficient, law.power.exponent))
+                return _by_law(law.power.coefficient, law.power.exponent)
     raise UserError(f"--prior {prior}: its rows give no law of N for {game}")
 
 
-def _near(family: Sequence[Size], budget: float, expected: _Expected, spread: float) -> list[Size]:
+def _near(family: Sequence[Size], budget: float, expected: _Distance, spread: float) -> list[Size]:
     """The sizes within a factor of the expected optimum, and at least the nearest few."""
-    away = {size: abs(expected.distance(size, budget)) for size in family}
+    away = {size: abs(expected(size, budget)) for size in family}
     nearest = sorted(family, key=away.__getitem__)[:FEWEST]
     return [size for size in family if size in nearest or away[size] <= math.log(spread)]

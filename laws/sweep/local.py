@@ -10,7 +10,7 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from data.common.cli import Signalled, UserError
+from data.common.cli import Signalled, UserError, interrupt
 from data.common.workers import SPAWN, follow_parent
 
 MOST_DEATHS = 5
@@ -130,19 +130,15 @@ def _work(folder: Path, log: Path) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     follow_parent()
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     from laws.sweep.work import Worker
     from train.compile.cache import keep_programs
 
     keep_programs()
     try:
-        Worker(folder, lambda line: print(line, flush=True)).work()
+        Worker(folder).work()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(2)
     except Signalled as error:
         sys.exit(128 + error.args[0])
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise Signalled(number)

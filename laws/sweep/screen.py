@@ -10,9 +10,6 @@ from laws.sweep.runs import SweepRun
 from laws.sweep.state import State, Status
 from laws.sweep.table import rows_of
 
-MARKS = {"done": "+", "running": ">", "failed": "x", "waiting": "."}
-"""How the cells of a grid are drawn."""
-
 
 def plan_lines(grid: Grid, runs: Sequence[SweepRun], prices: Mapping[str, float], done: float) -> Iterator[str]:
     """The plan: what is trained, what was left out, and what that costs.
@@ -48,7 +45,7 @@ def plan_lines(grid: Grid, runs: Sequence[SweepRun], prices: Mapping[str, float]
         yield f"  {kind:9} about {_duration(seconds)} of training on one{price}"
 
 
-def status_lines(state: State, runs: Sequence[SweepRun], *, laws: bool = True) -> Iterator[str]:
+def status_lines(state: State, runs: Sequence[SweepRun]) -> Iterator[str]:
     """How far a sweep has come, what is running, what failed, and the laws of what is done."""
     status = state.status(runs)
     cells = sum(len(run.cells) for run in runs)
@@ -60,9 +57,8 @@ def status_lines(state: State, runs: Sequence[SweepRun], *, laws: bool = True) -
     for run in status.failed:
         found = state.failure(run)
         yield f"  failed: {run.name}: {found['reason'] if found else ''}"
-    if laws and status.cells:
-        fitted = fit(rows_of(state.folder), draws=0)
-        yield from fit_lines(fitted)
+    if status.cells:
+        yield from fit_lines(fit(rows_of(state.folder), draws=0))
 
 
 def _left(state: State, status: Status) -> str:

@@ -3,7 +3,6 @@
 import contextlib
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 
 from data.common.rows import as_record
@@ -31,9 +30,8 @@ EVALUATE_SECONDS = 120.0
 class Worker:
     """Takes runs of a sweep. Any number of workers may do so, on any machines that see the sweep's folder."""
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
-        """`say` is called with a line for each thing that happens."""
-        self._folder, self._state, self._say = folder, State(folder), say
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._state = folder, State(folder)
         self._only: str | None = None
         self._open: dict[str, tuple[SweepRun, TrainConfig]] = {}
         """Runs that are begun, and how they are trained, by name."""
@@ -94,11 +92,11 @@ class Worker:
         if reason is not None:
             trace = next((one["traceback"] for one in reversed(attempts) if one.get("traceback")), "")
             self._state.give_up(run, reason, trace)
-            self._say(f"{run.name}: given up: {reason}")
+            _say(f"{run.name}: given up: {reason}")
             return
         self._state.begin(run, progress)
         self._open[run.name] = run, config
-        self._say(f"{run.name}: {f'goes on at step {progress}' if progress else 'begins'}")
+        _say(f"{run.name}: {f'goes on at step {progress}' if progress else 'begins'}")
         try:
             train(config, progress=False)
         except Exception as error:
@@ -123,7 +121,7 @@ class Worker:
                     self._state.add(cell, as_record(_row_of(cell, config, asked, rows)))
             self._state.end(run, "done")
             del self._open[run.name]
-            self._say(f"{run.name}: done")
+            _say(f"{run.name}: done")
 
     def _failed(self, run: SweepRun, error: Exception) -> None:
         """Record why a run failed.
@@ -136,7 +134,7 @@ class Worker:
         if kind == "diverged":
             details |= {"lr": read_run(config.run)["config"]["optimizer"]["lr"]}
         self._state.end(run, kind, **details)
-        self._say(f"{run.name}: {kind}: {message}")
+        _say(f"{run.name}: {kind}: {message}")
         if kind == "machine":
             raise error
 
@@ -149,3 +147,8 @@ def _row_of(cell: Cell, config: TrainConfig, asked: EvalConfig, rows: list[Resul
         name = protocol(game, asked.options(game), asked.seed)
         found = [row for row in found if row.protocol == name]
     return found[0]
+
+
+def _say(line: str) -> None:
+    """Print what has happened, at once."""
+    print(line, flush=True)

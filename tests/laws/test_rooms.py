@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 import laws
+from tests.test_layout import DRIVERS
+from tests.test_layout import ORDER as LAYOUT
 
 ROOT = Path(laws.__file__).parent
-ORDER = ("rows", "fitting", "predict", "figures", "report", "sweep", "study")
+ORDER = tuple(room for room in LAYOUT["laws"] if room != "*")
 FILES = [path for room in ORDER for path in sorted((ROOT / room).glob("*.py"))]
 
 
@@ -21,7 +23,7 @@ def test_rooms_import_only_from_those_before_them(path: Path) -> None:
             assert node.level == 0
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         for name in names:
-            if path.parent.name not in ("sweep", "study"):
+            if path.parent.name not in DRIVERS:
                 assert name.split(".")[0] not in ("jax", "flax", "optax", "orbax", "train"), "fitting needs no training"
             if name.split(".")[0] == "laws":
                 assert name.split(".")[1] in allowed, name

@@ -1,5 +1,6 @@
 """Small sweeps, and the command that runs them."""
 
+import json
 import os
 import subprocess
 import sys
@@ -46,3 +47,8 @@ def sweep(folder: Path, *words: str | Path, code: int = 0) -> tuple[str, str]:
     said, errors = process.communicate(timeout=400)
     assert process.returncode == code, said + errors
     return said, errors
+
+
+def attempts(folder: Path) -> list[dict[str, Any]]:
+    """All attempts of the runs of a sweep."""
+    return [each for path in folder.glob("attempts/*.json") for each in json.loads(path.read_text())]

@@ -1,6 +1,5 @@
 """A sweep on a real Ray cluster of three nodes on this machine, one of which dies."""
 
-import json
 import time
 from pathlib import Path
 
@@ -9,13 +8,9 @@ import pytest
 from data.common.cli import UserError
 from laws.rows.runs import read
 from laws.sweep.cluster import run_on_ray
-from tests.laws.sweep.sweeps import OPTIONS, start
+from tests.laws.sweep.sweeps import OPTIONS, attempts, start
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (the extra cluster)")
-
-
-def attempts(folder: Path) -> list[dict]:
-    return [each for path in folder.glob("attempts/*.json") for each in json.loads(path.read_text())]
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """A sweep whose driver and workers are killed at random moments ends as if it had not been disturbed."""
 
 import contextlib
-import json
 import os
 import random
 import signal
@@ -13,7 +12,7 @@ import pytest
 
 from eval.results import ResultRow
 from laws.rows.runs import read
-from tests.laws.sweep.sweeps import start, sweep
+from tests.laws.sweep.sweeps import attempts, start, sweep
 
 KILLS = 10
 GRID = [
@@ -74,7 +73,7 @@ def test_ten_kills_lose_nothing_and_change_nothing(store: Path, tmp_path: Path) 
             wait_for(process, disturbed, 2)
             process.kill()
         process.communicate(timeout=60)
-    lost = [each for path in disturbed.glob("attempts/*") for each in json.loads(path.read_text()) if not each["ended"]]
+    lost = [each for each in attempts(disturbed) if not each["ended"]]
     assert len(lost) >= KILLS / 2
     sweep(disturbed, "--store", store, *GRID)
     assert len(results(calm)) == 25
