@@ -58,7 +58,9 @@ def repetition(rows: Sequence[ResultRow], random: np.random.Generator | None) ->
         raise UserError(f"{len(once)} sizes were trained once (N = {once[0]:,}): the noise takes several seeds of each")
     found = []
     for runs in trainings.values():
-        mean = {flops: _mean([of_run[run][flops] for run in runs if flops in of_run[run]]) for flops in of_run[runs[0]]}
+        # Some may have stopped earlier than others.
+        budgets = {flops for run in runs for flops in of_run[run]}
+        mean = {flops: _mean([of_run[run][flops] for run in runs if flops in of_run[run]]) for flops in budgets}
         for run in runs:
             model, sign = (
                 (run, 0.0) if random is None else (str(random.choice(runs)), float(random.choice([-1.0, 1.0])))

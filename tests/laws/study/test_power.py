@@ -51,6 +51,13 @@ def test_repetitions_have_the_noise_of_the_study() -> None:
     assert correlation(many) == pytest.approx(correlation([before]), abs=0.1)
 
 
+def test_trainings_of_a_size_may_stop_at_other_budgets() -> None:
+    first, last = ROWS[0].run, ROWS[-1].flops
+    fewer = [row for row in ROWS if (row.run, row.flops) != (first, last)]
+    again = repetition(fewer, np.random.default_rng(0))
+    assert sorted((row.run, row.flops) for row in again) == sorted((row.run, row.flops) for row in fewer)
+
+
 def test_power_is_of_what_the_intervals_exclude() -> None:
     found = {one.quantity: one for one in power_of(ROWS, studies=12, draws=200, workers=2)}
     for name in ("isoflop params", "isoflop samples", "isoflop loss"):
