@@ -254,13 +254,14 @@ def trained(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def inputs(store: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with what the pages call STORE, STORE2, DIR (recordings), RUN, RUNS, OTHER and tables."""
+    """A working folder with what the pages call STORE, STORE2, DIR (recordings), RUN, FOLDER, RUNS, OTHER and tables."""
     for name, target in (("STORE", store), ("STORE2", store), ("DIR", store.parent / "games")):
         (tmp_path / name).symlink_to(target)
     (tmp_path / "RUN").mkdir()
     for path in trained.iterdir():
         (tmp_path / "RUN" / path.name).symlink_to(path)
-    for name in ("runs.jsonl", "other.jsonl", "paper.jsonl", "RUN/runs.jsonl"):
+    (tmp_path / "FOLDER").mkdir()
+    for name in ("runs.jsonl", "other.jsonl", "paper.jsonl", "RUN/runs.jsonl", "FOLDER/runs.jsonl"):
         (tmp_path / name).unlink(missing_ok=True)
         (tmp_path / name).write_text(rows("nethack"))
     names = {"flops": "C", "params": "N", "samples": "D", "loss": "eval loss"}
