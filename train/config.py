@@ -27,8 +27,7 @@ class Optimizer:
     """How learning rates and initial values follow the width: as they are, or by µP, whose lr is that of width 64."""
     schedule: Literal["auto", "wsd", "cosine", "constant"] = "auto"
     """Learning rate after the warmup. wsd: constant, with a branch for each budget that decays to `final_lr`; cosine:
-    decay to `final_lr` at the largest budget; constant. "auto" is wsd for several budgets, cosine for one budget and
-    for populations."""
+    decay to `final_lr` at the largest budget; constant. "auto" is wsd for several budgets, cosine for one."""
     decay: float = 0.2
     """Fraction of each budget's samples over which wsd decays, in a branch whose FLOPs count within the budget."""
     final_lr: float = 1e-4
@@ -199,7 +198,7 @@ class TrainConfig:
     def schedule(self) -> Literal["wsd", "cosine", "constant"]:
         """The learning-rate schedule; of "auto", that of a new run."""
         if self.optimizer.schedule == "auto":
-            return "wsd" if len(self.flops) > 1 and self.population is None else "cosine"
+            return "wsd" if len(self.flops) > 1 else "cosine"
         return self.optimizer.schedule
 
     @property

@@ -61,7 +61,7 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
         checkpoints = Checkpoints(config.run, config.checkpoint_seconds, runs.saved)
         stack.enter_context(contextlib.closing(checkpoints))
         position, state, trunk = checkpoints.restore(fresh.state, partial(branch_open, plan.segments)) or fresh
-        runs.failed(np.asarray(state.skipped) >= config.max_skipped, state)
+        runs.resume(state)
         positions = range(position, plan.segments[-1].end)
         if config.profile:
             train_steps = stack.enter_context(profiled(train_steps, config.run))
@@ -115,7 +115,7 @@ def entered(
     """The state with which a segment begins or goes on, and that of the trunk, which the branch leaves as it is."""
     none, decay = (put(np.asarray(value, np.int32), replicated(mesh)) for value in (0, segment.decay))
     if not state.skipped.ndim:
-        # Members of a population, which has no branches, keep their counts: who has reached the limit has diverged.
+        # Members of a population keep their counts: who has reached the limit has diverged.
         state = state._replace(skipped=none)
     if segment.branch is not None and trunk is None:
         trunk = state

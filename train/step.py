@@ -89,7 +89,7 @@ def train_step(
     mesh: Mesh | AbstractMesh,
     microbatch: int | None,
     max_skipped: int,
-    decay_to: float | None = None,
+    decay_to: float | jax.Array | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
     """The function that `make_train_step` jits; hyperparameters of the optimiser, and `seed`, may be traced."""
     gradients = accumulated(partial(_loss, agent, dropout), microbatch or agent.microbatch, mesh)

@@ -26,8 +26,6 @@ def members_of(config: TrainConfig) -> tuple[TrainConfig, ...]:
         return (config,)
     if config.fsdp > 1:
         raise UserError("--fsdp shards the state of one run: leave it out with --population")
-    if config.optimizer.schedule == "wsd":
-        raise UserError("--schedule wsd trains one run: give cosine or constant with --population")
     if config.optimizer.scaling == "mup":
         raise UserError("--scaling mup trains one run: leave it out with --population")
     axes = _axes(config.population)

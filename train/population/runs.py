@@ -134,6 +134,16 @@ class Runs:
         seconds = sum(one.seconds for one in measured.values() if one)
         return {number: Measured(one.row, seconds) for number, one in measured.items() if one}
 
+    def resume(self, state: TrainState) -> None:
+        """Note the runs that have diverged before a checkpoint with this state.
+
+        A member that diverged in a branch has not in the state of the trunk, with which the others go on.
+        """
+        for number, member in enumerate(() if self._alone else self.configs):
+            if (member.run / FILE).exists():
+                self._diverged[number] = Diverged(f"{member.run} diverged: see {FILE}")
+        self.failed(np.asarray(state.skipped) >= self._config.max_skipped, state)
+
     def failed(self, reached: np.ndarray, state: TrainState) -> bool:
         """Whether all runs have diverged: those that have newly `reached` the limit of skipped steps are noted."""
         new = [number for number in np.flatnonzero(reached).tolist() if number not in self._diverged]

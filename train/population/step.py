@@ -17,7 +17,7 @@ from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionS
 
 from agents.spec import Agent, Params
 from data.spec import Batch
-from train.config import TrainConfig
+from train.config import Optimizer, TrainConfig
 from train.input.blocks import jitted
 from train.memory.settings import Settings
 from train.optimizer import bc_optimizer
@@ -116,6 +116,7 @@ def population_step(
             mesh=_ONE if sharded else mesh,
             microbatch=microbatch,
             max_skipped=config.max_skipped,
+            decay_to=_options(config, hyper).decay_to if config.schedule == "wsd" else None,
         )
         return step(state, batch)
 
@@ -130,7 +131,11 @@ def population_step(
 
 def _optimizer(config: TrainConfig, hyper: Mapping[str, Any], steps: int) -> optax.GradientTransformation:
     """The optimiser of a member, some of whose hyperparameters are traced."""
-    return bc_optimizer(dataclasses.replace(config.optimizer, **hyper), config.batch, steps)
+    return bc_optimizer(_options(config, hyper), config.batch, steps)
+
+
+def _options(config: TrainConfig, hyper: Mapping[str, Any]) -> Optimizer:
+    return dataclasses.replace(config.optimizer, **hyper)
 
 
 def population_maker(

@@ -19,7 +19,7 @@ from eval.checkpoints import evaluate
 from eval.config import EvalConfig
 from tests.train.runs import AGENT, config
 from train.checkpoint import budgets, load_budget
-from train.config import TrainConfig, config_hash, from_json
+from train.config import Optimizer, TrainConfig, config_hash, from_json
 from train.failure.divergence import FILE, Diverged
 from train.loop import train
 from train.metrics import read_metrics
@@ -95,28 +95,39 @@ from pathlib import Path
 from tests.train.population.test_runs import STATE
 from tests.train.runs import config
 from train import loop
+from train.config import Optimizer
 
-train_steps, call = loop.FittedStep.__call__, 0
+train_steps, calls = loop.FittedStep.__call__, 0
 
 def dying(self, state, block):
-    global call
-    call += 1
-    if call == 5:
+    global calls
+    calls += 1
+    if calls == int(sys.argv[5]):
         os.kill(os.getpid(), signal.SIGKILL)
     return train_steps(self, state, block)
 
 loop.FittedStep.__call__ = dying
-options = {"population": sys.argv[3], "checkpoint_seconds": 0}
+optimizer = Optimizer(lr=3e-3, schedule=sys.argv[4])
+options = {"population": sys.argv[3], "optimizer": optimizer, "checkpoint_seconds": 0}
 loop.train(config(Path(sys.argv[1]), Path(sys.argv[2]), **options, **STATE), progress=False)
 """
-"""A population that kills itself at step 6, after one member diverged, while a checkpoint is being saved."""
+"""A population that kills itself before a dispatch, after one member diverged, while a checkpoint is being saved."""
 
 
-def test_killed_and_started_again_gives_the_same_bits(diverging: tuple[TrainConfig, Diverged], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("schedule", "dispatch"), [("cosine", 5), ("wsd", 8)])
+def test_killed_and_started_again_gives_the_same_bits(
+    schedule: str, dispatch: int, diverging: tuple[TrainConfig, Diverged], tmp_path: Path
+) -> None:
     whole = diverging[0]
+    if schedule == "wsd":
+        # Its second branch makes the steps 9 to 12, of which the dispatch begins with 11.
+        optimizer = dataclasses.replace(whole.optimizer, schedule="wsd")
+        whole = dataclasses.replace(whole, run=tmp_path / "whole", optimizer=optimizer)
+        with jax.numpy_dtype_promotion("standard"), pytest.raises(Diverged):
+            train(whole, progress=False)
     killed = dataclasses.replace(whole, run=tmp_path / "killed")
-    command = [sys.executable, "-c", KILLED, str(killed.store), str(killed.run), str(killed.population)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    arguments = [str(killed.store), str(killed.run), str(killed.population), schedule, str(dispatch)]
+    command, environment = [sys.executable, "-c", KILLED, *arguments], {**os.environ, "PYTHONPATH": str(ROOT)}
     assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
     assert [budget.step for budget in budgets(killed.run / SOUND[0])] == [4]
     with pytest.raises(Diverged):
@@ -125,6 +136,41 @@ def test_killed_and_started_again_gives_the_same_bits(diverging: tuple[TrainConf
         assert budgets(killed.run / name) == budgets(whole.run / name)
         rows = [[(row["step"], row["loss"]) for row in read_metrics(run / name)] for run in (whole.run, killed.run)]
         assert name == WRONG or rows[0][-1] == rows[1][-1]
+
+
+def test_branches_of_members_are_those_of_runs_alone(store: Path, tmp_path: Path) -> None:
+    optimizer = Optimizer(lr=3e-3, final_lr=1e-4, schedule="wsd")
+    population = config(store, tmp_path / "population", population="lr=3e-3,1e-3", optimizer=optimizer)
+    with jax.numpy_dtype_promotion("standard"):
+        train(population, progress=False)
+        for lr, name in ((3e-3, "lr=0.003"), (1e-3, "lr=0.001")):
+            run = dataclasses.replace(
+                population, run=tmp_path / name, population=None, optimizer=dataclasses.replace(optimizer, lr=lr)
+            )
+            train(run, progress=False)
+            found, expected = (budgets(folder) for folder in (population.run / name, run.run))
+            assert [(one.flops, one.step) for one in found] == [(one.flops, one.step) for one in expected]
+            for one, alone in zip(found, expected, strict=True):
+                params = load_budget(population.run / name, one, find(AGENT)), load_budget(run.run, alone, find(AGENT))
+                for mine, its in zip(*map(jax.tree.leaves, params), strict=True):
+                    np.testing.assert_allclose(mine, its, rtol=1e-3, atol=1e-5)
+            rows = [
+                [(row["step"], row["branch"], row["lr"]) for row in read_metrics(folder)]
+                for folder in (population.run / name, run.run)
+            ]
+            assert rows[0] == rows[1]
+
+
+def test_one_that_diverged_in_a_branch_stays_out_when_the_others_go_on(store: Path, tmp_path: Path) -> None:
+    optimizer = Optimizer(lr=3e-3, schedule="wsd")
+    shared = {"population": "lr=3e-3,1e-3", "optimizer": optimizer}
+    with jax.numpy_dtype_promotion("standard"):
+        train(config(store, tmp_path / "run", steps=(4,), **shared), progress=False)
+        # The trunk of the larger budget goes on from before the branch, where the member was sound.
+        (tmp_path / "run" / "lr=0.003" / FILE).write_text("{}")
+        with pytest.raises(Diverged, match="1 of 2 members"):
+            train(config(store, tmp_path / "run", steps=(4, 12), **shared), progress=False)
+    assert [len(budgets(tmp_path / "run" / name)) for name in ("lr=0.003", "lr=0.001")] == [1, 2]
 
 
 def test_another_population_or_a_member_alone_is_refused(diverging: tuple[TrainConfig, Diverged]) -> None:
