@@ -52,6 +52,8 @@ class ResultRow:
     """The rule by which the learning rate follows from N; None if it was given."""
     batch: int | None = None
     """Samples per optimizer step."""
+    batch_rule: str | None = None
+    """The rule by which the batch follows from N and D, if it was tuned; None if it was given."""
     schedule: str | None = None
     protocol: str | None = None
     """How the returns were measured: environment, character, sampling, step limit, first seed."""

@@ -254,7 +254,7 @@ def trained(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def inputs(store: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with what the pages call STORE, STORE2, DIR (recordings), RUN, FOLDER, RUNS, OTHER and tables."""
+    """A working folder with what the pages call STORE, STORE2, DIR (games), RUN, FOLDER, RUNS, OTHER and tables."""
     for name, target in (("STORE", store), ("STORE2", store), ("DIR", store.parent / "games")):
         (tmp_path / name).symlink_to(target)
     (tmp_path / "RUN").mkdir()

@@ -99,7 +99,7 @@ def compile_(config: tyro.conf.OmitArgPrefixes[CompileConfig]) -> None:
 @lazy_command
 def presets() -> None:
     """Print the presets: their purpose, and the options that each stands for."""
-    from laws.sweep.presets import PRESETS as SWEEPS
+    from laws.design.presets import PRESETS as SWEEPS
 
     for name, preset in PRESETS.items():
         print(f"{name}: {preset.about}\n  python -m train bc --store STORE --run RUN {preset.options}")

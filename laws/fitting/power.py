@@ -65,6 +65,11 @@ class PowerLaw:
         """y at `x`, of its shape."""
         return self.offset + np.exp(math.log(self.coefficient) + self.exponent * np.log(x))
 
+    def inverse(self, y: float) -> float:
+        """The x at which the law has the value `y`; NaN where it has it nowhere."""
+        share = (y - self.offset) / self.coefficient
+        return finite_exp(math.log(share) / self.exponent) if share > 0 and self.exponent else math.nan
+
     def band(self, x: np.ndarray, *, new_point: bool = False) -> tuple[np.ndarray, np.ndarray] | None:
         """95 % band at `x` as (low, high): the confidence band of the curve, or the prediction band of a `new_point`.
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from data.collect.gym import collect_gym
 from data.store.reader import TrajectoryStore
+from laws.design.config import Shared, SweepConfig
 from laws.study.preset import Preset, StageTimer
-from laws.sweep.config import Shared, SweepConfig
 from train.config import Optimizer
 
 PRESETS = {

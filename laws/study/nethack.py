@@ -5,8 +5,8 @@ from pathlib import Path
 from data.collect.nethack import collect
 from data.importers.nld import import_nld
 from data.store.reader import TrajectoryStore
+from laws.design.config import Shared, SweepConfig
 from laws.study.preset import Preset, StageTimer
-from laws.sweep.config import Shared, SweepConfig
 from train.config import Optimizer
 
 PRESETS = {

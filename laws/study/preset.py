@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from data.store.reader import TrajectoryStore
-from laws.sweep.config import Shared, SweepConfig
+from laws.design.config import Shared, SweepConfig
 
 
 @dataclass(frozen=True)

@@ -29,14 +29,14 @@ from eval.play.options import PlayOptions, play_of
 from eval.play.records import read_games, write_games
 from eval.results import ResultRow
 from eval.statistics import Interval, mean_interval
+from laws.design.config import Sweep, shared_of
+from laws.design.grid import content_of, grid_of
+from laws.design.runs import SweepRun, runs_of
 from laws.figures.style import Reference
 from laws.report.outputs import write_outputs
 from laws.report.report import Context, ReportTable, Stage
 from laws.study.preset import Preset, Study
 from laws.sweep.command import begin, drive
-from laws.sweep.config import Sweep, shared_of
-from laws.sweep.grid import content_of, grid_of, sweep_of
-from laws.sweep.runs import SweepRun, runs_of
 from laws.sweep.state import State
 from laws.sweep.table import write_table
 
@@ -97,7 +97,7 @@ def planned(preset: Preset, store: Path, character: str | None) -> Sweep:
     config = replace(preset.sweep, character=character)
     shared = shared_of(replace(preset.shared, store=store))
     content = content_of(shared)
-    return sweep_of(config, shared, content, grid_of(config, shared, content))
+    return Sweep(config, shared, content.checksum, grid_of(config, shared, content).sizes)
 
 
 def given_up(state: State, runs: Sequence[SweepRun]) -> None:

@@ -1,6 +1,7 @@
 """`python -m train sweep`: plan a sweep, run it, watch it."""
 
 import contextlib
+import dataclasses
 import sys
 import time
 from collections.abc import Callable
@@ -12,14 +13,15 @@ from tqdm import tqdm
 from tyro.conf import OmitArgPrefixes, Positional
 
 from data.common.cli import UserError, lazy_command
+from laws.design.config import FILE, NO_STORE, Running, Shared, Sweep, SweepConfig, read_sweep, shared_of, write_sweep
+from laws.design.estimate import prices_of
+from laws.design.grid import Grid, content_of, content_of_game, grid_of
+from laws.design.presets import PRESETS
+from laws.design.runs import SweepRun, runs_of, with_settings
 from laws.sweep.cluster import run_on_ray
-from laws.sweep.config import FILE, NO_STORE, Running, Shared, Sweep, SweepConfig, read_sweep, shared_of, write_sweep
-from laws.sweep.estimate import prices_of
-from laws.sweep.grid import Grid, content_of, content_of_game, grid_of, sweep_of
 from laws.sweep.local import run_workers, slots
-from laws.sweep.presets import PRESETS
-from laws.sweep.runs import SweepRun, runs_of
 from laws.sweep.screen import plan_lines, status_lines
+from laws.sweep.stages import advance
 from laws.sweep.state import State, Status
 from laws.sweep.table import write_table
 from laws.sweep.work import Worker
@@ -63,13 +65,15 @@ def sweep(
     if running.dry_run and config.game and shared.store == NO_STORE:
         content = content_of_game(config.game)
         grid = grid_of(config, shared_of(shared), content)
-        described = sweep_of(config, shared_of(shared), content, grid)
-        print("\n".join(plan_lines(grid, runs_of(described, folder), prices, 0.0)))
-        return 0
-    described, grid = _described(folder, config, shared)
-    runs = runs_of(described, folder)
+        described = Sweep(config, shared_of(shared), content.checksum, grid.sizes)
+    else:
+        described, grid = _described(folder, config, shared)
+    # Of an adaptive design this is what the prior says; the rows will say more.
+    whole = dataclasses.replace(described, sizes={**grid.sizes, **described.sizes})
+    runs = runs_of(with_settings(whole), folder)
     done = sum(run.flops for run in state.status(runs).done)
-    print("\n".join(plan_lines(grid, runs, prices, done)), flush=True)
+    print("\n".join(plan_lines(described, grid, runs, prices, done)), flush=True)
+    _check_total(config, runs_of(with_settings(described), folder))
     if running.dry_run:
         return 0
     begin(folder, described)
@@ -81,14 +85,15 @@ def sweep(
     elif running.workers != 0:
         drive(folder, running.workers, running.executor)
     write_table(folder)
-    print("\n".join(status_lines(state, runs)))
-    return 1 if state.status(runs).failed else 0
+    print("\n".join(status_lines(folder)))
+    return 1 if state.status(runs_of(read_sweep(folder), folder)).failed else 0
 
 
 def _described(folder: Path, config: SweepConfig, options: Shared) -> tuple[Sweep, Grid]:
-    """The sweep that the options describe or, if there are none, the one that the folder records; and its grid.
+    """The sweep that the options describe or, if there are none, the one that the folder records; and its whole grid.
 
-    Budgets that were planned before, by the same options, keep their sizes.
+    Budgets that were planned before, by the same options, keep their sizes. With `--refine`, only the first budgets are
+    planned: the others follow from their rows.
     """
     recorded = read_sweep(folder) if (folder / FILE).exists() else None
     if options.store != NO_STORE:
@@ -101,23 +106,37 @@ def _described(folder: Path, config: SweepConfig, options: Shared) -> tuple[Swee
         config, shared = recorded.config, recorded.shared
     content = content_of(shared, config.game)
     same = recorded is not None and (shared, content.checksum) == (recorded.shared, recorded.checksum)
-    planned = recorded.sizes if recorded and same and _choice(config) == _choice(recorded.config) else {}
-    if recorded and not planned and config is recorded.config:
+    if recorded and not same and config is recorded.config:
         raise UserError(f"{shared.store} is not as it was when the sweep began: choose another FOLDER")
-    grid = grid_of(config, shared, content, planned)
-    return sweep_of(config, shared, content, grid), grid
+    if not (recorded and same and _choice(config) == _choice(recorded.config)):
+        recorded = Sweep(config, shared, content.checksum, {})
+    grid = grid_of(config, shared, content, recorded.sizes)
+    first = sorted(config.budgets)[: max(1, len(config.tuned_budgets))]
+    planned = [budget for budget in grid.sizes if not config.refine or budget in (*recorded.sizes, *first)]
+    sizes = {budget: grid.sizes[budget] for budget in planned}
+    return dataclasses.replace(recorded, config=config, sizes=sizes), grid
 
 
 def _choice(config: SweepConfig) -> tuple[object, ...]:
-    """The options by which sizes are chosen for a budget."""
-    return config.family, config.sizes, config.spread, config.prior, config.min_steps, config.max_epochs
+    """The options by which sizes and settings are chosen."""
+    sizes = config.family, config.sizes, config.spread, config.prior, config.min_steps, config.max_epochs
+    return *sizes, config.tune, config.tune_budgets, config.tune_lr, config.tune_batch, config.refine
+
+
+def _check_total(config: SweepConfig, runs: list[SweepRun]) -> None:
+    """Check that the runs which are planned may be trained.
+
+    Raises: UserError: they pass `--total`.
+    """
+    flops = sum(run.flops for run in runs)
+    if config.total is not None and flops > config.total:
+        raise UserError(f"--total {config.total:g}: the plan takes {flops:.3g} FLOPs; give fewer or smaller --budgets")
 
 
 def _watch(folder: Path, state: State) -> int:
     """Show the status again and again on a terminal, once if stdout is none."""
     while True:
-        runs = runs_of(read_sweep(folder), folder)
-        lines, status = list(status_lines(state, runs)), state.status(runs)
+        lines, status = list(status_lines(folder)), state.status(runs_of(read_sweep(folder), folder))
         on_terminal = sys.stdout.isatty()
         # Clear the screen.
         print("\x1b[H\x1b[2J" * on_terminal + "\n".join(lines), flush=True)
@@ -143,28 +162,34 @@ def drive(folder: Path, workers: int | None = None, executor: Literal["local", "
     Raises:
         UserError: The executor can't do its work, see `laws.sweep.local` and `laws.sweep.cluster`.
     """
-    state, runs = State(folder), runs_of(read_sweep(folder), folder)
-    with contextlib.closing(_Bar(state, runs)) as bar:
-        if executor == "ray":
-            status = state.status(runs)
-            ended = {run.name for run in (*status.done, *status.failed)}
-            run_on_ray(folder, [run.name for run in runs if run.name not in ended], bar.show)
+    state = State(folder)
+    with contextlib.closing(_Bar(folder)) as bar:
+        if executor == "local":
+            run_workers(folder, slots(workers), lambda: len(state.keys()), bar.show)
         else:
-            run_workers(folder, slots(workers), lambda: state.status(runs).cells, bar.show)
+            while True:
+                runs = runs_of(read_sweep(folder), folder)
+                status = state.status(runs)
+                ended = {run.name for run in (*status.done, *status.failed)}
+                run_on_ray(folder, [run.name for run in runs if run.name not in ended], bar.show)
+                if not advance(folder):
+                    break
         bar.show()
 
 
 class _Bar:
     """A progress bar over the training FLOPs of a sweep."""
 
-    def __init__(self, state: State, runs: list[SweepRun]) -> None:
-        self._state, self._runs = state, runs
-        total = sum(run.flops for run in runs)
-        self._cells = sum(len(run.cells) for run in runs)
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._state = folder, State(folder)
         self._shown: tuple[int, ...] = ()
-        options = {"unit": "FLOP", "unit_scale": True, "desc": "sweep", "file": sys.stderr, "dynamic_ncols": True}
-        self._bar = tqdm(total=total, initial=self._spent(state.status(runs)), **options)
+        self._bar = tqdm(unit="FLOP", unit_scale=True, desc="sweep", file=sys.stderr, dynamic_ncols=True)
+        self._bar.initial = self._spent(self._state.status(self._runs()))
         self.show()
+
+    def _runs(self) -> list[SweepRun]:
+        """The runs that are known, and those whose settings are not yet."""
+        return runs_of(with_settings(read_sweep(self._folder)), self._folder)
 
     def _spent(self, status: Status) -> float:
         done = sum(run.flops for run in (*status.done, *status.failed))
@@ -173,15 +198,16 @@ class _Bar:
 
     def show(self) -> None:
         """Bring the bar up to date; on what is no terminal, when a run begins or ends."""
-        status = self._state.status(self._runs)
+        runs = self._runs()
+        status = self._state.status(runs)
         counts = status.cells, len(status.running), len(status.waiting), len(status.failed)
         if counts == self._shown and not sys.stderr.isatty():
             return
         self._shown = counts
         cells, running, waiting, failed = counts
-        said = f"{cells}/{self._cells} cells, {running} runs at work, {waiting} waiting, {failed} failed"
-        self._bar.set_postfix_str(said, refresh=False)
-        self._bar.n = self._spent(status)
+        said = f"{cells}/{sum(len(run.cells) for run in runs)} cells, {running} runs at work, {waiting} waiting"
+        self._bar.set_postfix_str(f"{said}, {failed} failed", refresh=False)
+        self._bar.total, self._bar.n = sum(run.flops for run in runs), self._spent(status)
         self._bar.refresh()
 
     def close(self) -> None:

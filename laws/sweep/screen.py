@@ -1,26 +1,45 @@
 """What `train sweep` prints: the plan of a sweep, and how far it has come."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
-from laws.fitting.analysis import fit
+from eval.results import ResultRow
+from laws.design.config import Sweep, read_sweep
+from laws.design.estimate import MACHINES, seconds_on
+from laws.design.grid import Grid
+from laws.design.runs import SweepRun, runs_of
+from laws.design.tuning import with_given
+from laws.fitting.analysis import Fit, fit
 from laws.report.screen import fit_lines
-from laws.sweep.estimate import MACHINES, seconds_on
-from laws.sweep.grid import Grid
-from laws.sweep.runs import SweepRun
 from laws.sweep.state import State, Status
-from laws.sweep.table import rows_of
+from laws.sweep.table import rows_of, tried_rows_of
 
 
-def plan_lines(grid: Grid, runs: Sequence[SweepRun], prices: Mapping[str, float], done: float) -> Iterator[str]:
+def plan_lines(
+    sweep: Sweep, grid: Grid, runs: Sequence[SweepRun], prices: Mapping[str, float], done: float
+) -> Iterator[str]:
     """The plan: what is trained, what was left out, and what that costs.
 
-    `done` are the training FLOPs of runs that are done already.
+    Args:
+        sweep: What is planned for now.
+        grid: The sizes of all budgets.
+        runs: All runs, at the given settings where they are not tuned yet.
+        prices: Prices per device and hour, by machine.
+        done: Training FLOPs of the runs that are done already.
     """
     sizes = {size.agent: size for of_budget in grid.sizes.values() for size in of_budget}
     cells, total = sum(len(run.cells) for run in runs), sum(run.flops for run in runs)
     samples = sum(run.flops / sizes[run.config.agent].flops for run in runs)
     yield f"{cells} cells in {len(runs)} runs: {total:.3g} training FLOPs, {samples:.3g} samples"
-    batch = runs[0].config.batch
+    if tries := [run for run in runs if run.tries]:
+        flops, trainings = sum(run.flops for run in tries), sum(len(run.members) for run in tries)
+        what = " and ".join(sweep.config.tune)
+        yield f"of these {flops:.3g} FLOPs in {trainings} trainings to tune {what} at the smallest budgets (--tune)"
+    if len(sweep.sizes) < len(grid.sizes):
+        later = ", ".join(f"{budget:.3g}" for budget in grid.sizes if budget not in sweep.sizes)
+        yield f"sizes at {later} FLOPs are provisional: they will follow from the rows of smaller budgets (--refine)"
+    batch = sweep.shared.batch
     yield f"{'budget':>9}  {'N':17} {'D':17} {'steps':15} sizes"
     for budget, of_budget in grid.sizes.items():
         counts = [size.samples(budget) for size in of_budget]
@@ -45,8 +64,10 @@ def plan_lines(grid: Grid, runs: Sequence[SweepRun], prices: Mapping[str, float]
         yield f"  {kind:9} about {_duration(seconds)} of training on one{price}"
 
 
-def status_lines(state: State, runs: Sequence[SweepRun]) -> Iterator[str]:
-    """How far a sweep has come, what is running, what failed, and the laws of what is done."""
+def status_lines(folder: Path) -> Iterator[str]:
+    """How far a sweep has come, what is running, what failed, what was decided, and the laws of what is done."""
+    sweep, state = read_sweep(folder), State(folder)
+    runs = runs_of(sweep, folder)
     status = state.status(runs)
     cells = sum(len(run.cells) for run in runs)
     yield (
@@ -57,8 +78,28 @@ def status_lines(state: State, runs: Sequence[SweepRun]) -> Iterator[str]:
     for run in status.failed:
         found = state.failure(run)
         yield f"  failed: {run.name}: {found['reason'] if found else ''}"
-    if status.cells:
-        yield from fit_lines(fit(rows_of(state.folder), draws=0))
+    yield from (f"  decided: {decision}" for decision in sweep.decisions)
+    rows = rows_of(folder)
+    if rows:
+        found = fit(rows, draws=0)
+        yield from fit_lines(found)
+        if sweep.config.tune:
+            yield from side_by_side(with_given(sweep, tried_rows_of(folder)), found)
+
+
+def side_by_side(given: Sequence[ResultRow], tuned: Fit) -> Iterator[str]:
+    """The laws of the given settings beside those of the tuned ones, and how much compute tuning saves."""
+    yield "with the given settings, at the budgets where settings were tried:"
+    found = fit(given, draws=0)
+    yield from (f"  {line}" for line in fit_lines(found))
+    for game in found.games:
+        law = next((other.law("loss", "envelope") for other in tuned.games if other.game == game.game), None)
+        for profile in game.profiles if law else ():
+            flops = law.inverse(profile.best.loss) if law else math.nan
+            yield (
+                f"  at {profile.flops:.3g} FLOPs the given settings have a loss of {profile.best.loss:.3f}: the tuned"
+                f" ones by their law at {flops:.3g}, {profile.flops / flops:.3g} times less compute"
+            )
 
 
 def _left(state: State, status: Status) -> str:

@@ -1,6 +1,7 @@
 """The state of a sweep, which lies in files of its folder: any process on any machine that sees it can go on.
 
-`cells/KEY.json` is the result row of a cell, there once the cell is done. `failed/RUN.json` says why a run was given
+`cells/KEY.json` is the result row of a cell, there once the cell is done, or says that there is none: of a setting that
+was tried and diverged. `failed/RUN.json` says why a run was given
 up. `attempts/RUN.json` says when workers began the run, and how each attempt ended: null if the worker was lost.
 `claims/RUN/` is the lease of the worker that has the run now (`train.hosts.lease`).
 """
@@ -14,9 +15,12 @@ from typing import Any
 
 from data.common.files import replace_text
 from eval.results import ResultRow
-from laws.sweep.runs import Cell, SweepRun
+from laws.design.runs import Cell, SweepRun
 from train.hosts.lease import Holder, holder_of
 from train.metrics import read_metrics
+
+MISSING = "no_row"
+"""Field of the file of a cell without a row: the reason."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +51,23 @@ class State:
         return {path.stem for path in (self.folder / "cells").glob("*.json")}
 
     def row(self, cell: Cell) -> ResultRow | None:
-        """The result row of a cell; None if it is not done."""
+        """The result row of a cell; None if it is not done, or has none."""
         path = self.folder / "cells" / f"{cell.key}.json"
-        return ResultRow(**json.loads(path.read_text())) if path.exists() else None
+        values: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {MISSING: ""}
+        return None if MISSING in values else ResultRow(**values)
 
     def add(self, cell: Cell, row: dict[str, Any]) -> None:
         """Record the result row of a cell."""
         replace_text(self.folder / "cells" / f"{cell.key}.json", json.dumps(row))
 
+    def add_none(self, cell: Cell, reason: str) -> None:
+        """Record that a cell has no row."""
+        replace_text(self.folder / "cells" / f"{cell.key}.json", json.dumps({MISSING: reason}))
+
     def trained(self, run: SweepRun) -> float:
         """Training FLOPs that a run, of which no failure is known, has spent so far, by its metrics."""
-        metrics = read_metrics(run.config.run)
-        return float(metrics[-1]["run_flops"]) if metrics else 0.0
+        metrics = [read_metrics(member.run) for member in run.members]
+        return sum(float(rows[-1]["run_flops"]) for rows in metrics if rows)
 
     def claim(self, run: SweepRun) -> Path:
         """The folder whose lease the worker of a run holds."""

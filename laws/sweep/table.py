@@ -13,12 +13,12 @@ from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from eval.results import ResultRow, write_rows
-from laws.sweep.config import read_sweep
-from laws.sweep.runs import runs_of
+from laws.design.config import read_sweep
+from laws.design.runs import runs_of
 from laws.sweep.state import State
 from train.schedule.segments import budget_name
 
-FILE = "runs.jsonl"
+FILE, TRIED = "runs.jsonl", "tuning.jsonl"
 HPARAMS = "hparams"
 """Folder of the events in that of a sweep: one folder below it per cell."""
 SHOWN = ("flops", "params", "samples", "lr", "batch", "core", "size", "schedule", "init_seed", "epochs")
@@ -35,6 +35,8 @@ def write_table(folder: Path) -> list[ResultRow]:
     while True:
         keys, rows = state.keys(), rows_of(folder)
         write_rows(folder / FILE, rows)
+        if tried := tried_rows_of(folder):
+            write_rows(folder / TRIED, tried)
         write_hparams(folder, rows)
         if state.keys() == keys:
             return rows
@@ -42,8 +44,18 @@ def write_table(folder: Path) -> list[ResultRow]:
 
 def rows_of(folder: Path) -> list[ResultRow]:
     """The rows of the cells of a sweep that are done, by budget, size and seed."""
+    return _rows(folder, tries=False)
+
+
+def tried_rows_of(folder: Path) -> list[ResultRow]:
+    """The rows of the settings that were tried, for `--tune`."""
+    return _rows(folder, tries=True)
+
+
+def _rows(folder: Path, *, tries: bool) -> list[ResultRow]:
     state = State(folder)
-    cells = [cell for run in runs_of(read_sweep(folder), folder) for cell in run.cells]
+    runs = [run for run in runs_of(read_sweep(folder), folder) if run.tries == tries]
+    cells = [cell for run in runs for cell in run.cells]
     rows = [row for cell in cells if (row := state.row(cell)) is not None]
     return sorted(rows, key=lambda row: (row.flops, row.params, row.run))
 

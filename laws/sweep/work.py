@@ -3,6 +3,7 @@
 import contextlib
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 from data.common.rows import as_record
@@ -10,16 +11,19 @@ from eval.checkpoints import evaluate
 from eval.config import EvalConfig
 from eval.play.options import protocol
 from eval.results import ResultRow
-from laws.sweep.config import read_sweep
+from laws.design.config import read_sweep
+from laws.design.runs import SweepRun, runs_of
 from laws.sweep.failure import kind_of, remedied, verdict
-from laws.sweep.runs import Cell, SweepRun, runs_of
+from laws.sweep.stages import advance
 from laws.sweep.state import State, Status
 from laws.sweep.table import write_table
-from train.checkpoint import newest
+from train.checkpoint import budgets, newest
 from train.config import TrainConfig
+from train.failure.divergence import Diverged
 from train.folder import read_run
 from train.hosts.lease import Held, held
 from train.loop import train
+from train.population.members import members_of
 
 POLL_SECONDS = 2.0
 """Between looks at the runs that other workers have, which may be lost."""
@@ -44,9 +48,13 @@ class Worker:
         Raises: UserError: the folder holds no sweep.
         """
         self._only = only
-        while (status := self._status()).waiting or status.running:
-            if not self._some():
-                time.sleep(POLL_SECONDS)
+        while True:
+            while (status := self._status()).waiting or status.running:
+                if not self._some():
+                    time.sleep(POLL_SECONDS)
+            if only is not None or not advance(self._folder):
+                break
+            time.sleep(POLL_SECONDS / 10)
 
     def _status(self) -> Status:
         runs = runs_of(read_sweep(self._folder), self._folder)
@@ -60,9 +68,10 @@ class Worker:
             while time.monotonic() < begin + EVALUATE_SECONDS and (run := self._claimed(claims)) is not None:
                 some = True
                 self._train(run)
-            if self._open:
-                self._evaluate(list(self._open.values()))
-                write_table(self._folder)
+            for tries in (True, False):
+                if trained := [each for each in self._open.values() if each[0].tries == tries]:
+                    self._evaluate(trained)
+                    write_table(self._folder)
         return some
 
     def _claimed(self, claims: contextlib.ExitStack) -> SweepRun | None:
@@ -99,14 +108,22 @@ class Worker:
         _say(f"{run.name}: {f'goes on at step {progress}' if progress else 'begins'}")
         try:
             train(config, progress=False)
+        except Diverged as error:
+            # Members that diverged are settings that don't do; the others are evaluated.
+            if config.population is None:
+                self._failed(run, error)
         except Exception as error:
             self._failed(run, error)
 
     def _evaluate(self, trained: list[tuple[SweepRun, TrainConfig]]) -> None:
         """Evaluate runs and record the rows of their cells."""
-        asked = read_sweep(self._folder).config.evaluation(tuple(config.run for _, config in trained))
+        sweep = read_sweep(self._folder)
+        tries = trained[0][0].tries
+        asked = replace(sweep.config, episodes=0) if tries else sweep.config
+        members = tuple(member.run for _, config in trained for member in members_of(config) if budgets(member.run))
+        asked = asked.evaluation(members)
         try:
-            rows = evaluate(asked, progress=False)
+            rows = evaluate(asked, progress=False) if members else []
         except Exception as error:
             if len(trained) == 1:
                 self._failed(trained[0][0], error)
@@ -115,10 +132,19 @@ class Worker:
                     self._evaluate([one])
             return
         done = self._state.keys()
+        rules = {f"{name}_rule": rule for name, rule in sweep.rules.items()}
         for run, config in trained:
             for cell in run.cells:
-                if cell.key not in done:
-                    self._state.add(cell, as_record(_row_of(cell, config, asked, rows)))
+                if cell.key in done:
+                    continue
+                # A run alone may have been renamed by a remedy.
+                name = cell.run if config.population else config.run.name
+                found = [row for row in rows if (row.run, row.flops) == (name, cell.flops)]
+                if config.population and not found:
+                    self._state.add_none(cell, "diverged")
+                else:
+                    row = _row_of(found, asked)
+                    self._state.add(cell, as_record(row if tries else replace(row, **rules)))
             self._state.end(run, "done")
             del self._open[run.name]
             _say(f"{run.name}: done")
@@ -139,9 +165,8 @@ class Worker:
             raise error
 
 
-def _row_of(cell: Cell, config: TrainConfig, asked: EvalConfig, rows: list[ResultRow]) -> ResultRow:
-    """The row of a cell among those of an evaluation: by the protocol that is asked for, if games are."""
-    found = [row for row in rows if row.run == config.run.name and row.flops == cell.flops]
+def _row_of(found: list[ResultRow], asked: EvalConfig) -> ResultRow:
+    """Of the rows of a checkpoint that by the protocol that is asked for, if games are."""
     if asked.episodes:
         game = found[0].game
         name = protocol(game, asked.options(game), asked.seed)

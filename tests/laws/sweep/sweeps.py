@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from laws.sweep.config import Shared, Sweep, SweepConfig, shared_of
-from laws.sweep.grid import content_of, grid_of, sweep_of
+from laws.design.config import Shared, Sweep, SweepConfig, shared_of
+from laws.design.grid import content_of, grid_of
 
 ROOT = Path(__file__).resolve().parents[3]
 BUDGETS = (2e8, 6e8)
@@ -31,7 +31,7 @@ def described(store: Path, **options: Any) -> Sweep:
     values = {"budgets": BUDGETS, "sizes": ("16", "32"), "min_steps": 10, "max_epochs": 100.0}
     config, shared = SweepConfig(**values | options), shared_of(Shared(store=store, lanes=8, window=8))
     content = content_of(shared)
-    return sweep_of(config, shared, content, grid_of(config, shared, content))
+    return Sweep(config, shared, content.checksum, grid_of(config, shared, content).sizes)
 
 
 def start(folder: Path, *words: str | Path) -> subprocess.Popen[str]:

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import pytest
 
 from data.common.cli import UserError
+from laws.design.runs import runs_of
 from laws.sweep.failure import MOST, MOST_LOST, kind_of, remedied, verdict
-from laws.sweep.runs import runs_of
 from tests.laws.sweep.sweeps import described
 from train.failure.divergence import Diverged
 

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +21,8 @@ FILE = "sweep.json"
 NO_STORE = Path("-")
 """`--store` that was not given."""
 AUTO = ("auto",)
+SETTINGS = ("lr", "batch")
+"""What can be tuned."""
 
 
 def _list_of(kind: Callable[[str], Any], metavar: str) -> PrimitiveConstructorSpec[Any]:
@@ -68,6 +70,21 @@ class SweepConfig:
     """NetHack: role, race, alignment and gender of these games as NLE spells them; @ is random."""
     protocol: str | None = None
     """Evaluation protocol by its name, as of `python -m eval`."""
+    tune: Words = ()
+    """Tune lr, batch or both at the smallest budgets, then train the sweep with the optima that follow for N and D."""
+    tune_budgets: int = 3
+    """Of --tune: number of budgets, the smallest, at which settings are tuned."""
+    tune_lr: Numbers = (0.25, 0.5, 1.0, 2.0, 4.0)
+    """Of --tune lr: learning rates to try, as factors of the given one, or of that of the rule; 1 is always tried."""
+    tune_batch: Numbers = (0.25, 1.0, 4.0)
+    """Of --tune batch: batch sizes to try, as factors of the given one (of --lanes); 1 is always tried."""
+    refine: bool = False
+    """Adaptive design: plan budget by budget, with sizes by the laws of the smaller budgets, and add sizes where a
+    vertex is missing or uncertain."""
+    refine_factor: float = 2.0
+    """Of --refine: add sizes until the 95 % interval of a budget's vertex spans at most this factor of N."""
+    total: float | None = None
+    """Most training FLOPs of all runs together: a plan of more is refused, and refinement ends there."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -80,13 +97,27 @@ class SweepConfig:
             if len(set(values)) < len(values):
                 raise UserError(f"--{name} names one twice: give each once")
         positive = {"seeds": self.seeds, "min-steps": self.min_steps, "max-epochs": self.max_epochs}
+        positive |= {"tune-budgets": self.tune_budgets, "total": 1.0 if self.total is None else self.total}
         positive |= {f"budgets {budget:g}": budget for budget in self.budgets}
         for name, value in positive.items():
             if not 0 < value < math.inf:
                 raise UserError(f"--{name} must be more than 0, not {value}")
         if not self.spread > 1:
             raise UserError(f"--spread is a factor of N above 1, not {self.spread:g}")
+        if unknown := set(self.tune) - set(SETTINGS):
+            raise UserError(f"--tune {', '.join(sorted(unknown))}: there are {' and '.join(SETTINGS)}")
+        factors = {"tune-lr": self.tune_lr, "tune-batch": self.tune_batch}
+        for name, values in factors.items():
+            if not all(0 < value < math.inf for value in values):
+                raise UserError(f"--{name} must be factors of more than 0")
+        if not self.refine_factor > 1:
+            raise UserError(f"--refine-factor is a factor of N above 1, not {self.refine_factor:g}")
         self.evaluation(())
+
+    @property
+    def tuned_budgets(self) -> tuple[float, ...]:
+        """The budgets at which settings are tuned."""
+        return tuple(sorted(self.budgets)[: self.tune_budgets]) if self.tune else ()
 
     def evaluation(self, runs: tuple[Path, ...]) -> EvalConfig:
         """How the checkpoints of `runs` are evaluated; of none, only to check the options."""
@@ -130,6 +161,31 @@ class Running:
 
 
 @dataclass(frozen=True)
+class Size:
+    """An agent of the family."""
+
+    agent: str
+    params: int
+    """N, the counted parameters."""
+    flops: int
+    """Training FLOPs per sample, by the sweep's convention."""
+    exact: int
+    """The same by the `exact` convention, which tells how long they take."""
+
+    def samples(self, budget: float) -> int:
+        """D, the samples that a budget pays for."""
+        return int(budget / self.flops)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The tuned settings of a size."""
+
+    lr: float
+    lanes: int
+
+
+@dataclass(frozen=True)
 class Sweep:
     """A sweep as its folder records it."""
 
@@ -137,8 +193,14 @@ class Sweep:
     shared: TrainConfig
     checksum: str
     """That of the store."""
-    sizes: Mapping[float, tuple[str, ...]]
-    """The agents of each budget, by name, smallest first."""
+    sizes: Mapping[float, tuple[Size, ...]]
+    """Those of each budget that is planned, smallest first."""
+    settings: Mapping[str, Settings] = field(default_factory=dict)
+    """Of --tune: the settings of each agent for which they are known."""
+    rules: Mapping[str, str] = field(default_factory=dict)
+    """Of --tune: the laws that these follow, by setting, in words."""
+    decisions: tuple[str, ...] = ()
+    """Of --tune and --refine: what was decided after which rows, in words."""
 
 
 def write_sweep(folder: Path, sweep: Sweep) -> None:
@@ -147,7 +209,10 @@ def write_sweep(folder: Path, sweep: Sweep) -> None:
         "sweep": to_json(sweep.config),
         "train": to_json(sweep.shared),
         "store": {"checksum": sweep.checksum},
-        "sizes": [[budget, list(agents)] for budget, agents in sweep.sizes.items()],
+        "sizes": [[budget, [dataclasses.asdict(size) for size in sizes]] for budget, sizes in sweep.sizes.items()],
+        "settings": {agent: dataclasses.asdict(settings) for agent, settings in sweep.settings.items()},
+        "rules": dict(sweep.rules),
+        "decisions": list(sweep.decisions),
     }
     folder.mkdir(parents=True, exist_ok=True)
     replace_text(folder / FILE, json.dumps(values, indent=1))
@@ -165,10 +230,20 @@ def read_sweep(folder: Path) -> Sweep:
     unknown = set(values["sweep"]) - {field.name for field in dataclasses.fields(SweepConfig)}
     if unknown:
         raise UserError(f"{path} is of a later version, with {', '.join(sorted(unknown))}: update isoplay")
-    lists = {name: tuple(values["sweep"][name]) for name in ("budgets", "sizes")}
-    config = SweepConfig(**values["sweep"] | lists)
-    sizes = {float(budget): tuple(agents) for budget, agents in values["sizes"]}
-    return Sweep(config, from_json(values["train"]), values["store"]["checksum"], sizes)
+    options: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values["sweep"].items()
+    }
+    sizes = {float(budget): tuple(Size(**size) for size in of_budget) for budget, of_budget in values["sizes"]}
+    settings = {agent: Settings(**chosen) for agent, chosen in values["settings"].items()}
+    return Sweep(
+        SweepConfig(**options),
+        from_json(values["train"]),
+        values["store"]["checksum"],
+        sizes,
+        settings,
+        values["rules"],
+        tuple(values["decisions"]),
+    )
 
 
 def shared_of(options: Shared) -> TrainConfig:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from laws.sweep.runs import SweepRun, runs_of
+from laws.design.runs import SweepRun, runs_of
 from tests.laws.sweep.sweeps import BUDGETS, described
 
 FOLDER = Path("sweep")
@@ -69,7 +69,8 @@ def test_more_budgets_and_seeds_extend_what_is_there(store: Path) -> None:
 
 def test_small_budgets_come_first_and_of_these_the_middle_sizes(store: Path) -> None:
     sweep = described(store, sizes=("16", "32", "48"))
-    sizes = {2e8: ("nethack/lstm/16", "nethack/lstm/32", "nethack/lstm/48"), 6e8: ("nethack/lstm/48",)}
+    small = sweep.sizes[6e8]
+    sizes = {2e8: small, 6e8: small[2:]}
     runs = runs_of(replace(sweep, sizes=sizes, config=replace(sweep.config, seeds=2)), FOLDER)
     order = [(run.config.agent.rpartition("/")[2], run.config.init_seed) for run in runs]
     assert order == [("32", 0), ("16", 0), ("32", 1), ("16", 1), ("48", 0), ("48", 1)]

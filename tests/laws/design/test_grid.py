@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from data.common.cli import UserError
-from laws.sweep.config import Shared, SweepConfig, shared_of
-from laws.sweep.grid import FEWEST, Content, Grid, content_of, grid_of
+from laws.design.config import Shared, SweepConfig, shared_of
+from laws.design.grid import FEWEST, Content, Grid, content_of, grid_of
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,8 @@ def test_cells_of_too_few_steps_or_too_many_epochs_are_left_out_by_name(content:
 
 def test_budgets_that_are_planned_keep_their_sizes(content: Content) -> None:
     config = SweepConfig(budgets=(1e11, 1e12), min_steps=1)
-    kept = grid_of(config, Shared(lanes=16), content, {1e11: ("nethack/lstm/96",)})
+    other = grid_of(replace(config, sizes=("96",)), Shared(lanes=16), content).sizes[1e11]
+    kept = grid_of(config, Shared(lanes=16), content, {1e11: other})
     assert [size.agent for size in kept.sizes[1e11]] == ["nethack/lstm/96"]
     assert kept.sizes[1e12] == planned(content, budgets=(1e12,), min_steps=1).sizes[1e12]
 

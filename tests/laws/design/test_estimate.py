@@ -4,7 +4,7 @@ import pytest
 
 from agents.ladder import find
 from data.games.registry import FAMILIES
-from laws.sweep.estimate import MACHINES, SAMPLE, prices_of, seconds_on
+from laws.design.estimate import MACHINES, SAMPLE, prices_of, seconds_on
 
 MEASURED = [
     # Samples per second of two cores by `train bench`, of one H100 by `train bc` (train/README.md).

@@ -16,31 +16,15 @@ from data.games.registry import find as find_game
 from data.sampling.stream import epoch
 from data.spec import Field
 from data.store.mixture import open_stores
+from eval.results import ResultRow
+from laws.design.config import AUTO, Size, SweepConfig, names
 from laws.fitting.analysis import fit
 from laws.predict.published import LAWS
 from laws.rows.runs import read
-from laws.sweep.config import AUTO, Sweep, SweepConfig, names
 from train.config import TrainConfig
 
 FEWEST = 5
 """Sizes that a parabola through a budget needs (`laws.fitting.parabola.MIN_CELLS`)."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """An agent of the family."""
-
-    agent: str
-    params: int
-    """N, the counted parameters."""
-    flops: int
-    """Training FLOPs per sample, by the sweep's convention."""
-    exact: int
-    """The same by the `exact` convention, which tells how long they take."""
-
-    def samples(self, budget: float) -> int:
-        """D, the samples that a budget pays for."""
-        return int(budget / self.flops)
 
 
 @dataclass(frozen=True)
@@ -86,30 +70,43 @@ def content_of_game(name: str) -> Content:
     return Content(name, len(content.actions), content.codec.observation, "", sys.maxsize)
 
 
+Distance = Callable[[Size, float], float]
+"""From a size and a budget to ln N minus that of the optimum that is expected there."""
+
+
 def grid_of(
     config: SweepConfig,
     shared: TrainConfig,
     content: Content,
-    planned: Mapping[float, Sequence[str]] = MappingProxyType({}),
+    planned: Mapping[float, Sequence[Size]] = MappingProxyType({}),
+    expected: Distance | None = None,
 ) -> Grid:
-    """Choose the sizes of every budget; those of `planned` have the agents that are named there.
+    """Choose the sizes of every budget; those of `planned` have the sizes that they have there.
+
+    Args:
+        config: The budgets, and how sizes are chosen.
+        shared: Batch, window and convention of all runs.
+        content: What is known of the store.
+        planned: Sizes of budgets that were planned before.
+        expected: Where the optimum is expected; by default as `config.prior` says.
 
     Raises: UserError: there is no such family or size, or nothing is left of the grid.
     """
     if not config.budgets:
         raise UserError("--budgets is empty: give at least one, for example --budgets 1e12 3e12 1e13")
-    family = _family(config, shared, content)
+    family = family_of(config, shared, content)
     kept: dict[float, tuple[Size, ...]] = {}
     short: list[str] = []
     repeated: list[str] = []
-    expected = _expected(config.prior, content.game) if config.sizes == AUTO else None
+    if config.sizes == AUTO and expected is None:
+        expected = expected_by(config.prior, content.game)
     for budget in sorted(config.budgets):
         if budget in planned:
-            kept[budget] = tuple(size for size in family if size.agent in planned[budget])
+            kept[budget] = tuple(planned[budget])
             continue
-        wanted = family if expected is None else _near(family, budget, expected, config.spread)
-        few = {size for size in wanted if size.samples(budget) < config.min_steps * shared.batch}
-        many = {size for size in wanted if size.samples(budget) > config.max_epochs * content.epoch}
+        wanted = family if config.sizes != AUTO or expected is None else _near(family, budget, expected, config.spread)
+        few = {size for size in wanted if too_short(size, budget, config, shared)}
+        many = {size for size in wanted if too_long(size, budget, config, content)}
         short += [f"{size.agent} at {budget:.3g}" for size in wanted if size in few]
         repeated += [f"{size.agent} at {budget:.3g}" for size in wanted if size in many]
         kept[budget] = tuple(size for size in wanted if size not in few | many)
@@ -126,13 +123,17 @@ def grid_of(
     return Grid({budget: sizes for budget, sizes in kept.items() if sizes}, tuple(left_out))
 
 
-def sweep_of(config: SweepConfig, shared: TrainConfig, content: Content, grid: Grid) -> Sweep:
-    """What a folder records of a sweep."""
-    agents = {budget: tuple(size.agent for size in sizes) for budget, sizes in grid.sizes.items()}
-    return Sweep(config, shared, content.checksum, agents)
+def too_short(size: Size, budget: float, config: SweepConfig, shared: TrainConfig) -> bool:
+    """Whether a cell has too few optimiser steps."""
+    return size.samples(budget) < config.min_steps * shared.batch
 
 
-def _family(config: SweepConfig, shared: TrainConfig, content: Content) -> list[Size]:
+def too_long(size: Size, budget: float, config: SweepConfig, content: Content) -> bool:
+    """Whether a cell passes over the data too often."""
+    return size.samples(budget) > config.max_epochs * content.epoch
+
+
+def family_of(config: SweepConfig, shared: TrainConfig, content: Content) -> list[Size]:
     """The sizes that are asked for, or all of the family, by N.
 
     Raises: UserError: there is no such family or size.
@@ -155,21 +156,17 @@ def _family(config: SweepConfig, shared: TrainConfig, content: Content) -> list[
     return sorted(sizes, key=lambda size: size.params)
 
 
-_Distance = Callable[[Size, float], float]
-"""From a size and a budget to ln N minus that of the optimum that is expected there."""
-
-
-def _by_ratio(ratio: float) -> _Distance:
+def _by_ratio(ratio: float) -> Distance:
     """An optimum of so many samples per parameter. D / N falls about as N^-2 along a budget."""
     return lambda size, budget: -math.log(budget / size.flops / size.params / ratio) / 2
 
 
-def _by_law(coefficient: float, exponent: float) -> _Distance:
+def by_law(coefficient: float, exponent: float) -> Distance:
     """An optimum that is a power law of C."""
     return lambda size, budget: math.log(size.params) - math.log(coefficient) - exponent * math.log(budget)
 
 
-def _expected(prior: str, game: str) -> _Distance:
+def expected_by(prior: str, game: str) -> Distance:
     """The prior that a word names.
 
     Raises: UserError: it is none, or a table that has no law of N.
@@ -184,18 +181,26 @@ def _expected(prior: str, game: str) -> _Distance:
         if game not in LAWS:
             raise UserError(f"--prior paper: the paper has no law for {game}, only for {', '.join(LAWS)}")
         line = LAWS[game]["params"]
-        return _by_law(float(line.predict(np.array(1.0))), line.exponent)
+        return by_law(float(line.predict(np.array(1.0))), line.exponent)
     if not Path(prior).exists():
         raise UserError(f'--prior {prior}: give a number of samples per parameter, "paper", or a table of rows')
-    for fitted in fit(read([Path(prior)]).rows, draws=0).games:
+    found = expected_after(read([Path(prior)]).rows, game)
+    if found is None:
+        raise UserError(f"--prior {prior}: its rows give no law of N for {game}")
+    return found
+
+
+def expected_after(rows: Sequence[ResultRow], game: str) -> Distance | None:
+    """The optimum that rows of a game give by their law of N; None if they give none."""
+    for fitted in fit(rows, draws=0, choosing=False).games:
         for method in ("isoflop", "envelope"):
             law = fitted.found("params", method) if fitted.game == game else None
             if law is not None:
-                return _by_law(law.power.coefficient, law.power.exponent)
-    raise UserError(f"--prior {prior}: its rows give no law of N for {game}")
+                return by_law(law.power.coefficient, law.power.exponent)
+    return None
 
 
-def _near(family: Sequence[Size], budget: float, expected: _Distance, spread: float) -> list[Size]:
+def _near(family: Sequence[Size], budget: float, expected: Distance, spread: float) -> list[Size]:
     """The sizes within a factor of the expected optimum, and at least the nearest few."""
     away = {size: abs(expected(size, budget)) for size in family}
     nearest = sorted(family, key=away.__getitem__)[:FEWEST]

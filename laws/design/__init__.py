@@ -1,0 +1,1 @@
+"""The design of a sweep: the sizes of each budget, their settings, the runs that these are trained in, their cost."""

@@ -1,0 +1,171 @@
+"""The runs of a sweep: trainings, or populations of them, each of which makes the cells of its budgets."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from laws.design.config import Settings, Size, Sweep
+from train.config import TrainConfig, result_fields
+from train.population.members import members_of
+from train.scaling.rule import rule_of
+
+FEWEST_STEPS = 20
+"""Optimiser steps that a cell with a setting that is tried has at least; the given one has `min_steps`."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A checkpoint: one training at one budget."""
+
+    run: str
+    """Name of the training in result rows."""
+    flops: float
+    key: str
+    """Hex digits of the hash of all that determines its row: configuration, store, budget and evaluation."""
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """A training or a population, and the cells that it makes."""
+
+    name: str
+    """Name of its folder, which the hash of its configuration is part of."""
+    config: TrainConfig
+    cells: tuple[Cell, ...]
+    tries: bool = False
+    """Whether it tries settings, for `--tune`: its cells are no part of the sweep's table, and play no games."""
+
+    @property
+    def members(self) -> tuple[TrainConfig, ...]:
+        """The trainings: those of a population, or itself."""
+        return members_of(self.config)
+
+    @property
+    def flops(self) -> float:
+        """Training FLOPs: of its largest budget, and of the branches that decay to the smaller ones."""
+        decay = self.config.optimizer.decay if self.config.schedule == "wsd" else 0.0
+        *smaller, largest = sorted(self.config.flops)
+        return len(self.members) * (largest + decay * sum(smaller))
+
+
+def runs_of(sweep: Sweep, folder: Path) -> list[SweepRun]:
+    """The runs of a sweep whose folder is `folder`, in the order in which they are to be started.
+
+    Those that try settings come first. Then those with the smallest largest budget, so that the laws are known early
+    and grow; of these the first seeds, and the sizes in the middle of their budget, where the optimum is expected. With
+    `--tune`, sizes whose settings are not known yet have no run.
+    """
+    runs = [
+        _run(sweep, folder, agent, budgets, seed)
+        for seed in range(sweep.config.seeds)
+        for agent, budgets in _trainings(sweep, sweep.sizes)
+        if not sweep.config.tune or agent in sweep.settings
+    ]
+    middle = {
+        (size.agent, budget): abs(place - (len(sizes) - 1) / 2)
+        for budget, sizes in sweep.sizes.items()
+        for place, size in enumerate(sizes)
+    }
+
+    def order(run: SweepRun) -> tuple[float, int, float, str]:
+        largest = max(run.config.flops)
+        return largest, run.config.init_seed, middle[run.config.agent, largest], run.name
+
+    return [*_tried(sweep, folder), *sorted(runs, key=order)]
+
+
+def with_settings(sweep: Sweep) -> Sweep:
+    """The sweep with the given settings for sizes whose tuned ones are not known yet: to tell what it will cost."""
+    sizes = {size for of_budget in sweep.sizes.values() for size in of_budget}
+    given = {size.agent: Settings(given_lr(sweep, size), sweep.shared.lanes) for size in sizes}
+    return dataclasses.replace(sweep, settings={**given, **sweep.settings}) if sweep.config.tune else sweep
+
+
+def given_lr(sweep: Sweep, size: Size) -> float:
+    """The learning rate of a size without tuning: as given, or by the rule."""
+    lr = sweep.shared.optimizer.lr
+    return rule_of(size.agent).peak(size.params) if lr == "auto" else lr
+
+
+def _trainings(sweep: Sweep, sizes: Mapping[float, Sequence[Size]]) -> Iterator[tuple[str, tuple[float, ...]]]:
+    """Agent and budgets of each training: all of a size, unless the schedule ends at a budget."""
+    budgets: dict[str, list[float]] = {}
+    for budget, of_budget in sorted(sizes.items()):
+        for size in of_budget:
+            budgets.setdefault(size.agent, []).append(budget)
+    for agent, of_agent in budgets.items():
+        if sweep.shared.optimizer.schedule == "cosine":
+            yield from ((agent, (budget,)) for budget in of_agent)
+        else:
+            yield agent, tuple(of_agent)
+
+
+def _run(sweep: Sweep, folder: Path, agent: str, budgets: tuple[float, ...], seed: int) -> SweepRun:
+    changes: dict[str, Any] = {}
+    if chosen := sweep.settings.get(agent):
+        optimizer = dataclasses.replace(
+            sweep.shared.optimizer, lr=chosen.lr, final_lr=min(chosen.lr, sweep.shared.optimizer.final_lr)
+        )
+        changes = {"lanes": chosen.lanes, "optimizer": optimizer}
+    config = dataclasses.replace(
+        sweep.shared, run=Path("run"), agent=agent, flops=budgets, init_seed=seed, data_seed=seed, **changes
+    )
+    asked = dataclasses.asdict(sweep.config)
+    evaluation = {field: asked[field] for field in ("episodes", "max_steps", "character", "protocol")}
+    return _named(sweep, folder, config, f"s{seed}", evaluation)
+
+
+def _tried(sweep: Sweep, folder: Path) -> list[SweepRun]:
+    """The runs that try settings, those of a size and batch as a population."""
+    tune, shared = sweep.config.tune, sweep.shared
+    sizes = {budget: sweep.sizes[budget] for budget in sweep.config.tuned_budgets if budget in sweep.sizes}
+    of_name = {size.agent: size for of_budget in sizes.values() for size in of_budget}
+    batches = {shared.lanes, *(max(1, round(shared.lanes * factor)) for factor in sweep.config.tune_batch)}
+    runs = []
+    for agent, budgets in _trainings(sweep, sizes):
+        given = given_lr(sweep, of_name[agent])
+        rates = sorted({given, *(float(f"{given * factor:.3g}") for factor in sweep.config.tune_lr)})
+        population = f"lr={','.join(map(str, rates))}" if "lr" in tune else None
+        lr = min(rates) if population else given
+        optimizer = dataclasses.replace(shared.optimizer, lr=lr, final_lr=min(lr, shared.optimizer.final_lr))
+        for lanes in sorted(batches) if "batch" in tune else [shared.lanes]:
+            least = FEWEST_STEPS * lanes * shared.window
+            enough = tuple(budget for budget in budgets if of_name[agent].samples(budget) >= least)
+            if enough:
+                config = dataclasses.replace(
+                    shared,
+                    run=Path("run"),
+                    agent=agent,
+                    flops=enough,
+                    lanes=lanes,
+                    optimizer=optimizer,
+                    population=population,
+                )
+                runs.append(_named(sweep, folder, config, f"b{config.batch}", {"episodes": 0}, tries=True))
+    return sorted(runs, key=lambda run: (run.flops, run.name))
+
+
+def _named(
+    sweep: Sweep, folder: Path, config: TrainConfig, suffix: str, evaluation: Mapping[str, Any], *, tries: bool = False
+) -> SweepRun:
+    """A run with its name and its cells, which follow from its configuration."""
+    decisive = {"config": result_fields(config), "store": sweep.checksum}
+    name = f"{config.agent.partition('/')[2].replace('/', '-')}-{suffix}-{_digest(decisive)[:8]}"
+    config = dataclasses.replace(config, run=folder / "runs" / name)
+    cells = []
+    for member in members_of(config):
+        # Those of a population are the same runs alone up to rounding only.
+        of_member = {"config": result_fields(member), "store": sweep.checksum}
+        of_member |= {} if config.population is None else {"population": config.population}
+        run = name if config.population is None else f"{name}/{member.run.name}"
+        for budget in config.flops:
+            cells.append(Cell(run, budget, _digest(of_member | {"flops": budget, "eval": evaluation})[:16]))
+    return SweepRun(name, config, tuple(cells), tries)
+
+
+def _digest(values: object) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

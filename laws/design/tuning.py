@@ -1,0 +1,108 @@
+"""Tuned settings: the learning rate and batch of each size by the laws of their optima, fitted to what was tried."""
+
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
+
+from data.common.cli import UserError
+from eval.results import ResultRow
+from laws.design.config import Settings, Size, Sweep
+from laws.design.runs import given_lr
+from laws.predict.hyperparameters import LETTERS, Optimum, Scale, TunedLaw, tuned_law
+
+WINDOWS = (0.1, 0.2, 0.4)
+"""ln L above the least of its cell up to which a run is fitted: the first of these that determines an optimum."""
+
+
+def law_of(rows: Sequence[ResultRow]) -> TunedLaw:
+    """The law of the best settings, with the exponents that the rows can tell from 0.
+
+    An exponent whose 95 % interval has 0 inside for every setting is left out: extrapolated, it would be noise.
+
+    Raises: UserError: the rows don't determine an optimum; says why.
+    """
+    *narrow, widest = WINDOWS
+    for near in narrow:
+        with contextlib.suppress(ValueError):
+            return _significant(rows, near)
+    try:
+        return _significant(rows, widest)
+    except ValueError as error:
+        raise UserError(f"--tune: {error} (--tune-lr, --tune-batch, --tune-budgets)") from None
+
+
+def _significant(rows: Sequence[ResultRow], near: float) -> TunedLaw:
+    """Backward elimination: without the most doubtful exponent, until none is doubtful."""
+    against: tuple[Scale, ...] = ("params", "samples")
+    while True:
+        law = tuned_law(rows, near, against)
+        doubt = {scale: min(_doubt(law.exponent(name, scale)) for name in law.settings) for scale in law.scales}
+        if max(doubt.values(), default=0.0) <= 1:
+            return law
+        against = tuple(scale for scale in law.scales if doubt[scale] < max(doubt.values()))
+
+
+def settings_of(sweep: Sweep, law: TunedLaw) -> dict[str, Settings]:
+    """The settings of every size of a sweep; those that are known stay.
+
+    A training passes through all budgets of its size: the optimum is taken at the geometric mean of their D. Batches
+    are the nearest power of two lanes, and no larger than `min_steps` at the smallest budget allows.
+    """
+    samples: dict[str, list[int]] = {}
+    sizes: dict[str, Size] = {}
+    for budget, of_budget in sweep.sizes.items():
+        for size in of_budget:
+            sizes[size.agent] = size
+            samples.setdefault(size.agent, []).append(size.samples(budget))
+    chosen = {agent: _chosen(sweep, law, sizes[agent], counts) for agent, counts in samples.items()}
+    return chosen | dict(sweep.settings)
+
+
+def rules_of(law: TunedLaw) -> dict[str, str]:
+    """The laws in words, by setting, as result rows state them."""
+    found = {}
+    for name in law.settings:
+        exponents = [f"{LETTERS[scale]}^{law.exponent(name, scale).value:.2g}" for scale in law.scales]
+        found[name] = " ".join(["tuned:", f"{law.coefficient(name):.3g}", *exponents])
+    return found
+
+
+def told(law: TunedLaw) -> str:
+    """The laws with the intervals of their exponents, in one line."""
+    words = []
+    for name in law.settings:
+        parts = []
+        for scale in law.scales:
+            exponent = law.exponent(name, scale)
+            ends = "" if exponent.interval is None else f" ({exponent.interval[0]:.2g} to {exponent.interval[1]:.2g})"
+            parts.append(f"{LETTERS[scale]}^{exponent.value:.2g}{ends}")
+        words.append(" ".join([name, "=", f"{law.coefficient(name):.3g}", *parts]))
+    runs = sum(len(cell.rows) for cell in law.sweeps)
+    return f"tuned on {runs} cells near the optimum of {len(law.sweeps)} (N, D): {'; '.join(words)}"
+
+
+def with_given(sweep: Sweep, rows: Sequence[ResultRow]) -> list[ResultRow]:
+    """Of rows of settings that were tried, those of the given settings."""
+    sizes = {size.agent: size for of_budget in sweep.sizes.values() for size in of_budget}
+    given: Mapping[int, float] = {size.params: given_lr(sweep, size) for size in sizes.values()}
+    return [row for row in rows if row.batch == sweep.shared.batch and row.lr == given.get(row.params)]
+
+
+def _chosen(sweep: Sweep, law: TunedLaw, size: Size, samples: Sequence[int]) -> Settings:
+    shared, middle = sweep.shared, math.exp(sum(map(math.log, samples)) / len(samples))
+    lr, lanes = given_lr(sweep, size), shared.lanes
+    if "batch" in law.settings:
+        best = law.optimum("batch", size.params, middle).value
+        most = min(samples) / (sweep.config.min_steps * shared.window)
+        lanes = 2 ** max(0, min(round(math.log2(best / shared.window)), math.floor(math.log2(max(most, 1)))))
+    if "lr" in law.settings:
+        lr = float(f"{law.optimum('lr', size.params, middle).value:.3g}")
+    return Settings(lr, lanes)
+
+
+def _doubt(exponent: Optimum) -> float:
+    """Half of the width of an exponent's interval over its distance from 0: above 1 it may be 0; 0 without interval."""
+    if exponent.interval is None:
+        return 0.0
+    low, high = exponent.interval
+    return (high - low) / 2 / max(abs(high + low) / 2, 1e-9)
