@@ -58,6 +58,8 @@ class SweepConfig:
     """Of auto: the expected optimum, as a number of samples per parameter, "paper", or a table of earlier rows."""
     seeds: int = 1
     """Trainings of each size, with different initial parameters and orders of the data."""
+    seeds_budget: float | None = None
+    """Largest budget of the seeds after the first; None: all budgets."""
     min_steps: int = 200
     """Leave out cells of fewer optimiser steps."""
     max_epochs: float = 4.0
@@ -98,6 +100,7 @@ class SweepConfig:
                 raise UserError(f"--{name} names one twice: give each once")
         positive = {"seeds": self.seeds, "min-steps": self.min_steps, "max-epochs": self.max_epochs}
         positive |= {"tune-budgets": self.tune_budgets, "total": 1.0 if self.total is None else self.total}
+        positive |= {"seeds-budget": 1.0 if self.seeds_budget is None else self.seeds_budget}
         positive |= {f"budgets {budget:g}": budget for budget in self.budgets}
         for name, value in positive.items():
             if not 0 < value < math.inf:

@@ -62,7 +62,7 @@ def runs_of(sweep: Sweep, folder: Path) -> list[SweepRun]:
     runs = [
         _run(sweep, folder, agent, budgets, seed)
         for seed in range(sweep.config.seeds)
-        for agent, budgets in _trainings(sweep, sweep.sizes)
+        for agent, budgets in _trainings(sweep, _sizes_of_seed(sweep, seed))
         if not sweep.config.tune or agent in sweep.settings
     ]
     middle = {
@@ -89,6 +89,12 @@ def given_lr(sweep: Sweep, size: Size) -> float:
     """The learning rate of a size without tuning: as given, or by the rule."""
     lr = sweep.shared.optimizer.lr
     return rule_of(size.agent).peak(size.params) if lr == "auto" else lr
+
+
+def _sizes_of_seed(sweep: Sweep, seed: int) -> dict[float, tuple[Size, ...]]:
+    """The sizes that a seed trains at each of its budgets."""
+    most = sweep.config.seeds_budget
+    return {budget: sizes for budget, sizes in sweep.sizes.items() if seed == 0 or most is None or budget <= most}
 
 
 def _trainings(sweep: Sweep, sizes: Mapping[float, Sequence[Size]]) -> Iterator[tuple[str, tuple[float, ...]]]:
