@@ -72,6 +72,21 @@ PAPER_SIZES = {
     "193M": (1088, 10),
 }
 
+# The first version of the paper had an LSTM in the transformer's place, of sizes that were not published: widths with
+# about the same N as the transformers.
+PAPER_LSTM_SIZES = {
+    "190k": 76,
+    "520k": 160,
+    "1.6M": 336,
+    "2.6M": 448,
+    "5.6M": 688,
+    "10M": 960,
+    "22M": 1472,
+    "57M": 2432,
+    "105M": 3328,
+    "193M": 4544,
+}
+
 
 def entries(actions: int, observation: Mapping[str, Field] | None = None) -> list[Agent]:
     """Every NetHack agent. All choose among NLE's full action list and read the same arrays: arguments are ignored."""
@@ -86,6 +101,8 @@ def entries(actions: int, observation: Mapping[str, Field] | None = None) -> lis
         core = Transformer(width, layers, spare_row=True)
         agents.append(NetHackAgent(f"nethack/paper/{size}", Deep(), core))
         agents.append(NetHackAgent(f"nethack/paper/{size}-inv", Deep(inventory=True), core))
+    for size, width in PAPER_LSTM_SIZES.items():
+        agents.append(NetHackAgent(f"nethack/paper-lstm/{size}", Deep(), LSTM(width)))
     return agents
 
 

@@ -50,6 +50,8 @@ class SweepConfig:
     """Agent family whose sizes are trained (`python -m agents` lists them)."""
     budgets: Numbers = ()
     """Compute budgets in training FLOPs; larger ones can be added later."""
+    samples: Numbers = ()
+    """In place of budgets: numbers of training samples, at which each of --sizes LIST is trained."""
     sizes: Words = AUTO
     """Sizes of the family, trained at all budgets; auto: at each budget those near the expected optimum."""
     spread: float = 6.0
@@ -58,6 +60,11 @@ class SweepConfig:
     """Of auto: the expected optimum, as a number of samples per parameter, "paper", or a table of earlier rows."""
     seeds: int = 1
     """Trainings of each size, with different initial parameters and orders of the data."""
+    vary: str | None = None
+    """Train each size with several values of one option of `train bc`, as NAME=VALUE,…: for example lr=1e-4,1e-3 or
+    window=8,32,128 (which leaves the batch as it is)."""
+    scale: float = 1.0
+    """Run the design at this fraction of its compute: budgets times SCALE, N, D and batch times its square root."""
     seeds_budget: float | None = None
     """Largest budget of the seeds after the first; None: all budgets."""
     min_steps: int = 200
@@ -95,11 +102,12 @@ class SweepConfig:
         """
         if self.sizes != AUTO and (not self.sizes or "auto" in self.sizes):
             raise UserError("--sizes: give auto alone, or sizes")
-        for name, values in (("budgets", self.budgets), ("sizes", self.sizes)):
+        for name, values in (("budgets", self.budgets), ("sizes", self.sizes), ("samples", self.samples)):
             if len(set(values)) < len(values):
                 raise UserError(f"--{name} names one twice: give each once")
         positive = {"seeds": self.seeds, "min-steps": self.min_steps, "max-epochs": self.max_epochs}
         positive |= {"tune-budgets": self.tune_budgets, "total": 1.0 if self.total is None else self.total}
+        positive |= {"scale": self.scale, **{f"samples {samples:g}": samples for samples in self.samples}}
         positive |= {"seeds-budget": 1.0 if self.seeds_budget is None else self.seeds_budget}
         positive |= {f"budgets {budget:g}": budget for budget in self.budgets}
         for name, value in positive.items():
@@ -107,6 +115,12 @@ class SweepConfig:
                 raise UserError(f"--{name} must be more than 0, not {value}")
         if not self.spread > 1:
             raise UserError(f"--spread is a factor of N above 1, not {self.spread:g}")
+        if self.samples and (self.budgets or self.sizes == AUTO or self.tune or self.refine):
+            raise UserError("--samples goes with --sizes LIST, without --budgets, --tune and --refine")
+        if self.vary and self.tune:
+            raise UserError("give --vary or --tune, not both")
+        if self.scale > 1:
+            raise UserError(f"--scale is a fraction of the compute, at most 1, not {self.scale:g}")
         if unknown := set(self.tune) - set(SETTINGS):
             raise UserError(f"--tune {', '.join(sorted(unknown))}: there are {' and '.join(SETTINGS)}")
         factors = {"tune-lr": self.tune_lr, "tune-batch": self.tune_batch}

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ def grid_of(
 
     Raises: UserError: there is no such family or size, or nothing is left of the grid.
     """
-    if not config.budgets:
+    if not config.budgets and not config.samples:
         raise UserError("--budgets is empty: give at least one, for example --budgets 1e12 3e12 1e13")
     family = family_of(config, shared, content)
     kept: dict[float, tuple[Size, ...]] = {}
@@ -100,11 +101,17 @@ def grid_of(
     repeated: list[str] = []
     if config.sizes == AUTO and expected is None:
         expected = expected_by(config.prior, content.game)
-    for budget in sorted(config.budgets):
+    of_samples: dict[float, list[Size]] = defaultdict(list)
+    for size in family if config.samples else ():
+        for samples in config.samples:
+            of_samples[samples * size.flops].append(size)
+    for budget in sorted(config.budgets or of_samples):
         if budget in planned:
             kept[budget] = tuple(planned[budget])
             continue
-        wanted = family if config.sizes != AUTO or expected is None else _near(family, budget, expected, config.spread)
+        wanted: Sequence[Size] = of_samples[budget] if config.samples else family
+        if config.sizes == AUTO and expected is not None:
+            wanted = _near(family, budget, expected, config.spread)
         few = {size for size in wanted if too_short(size, budget, config, shared)}
         many = {size for size in wanted if too_long(size, budget, config, content)}
         short += [f"{size.agent} at {budget:.3g}" for size in wanted if size in few]
@@ -146,7 +153,7 @@ def family_of(config: SweepConfig, shared: TrainConfig, content: Content) -> lis
             families = sorted({name.rpartition("/")[0] for name in found})
             raise UserError(f"--family {config.family}: there are {', '.join(families)}")
     else:
-        agents = [f"{config.family}/{size}" for size in config.sizes]
+        agents = [find(f"{config.family}/{size}", content.actions, content.observation).name for size in config.sizes]
     convention: Convention = shared.convention
     costs = {name: find(name, content.actions, content.observation).cost(shared.window) for name in agents}
     sizes = [

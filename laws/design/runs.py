@@ -3,16 +3,20 @@
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data.common.cli import UserError
 from laws.design.config import Settings, Size, Sweep
 from train.config import TrainConfig, result_fields
 from train.population.members import members_of
 from train.scaling.rule import rule_of
 
+OWN = {"init_seed", "data_seed", "fsdp", "threads", "log_every", "max_skipped", "checkpoint_seconds", "dev_samples"}
+"""Numbers among the options of `train bc` that `--vary` can't name: of each training its own, or without effect."""
 FEWEST_STEPS = 20
 """Optimiser steps that a cell with a setting that is tried has at least; the given one has `min_steps`."""
 
@@ -60,7 +64,8 @@ def runs_of(sweep: Sweep, folder: Path) -> list[SweepRun]:
     `--tune`, sizes whose settings are not known yet have no run.
     """
     runs = [
-        _run(sweep, folder, agent, budgets, seed)
+        _run(sweep, folder, shared, agent, budgets, seed)
+        for shared in varied(sweep.config.vary, sweep.shared)
         for seed in range(sweep.config.seeds)
         for agent, budgets in _trainings(sweep, _sizes_of_seed(sweep, seed))
         if not sweep.config.tune or agent in sweep.settings
@@ -110,15 +115,49 @@ def _trainings(sweep: Sweep, sizes: Mapping[float, Sequence[Size]]) -> Iterator[
             yield agent, tuple(of_agent)
 
 
-def _run(sweep: Sweep, folder: Path, agent: str, budgets: tuple[float, ...], seed: int) -> SweepRun:
+def varied(vary: str | None, shared: TrainConfig) -> list[TrainConfig]:
+    """What runs share, once for each value of the option in which they differ.
+
+    Raises: UserError: there is no such option, or a value is no number, or out of its range.
+    """
+    if vary is None:
+        return [shared]
+    name, _, values = vary.partition("=")
+    numbers = {field for field, value in vars(shared).items() if isinstance(value, (int, float))} - OWN
+    of_optimizer = {field for field in vars(shared.optimizer) if field not in ("scaling", "schedule")}
+    if name not in numbers | of_optimizer or not values:
+        raise UserError(f"--vary {vary}: write NAME=VALUE,… with one of {', '.join(sorted(numbers | of_optimizer))}")
+    return [_with_value(shared, name, word) for word in values.split(",")]
+
+
+def _with_value(shared: TrainConfig, name: str, word: str) -> TrainConfig:
+    old = getattr(shared, name, 0.0)
+    try:
+        value = type(old)(word) if type(old) is int else float(word)
+    except ValueError:
+        raise UserError(f"--vary: {name}={word} is no number that {name} can have") from None
+    if name == "window":
+        if shared.batch % int(value):
+            raise UserError(f"--vary: window={word} is no divisor of the batch of {shared.batch:,} samples")
+        return dataclasses.replace(shared, window=int(value), lanes=shared.batch // int(value))
+    if hasattr(shared, name):
+        return dataclasses.replace(shared, **{name: value})
+    lr = value if name == "lr" else math.inf
+    changes = {"final_lr": min(shared.optimizer.final_lr, lr), name: value}
+    return dataclasses.replace(shared, optimizer=dataclasses.replace(shared.optimizer, **changes))
+
+
+def _run(
+    sweep: Sweep, folder: Path, shared: TrainConfig, agent: str, budgets: tuple[float, ...], seed: int
+) -> SweepRun:
     changes: dict[str, Any] = {}
     if chosen := sweep.settings.get(agent):
         optimizer = dataclasses.replace(
-            sweep.shared.optimizer, lr=chosen.lr, final_lr=min(chosen.lr, sweep.shared.optimizer.final_lr)
+            shared.optimizer, lr=chosen.lr, final_lr=min(chosen.lr, shared.optimizer.final_lr)
         )
         changes = {"lanes": chosen.lanes, "optimizer": optimizer}
     config = dataclasses.replace(
-        sweep.shared, run=Path("run"), agent=agent, flops=budgets, init_seed=seed, data_seed=seed, **changes
+        shared, run=Path("run"), agent=agent, flops=budgets, init_seed=seed, data_seed=seed, **changes
     )
     asked = dataclasses.asdict(sweep.config)
     evaluation = {field: asked[field] for field in ("episodes", "max_steps", "character", "protocol")}
@@ -140,7 +179,8 @@ def _tried(sweep: Sweep, folder: Path) -> list[SweepRun]:
         optimizer = dataclasses.replace(shared.optimizer, lr=lr, final_lr=min(lr, shared.optimizer.final_lr))
         for lanes in sorted(batches) if "batch" in tune else [shared.lanes]:
             least = FEWEST_STEPS * lanes * shared.window
-            enough = tuple(budget for budget in budgets if of_name[agent].samples(budget) >= least)
+            given_batch = lanes == shared.lanes
+            enough = tuple(budget for budget in budgets if given_batch or of_name[agent].samples(budget) >= least)
             if enough:
                 config = dataclasses.replace(
                     shared,

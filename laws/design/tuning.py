@@ -1,6 +1,5 @@
 """Tuned settings: the learning rate and batch of each size by the laws of their optima, fitted to what was tried."""
 
-import contextlib
 import math
 from collections.abc import Mapping, Sequence
 
@@ -14,21 +13,25 @@ WINDOWS = (0.1, 0.2, 0.4)
 """ln L above the least of its cell up to which a run is fitted: the first of these that determines an optimum."""
 
 
-def law_of(rows: Sequence[ResultRow]) -> TunedLaw:
-    """The law of the best settings, with the exponents that the rows can tell from 0.
+def law_of(rows: Sequence[ResultRow], settings: Sequence[str]) -> TunedLaw:
+    """The law of the best `settings`, with the exponents that the rows can tell from 0.
 
     An exponent whose 95 % interval has 0 inside for every setting is left out: extrapolated, it would be noise.
 
     Raises: UserError: the rows don't determine an optimum; says why.
     """
-    *narrow, widest = WINDOWS
-    for near in narrow:
-        with contextlib.suppress(ValueError):
-            return _significant(rows, near)
-    try:
-        return _significant(rows, widest)
-    except ValueError as error:
-        raise UserError(f"--tune: {error} (--tune-lr, --tune-batch, --tune-budgets)") from None
+    problem = "the best runs of each size and budget hardly differ in them"
+    for near in WINDOWS:
+        try:
+            law = _significant(rows, near)
+        except ValueError as error:
+            problem = str(error)
+            continue
+        # Without intervals there are too few runs so near the optimum.
+        if set(law.settings) == set(settings) and len(law.draws_SxTxK):
+            return law
+    what = " and ".join(settings)
+    raise UserError(f"--tune found no optimum of {what}: {problem} (--tune-lr, --tune-batch, --tune-budgets)")
 
 
 def _significant(rows: Sequence[ResultRow], near: float) -> TunedLaw:
@@ -101,8 +104,8 @@ def _chosen(sweep: Sweep, law: TunedLaw, size: Size, samples: Sequence[int]) -> 
 
 
 def _doubt(exponent: Optimum) -> float:
-    """Half of the width of an exponent's interval over its distance from 0: above 1 it may be 0; 0 without interval."""
+    """Half of the width of an exponent's interval over its distance from 0: above 1 it may be 0."""
     if exponent.interval is None:
-        return 0.0
+        return math.inf
     low, high = exponent.interval
     return (high - low) / 2 / max(abs(high + low) / 2, 1e-9)

@@ -18,6 +18,7 @@ from laws.design.estimate import prices_of
 from laws.design.grid import Grid, content_of, content_of_game, grid_of
 from laws.design.presets import PRESETS
 from laws.design.runs import SweepRun, runs_of, with_settings
+from laws.design.scale import scaled
 from laws.sweep.cluster import run_on_ray
 from laws.sweep.local import run_workers, slots
 from laws.sweep.screen import plan_lines, status_lines
@@ -64,8 +65,9 @@ def sweep(
         return _watch(folder, state)
     if running.dry_run and config.game and shared.store == NO_STORE:
         content = content_of_game(config.game)
-        grid = grid_of(config, shared_of(shared), content)
-        described = Sweep(config, shared_of(shared), content.checksum, grid.sizes)
+        config, of_all = scaled(config, shared_of(shared), content)
+        grid = grid_of(config, of_all, content)
+        described = Sweep(config, of_all, content.checksum, grid.sizes)
     else:
         described, grid = _described(folder, config, shared)
     # Of an adaptive design this is what the prior says; the rows will say more.
@@ -105,8 +107,9 @@ def _described(folder: Path, config: SweepConfig, options: Shared) -> tuple[Swee
     else:
         config, shared = recorded.config, recorded.shared
     content = content_of(shared, config.game)
+    config, shared = scaled(config, shared, content)
     same = recorded is not None and (shared, content.checksum) == (recorded.shared, recorded.checksum)
-    if recorded and not same and config is recorded.config:
+    if recorded and not same and options.store == NO_STORE:
         raise UserError(f"{shared.store} is not as it was when the sweep began: choose another FOLDER")
     if not (recorded and same and _choice(config) == _choice(recorded.config)):
         recorded = Sweep(config, shared, content.checksum, {})

@@ -41,7 +41,7 @@ def _after(sweep: Sweep, folder: Path) -> Sweep | None:
     """The sweep with what is decided now; None if that is nothing."""
     agents = {size.agent for sizes in sweep.sizes.values() for size in sizes}
     if sweep.config.tune and agents - set(sweep.settings):
-        law = law_of(tried_rows_of(folder))
+        law = law_of(tried_rows_of(folder), sweep.config.tune)
         decisions = sweep.decisions if sweep.settings else (*sweep.decisions, told(law))
         return dataclasses.replace(sweep, settings=settings_of(sweep, law), rules=rules_of(law), decisions=decisions)
     return _refined(sweep, folder) if sweep.config.refine else None

@@ -1,0 +1,111 @@
+"""Tuned settings: laws of the optima, and the settings that a sweep takes from them."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.common.cli import UserError
+from eval.results import ResultRow
+from laws.design.config import Settings, Sweep
+from laws.design.runs import runs_of, with_settings
+from laws.design.tuning import law_of, rules_of, settings_of, told, with_given
+from tests.laws.sweep.sweeps import described
+
+
+def rows(lr_of_samples: float, noise: float, seed: int = 0) -> Iterator[ResultRow]:
+    """Rows of five learning rates and three batches, best at N^-0.25 (D / 3e6)^`lr_of_samples` / 3 and D^0.5 / 2."""
+    random = np.random.default_rng(seed)
+    for params, factor in product((1e4, 3e4, 1e5), (1e5, 1e6)):
+        samples = 10 * factor * (params / 1e4) ** 0.5
+        best = math.log(params**-0.25 * (samples / 3e6) ** lr_of_samples / 3), math.log(samples**0.5 / 2)
+        for lr, batch in product((0.25, 0.5, 1, 2, 4), (256, 1024, 4096)):
+            tried = 0.2 * params**-0.2 * lr
+            away = math.log(tried) - best[0], math.log(batch) - best[1]
+            loss = params**-0.1 * math.exp(0.1 * away[0] ** 2 + 0.05 * away[1] ** 2 + noise * random.normal())
+            yield ResultRow("g", f"{params}-{batch}/{tried}", 6 * params * samples, int(params), int(samples), loss,
+                            lr=tried, batch=batch)  # fmt: skip
+
+
+def test_a_planted_law_is_found_with_the_exponents_it_has() -> None:
+    law = law_of(list(rows(lr_of_samples=-0.2, noise=0.003)), ("lr", "batch"))
+    assert law.settings == ("lr", "batch")
+    assert law.exponent("lr", "params").value == pytest.approx(-0.25, abs=0.05)
+    assert law.exponent("lr", "samples").value == pytest.approx(-0.2, abs=0.05)
+    assert law.exponent("batch", "samples").value == pytest.approx(0.5, abs=0.1)
+    assert law.optimum("lr", 1e6, 1e8).value == pytest.approx(1e6**-0.25 * (1e8 / 3e6) ** -0.2 / 3, rel=0.2)
+    assert rules_of(law)["lr"].startswith("tuned: ")
+    assert "lr = " in told(law)
+
+
+def test_what_noise_hides_is_not_extrapolated() -> None:
+    only_lr = [row for row in rows(lr_of_samples=0.0, noise=0.03) if row.batch == 1024]
+    law = law_of(only_lr, ("lr",))
+    assert law.settings == ("lr",)
+    assert len(law.scales) < 2
+    for scale in law.scales:
+        ends = law.exponent("lr", scale).interval
+        assert ends is not None
+        assert not ends[0] <= 0 <= ends[1]
+
+
+def test_no_optimum_is_one_line_with_the_remedy() -> None:
+    best = [row for row in rows(-0.2, 0.0) if row.lr == pytest.approx(0.2 * row.params**-0.2)]
+    with pytest.raises(UserError, match=r"--tune found no optimum of lr and batch: .*--tune-lr"):
+        law_of([row for row in best if row.batch == 256], ("lr", "batch"))
+
+
+@pytest.fixture
+def sweep(store: Path) -> Sweep:
+    return described(store, tune=("lr", "batch"), tune_budgets=1, tune_lr=(0.5, 2.0), tune_batch=(0.5, 1e3))
+
+
+def test_settings_are_tried_in_populations_and_nothing_else_before_they_are_known(sweep: Sweep) -> None:
+    runs = runs_of(sweep, Path("sweep"))
+    assert {(run.config.agent, run.config.lanes) for run in runs} == {
+        (f"nethack/lstm/{size}", lanes) for size, lanes in ((16, 4), (16, 8), (32, 4), (32, 8))
+    }, "a batch of 8,000 lanes would make no step"
+    for run in runs:
+        assert run.tries
+        assert run.config.flops == sweep.config.budgets[:1]
+        assert len({member.optimizer.lr for member in run.members}) == 3
+        assert {cell.run for cell in run.cells} == {f"{run.name}/{member.run.name}" for member in run.members}
+        assert run.flops == 3 * 2e8
+    assert len({cell.key for run in runs for cell in run.cells}) == 12
+    later = [run for run in runs_of(with_settings(sweep), Path("sweep")) if not run.tries]
+    assert {run.config.agent for run in later} == {"nethack/lstm/16", "nethack/lstm/32"}
+
+
+def test_settings_follow_the_law_and_stay(sweep: Sweep) -> None:
+    law = law_of(list(rows(-0.2, 0.001)), ("lr", "batch"))
+    found = settings_of(sweep, law)
+    for size in sweep.sizes[6e8]:
+        settings, samples = found[size.agent], [size.samples(budget) for budget in sweep.config.budgets]
+        middle = math.sqrt(samples[0] * samples[1])
+        assert settings.lr == pytest.approx(law.optimum("lr", size.params, middle).value, rel=0.01)
+        assert math.log2(settings.lanes).is_integer()
+        assert min(samples) >= sweep.config.min_steps * settings.lanes * sweep.shared.window
+    known = {"nethack/lstm/16": Settings(0.5, 2)}
+    assert settings_of(replace(sweep, settings=known), law)["nethack/lstm/16"] == known["nethack/lstm/16"]
+    runs = runs_of(replace(sweep, settings=found), Path("sweep"))
+    for run in runs:
+        if not run.tries:
+            assert run.config.optimizer.lr == found[run.config.agent].lr
+            assert run.config.lanes == found[run.config.agent].lanes
+
+
+def test_given_settings_are_among_those_that_are_tried(sweep: Sweep) -> None:
+    tried = [
+        ResultRow("nethack", run.name, 2e8, size.params, 1, 1.0, lr=member.optimizer.peak, batch=run.config.batch)
+        for run in runs_of(sweep, Path("sweep"))
+        for size in sweep.sizes[2e8]
+        if size.agent == run.config.agent
+        for member in run.members
+    ]
+    assert [(row.params, row.batch) for row in with_given(sweep, tried)] == [
+        (size.params, sweep.shared.batch) for size in sweep.sizes[2e8]
+    ]
