@@ -26,9 +26,10 @@ def evaluate_run(config: tyro.conf.OmitArgPrefixes[EvalConfig]) -> None:
         watch(config, sys.stdout)
         return
     from eval.checkpoints import evaluate
+    from eval.shared import evaluate_shared
     from eval.table import print_rows
 
-    print_rows(evaluate(config))
+    print_rows((evaluate_shared if config.shared else evaluate)(config))
 
 
 def evaluate_expert(config: tyro.conf.OmitArgPrefixes[ExpertConfig]) -> None:

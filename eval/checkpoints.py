@@ -132,7 +132,7 @@ class _Evaluation:
         asked = config.seeds[shard::shards]
         self._record = config.record and _recordings(config.record, checkpoint, self.protocol)
         self.missing = [seed for seed in asked if not self._has(seed)]
-        self._asked = set(config.seeds)
+        self._asked, self._shared = set(config.seeds), config.shared
         self.finished = False
         """Whether the result row is written."""
 
@@ -175,7 +175,8 @@ class _Evaluation:
         self.finished = True
         checkpoint, games = self.checkpoint, self._games.rows
         if not self.complete:
-            print(f"{checkpoint.folder}: {len(games)} games so far; other shards play the rest", file=sys.stderr)
+            if not self._shared:
+                print(f"{checkpoint.folder}: {len(games)} games so far; other shards play the rest", file=sys.stderr)
             return
         if games:
             path = self._games.folder / ROW

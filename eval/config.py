@@ -113,6 +113,10 @@ class EvalConfig(GamesConfig):
     """i/n: play only every n-th game, from the i-th on (1 to n); other machines play the rest. The rows are written
     once all games are in the runs' folders."""
 
+    work: bool = False
+    """Share the games with the same command on other machines that see the runs and their stores."""
+    executor: Literal["local", "ray"] = "local"
+    """Where games are played: on this machine, or as tasks of the Ray cluster that it belongs to."""
     record: Path | None = None
     """NetHack: record the games in this folder, in DIR/RUN/BUDGET/PROTOCOL; `python -m data import nld` reads them.
     Games that were played before are played again for it."""
@@ -139,6 +143,11 @@ class EvalConfig(GamesConfig):
         shard, shards = self.part
         if not 0 <= shard < shards:
             raise UserError(f"shard is {self.shard}: give i/n with i from 1 to n, for example 1/4")
+
+    @property
+    def shared(self) -> bool:
+        """Whether several processes evaluate together."""
+        return self.work or self.executor == "ray"
 
     @property
     def part(self) -> tuple[int, int]:

@@ -14,9 +14,9 @@ import jax
 from agents.cpu.devices import resolve_dtype
 from data.common.cli import UserError
 from data.common.files import replace_text
+from data.common.lease import FOLDER, held
 from train.config import TrainConfig, completed
 from train.hosts.agree import by_first, first
-from train.hosts.lease import FOLDER, held
 
 _CONFIG, _STARTS = "config.json", "starts.jsonl"
 

@@ -11,6 +11,7 @@ from tyro.conf import Positional
 
 from data.codec.frames import FRAMES
 from data.collect.base import Options, ToPlay, collect
+from data.collect.shared import Executor
 from data.experts.registry import EMBEDDED
 from data.games.arcade import Arcade
 from data.games.atari import AtariGame
@@ -27,6 +28,8 @@ def command(
     episodes: int = 100,
     seed: int = 0,
     workers: int | None = None,
+    work: bool = False,
+    executor: Executor = "local",
 ) -> None:
     """Play seeded Atari games into a store. Running it again adds the missing games.
 
@@ -39,8 +42,11 @@ def command(
         episodes: Total number of games, including those already in the store.
         seed: Seed; game i depends only on (seed, i) and the expert.
         workers: Number of processes that play; default one per core. Does not change the games.
+        work: Share the games with the same command on other machines that see the folder of the store.
+        executor: Where games are played: on this machine, or as tasks of the Ray cluster that it belongs to.
     """
-    print(collect_atari(store, game=game, expert=expert, episodes=episodes, seed=seed, workers=workers))
+    options: Options = {"expert": expert, "episodes": episodes, "seed": seed, "workers": workers, "work": work}
+    print(collect_atari(store, game=game, **options | {"executor": executor}))
 
 
 def collect_atari(store: Path, *, game: str, **options: Unpack[Options]) -> Report:

@@ -6,19 +6,28 @@ is updated atomically, and collecting again adds only the missing episodes.
 
 import functools
 import hashlib
+import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
+from tqdm import tqdm
 
+from data.collect.shared import CLAIMS, POLL_SECONDS, Executor, play_shared
 from data.common.cli import UserError
+from data.common.cores import cores
+from data.common.lease import Held, held, holder_of
 from data.experts import registry as experts
 from data.experts.registry import EMBEDDED, Expert
 from data.games.base import Game
+from data.importers.base import Options as ImportOptions
 from data.importers.base import Report, import_games
-from data.store.pack import PackedEpisode
+from data.store.manifest import MANIFEST
+from data.store.pack import PackedEpisode, read_episode, write_episode
+from data.store.reader import TrajectoryStore
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,8 @@ class Options(TypedDict, total=False):
     seed: int
     workers: int | None
     dev_fraction: float | None
+    work: bool
+    executor: Executor
 
 
 def collect(
@@ -60,6 +71,8 @@ def collect(
     seed: int = 0,
     workers: int | None = None,
     dev_fraction: float | None = None,
+    work: bool = False,
+    executor: Executor = "local",
 ) -> Report:
     """Play the episodes that the store does not have yet, and add them.
 
@@ -72,6 +85,8 @@ def collect(
         seed: Seed of the collection; episode i depends only on (seed, i) and the expert.
         workers: Number of processes that play; default one per core.
         dev_fraction: Fraction of the episodes of a new store in its dev split; default 0.1.
+        work: Whether other processes, which also do, play episodes of this collection at the same time.
+        executor: Whether episodes are played on this machine, or as tasks of a Ray cluster.
 
     Raises:
         UserError: An option is out of range, there is no such expert, or the store is of another game.
@@ -79,19 +94,82 @@ def collect(
     if episodes < 1 or seed < 0:
         raise UserError(f"--episodes {episodes} and --seed {seed}: give at least 1 and 0")
     found = experts.find(game, expert)
-    return import_games(
-        store,
-        found.content,
-        store,
-        functools.partial(_to_play, found, seed, episodes),
-        play,
-        importer=f"collect {game.family}",
-        expert=found.title,
-        workers=workers,
-        dev_fraction=dev_fraction,
-    )
+    to_play = [ToPlay(found, episode_seed(seed, number), f"game-{number:05d}") for number in range(episodes)]
+    options: ImportOptions = {"expert": found.title, "workers": workers, "dev_fraction": dev_fraction}
+    add = functools.partial(import_games, store, found.content, store, importer=f"collect {game.family}", **options)
+    if not work and executor == "local":
+        return add(lambda _: to_play, play)
+    shared = [_Shared(recording, store, play) for recording in to_play]
+    with tqdm(total=episodes, unit="game", desc="collect") as bar:
+        for count in play_shared(shared, folder_of(store), workers or cores(), executor):
+            bar.update(count - bar.n)
+    return _added(store, lambda: add(lambda _: shared, _read))
 
 
-def _to_play(expert: Expert, seed: int, episodes: int, _: Path) -> list[ToPlay]:
-    """List the episodes of a collection."""
-    return [ToPlay(expert, episode_seed(seed, number), f"game-{number:05d}") for number in range(episodes)]
+def folder_of(store: Path) -> Path:
+    """The folder beside a store in which processes that share a collection keep its episodes until all are there."""
+    return store.with_name(f"{store.name}.collect")
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """An episode that is kept in a file, for the process that adds all to the store."""
+
+    recording: ToPlay
+    store: Path
+    play: Callable[[ToPlay], PackedEpisode]
+
+    @property
+    def source(self) -> str:
+        return self.recording.source
+
+    @property
+    def name(self) -> str:
+        return self.fingerprint()
+
+    @property
+    def file(self) -> Path:
+        return folder_of(self.store) / f"{self.name}.npz"
+
+    @property
+    def made(self) -> bool:
+        return self.file.exists() or self.name in _known(self.store)
+
+    def fingerprint(self) -> str:
+        return self.recording.fingerprint()
+
+    def make(self) -> None:
+        write_episode(self.file, self.play(self.recording))
+
+
+def _read(shared: _Shared) -> PackedEpisode:
+    return read_episode(shared.file)
+
+
+def _known(store: Path) -> frozenset[str]:
+    """Hashes of the episodes that a store holds."""
+    manifest = store / MANIFEST
+    return _known_at(store, manifest.stat().st_mtime_ns) if manifest.exists() else frozenset()
+
+
+@functools.lru_cache(maxsize=1)
+def _known_at(store: Path, _: int) -> frozenset[str]:
+    return frozenset(episode.recording for episode in TrajectoryStore.open(store).episodes if episode.recording)
+
+
+def _added(store: Path, add: Callable[[], Report]) -> Report:
+    """Add the episodes to the store, or wait for the process that does, and remove their folder."""
+    folder = folder_of(store)
+    while True:
+        try:
+            with held(folder / "store"):
+                report = add()
+                shutil.rmtree(folder / CLAIMS, ignore_errors=True)
+                for file in folder.glob("*.npz"):
+                    file.unlink()
+            break
+        except Held:
+            time.sleep(POLL_SECONDS)
+    if holder_of(folder / "store") is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    return report

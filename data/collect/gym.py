@@ -11,6 +11,7 @@ from tyro.conf import Positional
 
 from data.codec.generic import GenericSteps, packed
 from data.collect.base import Options, ToPlay, collect
+from data.collect.shared import Executor
 from data.common.cli import UserError
 from data.experts.registry import EMBEDDED
 from data.games.base import Content, Player
@@ -26,6 +27,8 @@ def command(
     episodes: int = 100,
     seed: int = 0,
     workers: int | None = None,
+    work: bool = False,
+    executor: Executor = "local",
 ) -> None:
     """Play seeded episodes of a Gymnasium environment into a store. Running it again adds the missing ones.
 
@@ -39,8 +42,11 @@ def command(
         episodes: Total number of episodes, including those already in the store.
         seed: Seed; episode i depends only on (seed, i) and the expert.
         workers: Number of processes that play; default one per core. Does not change the episodes.
+        work: Share the episodes with the same command on other machines that see the folder of the store.
+        executor: Where episodes are played: on this machine, or as tasks of the Ray cluster that it belongs to.
     """
-    print(collect_gym(store, env=env, expert=expert, episodes=episodes, seed=seed, workers=workers))
+    options: Options = {"expert": expert, "episodes": episodes, "seed": seed, "workers": workers, "work": work}
+    print(collect_gym(store, env=env, **options | {"executor": executor}))
 
 
 def collect_gym(store: Path, *, env: str, **options: Unpack[Options]) -> Report:

@@ -3,7 +3,6 @@
 import bz2
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -17,9 +16,11 @@ from tqdm import tqdm
 from tyro.conf import Positional
 
 from data.collect.base import episode_seed
+from data.collect.shared import Executor, play_shared
 from data.common.cli import UserError
 from data.common.cores import cores
 from data.common.files import sync
+from data.common.paths import create
 from data.common.workers import SPAWN, follow_parent
 from data.experts import registry as experts
 from data.experts.registry import Expert
@@ -62,10 +63,24 @@ class Settings:
 
 @dataclass(frozen=True)
 class _Task:
+    """A game to play and record."""
+
     out: Path
     settings: Settings
     expert: Expert
     index: int
+
+    @property
+    def name(self) -> str:
+        return folder_of(self.out, self.index).name
+
+    @property
+    def made(self) -> bool:
+        return folder_of(self.out, self.index).exists()
+
+    def make(self) -> None:
+        shutil.rmtree(folder_of(self.out, self.index).with_suffix(PART), ignore_errors=True)
+        _play(self)
 
 
 def command(
@@ -76,6 +91,8 @@ def command(
     character: str = CHARACTER,
     max_steps: int = 5000,
     player: str = "expert",
+    work: bool = False,
+    executor: Executor = "local",
 ) -> None:
     """Play and record seeded games. Running it again after an interruption adds the missing games.
 
@@ -87,8 +104,10 @@ def command(
         character: Role-race-alignment-gender, for example val-dwa-law-fem; @ selects one by the seed.
         max_steps: Limit on the key presses of a game, after which it is quit.
         player: Policy: "expert", the embedded scripted expert; "random"; module:function; or a JSON list of actions.
+        work: Share the games with the same command on other machines that see the folder.
+        executor: Where games are played: on this machine, or as tasks of the Ray cluster that it belongs to.
     """
-    options = {"character": character, "max_steps": max_steps, "player": player}
+    options = {"character": character, "max_steps": max_steps, "player": player, "work": work, "executor": executor}
     games = collect(out, episodes=episodes, workers=workers, seed=seed, **options)
     scores = sorted(game.score for game in games)
     steps = sum(game.steps for game in games)
@@ -105,6 +124,8 @@ def collect(
     character: str = CHARACTER,
     max_steps: int = 5000,
     player: str = "expert",
+    work: bool = False,
+    executor: Executor = "local",
 ) -> list[GameResult]:
     """Play and record seeded games. Running it again after an interruption adds the missing games.
 
@@ -116,6 +137,8 @@ def collect(
         character: Role-race-alignment-gender, for example val-dwa-law-fem; @ selects one by the seed.
         max_steps: Limit on the key presses of a game, after which it is quit.
         player: Policy: expert (the embedded scripted expert), random, module:function, or a JSON list of actions.
+        work: Whether other processes, which also do, play games of this folder at the same time.
+        executor: Whether games are played on this machine, or as tasks of a Ray cluster.
 
     Returns:
         The results of games 0 to episodes - 1.
@@ -132,13 +155,18 @@ def collect(
         raise UserError(f"--seed is {seed}: give 0 or more")
     settings = Settings(NAME, character, seed, max_steps, player)
     _check_character(character)
-    with _claimed(out, settings):
-        missing = [index for index in range(episodes) if not folder_of(out, index).exists()]
-        tasks = [_Task(out, settings, expert, index) for index in missing]
-        processes = min(workers or cores(), len(tasks))
-        with tqdm(total=episodes, initial=episodes - len(tasks), unit="game", desc="collect") as bar:
-            for _ in _played(tasks, processes):
-                bar.update()
+    shared = work or executor == "ray"
+    with _claimed(out, settings, shared=shared):
+        tasks = [_Task(out, settings, expert, index) for index in range(episodes)]
+        missing = [task for task in tasks if not task.made]
+        processes = min(workers or cores(), len(missing))
+        with tqdm(total=episodes, initial=episodes - len(missing), unit="game", desc="collect") as bar:
+            if shared:
+                for count in play_shared(tasks, out, processes, executor):
+                    bar.update(count - bar.n)
+            else:
+                for _ in _played(missing, processes):
+                    bar.update()
         return [_read_result(folder_of(out, index)) for index in range(episodes)]
 
 
@@ -173,8 +201,9 @@ def _check_character(character: str) -> None:
 
 
 @contextmanager
-def _claimed(out: Path, settings: Settings) -> Iterator[None]:
-    """Lock the folder against other writers, check its settings, and remove unfinished games.
+def _claimed(out: Path, settings: Settings, *, shared: bool) -> Iterator[None]:
+    """Lock the folder against other writers, or with `shared` against those that don't share; check its settings, and
+    remove unfinished games.
 
     Raises:
         UserError: The folder is locked, has other settings, or holds other files.
@@ -185,32 +214,29 @@ def _claimed(out: Path, settings: Settings) -> Iterator[None]:
     if out.is_dir() and any(out.iterdir()) and not file.exists():
         raise UserError(f"{out} holds other things: name a new folder, or one that collect made")
     out.mkdir(parents=True, exist_ok=True)
-    with file.open("a+") as lock:
+    create(file, json.dumps(asdict(settings), indent=2) + "\n")
+    with file.open("r+") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_NB | (fcntl.LOCK_SH if shared else fcntl.LOCK_EX))
         except BlockingIOError:
-            raise UserError(f"another collect is writing to {out}: wait for it, or name another folder") from None
+            raise UserError(
+                f"another collect is writing to {out}: wait for it, share its games by --work in both, or name another"
+                " folder"
+            ) from None
         _match_settings(lock, settings, out)
-        for leftover in out.glob("game-*" + PART):
+        for leftover in () if shared else out.glob("game-*" + PART):
             shutil.rmtree(leftover)
         yield
 
 
 def _match_settings(file: IO[str], settings: Settings, out: Path) -> None:
-    """Write the settings to the file if it is empty, else compare them.
+    """Compare the settings with those of the file.
 
     Raises:
         UserError: The file is damaged or has other settings.
     """
-    file.seek(0)
-    text = file.read()
-    if not text:
-        file.write(json.dumps(asdict(settings), indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-        return
     try:
-        made_with = json.loads(text)
+        made_with = json.loads(file.read())
     except json.JSONDecodeError:
         raise UserError(f"{out / SETTINGS} is damaged: delete {out} and start again") from None
     asked_for = asdict(settings)

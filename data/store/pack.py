@@ -1,13 +1,18 @@
 """Encodes one episode as the records that a store keeps."""
 
+import dataclasses
 import hashlib
+import io
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from data.codec.base import Codec
+from data.common.files import replacing
 from data.spec import Steps
 
 CHUNK_STEPS = 2048
@@ -69,6 +74,26 @@ def pack(codec: Codec, pieces: Iterable[Steps], *, score: float, source: str, **
     all_actions = np.concatenate(actions)
     counts = {int(a): int(n) for a, n in zip(*np.unique(all_actions, return_counts=True), strict=True)}
     return PackedEpisode(digest.hexdigest()[:16], len(all_actions), score, source, tuple(chunks), counts, **facts)
+
+
+def write_episode(path: Path, episode: PackedEpisode) -> None:
+    """Write an episode to a file of its own, atomically."""
+    facts = dataclasses.asdict(episode)
+    chunks = [np.frombuffer(chunk, np.uint8) for chunk in facts.pop("chunks")]
+    counts = facts.pop("action_counts")
+    data = io.BytesIO()
+    np.savez(data, *chunks, facts=np.array(json.dumps(facts)), actions=np.array(sorted(counts.items())))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as scratch:
+        scratch.write_bytes(data.getvalue())
+
+
+def read_episode(path: Path) -> PackedEpisode:
+    """Read what `write_episode` wrote."""
+    with np.load(path) as data:
+        chunks = tuple(data[f"arr_{number}"].tobytes() for number in range(len(data.files) - 2))
+        counts = {int(action): int(count) for action, count in data["actions"]}
+        return PackedEpisode(**json.loads(str(data["facts"])), chunks=chunks, action_counts=counts)
 
 
 def _rechunked(pieces: Iterable[Any]) -> Iterator[Any]:

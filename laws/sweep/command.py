@@ -5,6 +5,7 @@ import dataclasses
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,19 +14,19 @@ from tqdm import tqdm
 from tyro.conf import OmitArgPrefixes, Positional
 
 from data.common.cli import UserError, lazy_command
+from data.common.cluster import run_tasks
 from laws.design.config import FILE, NO_STORE, Running, Shared, Sweep, SweepConfig, read_sweep, shared_of, write_sweep
 from laws.design.estimate import prices_of
 from laws.design.grid import Grid, content_of, content_of_game, grid_of
 from laws.design.presets import PRESETS
 from laws.design.runs import SweepRun, runs_of, with_settings
 from laws.design.scale import scaled
-from laws.sweep.cluster import run_on_ray
 from laws.sweep.local import run_workers, slots
 from laws.sweep.screen import plan_lines, status_lines
 from laws.sweep.stages import advance
 from laws.sweep.state import State, Status
 from laws.sweep.table import write_table
-from laws.sweep.work import Worker
+from laws.sweep.work import Worker, complete
 from train.presets import expand
 
 WATCH_SECONDS = 5.0
@@ -163,7 +164,7 @@ def drive(folder: Path, workers: int | None = None, executor: Literal["local", "
         executor: Whether workers on this machine run it, or tasks of a Ray cluster.
 
     Raises:
-        UserError: The executor can't do its work, see `laws.sweep.local` and `laws.sweep.cluster`.
+        UserError: The executor can't do its work, see `laws.sweep.local` and `data.common.cluster`.
     """
     state = State(folder)
     with contextlib.closing(_Bar(folder)) as bar:
@@ -174,7 +175,8 @@ def drive(folder: Path, workers: int | None = None, executor: Literal["local", "
                 runs = runs_of(read_sweep(folder), folder)
                 status = state.status(runs)
                 ended = {run.name for run in (*status.done, *status.failed)}
-                run_on_ray(folder, [run.name for run in runs if run.name not in ended], bar.show)
+                left = [run.name for run in runs if run.name not in ended]
+                run_tasks([partial(complete, folder.resolve(), name) for name in left], bar.show, gpus=True)
                 if not advance(folder):
                     break
         bar.show()

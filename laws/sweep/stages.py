@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from data.common.lease import Held, held
 from eval.results import ResultRow
 from laws.design.config import AUTO, Size, Sweep, read_sweep, write_sweep
 from laws.design.grid import Content, Grid, content_of, family_of, grid_of, too_long, too_short
@@ -12,7 +13,6 @@ from laws.design.runs import runs_of, with_settings
 from laws.design.tuning import law_of, rules_of, settings_of, told
 from laws.sweep.state import State
 from laws.sweep.table import rows_of, tried_rows_of
-from train.hosts.lease import Held, held
 
 
 def advance(folder: Path) -> bool:

@@ -3,7 +3,7 @@
 `cells/KEY.json` is the result row of a cell, there once the cell is done, or says that there is none: of a setting that
 was tried and diverged. `failed/RUN.json` says why a run was given
 up. `attempts/RUN.json` says when workers began the run, and how each attempt ended: null if the worker was lost.
-`claims/RUN/` is the lease of the worker that has the run now (`train.hosts.lease`).
+`claims/RUN/` is the lease of the worker that has the run now (`data.common.lease`).
 """
 
 import json
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from data.common.files import replace_text
+from data.common.lease import Holder, holder_of
 from eval.results import ResultRow
 from laws.design.runs import Cell, SweepRun
-from train.hosts.lease import Holder, holder_of
 from train.metrics import read_metrics
 
 MISSING = "no_row"

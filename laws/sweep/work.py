@@ -6,6 +6,7 @@ import traceback
 from dataclasses import replace
 from pathlib import Path
 
+from data.common.lease import Held, held
 from data.common.rows import as_record
 from eval.checkpoints import evaluate
 from eval.config import EvalConfig
@@ -18,10 +19,10 @@ from laws.sweep.stages import advance
 from laws.sweep.state import State, Status
 from laws.sweep.table import write_table
 from train.checkpoint import budgets, newest
+from train.compile.cache import keep_programs
 from train.config import TrainConfig
 from train.failure.divergence import Diverged
 from train.folder import read_run
-from train.hosts.lease import Held, held
 from train.loop import train
 from train.population.members import members_of
 
@@ -29,6 +30,12 @@ POLL_SECONDS = 2.0
 """Between looks at the runs that other workers have, which may be lost."""
 EVALUATE_SECONDS = 120.0
 """Training time after which runs are evaluated. Runs that are evaluated together start the games' processes once."""
+
+
+def complete(folder: Path, name: str) -> None:
+    """Train and evaluate one run of a sweep, as a task of a cluster."""
+    keep_programs()
+    Worker(folder).work(only=name)
 
 
 class Worker:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from data.common.cli import UserError
-from train.hosts.lease import refuse_if_held
+from data.common.lease import refuse_if_held
 from train.hosts.options import Hosts
 
 ALONE = "--processes 1 trains alone"

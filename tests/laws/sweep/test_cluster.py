@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from data.common.cli import UserError
+from data.common.cluster import run_tasks
 from laws.rows.runs import read
-from laws.sweep.cluster import run_on_ray
 from tests.laws.sweep.sweeps import OPTIONS, attempts, start
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (the extra cluster)")
@@ -37,7 +37,7 @@ def test_a_sweep_outlives_a_node(store: Path, tmp_path: Path, monkeypatch: pytes
     assert endings.count(None) >= 1, "the node that died had a run"
 
 
-def test_without_a_cluster_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_cluster_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(UserError, match="no Ray cluster is running"):
-        run_on_ray(tmp_path, ["a"], lambda: None)
+        run_tasks([print], lambda: None, gpus=False)

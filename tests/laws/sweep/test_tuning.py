@@ -24,7 +24,9 @@ def test_settings_are_tried_chosen_and_used(store: Path, tmp_path: Path) -> None
         assert (row.lr, row.batch) == (chosen["lr"], 8 * chosen["lanes"])
         assert (row.lr_rule or "").startswith("tuned: ")
         assert (row.batch_rule or "").startswith("tuned: ")
-    assert {(row.size, row.batch) for row in tried} == {(size, batch) for size in ("16", "32") for batch in (16, 32, 64)}
+    assert {(row.size, row.batch) for row in tried} == {
+        (size, batch) for size in ("16", "32") for batch in (16, 32, 64)
+    }
     assert all(row.flops == BUDGETS[0] and row.population and row.return_mean is None for row in tried)
     # Each population has a member that diverged: it has no row, and doesn't fail the others.
     none = [path for path in folder.glob("cells/*.json") if MISSING in json.loads(path.read_text())]

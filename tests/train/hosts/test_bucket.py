@@ -11,10 +11,10 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 
 from data.common.cli import UserError
 from data.common.files import replace_text
+from data.common.lease import held
 from data.common.paths import absolute, create, location
 from tests.train.runs import config
 from train.config import from_json, to_json
-from train.hosts.lease import held
 from train.metrics import MetricsRow, MetricsWriter, read_metrics
 
 ROW = dataclasses.replace(MetricsRow(**{field.name: 1 for field in dataclasses.fields(MetricsRow)}), branch=None)

@@ -15,17 +15,17 @@ from pathlib import Path
 
 import pytest
 
+from data.common import lease
 from data.common.cli import UserError
+from data.common.lease import FOLDER, SECONDS, Holder, held, refuse_if_held
 from tests.train.hosts.processes import ROOT
-from train.hosts import lease
-from train.hosts.lease import FOLDER, SECONDS, Holder, held, refuse_if_held
 
 PROCESSES, THREADS = 4, 50
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from train.hosts import lease
+from data.common import lease
 if len(sys.argv) > 2:
     lease.SECONDS = float(sys.argv[2])
 with lease.held(Path(sys.argv[1])):

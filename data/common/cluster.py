@@ -1,13 +1,13 @@
-"""The runs of a sweep as tasks of an existing Ray cluster, whose machines share its folder and store.
+"""Calls as tasks of an existing Ray cluster, whose machines share the files that the calls read and write.
 
-Ray chooses the machines, and starts a task again whose machine has died; the run goes on there from its checkpoint.
-State stays in files: a task that finds its run claimed, or done, waits or ends.
+Ray chooses the machines, and starts a task again whose machine has died. State stays in files: a task that finds its
+work claimed waits, and one that finds it done ends.
 """
 
 import fcntl
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,13 @@ from typing import Any
 from data.common.cli import UserError
 
 
-def run_on_ray(folder: Path, names: list[str], tick: Callable[[], None]) -> None:
-    """Run the named runs of a sweep as Ray tasks, until all have ended: on a GPU each if the cluster has any, else on
-    a CPU core each.
+def run_tasks(calls: Sequence[Callable[[], None]], tick: Callable[[], None], *, gpus: bool) -> None:
+    """Run calls as Ray tasks until all have ended.
 
     Args:
-        folder: Folder of the sweep.
-        names: Names of its runs, in the order in which they are to be started.
+        calls: What to run, in the order in which they are to be started; picklable.
         tick: Called about once a second.
+        gpus: Whether a task takes a GPU if the cluster has any; else it takes a CPU core, to which it is pinned.
 
     Raises:
         UserError: Ray is not installed, or no cluster is running.
@@ -37,11 +36,11 @@ def run_on_ray(folder: Path, names: list[str], tick: Callable[[], None]) -> None
     except ConnectionError:
         raise UserError("no Ray cluster is running: `ray start --head`, or set RAY_ADDRESS") from None
     try:
-        gpus = int(ray.cluster_resources().get("GPU", 0) > 0)
-        options = {"num_cpus": 1, "num_gpus": gpus, "max_retries": -1, "retry_exceptions": [OSError]}
+        number = int(gpus and ray.cluster_resources().get("GPU", 0) > 0)
+        options = {"num_cpus": 1, "num_gpus": number, "max_retries": -1, "retry_exceptions": [OSError]}
         remote: Any = ray.remote(**options)
-        task = remote(_complete)
-        left = [task.remote(str(folder.resolve()), name, pinned=not gpus) for name in names]
+        task = remote(_call)
+        left = [task.remote(call, pinned=not number) for call in calls]
         while left:
             ended, left = ray.wait(left, timeout=1)
             ray.get(ended)
@@ -50,15 +49,11 @@ def run_on_ray(folder: Path, names: list[str], tick: Callable[[], None]) -> None
         ray.shutdown()
 
 
-def _complete(folder: str, name: str, *, pinned: bool) -> None:
-    """A task: train and evaluate one run."""
+def _call(call: Callable[[], None], *, pinned: bool) -> None:
+    """A task."""
     if pinned:
         _take_core()
-    from laws.sweep.work import Worker
-    from train.compile.cache import keep_programs
-
-    keep_programs()
-    Worker(Path(folder)).work(only=name)
+    call()
 
 
 @cache

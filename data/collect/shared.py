@@ -1,0 +1,98 @@
+"""Games that several processes play together, on one machine or many that share a folder: each claims the next one that
+nobody has.
+
+`claims/GAME/` is the lease of the process that plays a game (`data.common.lease`). A game that its process has lost is
+played again by another.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
+from functools import partial
+from pathlib import Path
+from typing import Literal, Protocol
+
+from data.common.cluster import run_tasks
+from data.common.lease import Held, held
+from data.common.workers import SPAWN, follow_parent
+
+Executor = Literal["local", "ray"]
+CLAIMS = "claims"
+POLL_SECONDS = 1.0
+"""Between looks at the games that others play, which may be lost."""
+
+
+class Shared(Protocol):
+    """A game to play. Picklable: it is sent to other processes."""
+
+    @property
+    def name(self) -> str:
+        """Name of its claim."""
+        ...
+
+    @property
+    def made(self) -> bool:
+        """Whether it is there."""
+        ...
+
+    def make(self) -> None:
+        """Play it, after removing what an earlier attempt may have left."""
+        ...
+
+
+def play_shared(games: Sequence[Shared], folder: Path, processes: int, executor: Executor) -> Iterator[int]:
+    """Play the games that nobody else plays, until all are there.
+
+    Args:
+        games: The games, in the order in which they are claimed.
+        folder: Holds the claims; all machines see it.
+        processes: Number of processes on this machine; of Ray there is a task for each game.
+        executor: Where games are played.
+
+    Yields:
+        About once a second: how many of the games are there.
+
+    Raises:
+        UserError: See `data.common.cluster.run_tasks`.
+    """
+    left = list(games)
+
+    def count() -> int:
+        left[:] = [game for game in left if not game.made]
+        return len(games) - len(left)
+
+    yield count()
+    if executor == "ray":
+        # Ray's ticks are calls: a bar would need a thread.
+        run_tasks([partial(play_claimed, [game], folder) for game in left], lambda: None, gpus=False)
+    elif left:
+        with ProcessPoolExecutor(processes, SPAWN, follow_parent) as pool:
+            players = [pool.submit(play_claimed, list(left), folder) for _ in range(processes)]
+            try:
+                while not all(player.done() for player in players):
+                    wait(players, timeout=POLL_SECONDS)
+                    yield count()
+                for player in players:
+                    player.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+    yield count()
+
+
+def play_claimed(games: Sequence[Shared], folder: Path) -> None:
+    """In one process: play the games that nobody else does, until all are there."""
+    left = list(games)
+    while left:
+        played = False
+        for game in left:
+            if game.made:
+                continue
+            with contextlib.suppress(Held), held(folder / CLAIMS / game.name):
+                # Another process may have played it just before.
+                if not game.made:
+                    game.make()
+                played = True
+        left = [game for game in left if not game.made]
+        if left and not played:
+            time.sleep(POLL_SECONDS)

@@ -1,0 +1,63 @@
+"""Several processes evaluate the same checkpoints together, and one that is killed loses nothing."""
+
+import dataclasses
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from data.common.cli import UserError
+from eval.checkpoints import evaluate
+from eval.config import EvalConfig
+from eval.shared import evaluate_shared, parts_of
+from train.checkpoint import budgets
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def config(run: Path) -> EvalConfig:
+    return EvalConfig((run,), episodes=130, max_steps=40, film=False)
+
+
+def start(run: Path) -> subprocess.Popen[str]:
+    options = ["--episodes", "130", "--max-steps", "40", "--workers", "1", "--no-film", "--work"]
+    command = [sys.executable, "-m", "eval", str(run), *options]
+    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.mark.slow
+def test_two_share_the_games_of_a_run_and_one_is_killed(copy_of_run: Callable[[str], Path]) -> None:
+    alone, shared = copy_of_run("alone"), copy_of_run("shared")
+    expected = evaluate(config(alone), progress=False)
+    first, other = start(shared), start(shared)
+    while not list(shared.glob("budgets/*/games/*/*.jsonl")) and first.poll() is None:
+        time.sleep(0.02)
+    first.kill()
+    first.communicate()
+    _, errors = other.communicate(timeout=500)
+    assert other.returncode == 0, errors
+    assert "other shards" not in errors
+    found = evaluate(config(shared), progress=False)
+    assert [dataclasses.replace(row, checkpoint=None, run="") for row in found] == [
+        dataclasses.replace(row, checkpoint=None, run="") for row in expected
+    ]
+    assert [row.episodes for row in found] == [130] * len(found)
+
+
+def test_what_is_claimed_are_all_games_of_all_checkpoints_once(copy_of_run: Callable[[str], Path]) -> None:
+    run = copy_of_run("run")
+    asked = EvalConfig((run,), episodes=250, work=True)
+    parts = parts_of(asked)
+    assert len(parts) == 2 * 3
+    for flops in [budget.flops for budget in budgets(run)]:
+        seeds = [
+            seed for part in parts if part.budgets == (flops,) for seed in part.seeds[part.part[0] :: part.part[1]]
+        ]
+        assert sorted(seeds) == list(range(250))
+    assert [part.shard for part in parts[:2]] == ["1/3", "1/3"], "first one of each checkpoint"
+    assert len(parts_of(dataclasses.replace(asked, episodes=0))) == 2
+    with pytest.raises(UserError, match="leave it out"):
+        evaluate_shared(dataclasses.replace(asked, shard="1/2"))
