@@ -10,10 +10,13 @@ from agents.atari.impala import WIDTHS as IMPALA_WIDTHS
 from agents.spec import Agent
 from data.spec import Field
 
+BETWEEN = (2, 4, 6, 10, 18)
+"""Widths between the smallest ones of the paper, for studies on a CPU."""
+
 
 def entries(actions: int, observation: Mapping[str, Field] | None = None) -> list[Agent]:
     """Every Atari agent, for a game of so many actions; the observation is the same in all games."""
     return [
-        *(AtariAgent(f"atari/cnn/{width}", CNN(width, actions)) for width in CNN_WIDTHS),
+        *(AtariAgent(f"atari/cnn/{width}", CNN(width, actions)) for width in sorted((*CNN_WIDTHS, *BETWEEN))),
         *(AtariAgent(f"atari/impala/{width}", IMPALA(width, actions)) for width in IMPALA_WIDTHS),
     ]

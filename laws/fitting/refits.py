@@ -96,6 +96,8 @@ def _descend(misfit: Misfit, theta_SxK: np.ndarray, target_SxP: np.ndarray) -> n
     return theta
 
 
+# The vertex of a flat parabola may be beyond double precision: such a study has no finite estimate.
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def refit_offsets(
     x_SxP: np.ndarray, y_SxP: np.ndarray, exponent: float, share: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

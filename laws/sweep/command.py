@@ -15,7 +15,18 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from data.common.cli import UserError, lazy_command
 from data.common.cluster import run_tasks
-from laws.design.config import FILE, NO_STORE, Running, Shared, Sweep, SweepConfig, read_sweep, shared_of, write_sweep
+from laws.design.config import (
+    FILE,
+    NO_STORE,
+    Running,
+    Shared,
+    Sweep,
+    SweepConfig,
+    names,
+    read_sweep,
+    shared_of,
+    write_sweep,
+)
 from laws.design.estimate import prices_of
 from laws.design.grid import Grid, content_of, content_of_game, grid_of
 from laws.design.presets import PRESETS
@@ -27,6 +38,7 @@ from laws.sweep.stages import advance
 from laws.sweep.state import State, Status
 from laws.sweep.table import write_table
 from laws.sweep.work import Worker, complete
+from train.folder import is_run, read_runs
 from train.presets import expand
 
 WATCH_SECONDS = 5.0
@@ -118,7 +130,27 @@ def _described(folder: Path, config: SweepConfig, options: Shared) -> tuple[Swee
     first = sorted(config.budgets)[: max(1, len(config.tuned_budgets))]
     planned = [budget for budget in grid.sizes if not config.refine or budget in (*recorded.sizes, *first)]
     sizes = {budget: grid.sizes[budget] for budget in planned}
-    return dataclasses.replace(recorded, config=config, sizes=sizes), grid
+    described = dataclasses.replace(recorded, config=config, sizes=sizes)
+    _check_passed(runs_of(described, folder))
+    return described, grid
+
+
+def _check_passed(runs: list[SweepRun]) -> None:
+    """Check that no training would have to go back: it can be extended by larger budgets only.
+
+    Raises: UserError: some would; the message names the budgets.
+    """
+    passed: set[float] = set()
+    for run in runs:
+        if run.config.schedule == "wsd" and is_run(run.config.run):
+            before = read_runs(run.config.run)["config"]["flops"]
+            passed |= {budget for budget in run.config.flops if budget not in before and budget < max(before)}
+    if passed:
+        named = names([f"{budget:.3g}" for budget in sorted(passed)])
+        raise UserError(
+            f"trainings in this folder have passed {named} FLOPs, where they would have to branch off: give larger"
+            " --budgets only, or choose another FOLDER"
+        )
 
 
 def _choice(config: SweepConfig) -> tuple[object, ...]:

@@ -1,5 +1,6 @@
 """The workers of a sweep on this machine: a process for each core or accelerator, replaced when it dies."""
 
+import importlib.util
 import os
 import signal
 import socket
@@ -15,6 +16,10 @@ from data.common.workers import SPAWN, follow_parent
 
 MOST_DEATHS = 5
 """Deaths of workers in a row, without a cell done in between, after which the sweep stops."""
+GOOGLE = "0x1ae0"
+"""PCI vendor of TPUs."""
+CHIP = {"TPU_PROCESS_BOUNDS": "1,1,1", "TPU_CHIPS_PER_PROCESS_BOUNDS": "1,1,1"}
+"""What tells libtpu that a process has one chip, and no others beside it."""
 MEMORY = 1.5 * 2**30
 """Bytes of memory that a worker on a CPU is given at least."""
 
@@ -28,16 +33,17 @@ class Slot:
 
 
 def slots(workers: int | None) -> list[Slot]:
-    """Places for workers: on a machine with GPUs one for each, else one for each core that has enough memory.
+    """Places for workers: one for each GPU or TPU chip of the machine, else one for each core that has enough memory.
 
     Args:
         workers: Number of workers; None is as many as the machine has places for.
     """
     mine = sorted(os.sched_getaffinity(0))
-    gpus = _gpus()
-    if gpus:
-        count = workers or len(gpus)
-        return [Slot(frozenset(mine), {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]}) for number in range(count)]
+    devices = [{"CUDA_VISIBLE_DEVICES": name} for name in _gpus()]
+    devices += [CHIP | {"TPU_VISIBLE_CHIPS": name} for name in tpus(Path("/"))]
+    if devices:
+        count = workers or len(devices)
+        return [Slot(frozenset(mine), devices[number % len(devices)]) for number in range(count)]
     count = workers or max(1, min(len(mine), int(_available() / MEMORY)))
     shares = [frozenset(mine[number::count]) or frozenset(mine[number % len(mine) :][:1]) for number in range(count)]
     return [Slot(share, {}) for share in shares]
@@ -49,6 +55,22 @@ def _gpus() -> list[str]:
     if told is not None:
         return [name for name in told.split(",") if name and name != "-1"]
     return [str(number) for number in range(len(list(Path("/proc/driver/nvidia/gpus").glob("*"))))]
+
+
+def tpus(root: Path) -> list[str]:
+    """Numbers of the TPU chips of this host, as TPU_VISIBLE_CHIPS has them; without starting any of them.
+
+    Their drivers make /dev/accelN or, of later kinds, /dev/vfio/N. None where libtpu is not installed.
+    """
+    if importlib.util.find_spec("libtpu") is None:
+        return []
+    told = os.environ.get("TPU_VISIBLE_CHIPS")
+    if told is not None:
+        return [name for name in told.split(",") if name]
+    vendors = root.glob("sys/bus/pci/devices/*/vendor")
+    is_google = any(path.read_text().strip() == GOOGLE for path in vendors)
+    found = [*root.glob("dev/accel[0-9]*"), *(root.glob("dev/vfio/[0-9]*") if is_google else ())]
+    return [str(number) for number in range(len(found))]
 
 
 def _available() -> int:

@@ -24,7 +24,7 @@ def fresh(name: str) -> Params:
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("nethack/lstm/63", "nethack/lstm/64"), ("atari/cnn/2", "atari/cnn/23"), ("atary/cnn/1", "atari/")],
+    [("nethack/lstm/63", "nethack/lstm/64"), ("atari/cnn/235", "atari/cnn/23"), ("atary/cnn/1", "atari/")],
 )
 def test_an_unknown_agent_is_named_with_its_neighbours(name: str, near: str) -> None:
     with pytest.raises(UserError, match=f"{name}'.*near it: .*{near}"):
@@ -36,7 +36,7 @@ def test_names_in_the_ladder_are_unique_and_say_the_core() -> None:
         assert agent.name == name
         assert name.count("/") == 2
         family = name.split("/")[1]
-        assert agent.kind == ("transformer" if family == "paper" else family)
+        assert agent.kind == {"paper": "transformer", "paper-lstm": "lstm"}.get(family, family)
 
 
 def test_both_recurrent_ladders_reach_a_billion_parameters() -> None:

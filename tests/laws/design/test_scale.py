@@ -52,7 +52,7 @@ CELLS = {
     "paper-nethack-context": (35, 35),
     "paper-nethack-depth": (22, 22),
     "paper-nethack-inventory": (10, 10),
-    "paper-atari": (188, 89),
+    "paper-atari": (188, 120),
 }
 """Cells of each preset, and at a thousandth of its compute, where neighbours among its smallest sizes are one."""
 

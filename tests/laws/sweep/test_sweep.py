@@ -65,6 +65,10 @@ def test_again_it_does_nothing_and_more_budgets_and_seeds_go_on(done: Path, stor
     said, _ = sweep(folder)
     assert "4 of 4 cells done" in said
     assert files(folder, "cells/*") | files(folder, "runs/**/params/*") == before
+    smaller = [word.replace("2e8,6e8", "2e8,4e8,6e8") for word in OPTIONS]
+    _, errors = sweep(folder, "--store", store, *smaller, code=2)
+    assert "have passed 4e+08 FLOPs" in errors
+    assert files(folder, "cells/*") | files(folder, "runs/**/params/*") == before
     changed = [word.replace("2e8,6e8", "2e8,6e8,2e9") for word in OPTIONS]
     sweep(folder, "--store", store, *changed, "--seeds", "2")
     assert before.items() <= (files(folder, "cells/*") | files(folder, "runs/**/params/*")).items()
@@ -119,7 +123,7 @@ def test_workers_share_a_folder_and_watch_tells_of_them(store: Path, tmp_path: P
         (("--budgets", "1e12"), "--store is missing"),
         (("--store", "nowhere", "--budgets", "1e12"), "nowhere"),
         (("--workers", "-1"), "--workers must not be negative"),
-        (("--preset", "paper"), "no preset 'paper': choose from paper-nethack, paper-atari"),
+        (("--preset", "paper"), "no preset 'paper': choose from paper-nethack,"),
         (("--preset", "paper-atari", "--dry-run"), "--store is missing"),
         (("--game", "NoSuchGame", "--budgets", "1e12", "--dry-run"), "NoSuchGame"),
         (("--price", "abacus=1"), "--price abacus=1: there are cpu-core"),
