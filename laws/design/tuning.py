@@ -11,12 +11,16 @@ from laws.predict.hyperparameters import LETTERS, Optimum, Scale, TunedLaw, tune
 
 WINDOWS = (0.1, 0.2, 0.4)
 """ln L above the least of its cell up to which a run is fitted: the first of these that determines an optimum."""
+WIDEST = 0.3
+"""Half of the widest 95 % interval of an exponent that is extrapolated by. Along a few budgets N and D hardly vary by
+themselves, and their exponents may be large and wrong."""
 
 
 def law_of(rows: Sequence[ResultRow], settings: Sequence[str]) -> TunedLaw:
     """The law of the best `settings`, with the exponents that the rows can tell from 0.
 
-    An exponent whose 95 % interval has 0 inside for every setting is left out: extrapolated, it would be noise.
+    An exponent whose 95 % interval has 0 inside, or is wide, for every setting is left out: extrapolated, it would be
+    noise.
 
     Raises: UserError: the rows don't determine an optimum; says why.
     """
@@ -104,8 +108,9 @@ def _chosen(sweep: Sweep, law: TunedLaw, size: Size, samples: Sequence[int]) -> 
 
 
 def _doubt(exponent: Optimum) -> float:
-    """Half of the width of an exponent's interval over its distance from 0: above 1 it may be 0."""
+    """How doubtful an exponent is: above 1 it may be 0, or is too uncertain to extrapolate by."""
     if exponent.interval is None:
         return math.inf
     low, high = exponent.interval
-    return (high - low) / 2 / max(abs(high + low) / 2, 1e-9)
+    half = (high - low) / 2
+    return max(half / max(abs(high + low) / 2, 1e-9), half / WIDEST)

@@ -13,7 +13,7 @@ from data.common.cli import UserError
 from eval.results import ResultRow
 from laws.design.config import Settings, Sweep
 from laws.design.runs import runs_of, with_settings
-from laws.design.tuning import law_of, rules_of, settings_of, told, with_given
+from laws.design.tuning import WIDEST, law_of, rules_of, settings_of, told, with_given
 from tests.laws.sweep.sweeps import described
 
 
@@ -51,6 +51,7 @@ def test_what_noise_hides_is_not_extrapolated() -> None:
         ends = law.exponent("lr", scale).interval
         assert ends is not None
         assert not ends[0] <= 0 <= ends[1]
+        assert ends[1] - ends[0] <= 2 * WIDEST
 
 
 def test_no_optimum_is_one_line_with_the_remedy() -> None:
