@@ -5,14 +5,13 @@
 """
 
 import math
-import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from data.common.cli import UserError
 from data.common.cluster import run_tasks
-from data.common.lease import Held, held
+from data.common.lease import in_turn
 from eval.checkpoints import chosen, evaluate
 from eval.config import EvalConfig
 from eval.results import ResultRow
@@ -21,8 +20,6 @@ from train.compile.cache import keep_programs
 
 GAMES = 100
 """Most games of a claim."""
-POLL_SECONDS = 1.0
-"""Between looks at the games that others play."""
 
 
 def evaluate_shared(config: EvalConfig) -> list[ResultRow]:
@@ -67,17 +64,10 @@ def parts_of(config: EvalConfig) -> list[EvalConfig]:
 def evaluate_claimed(parts: list[EvalConfig]) -> None:
     """In one process: evaluate the parts that nobody else does, until all are done."""
     keep_programs()
-    left = list(parts)
-    while left:
-        busy = []
-        for part in left:
-            [run], [flops], shard = part.runs, part.budgets, str(part.shard).replace("/", "-of-")
-            try:
-                with held(run / "budgets" / budget_name(flops) / "claims" / shard):
-                    # Of a part that another process has done, nothing is missing.
-                    evaluate(part)
-            except Held:
-                busy.append(part)
-        if len(busy) == len(left):
-            time.sleep(POLL_SECONDS)
-        left = busy
+
+    def claim(part: EvalConfig) -> Path:
+        [run], [flops] = part.runs, part.budgets
+        return run / "budgets" / budget_name(flops) / "claims" / str(part.shard).replace("/", "-of-")
+
+    # Of a part that another process has done, nothing is missing.
+    in_turn(parts, claim, evaluate)

@@ -47,6 +47,10 @@ class Optimizer:
     average: float = 0.1
     """Parameter averaging: fraction of the steps so far that the average spans. 0 evaluates the last parameters."""
 
+    def at(self, lr: float) -> "Optimizer":
+        """The same with this peak learning rate, above which none decays."""
+        return dataclasses.replace(self, lr=lr, final_lr=min(self.final_lr, lr))
+
     @property
     def peak(self) -> float:
         """Peak learning rate, of a run's configuration (`train.plan.Plan.config`)."""

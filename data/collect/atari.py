@@ -45,8 +45,15 @@ def command(
         work: Share the games with the same command on other machines that see the folder of the store.
         executor: Where games are played: on this machine, or as tasks of the Ray cluster that it belongs to.
     """
-    options: Options = {"expert": expert, "episodes": episodes, "seed": seed, "workers": workers, "work": work}
-    print(collect_atari(store, game=game, **options | {"executor": executor}))
+    options: Options = {
+        "expert": expert,
+        "episodes": episodes,
+        "seed": seed,
+        "workers": workers,
+        "work": work,
+        "executor": executor,
+    }
+    print(collect_atari(store, game=game, **options))
 
 
 def collect_atari(store: Path, *, game: str, **options: Unpack[Options]) -> Report:

@@ -7,7 +7,6 @@ is updated atomically, and collecting again adds only the missing episodes.
 import functools
 import hashlib
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,10 @@ from typing import TypedDict
 import numpy as np
 from tqdm import tqdm
 
-from data.collect.shared import CLAIMS, POLL_SECONDS, Executor, play_shared
+from data.collect.shared import CLAIMS, Executor, play_shared
 from data.common.cli import UserError
 from data.common.cores import cores
-from data.common.lease import Held, held, holder_of
+from data.common.lease import holder_of, in_turn
 from data.experts import registry as experts
 from data.experts.registry import EMBEDDED, Expert
 from data.games.base import Game
@@ -159,17 +158,16 @@ def _known_at(store: Path, _: int) -> frozenset[str]:
 
 def _added(store: Path, add: Callable[[], Report]) -> Report:
     """Add the episodes to the store, or wait for the process that does, and remove their folder."""
-    folder = folder_of(store)
-    while True:
-        try:
-            with held(folder / "store"):
-                report = add()
-                shutil.rmtree(folder / CLAIMS, ignore_errors=True)
-                for file in folder.glob("*.npz"):
-                    file.unlink()
-            break
-        except Held:
-            time.sleep(POLL_SECONDS)
-    if holder_of(folder / "store") is None:
+    folder, reports = folder_of(store), []
+
+    def add_all(_: Path) -> None:
+        reports.append(add())
+        shutil.rmtree(folder / CLAIMS, ignore_errors=True)
+        for file in folder.glob("*.npz"):
+            file.unlink()
+
+    lease = folder / "store"
+    in_turn([lease], lambda path: path, add_all)
+    if holder_of(lease) is None:
         shutil.rmtree(folder, ignore_errors=True)
-    return report
+    return reports[0]

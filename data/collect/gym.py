@@ -45,8 +45,15 @@ def command(
         work: Share the episodes with the same command on other machines that see the folder of the store.
         executor: Where episodes are played: on this machine, or as tasks of the Ray cluster that it belongs to.
     """
-    options: Options = {"expert": expert, "episodes": episodes, "seed": seed, "workers": workers, "work": work}
-    print(collect_gym(store, env=env, **options | {"executor": executor}))
+    options: Options = {
+        "expert": expert,
+        "episodes": episodes,
+        "seed": seed,
+        "workers": workers,
+        "work": work,
+        "executor": executor,
+    }
+    print(collect_gym(store, env=env, **options))
 
 
 def collect_gym(store: Path, *, env: str, **options: Unpack[Options]) -> Report:

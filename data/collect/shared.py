@@ -5,8 +5,6 @@ nobody has.
 played again by another.
 """
 
-import contextlib
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from functools import partial
@@ -14,13 +12,11 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from data.common.cluster import run_tasks
-from data.common.lease import Held, held
+from data.common.lease import POLL_SECONDS, in_turn
 from data.common.workers import SPAWN, follow_parent
 
 Executor = Literal["local", "ray"]
 CLAIMS = "claims"
-POLL_SECONDS = 1.0
-"""Between looks at the games that others play, which may be lost."""
 
 
 class Shared(Protocol):
@@ -82,17 +78,9 @@ def play_shared(games: Sequence[Shared], folder: Path, processes: int, executor:
 
 def play_claimed(games: Sequence[Shared], folder: Path) -> None:
     """In one process: play the games that nobody else does, until all are there."""
-    left = list(games)
-    while left:
-        played = False
-        for game in left:
-            if game.made:
-                continue
-            with contextlib.suppress(Held), held(folder / CLAIMS / game.name):
-                # Another process may have played it just before.
-                if not game.made:
-                    game.make()
-                played = True
-        left = [game for game in left if not game.made]
-        if left and not played:
-            time.sleep(POLL_SECONDS)
+
+    def play(game: Shared) -> None:
+        if not game.made:
+            game.make()
+
+    in_turn(games, lambda game: folder / CLAIMS / game.name, play, lambda game: game.made)

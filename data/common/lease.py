@@ -13,16 +13,20 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from data.common.cli import UserError
 from data.common.paths import changed, create, touch
 
+T = TypeVar("T")
 FOLDER = "lock"
 SECONDS = 60.0
 """How long a lease lasts from its last renewal; it is renewed four times as often."""
+POLL_SECONDS = 1.0
+"""Between looks at what others hold."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,36 @@ def held(run: Path) -> Iterator[None]:
         renewal.join()
         if mine.exists():
             mine.write_text("")
+
+
+def in_turn(
+    items: Sequence[T],
+    claim: Callable[[T], Path],
+    do: Callable[[T], object],
+    done: Callable[[T], bool] = lambda item: False,
+) -> None:
+    """Do each of several things that other processes do, too: those that another holds are looked at again later.
+
+    Args:
+        items: The things, in the order in which they are claimed.
+        claim: The folder whose lease is held meanwhile.
+        do: Does one; it may find that another process has done it just before.
+        done: Whether one is done, so that it needs no lease.
+    """
+    left = list(items)
+    while left:
+        busy = []
+        for item in left:
+            if done(item):
+                continue
+            try:
+                with held(claim(item)):
+                    do(item)
+            except Held:
+                busy.append(item)
+        if busy and len(busy) == len(left):
+            time.sleep(POLL_SECONDS)
+        left = busy
 
 
 def holder_of(run: Path) -> tuple[Holder, float] | None:

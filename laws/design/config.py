@@ -138,8 +138,12 @@ class SweepConfig:
 
     def evaluation(self, runs: tuple[Path, ...]) -> EvalConfig:
         """How the checkpoints of `runs` are evaluated; of none, only to check the options."""
-        options = {name: getattr(self, name) for name in ("episodes", "max_steps", "character", "protocol")}
-        return EvalConfig(runs=runs or (Path(),), film=False, **options)
+        return EvalConfig(runs=runs or (Path(),), film=False, **self.measured)
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """The options that determine what is measured of a checkpoint."""
+        return {name: getattr(self, name) for name in ("episodes", "max_steps", "character", "protocol")}
 
 
 @dataclass(frozen=True)
@@ -218,6 +222,11 @@ class Sweep:
     """Of --tune: the laws that these follow, by setting, in words."""
     decisions: tuple[str, ...] = ()
     """Of --tune and --refine: what was decided after which rows, in words."""
+
+    @property
+    def agents(self) -> dict[str, Size]:
+        """The sizes of all budgets, by the name of their agent."""
+        return {size.agent: size for of_budget in self.sizes.values() for size in of_budget}
 
 
 def write_sweep(folder: Path, sweep: Sweep) -> None:

@@ -17,9 +17,8 @@ from data.games.registry import find as find_game
 from data.sampling.stream import epoch
 from data.spec import Field
 from data.store.mixture import open_stores
-from eval.results import ResultRow
 from laws.design.config import AUTO, Size, SweepConfig, names
-from laws.fitting.analysis import fit
+from laws.fitting.analysis import Fit, fit
 from laws.predict.published import LAWS
 from laws.rows.runs import read
 from train.config import TrainConfig
@@ -99,7 +98,9 @@ def grid_of(
     kept: dict[float, tuple[Size, ...]] = {}
     short: list[str] = []
     repeated: list[str] = []
-    if config.sizes == AUTO and expected is None:
+    if config.sizes != AUTO:
+        expected = None
+    elif expected is None:
         expected = expected_by(config.prior, content.game)
     of_samples: dict[float, list[Size]] = defaultdict(list)
     for size in family if config.samples else ():
@@ -109,8 +110,8 @@ def grid_of(
         if budget in planned:
             kept[budget] = tuple(planned[budget])
             continue
-        wanted: Sequence[Size] = of_samples[budget] if config.samples else family
-        if config.sizes == AUTO and expected is not None:
+        wanted = of_samples[budget] if config.samples else family
+        if expected is not None:
             wanted = _near(family, budget, expected, config.spread)
         few = {size for size in wanted if too_short(size, budget, config, shared)}
         many = {size for size in wanted if too_long(size, budget, config, content)}
@@ -191,15 +192,15 @@ def expected_by(prior: str, game: str) -> Distance:
         return by_law(float(line.predict(np.array(1.0))), line.exponent)
     if not Path(prior).exists():
         raise UserError(f'--prior {prior}: give a number of samples per parameter, "paper", or a table of rows')
-    found = expected_after(read([Path(prior)]).rows, game)
+    found = expected_after(fit(read([Path(prior)]).rows, draws=0, choosing=False), game)
     if found is None:
         raise UserError(f"--prior {prior}: its rows give no law of N for {game}")
     return found
 
 
-def expected_after(rows: Sequence[ResultRow], game: str) -> Distance | None:
-    """The optimum that rows of a game give by their law of N; None if they give none."""
-    for fitted in fit(rows, draws=0, choosing=False).games:
+def expected_after(found: Fit, game: str) -> Distance | None:
+    """The optimum of a game by its law of N; None if it has none."""
+    for fitted in found.games:
         for method in ("isoflop", "envelope"):
             law = fitted.found("params", method) if fitted.game == game else None
             if law is not None:

@@ -4,10 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eval.results import ResultRow
 from laws.design.config import Size
 from laws.design.grid import Distance, by_law, expected_after
-from laws.fitting.analysis import fit
+from laws.fitting.analysis import Fit
 from laws.fitting.isoflop import Profile
 
 
@@ -61,18 +60,17 @@ def _decision(added: Sequence[Size], found: str) -> Decision:
     return Decision(tuple(added), f"{found}: adds {names}")
 
 
-def profiles_of(rows: Sequence[ResultRow], budgets: Sequence[float]) -> dict[float, Profile]:
-    """The profiles of budgets that have rows, with intervals by the noise of all rows."""
-    profiles = [profile for game in fit(rows, choosing=False).games for profile in game.profiles]
-    nearest = {profile: min(budgets, key=lambda budget: abs(budget - profile.flops)) for profile in profiles}
-    return {budget: profile for profile, budget in nearest.items()}
+def profiles_of(fitted: Fit, budgets: Sequence[float]) -> dict[float, Profile]:
+    """The profiles of budgets that have rows."""
+    profiles = [profile for game in fitted.games for profile in game.profiles]
+    return {min(budgets, key=lambda budget: abs(budget - profile.flops)): profile for profile in profiles}
 
 
-def expected_next(rows: Sequence[ResultRow], game: str) -> Distance | None:
+def expected_next(fitted: Fit, game: str) -> Distance | None:
     """Where the next budget's optimum is expected: by the law of N or, with too few budgets for one, by N ~ C^0.5
     through the last budget's vertex, or its best cell. None without rows."""
-    found = expected_after(rows, game)
-    profiles = [profile for of_game in fit(rows, draws=0, choosing=False).games for profile in of_game.profiles]
+    profiles = [profile for of_game in fitted.games for profile in of_game.profiles]
+    found = expected_after(fitted, game)
     if found is not None or not profiles:
         return found
     last = profiles[-1]

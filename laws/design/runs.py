@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,8 +84,7 @@ def runs_of(sweep: Sweep, folder: Path) -> list[SweepRun]:
 
 def with_settings(sweep: Sweep) -> Sweep:
     """The sweep with the given settings for sizes whose tuned ones are not known yet: to tell what it will cost."""
-    sizes = {size for of_budget in sweep.sizes.values() for size in of_budget}
-    given = {size.agent: Settings(given_lr(sweep, size), sweep.shared.lanes) for size in sizes}
+    given = {agent: Settings(given_lr(sweep, size), sweep.shared.lanes) for agent, size in sweep.agents.items()}
     return dataclasses.replace(sweep, settings={**given, **sweep.settings}) if sweep.config.tune else sweep
 
 
@@ -142,9 +140,9 @@ def _with_value(shared: TrainConfig, name: str, word: str) -> TrainConfig:
         return dataclasses.replace(shared, window=int(value), lanes=shared.batch // int(value))
     if hasattr(shared, name):
         return dataclasses.replace(shared, **{name: value})
-    lr = value if name == "lr" else math.inf
-    changes = {"final_lr": min(shared.optimizer.final_lr, lr), name: value}
-    return dataclasses.replace(shared, optimizer=dataclasses.replace(shared.optimizer, **changes))
+    optimizer = shared.optimizer
+    changed = optimizer.at(value) if name == "lr" else dataclasses.replace(optimizer, **{name: value})
+    return dataclasses.replace(shared, optimizer=changed)
 
 
 def _run(
@@ -152,35 +150,29 @@ def _run(
 ) -> SweepRun:
     changes: dict[str, Any] = {}
     if chosen := sweep.settings.get(agent):
-        optimizer = dataclasses.replace(
-            shared.optimizer, lr=chosen.lr, final_lr=min(chosen.lr, shared.optimizer.final_lr)
-        )
-        changes = {"lanes": chosen.lanes, "optimizer": optimizer}
+        changes = {"lanes": chosen.lanes, "optimizer": shared.optimizer.at(chosen.lr)}
     config = dataclasses.replace(
         shared, run=Path("run"), agent=agent, flops=budgets, init_seed=seed, data_seed=seed, **changes
     )
-    asked = dataclasses.asdict(sweep.config)
-    evaluation = {field: asked[field] for field in ("episodes", "max_steps", "character", "protocol")}
-    return _named(sweep, folder, config, f"s{seed}", evaluation)
+    return _named(sweep, folder, config, f"s{seed}", sweep.config.measured)
 
 
 def _tried(sweep: Sweep, folder: Path) -> list[SweepRun]:
     """The runs that try settings, those of a size and batch as a population."""
     tune, shared = sweep.config.tune, sweep.shared
     sizes = {budget: sweep.sizes[budget] for budget in sweep.config.tuned_budgets if budget in sweep.sizes}
-    of_name = {size.agent: size for of_budget in sizes.values() for size in of_budget}
     batches = {shared.lanes, *(max(1, round(shared.lanes * factor)) for factor in sweep.config.tune_batch)}
     runs = []
     for agent, budgets in _trainings(sweep, sizes):
-        given = given_lr(sweep, of_name[agent])
+        size = sweep.agents[agent]
+        given = given_lr(sweep, size)
         rates = sorted({given, *(float(f"{given * factor:.3g}") for factor in sweep.config.tune_lr)})
         population = f"lr={','.join(map(str, rates))}" if "lr" in tune else None
-        lr = min(rates) if population else given
-        optimizer = dataclasses.replace(shared.optimizer, lr=lr, final_lr=min(lr, shared.optimizer.final_lr))
+        optimizer = shared.optimizer.at(min(rates) if population else given)
         for lanes in sorted(batches) if "batch" in tune else [shared.lanes]:
             least = FEWEST_STEPS * lanes * shared.window
             given_batch = lanes == shared.lanes
-            enough = tuple(budget for budget in budgets if given_batch or of_name[agent].samples(budget) >= least)
+            enough = tuple(budget for budget in budgets if given_batch or size.samples(budget) >= least)
             if enough:
                 config = dataclasses.replace(
                     shared,
@@ -204,10 +196,11 @@ def _named(
     config = dataclasses.replace(config, run=folder / "runs" / name)
     cells = []
     for member in members_of(config):
-        # Those of a population are the same runs alone up to rounding only.
-        of_member = {"config": result_fields(member), "store": sweep.checksum}
-        of_member |= {} if config.population is None else {"population": config.population}
-        run = name if config.population is None else f"{name}/{member.run.name}"
+        run, of_member = name, decisive
+        if config.population is not None:
+            # They are the same runs alone up to rounding only.
+            run = f"{name}/{member.run.name}"
+            of_member = decisive | {"config": result_fields(member), "population": config.population}
         for budget in config.flops:
             cells.append(Cell(run, budget, _digest(of_member | {"flops": budget, "eval": evaluation})[:16]))
     return SweepRun(name, config, tuple(cells), tries)

@@ -1,13 +1,14 @@
 """Tuned settings: the learning rate and batch of each size by the laws of their optima, fitted to what was tried."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 
 from data.common.cli import UserError
 from eval.results import ResultRow
 from laws.design.config import Settings, Size, Sweep
 from laws.design.runs import given_lr
-from laws.predict.hyperparameters import LETTERS, Optimum, Scale, TunedLaw, tuned_law
+from laws.predict.hyperparameters import LETTERS, Optimum, Scale, Setting, TunedLaw, tuned_law
 
 WINDOWS = (0.1, 0.2, 0.4)
 """ln L above the least of its cell up to which a run is fitted: the first of these that determines an optimum."""
@@ -55,43 +56,40 @@ def settings_of(sweep: Sweep, law: TunedLaw) -> dict[str, Settings]:
     A training passes through all budgets of its size: the optimum is taken at the geometric mean of their D. Batches
     are the nearest power of two lanes, and no larger than `min_steps` at the smallest budget allows.
     """
-    samples: dict[str, list[int]] = {}
-    sizes: dict[str, Size] = {}
+    samples: dict[str, list[int]] = defaultdict(list)
     for budget, of_budget in sweep.sizes.items():
         for size in of_budget:
-            sizes[size.agent] = size
-            samples.setdefault(size.agent, []).append(size.samples(budget))
-    chosen = {agent: _chosen(sweep, law, sizes[agent], counts) for agent, counts in samples.items()}
+            samples[size.agent].append(size.samples(budget))
+    chosen = {agent: _chosen(sweep, law, sweep.agents[agent], counts) for agent, counts in samples.items()}
     return chosen | dict(sweep.settings)
 
 
 def rules_of(law: TunedLaw) -> dict[str, str]:
     """The laws in words, by setting, as result rows state them."""
-    found = {}
-    for name in law.settings:
-        exponents = [f"{LETTERS[scale]}^{law.exponent(name, scale).value:.2g}" for scale in law.scales]
-        found[name] = " ".join(["tuned:", f"{law.coefficient(name):.3g}", *exponents])
-    return found
+    return {name: f"tuned: {_in_words(law, name, lambda exponent: '')}" for name in law.settings}
 
 
 def told(law: TunedLaw) -> str:
     """The laws with the intervals of their exponents, in one line."""
-    words = []
-    for name in law.settings:
-        parts = []
-        for scale in law.scales:
-            exponent = law.exponent(name, scale)
-            ends = "" if exponent.interval is None else f" ({exponent.interval[0]:.2g} to {exponent.interval[1]:.2g})"
-            parts.append(f"{LETTERS[scale]}^{exponent.value:.2g}{ends}")
-        words.append(" ".join([name, "=", f"{law.coefficient(name):.3g}", *parts]))
+
+    def ends(exponent: Optimum) -> str:
+        return "" if exponent.interval is None else " ({:.2g} to {:.2g})".format(*exponent.interval)
+
+    words = [f"{name} = {_in_words(law, name, ends)}" for name in law.settings]
     runs = sum(len(cell.rows) for cell in law.sweeps)
     return f"tuned on {runs} cells near the optimum of {len(law.sweeps)} (N, D): {'; '.join(words)}"
 
 
+def _in_words(law: TunedLaw, name: Setting, ends: Callable[[Optimum], str]) -> str:
+    """The law of a setting, each exponent followed by what `ends` says of it."""
+    exponents = [(LETTERS[scale], law.exponent(name, scale)) for scale in law.scales]
+    powers = [f"{letter}^{exponent.value:.2g}{ends(exponent)}" for letter, exponent in exponents]
+    return " ".join([f"{law.coefficient(name):.3g}", *powers])
+
+
 def with_given(sweep: Sweep, rows: Sequence[ResultRow]) -> list[ResultRow]:
     """Of rows of settings that were tried, those of the given settings."""
-    sizes = {size.agent: size for of_budget in sweep.sizes.values() for size in of_budget}
-    given: Mapping[int, float] = {size.params: given_lr(sweep, size) for size in sizes.values()}
+    given = {size.params: given_lr(sweep, size) for size in sweep.agents.values()}
     return [row for row in rows if row.batch == sweep.shared.batch and row.lr == given.get(row.params)]
 
 

@@ -86,9 +86,10 @@ def sweep(
     # Of an adaptive design this is what the prior says; the rows will say more.
     whole = dataclasses.replace(described, sizes={**grid.sizes, **described.sizes})
     runs = runs_of(with_settings(whole), folder)
+    _check_passed(runs)
     done = sum(run.flops for run in state.status(runs).done)
     print("\n".join(plan_lines(described, grid, runs, prices, done)), flush=True)
-    _check_total(config, runs_of(with_settings(described), folder))
+    _check_total(runs if whole == described else runs_of(with_settings(described), folder), described.config.total)
     if running.dry_run:
         return 0
     begin(folder, described)
@@ -130,9 +131,7 @@ def _described(folder: Path, config: SweepConfig, options: Shared) -> tuple[Swee
     first = sorted(config.budgets)[: max(1, len(config.tuned_budgets))]
     planned = [budget for budget in grid.sizes if not config.refine or budget in (*recorded.sizes, *first)]
     sizes = {budget: grid.sizes[budget] for budget in planned}
-    described = dataclasses.replace(recorded, config=config, sizes=sizes)
-    _check_passed(runs_of(described, folder))
-    return described, grid
+    return dataclasses.replace(recorded, config=config, sizes=sizes), grid
 
 
 def _check_passed(runs: list[SweepRun]) -> None:
@@ -159,14 +158,14 @@ def _choice(config: SweepConfig) -> tuple[object, ...]:
     return *sizes, config.tune, config.tune_budgets, config.tune_lr, config.tune_batch, config.refine
 
 
-def _check_total(config: SweepConfig, runs: list[SweepRun]) -> None:
+def _check_total(runs: list[SweepRun], total: float | None) -> None:
     """Check that the runs which are planned may be trained.
 
     Raises: UserError: they pass `--total`.
     """
     flops = sum(run.flops for run in runs)
-    if config.total is not None and flops > config.total:
-        raise UserError(f"--total {config.total:g}: the plan takes {flops:.3g} FLOPs; give fewer or smaller --budgets")
+    if total is not None and flops > total:
+        raise UserError(f"--total {total:g}: the plan takes {flops:.3g} FLOPs; give fewer or smaller --budgets")
 
 
 def _watch(folder: Path, state: State) -> int:
@@ -219,6 +218,8 @@ class _Bar:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._state = folder, State(folder)
+        self._read, self._known = 0, list[SweepRun]()
+        """When the plan that was read had been written, and its runs."""
         self._shown: tuple[int, ...] = ()
         self._bar = tqdm(unit="FLOP", unit_scale=True, desc="sweep", file=sys.stderr, dynamic_ncols=True)
         self._bar.initial = self._spent(self._state.status(self._runs()))
@@ -226,7 +227,10 @@ class _Bar:
 
     def _runs(self) -> list[SweepRun]:
         """The runs that are known, and those whose settings are not yet."""
-        return runs_of(with_settings(read_sweep(self._folder)), self._folder)
+        written = (self._folder / FILE).stat().st_mtime_ns
+        if written != self._read:
+            self._read, self._known = written, runs_of(with_settings(read_sweep(self._folder)), self._folder)
+        return self._known
 
     def _spent(self, status: Status) -> float:
         done = sum(run.flops for run in (*status.done, *status.failed))

@@ -60,8 +60,6 @@ def remedied(config: TrainConfig, attempts: Sequence[Mapping[str, Any]]) -> Trai
     rates = [attempt["lr"] for attempt in attempts if attempt["ended"] == "diverged"]
     if rates:
         lr = float(f"{min(rates) / 2:.3g}")
-        optimizer = dataclasses.replace(config.optimizer, lr=lr, final_lr=min(config.optimizer.final_lr, lr))
-        config = dataclasses.replace(
-            config, run=config.run.with_name(f"{config.run.name}-lr{lr:g}"), optimizer=optimizer
-        )
+        run = config.run.with_name(f"{config.run.name}-lr{lr:g}")
+        config = dataclasses.replace(config, run=run, optimizer=config.optimizer.at(lr))
     return config

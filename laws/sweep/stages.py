@@ -1,16 +1,15 @@
 """What follows when all runs of a sweep have ended: tuned settings, more sizes, or the next budget."""
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 
 from data.common.lease import Held, held
-from eval.results import ResultRow
 from laws.design.config import AUTO, Size, Sweep, read_sweep, write_sweep
 from laws.design.grid import Content, Grid, content_of, family_of, grid_of, too_long, too_short
 from laws.design.refinement import decided, expected_next, profiles_of
 from laws.design.runs import runs_of, with_settings
 from laws.design.tuning import law_of, rules_of, settings_of, told
+from laws.fitting.analysis import Fit, fit
 from laws.sweep.state import State
 from laws.sweep.table import rows_of, tried_rows_of
 
@@ -39,8 +38,7 @@ def advance(folder: Path) -> bool:
 
 def _after(sweep: Sweep, folder: Path) -> Sweep | None:
     """The sweep with what is decided now; None if that is nothing."""
-    agents = {size.agent for sizes in sweep.sizes.values() for size in sizes}
-    if sweep.config.tune and agents - set(sweep.settings):
+    if sweep.config.tune and set(sweep.agents) - set(sweep.settings):
         law = law_of(tried_rows_of(folder), sweep.config.tune)
         decisions = sweep.decisions if sweep.settings else (*sweep.decisions, told(law))
         return dataclasses.replace(sweep, settings=settings_of(sweep, law), rules=rules_of(law), decisions=decisions)
@@ -49,9 +47,9 @@ def _after(sweep: Sweep, folder: Path) -> Sweep | None:
 
 def _refined(sweep: Sweep, folder: Path) -> Sweep | None:
     """The sweep with more sizes at a budget that needs them or, where none does, with the next budget."""
-    content, rows = content_of(sweep.shared, sweep.config.game), rows_of(folder)
+    content, fitted = content_of(sweep.shared, sweep.config.game), fit(rows_of(folder), choosing=False)
     planned, reason = sorted(sweep.sizes), ""
-    for budget, profile in sorted(profiles_of(rows, planned).items()):
+    for budget, profile in sorted(profiles_of(fitted, planned).items()):
         trained = sweep.sizes[budget]
         decision = decided(profile, trained, _others(sweep, content, budget), sweep.config.refine_factor)
         reason = f"{budget:.3g} FLOPs: {decision.reason}"
@@ -63,7 +61,7 @@ def _refined(sweep: Sweep, folder: Path) -> Sweep | None:
     larger = [budget for budget in sorted(sweep.config.budgets) if budget > planned[-1]]
     if not larger:
         return before
-    grid = _next_budget(sweep, content, larger[0], rows)
+    grid = _next_budget(sweep, content, larger[0], fitted)
     extended = dataclasses.replace(sweep, sizes={**sweep.sizes, larger[0]: grid.sizes.get(larger[0], ())})
     names = " ".join(size.agent.rpartition("/")[2] for size in extended.sizes[larger[0]])
     words = f"{larger[0]:.3g} FLOPs: {names or 'no cell: ' + '; '.join(grid.left_out)}"
@@ -84,10 +82,10 @@ def _others(sweep: Sweep, content: Content, budget: float) -> list[Size]:
     ]
 
 
-def _next_budget(sweep: Sweep, content: Content, budget: float, rows: Sequence[ResultRow]) -> Grid:
+def _next_budget(sweep: Sweep, content: Content, budget: float, fitted: Fit) -> Grid:
     """The sizes of the next budget, by the rows of the smaller ones."""
     asked = dataclasses.replace(sweep.config, budgets=(*sweep.sizes, budget))
-    return grid_of(asked, sweep.shared, content, sweep.sizes, expected_next(rows, content.game))
+    return grid_of(asked, sweep.shared, content, sweep.sizes, expected_next(fitted, content.game))
 
 
 def _within_total(before: Sweep, after: Sweep, folder: Path, reason: str) -> Sweep | None:

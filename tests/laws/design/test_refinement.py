@@ -7,6 +7,7 @@ import pytest
 
 from laws.design.config import Size
 from laws.design.refinement import decided, expected_next, profiles_of
+from laws.fitting.analysis import fit
 from laws.fitting.isoflop import Profile
 from tests.laws.synthetic import hoffmann_sweep
 
@@ -20,7 +21,7 @@ def profile(keep: slice) -> tuple[Profile, list[Size]]:
     rows = sorted((row for row in ROWS if row.flops == BUDGETS[0]), key=lambda row: row.params)[keep]
     sizes = [Size(f"g/lstm/{row.run}", row.params, 1, 1) for row in rows]
     others = [row for row in ROWS if row.flops > BUDGETS[0]]
-    return profiles_of([*rows, *others], BUDGETS)[BUDGETS[0]], sizes
+    return profiles_of(fit([*rows, *others], choosing=False), BUDGETS)[BUDGETS[0]], sizes
 
 
 def test_a_narrow_vertex_needs_nothing_and_a_wide_one_the_nearest_sizes_on_both_sides() -> None:
@@ -46,13 +47,13 @@ def test_at_an_edge_it_goes_on_beyond(keep: slice, beyond: int) -> None:
 
 
 def test_the_next_optimum_is_by_the_law_or_through_the_last_vertex() -> None:
-    best = [profiles_of(ROWS, BUDGETS)[budget].vertex for budget in BUDGETS]
+    best = [profiles_of(fit(ROWS, draws=0), BUDGETS)[budget].vertex for budget in BUDGETS]
     for rows in (ROWS, [row for row in ROWS if row.flops <= BUDGETS[1]]):
-        distance = expected_next(rows, "nethack")
+        distance = expected_next(fit(rows, draws=0), "nethack")
         assert distance is not None
         last = best[len({row.flops for row in rows}) - 1]
         assert last is not None
         wanted = last.params * 10**0.25
         ahead = Size("g", round(wanted), 1, 1)
         assert distance(ahead, max(row.flops for row in rows) * 10**0.5) == pytest.approx(0, abs=0.15)
-    assert expected_next([], "nethack") is None
+    assert expected_next(fit([]), "nethack") is None

@@ -23,7 +23,9 @@ RAY = ["--executor", "ray"]
 def command(*words: str | Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
     words = (sys.executable, "-m", *words)
-    return subprocess.Popen(list(map(str, words)), env=environment, text=True, stdout=-1, stderr=-1)
+    return subprocess.Popen(
+        list(map(str, words)), env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 @pytest.mark.slow
