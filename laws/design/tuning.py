@@ -8,46 +8,39 @@ from data.common.cli import UserError
 from eval.results import ResultRow
 from laws.design.config import Settings, Size, Sweep
 from laws.design.runs import given_lr
-from laws.predict.hyperparameters import LETTERS, Optimum, Scale, Setting, TunedLaw, tuned_law
+from laws.predict.hyperparameters import LETTERS, Optimum, Prior, Setting, TunedLaw, tuned_law
+from train.scaling.rule import Rule
 
 WINDOWS = (0.1, 0.2, 0.4)
 """ln L above the least of its cell up to which a run is fitted: the first of these that determines an optimum."""
-WIDEST = 0.3
-"""Half of the widest 95 % interval of an exponent that is extrapolated by. Along a few budgets N and D hardly vary by
-themselves, and their exponents may be large and wrong."""
+BATCH_OF_SAMPLES = 0.5
+"""Expected exponent of the best batch size in D. The critical batch size of language models grows with D and hardly
+with N (Zhang et al., arXiv 2410.21676); of the best, Li et al. (arXiv 2503.04715) find D^0.57."""
+SD = 0.15
+"""Standard deviation of what is expected of the exponents: a factor of 2 over two decades of N or D. Along a few small
+budgets N and D hardly vary by themselves, and exponents from them alone may be large and wrong."""
 
 
-def law_of(rows: Sequence[ResultRow], settings: Sequence[str]) -> TunedLaw:
-    """The law of the best `settings`, with the exponents that the rows can tell from 0.
+def law_of(rows: Sequence[ResultRow], settings: Sequence[str], rule: Rule) -> TunedLaw:
+    """The law of the best `settings`: the exponents that are expected, corrected by the rows as far as these tell.
 
-    An exponent whose 95 % interval has 0 inside, or is wide, for every setting is left out: extrapolated, it would be
-    noise.
+    `rule` has the exponent that is expected of the learning rate.
 
     Raises: UserError: the rows don't determine an optimum; says why.
     """
+    expected = Prior({"lr": {"params": rule.exponent}, "batch": {"samples": BATCH_OF_SAMPLES}}, SD)
     problem = "the best runs of each size and budget hardly differ in them"
     for near in WINDOWS:
         try:
-            law = _significant(rows, near)
+            law = tuned_law(rows, near, prior=expected)
         except ValueError as error:
             problem = str(error)
             continue
-        # Without intervals there are too few runs so near the optimum.
+        # Without draws there are too few runs so near the optimum.
         if set(law.settings) == set(settings) and len(law.draws_SxTxK):
             return law
     what = " and ".join(settings)
     raise UserError(f"--tune found no optimum of {what}: {problem} (--tune-lr, --tune-batch, --tune-budgets)")
-
-
-def _significant(rows: Sequence[ResultRow], near: float) -> TunedLaw:
-    """Backward elimination: without the most doubtful exponent, until none is doubtful."""
-    against: tuple[Scale, ...] = ("params", "samples")
-    while True:
-        law = tuned_law(rows, near, against)
-        doubt = {scale: min(_doubt(law.exponent(name, scale)) for name in law.settings) for scale in law.scales}
-        if max(doubt.values(), default=0.0) <= 1:
-            return law
-        against = tuple(scale for scale in law.scales if doubt[scale] < max(doubt.values()))
 
 
 def settings_of(sweep: Sweep, law: TunedLaw) -> dict[str, Settings]:
@@ -103,12 +96,3 @@ def _chosen(sweep: Sweep, law: TunedLaw, size: Size, samples: Sequence[int]) -> 
     if "lr" in law.settings:
         lr = float(f"{law.optimum('lr', size.params, middle).value:.3g}")
     return Settings(lr, lanes)
-
-
-def _doubt(exponent: Optimum) -> float:
-    """How doubtful an exponent is: above 1 it may be 0, or is too uncertain to extrapolate by."""
-    if exponent.interval is None:
-        return math.inf
-    low, high = exponent.interval
-    half = (high - low) / 2
-    return max(half / max(abs(high + low) / 2, 1e-9), half / WIDEST)

@@ -79,9 +79,13 @@ def linear_mean(y_P: np.ndarray, terms_PxK: np.ndarray, run_P: np.ndarray) -> Li
     order = np.argsort(run_P, kind="stable")
     y_P, terms_PxK, run = y_P[order], terms_PxK[order], run_P[order]
     data = RunData(y_P, np.full(len(y_P), LEAST), run)
-    found, beta = components(data, y_P, terms_PxK)
-    weighted = _weighted(data, terms_PxK, found.between, found.within)
-    return LinearMean(beta, np.linalg.pinv(terms_PxK.T @ weighted, hermitian=True), found.freedom)
+    # Terms that are nearly dependent have a singular normal matrix, unless they are orthogonal.
+    orthogonal_PxK, upper_KxK = np.linalg.qr(terms_PxK)
+    found, beta_K = components(data, y_P, orthogonal_PxK)
+    weighted = _weighted(data, orthogonal_PxK, found.between, found.within)
+    back_KxK = np.linalg.pinv(upper_KxK)
+    root_KxK = back_KxK @ np.linalg.cholesky(np.linalg.pinv(orthogonal_PxK.T @ weighted, hermitian=True))
+    return LinearMean(back_KxK @ beta_K, root_KxK @ root_KxK.T, found.freedom)
 
 
 def replicated_components(data: RunData, cell_P: np.ndarray) -> Components | None:

@@ -13,14 +13,15 @@ Shapes: P runs at a cell; C cells (N, D); T tuned settings; K terms of ln x*: 1,
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+from scipy import optimize
 
 from eval.results import ResultRow
-from laws.fitting.mixed import linear_mean
+from laws.fitting.mixed import LinearMean, linear_mean
 from laws.fitting.noise import FREEDOM
 from laws.fitting.power import LEVEL, finite_exp
 from laws.rows.budgets import binned
@@ -67,6 +68,19 @@ class Optimum:
     value: float
     interval: tuple[float, float] | None
     """None where the sweep doesn't tell its noise, or hardly a curvature."""
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is believed of the exponents before any run: they are normal and independent."""
+
+    means: Mapping[Setting, Mapping[Scale, float]]
+    """0 where there is none."""
+    sd: float
+
+    def mean(self, settings: Sequence[Setting]) -> np.ndarray:
+        """Those of N and D, by setting [T, 2]."""
+        return np.array([[self.means[name].get(scale, 0.0) for scale in SCALES] for name in settings])
 
 
 @dataclass(frozen=True)
@@ -126,13 +140,17 @@ def sweeps_of(rows: Sequence[ResultRow], near: float = NEAR) -> list[Sweep]:
     return found[:: max(step, 1)]
 
 
-def tuned_law(rows: Sequence[ResultRow], near: float = NEAR, against: Sequence[Scale] = SCALES) -> TunedLaw:
+def tuned_law(
+    rows: Sequence[ResultRow], near: float = NEAR, against: Sequence[Scale] = SCALES, prior: Prior | None = None
+) -> TunedLaw:
     """The laws of the settings that differ between the runs of a cell.
 
     Args:
         rows: Of one game. The mean over seeds of a cell is where the quadratic goes through.
         near: Runs whose ln L is at most so much above the least of their cell are fitted.
         against: What the optima may depend on.
+        prior: Of the exponents. With it the law is the mode of the posterior, and always has both exponents. It takes
+            effect where the noise can be told.
 
     Raises:
         ValueError: the runs don't determine an optimum; says why.
@@ -171,10 +189,15 @@ def tuned_law(rows: Sequence[ResultRow], near: float = NEAR, against: Sequence[S
         )
     draws = np.empty((0, *coefficient.shape))
     if fitted.freedom >= FREEDOM:
-        random = np.random.default_rng(0)
-        spread = random.multivariate_normal(np.zeros(len(fitted.beta_K)), fitted.covariance_KxK, DRAWS, method="svd")
-        wide = np.sqrt(fitted.freedom / random.chisquare(fitted.freedom, DRAWS))[:, None]
-        draws = _solved((fitted.beta_K + wide * spread)[:, curved], pairs, middle_T)
+        linear = LinearMean(fitted.beta_K[curved], fitted.covariance_KxK[curved, curved], fitted.freedom)
+        draws = _solved(_drawn(linear), pairs, middle_T)
+        if prior is not None:
+            all_CxK = np.array([_terms(SCALES, cell.params, cell.samples) for cell in sweeps])
+            told_CxK, scales, centre_K = place_CxK - centre_K, SCALES, np.r_[0.0, all_CxK[:, 1:].mean(axis=0)]
+            shared = np.linalg.lstsq(told_CxK, all_CxK - centre_K, rcond=None)[0]
+            coefficient, draws = _mode(linear, pairs, shared, prior.mean(settings), prior.sd)
+            coefficient[:, 0] += middle_T
+            draws[:, :, 0] += middle_T
     return TunedLaw(settings, scales, tuple(sweeps), centre_K, coefficient, draws)
 
 
@@ -232,6 +255,48 @@ def _solved(beta: np.ndarray, pairs: Sequence[tuple[int, int]], middle_T: np.nda
     found[:, :, 0] += middle_T
     found[~bent] = np.nan
     return found
+
+
+def _drawn(fitted: LinearMean) -> np.ndarray:
+    """Draws of the coefficients [S, K], of Student's distribution with the freedom of the noise."""
+    random = np.random.default_rng(0)
+    error_K = np.sqrt(np.diag(fitted.covariance_KxK))
+    # Of correlations, since variances span many powers of ten, and rounding may make the least of these negative.
+    variance_K, axes_KxK = np.linalg.eigh(fitted.covariance_KxK / np.outer(error_K, error_K))
+    standard = random.normal(size=(DRAWS, len(error_K))) @ (axes_KxK * np.sqrt(np.maximum(variance_K, 0.0))).T
+    wide = np.sqrt(fitted.freedom / random.chisquare(fitted.freedom, DRAWS))[:, None]
+    return fitted.beta_K + wide * standard * error_K
+
+
+def _mode(
+    fitted: LinearMean, pairs: Sequence[tuple[int, int]], shared_KxF: np.ndarray, expected_Tx2: np.ndarray, sd: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mode of (a, b, c) [T, F] with a normal prior of b and c, and draws about it [S, T, F] (Laplace).
+
+    `fitted` has the terms that follow the cells' in `_design`, normal with their covariance. The F = 3 terms of the
+    optima are `shared` @ those that the cells tell apart, K.
+    """
+    settings = len(expected_Tx2)
+    curvature = np.zeros((settings, settings))
+    for place, (i, j) in enumerate(pairs):
+        curvature[i, j] = curvature[j, i] = fitted.beta_K[place]
+    root = np.linalg.cholesky(curvature)
+    # The entries of H's root, then (a, b, c): with the root H stays positive.
+    free = tuple(np.array(sorted((j, i) if i < j else (i, j) for i, j in pairs)).T)
+    white = np.linalg.cholesky(np.linalg.pinv(fitted.covariance_KxK, hermitian=True)).T
+
+    def law(point: np.ndarray) -> np.ndarray:
+        return point[..., len(pairs) :].reshape(*point.shape[:-1], settings, -1)
+
+    def away(point: np.ndarray) -> np.ndarray:
+        root[free] = point[: len(pairs)]
+        curvature, found_Tx3 = root @ root.T, law(point)
+        terms = np.r_[[curvature[pair] for pair in pairs], (curvature @ found_Tx3 @ shared_KxF.T).ravel()]
+        return np.r_[white @ (fitted.beta_K - terms), ((found_Tx3[:, 1:] - expected_Tx2) / sd).ravel()]
+
+    best = optimize.least_squares(away, np.r_[root[free], np.c_[np.zeros(settings), expected_Tx2].ravel()])
+    spread = np.linalg.pinv(best.jac.T @ best.jac, hermitian=True)
+    return law(best.x), law(_drawn(LinearMean(best.x, spread, fitted.freedom)))
 
 
 def _interval(drawn_S: np.ndarray) -> tuple[float, float] | None:

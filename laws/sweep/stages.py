@@ -12,6 +12,7 @@ from laws.design.tuning import law_of, rules_of, settings_of, told
 from laws.fitting.analysis import Fit, fit
 from laws.sweep.state import State
 from laws.sweep.table import rows_of, tried_rows_of
+from train.scaling.rule import rule_of
 
 
 def advance(folder: Path) -> bool:
@@ -39,7 +40,7 @@ def advance(folder: Path) -> bool:
 def _after(sweep: Sweep, folder: Path) -> Sweep | None:
     """The sweep with what is decided now; None if that is nothing."""
     if sweep.config.tune and set(sweep.agents) - set(sweep.settings):
-        law = law_of(tried_rows_of(folder), sweep.config.tune)
+        law = law_of(tried_rows_of(folder), sweep.config.tune, rule_of(next(iter(sweep.agents))))
         decisions = sweep.decisions if sweep.settings else (*sweep.decisions, told(law))
         return dataclasses.replace(sweep, settings=settings_of(sweep, law), rules=rules_of(law), decisions=decisions)
     return _refined(sweep, folder) if sweep.config.refine else None
