@@ -113,8 +113,10 @@ class Worker:
         self._state.begin(run, progress)
         self._open[run.name] = run, config
         _say(f"{run.name}: {f'goes on at step {progress}' if progress else 'begins'}")
+        begin = time.monotonic()
         try:
             train(config, progress=False)
+            _say(f"{run.name}: trained in {time.monotonic() - begin:.1f} s")
         except Diverged as error:
             # Members that diverged are settings that don't do; the others are evaluated.
             if config.population is None:
@@ -129,8 +131,10 @@ class Worker:
         asked = replace(sweep.config, episodes=0) if tries else sweep.config
         members = tuple(member.run for _, config in trained for member in members_of(config) if budgets(member.run))
         asked = asked.evaluation(members)
+        begin = time.monotonic()
         try:
             rows = evaluate(asked, progress=False) if members else []
+            _say(f"evaluated {len(members)} trainings in {time.monotonic() - begin:.1f} s")
         except Exception as error:
             if len(trained) == 1:
                 self._failed(trained[0][0], error)
