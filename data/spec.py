@@ -25,6 +25,10 @@ NO_SCORE = -(2**31)
 """The score of a step if the recording has no scores (ttyrec version 2, Atari in Parquet)."""
 
 
+NO_LABEL = -128
+"""The strategy label of a step that has none."""
+
+
 @dataclass(frozen=True)
 class Field:
     """One array of an observation: its shape, for a single step, and its dtype."""
@@ -68,6 +72,9 @@ class NetHackSteps(NamedTuple):
     """uint8, index into the action table: the expert's action on seeing this screen."""
     score_S: np.ndarray
     """int32, in-game score when this screen was shown, in points; NO_SCORE if not recorded."""
+    label_S: np.ndarray
+    """int8, the strategy of a hierarchical expert that chose the action (`data.games.strategies`); NO_LABEL if not
+    recorded."""
 
 
 class AtariSteps(NamedTuple):

@@ -61,6 +61,12 @@ def nld() -> Path:
 
 
 @pytest.fixture(scope="session")
+def cases() -> Path:
+    """Folder of files that people have."""
+    return _shared("cases")
+
+
+@pytest.fixture(scope="session")
 def paper() -> Path:
     """Folder of the paper's published measurements."""
     return _shared("paper")

@@ -2,7 +2,8 @@
 
 A record holds consecutive steps of one episode: a header (magic, CRC-32 of the rest, number of steps, the action
 before the first step, number of elements of each column, compressed size of each frame) and two zstd frames. The
-first frame holds the codec's own columns followed by the actions; the second holds the scores.
+first frame holds the codec's own columns followed by the actions; the second holds the scores, and the labels if there
+are any.
 
 One frame per column would be 1 % smaller, but decompressing each frame acquires the GIL, and two threads then reach
 only 1.15 times the speed of one. A zstd dictionary of 110 KiB would make NetHack's records 8 % smaller.
@@ -24,7 +25,7 @@ import zstandard
 
 from data.codec.buffers import BufferPool
 from data.codec.chunk import Chunk, CorruptChunk, Span, parts_of
-from data.spec import Batch, Field, Observation, Rows, Steps
+from data.spec import NO_LABEL, Batch, Field, Observation, Rows, Steps
 
 MAX_STEPS = 4096
 """Maximum number of steps in a record. Bounds the memory that a forged header can make a reader allocate."""
@@ -92,8 +93,14 @@ class Codec(ABC):
         """
 
     @abstractmethod
-    def make_steps(self, observation: dict[str, np.ndarray], action_S: np.ndarray, score_S: np.ndarray) -> Any:
-        """Build the game's own steps type from its arrays."""
+    def make_steps(
+        self, observation: dict[str, np.ndarray], action_S: np.ndarray, score_S: np.ndarray, label_S: np.ndarray
+    ) -> Any:
+        """Build the game's own steps type from its arrays; `label_S` is left out where it has no labels."""
+
+    def labels(self, steps: Any) -> np.ndarray | None:
+        """The labels of steps, int8 [S]; None for games that have none."""
+        return None
 
     @abstractmethod
     def identity(self, steps: Any) -> tuple[np.ndarray, ...]:
@@ -157,7 +164,10 @@ class Codec(ABC):
             if not column.least * count <= array.size <= column.most * count:
                 raise ValueError(f"{array.size} elements in a column of {count} steps")
             columns.append(array.astype(column.dtype, copy=False))
-        contents = (*columns, steps.action_S), (delta_S.astype(_DELTA, copy=False),)
+        second, label_S = [delta_S.astype(_DELTA, copy=False)], self.labels(steps)
+        if label_S is not None and (label_S != NO_LABEL).any():
+            second.append(label_S.astype(np.int8, copy=False))
+        contents = (*columns, steps.action_S), second
         frames = [compressor.compress(b"".join(array.tobytes() for array in arrays)) for arrays in contents]
         numbers = [count, self.no_action if before is None else before]
         numbers += [array.size for array in columns] + [len(frame) for frame in frames]
@@ -182,8 +192,11 @@ class Codec(ABC):
         chunk, count = self._unpack(opened), opened.steps
         rows = self.empty_rows(count)
         self.decode_into([chunk], np.array([Span(0, count, 0)]), rows)
-        delta_S = np.frombuffer(_decompressed(opened.scores, count * np.dtype(_DELTA).itemsize), _DELTA)
-        return self.make_steps(rows.observation, chunk.action_S.copy(), np.cumsum(delta_S, dtype=np.int32))
+        size = count * np.dtype(_DELTA).itemsize
+        second = _decompressed(opened.scores, size, size + count)
+        score_S = np.cumsum(np.frombuffer(second[:size], _DELTA), dtype=np.int32)
+        label_S = np.frombuffer(second[size:], np.int8).copy() if second[size:] else np.full(count, NO_LABEL, np.int8)
+        return self.make_steps(rows.observation, chunk.action_S.copy(), score_S, label_S)
 
     def empty_rows(self, count: int) -> Rows:
         """Uninitialised rows for `decode_into`, with a mask of False."""
@@ -259,14 +272,15 @@ class _Record(NamedTuple):
     columns: memoryview
     """The codec's own columns and the actions."""
     scores: memoryview
+    """The scores, and the labels if there are any."""
 
 
-def _decompressed(frame: memoryview, size: int) -> bytes:
-    """The content of a zstd frame; its claimed size is compared with `size` before memory is allocated."""
+def _decompressed(frame: memoryview, *sizes: int) -> bytes:
+    """The content of a zstd frame; its claimed size must be one of `sizes`, before memory is allocated."""
     try:
         claimed = zstandard.frame_content_size(frame)
-        if claimed != size:
-            raise CorruptChunk(f"a frame claims {claimed} bytes instead of {size}")
+        if claimed not in sizes:
+            raise CorruptChunk(f"a frame claims {claimed} bytes instead of {sizes[0]}")
         return _per_thread.decompressor.decompress(frame)
     except zstandard.ZstdError as error:
         raise CorruptChunk(f"a frame does not decompress ({error})") from error

@@ -106,7 +106,9 @@ class FrameCodec(Codec):
         for lane in np.flatnonzero(used_B < frames_BxF.shape[1]):
             frames_BxF[lane, used_B[lane] :] = 0
 
-    def make_steps(self, observation: dict[str, np.ndarray], action_S: np.ndarray, score_S: np.ndarray) -> AtariSteps:
+    def make_steps(
+        self, observation: dict[str, np.ndarray], action_S: np.ndarray, score_S: np.ndarray, label_S: np.ndarray
+    ) -> AtariSteps:
         """See `Codec.make_steps`."""
         return AtariSteps(observation["frames"], action_S, score_S)
 

@@ -83,7 +83,9 @@ class GenericCodec(Codec):
                 found[name] = np.zeros((lanes, window, *field.shape), field.dtype)
         return found
 
-    def make_steps(self, observation: dict[str, np.ndarray], action_S: np.ndarray, score_S: np.ndarray) -> GenericSteps:
+    def make_steps(
+        self, observation: dict[str, np.ndarray], action_S: np.ndarray, score_S: np.ndarray, label_S: np.ndarray
+    ) -> GenericSteps:
         """The fields as rows of bytes."""
         return GenericSteps(packed(self.observation, observation), action_S, score_S)
 

@@ -258,12 +258,22 @@ class ScreenCodec(Codec):
         others = arrays["cursor"], arrays["prev_action"], rows.action_N, rows.episode_N, rows.mask_N
         decode_screens(parts_PxK, chars, colors, *others)
 
-    def make_steps(self, observation: dict[str, np.ndarray], action_S: np.ndarray, score_S: np.ndarray) -> NetHackSteps:
+    def make_steps(
+        self, observation: dict[str, np.ndarray], action_S: np.ndarray, score_S: np.ndarray, label_S: np.ndarray
+    ) -> NetHackSteps:
         """See `Codec.make_steps`. `prev_action` is left out: it repeats the actions."""
-        return NetHackSteps(observation["chars"], observation["colors"], observation["cursor"], action_S, score_S)
+        screens = observation["chars"], observation["colors"], observation["cursor"]
+        return NetHackSteps(*screens, action_S, score_S, label_S)
+
+    def labels(self, steps: NetHackSteps) -> np.ndarray:
+        """See `Codec.labels`."""
+        return steps.label_S
 
     def identity(self, steps: NetHackSteps) -> tuple[np.ndarray, ...]:
-        """Actions, cursors and scores. In a recording without actions and scores the cursors suffice."""
+        """Actions, cursors and scores. In a recording without actions and scores the cursors suffice.
+
+        A game is the same with and without labels.
+        """
         return steps.action_S, steps.cursor_Sx2, steps.score_S.astype("<i4")
 
 

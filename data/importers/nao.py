@@ -155,5 +155,5 @@ def convert(recording: NaoGame) -> PackedEpisode:
 
 
 def _steps(paths: tuple[Path, ...]) -> Iterator[NetHackSteps]:
-    for chars, colors, cursor, _, scores in ttyrec.screens(paths):
-        yield NetHackSteps(chars, colors, cursor, np.full(len(chars), NO_ACTION, np.uint8), scores)
+    for chars, colors, cursor, _, scores, labels in ttyrec.screens(paths):
+        yield NetHackSteps(chars, colors, cursor, np.full(len(chars), NO_ACTION, np.uint8), scores, labels)

@@ -1,4 +1,4 @@
-"""Imports ttyrec recordings of NLE (ttyrec2, ttyrec3) with the xlogfiles beside them, as in NLD-AA.
+"""Imports ttyrec recordings of NLE with the xlogfiles beside them, as in NLD-AA, and those of HiHack.
 
 A step is a screen and the key press that followed it, exactly as NLE's converter reads them. A screen without a key
 press after it, such as the last of a game, is not a step. Key presses that NLE itself sent while it reset the game (a
@@ -34,8 +34,8 @@ from data.importers.base import (
 from data.spec import NetHackSteps
 from data.store.pack import PackedEpisode
 
-NO_KEYS, FOREIGN = "without key presses", "with a key outside the action table"
-"""Kinds of skipped recordings that only this importer has."""
+FOREIGN = "with a key outside the action table"
+"""Kind of a skipped recording."""
 
 Row = dict[str, str]
 """One line of an xlogfile: text by field name."""
@@ -141,7 +141,6 @@ def convert(recording: TtyrecFile) -> PackedEpisode:
     Raises:
         Unusable: It is of no finished game, empty, damaged, without key presses, or has a key outside the action table.
     """
-    version = version_of(recording.path)
     if not recording.path.stat().st_size:
         raise Unusable(EMPTY, "the file is empty")
     if not recording.rows:
@@ -151,34 +150,20 @@ def convert(recording: TtyrecFile) -> PackedEpisode:
         raise Unusable(DAMAGED, f"{len(recording.rows)} rows of the xlogfile have its name")
     facts = facts_of(row)
     seed = _seed(recording.path.parent)
-    pieces = read_steps(recording.path, version)
+    pieces = read_steps(recording.path)
     return packed(SCREENS, pieces, "key was pressed", source=recording.source, seed=seed, **facts)
 
 
-def read_steps(path: Path, version: int) -> Iterator[NetHackSteps]:
+def read_steps(path: Path) -> Iterator[NetHackSteps]:
     """The steps of a recording, with key presses converted to action indices."""
     table, done = action_of_key(), 0
-    for chars, colors, cursor, keys, scores in ttyrec.steps(path, version):
+    for chars, colors, cursor, keys, scores, labels in ttyrec.steps(path):
         actions = table[keys]
         if actions.min() < 0:
             step = int(np.argmin(actions >= 0))
             raise Unusable(FOREIGN, f"key {keys[step]} at step {done + step} is not an action")
-        yield NetHackSteps(chars, colors, cursor, actions.astype(np.uint8), scores)
+        yield NetHackSteps(chars, colors, cursor, actions.astype(np.uint8), scores, labels)
         done += len(keys)
-
-
-def version_of(path: Path) -> int:
-    """The ttyrec version in a file name.
-
-    Raises:
-        Unusable: It is version 1, which has no key presses, or unknown.
-    """
-    text = path.name.removesuffix(".bz2").rpartition("ttyrec")[2]
-    if text in ("", "1"):
-        raise Unusable(NO_KEYS, "ttyrec version 1 has screens without key presses: import it with --allow-no-actions")
-    if text not in ("2", "3"):
-        raise Unusable(DAMAGED, f"ttyrec version {text} is unknown")
-    return int(text)
 
 
 def facts_of(row: Row) -> dict[str, Any]:

@@ -4,15 +4,16 @@ It implements the control sequences that NLE writes, and reports any other: such
 instead, which is three times as slow. Its screens equal those of the converter bit for bit.
 
 A recording is a sequence of frames: seconds, microseconds and size (int32 each), a channel (uint8), and a payload of
-that size: output to the terminal, one key press, or a score. In version 3 a score precedes each key press.
+that size: output to the terminal, one key press, a score, or a label. From version 3 on a score precedes each key
+press, and in version 4, of HiHack, the label of the expert's strategy follows it.
 """
 
 import numpy as np
 from numba import njit
 
-from data.spec import COLUMNS, ROWS
+from data.spec import COLUMNS, NO_LABEL, ROWS
 
-OUTPUT, KEY, SCORE = range(3)
+OUTPUT, KEY, SCORE, LABEL = range(4)
 """Channels of frames."""
 
 HEADER = 13
@@ -34,7 +35,11 @@ _DEFAULT = -1
 
 
 def new_terminal() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A blank terminal: characters and colours, uint8 [1920], and its state, int64 [10]."""
+    """A blank terminal: characters and colours, uint8 [1920], and its state, int64 [10].
+
+    The state: row, column, colour, bold, inverse; whether a score waits for its key press, and the score; three values
+    of `repeats_for_hours`.
+    """
     state = np.zeros(10, np.int64)
     state[2] = _DEFAULT
     return np.full(CELLS, _SPACE, np.uint8), np.zeros(CELLS, np.uint8), state
@@ -172,15 +177,16 @@ def repeats_for_hours(data, at, end, state):
 
 
 @njit(nogil=True, cache=True)
-def read(data, version, terminal, chars_Sx1920, colors_Sx1920, cursor_Sx2, key_S, score_S, step, render):
+def read(data, version, terminal, chars_Sx1920, colors_Sx1920, cursor_Sx2, key_S, score_S, label_S, step, render):
     """Read frames and write a step for every key press.
 
     Args:
         data: uint8, bytes of the recording, from the start of a frame.
-        version: ttyrec version, 2 or 3.
+        version: ttyrec version, from 2 to 4.
         terminal: The terminal, as made by `new_terminal`; updated.
         chars_Sx1920, colors_Sx1920, cursor_Sx2, key_S: uint8, the arrays to write.
         score_S: int32; not written in version 2.
+        label_S: int8; written in version 4 only, NO_LABEL where no label follows a key press.
         step: Index of the first step to write.
         render: False: check the frames, also for sequences that would make NLE's converter run for hours, but do not
             render them.
@@ -205,7 +211,7 @@ def read(data, version, terminal, chars_Sx1920, colors_Sx1920, cursor_Sx2, key_S
                 return at, step, UNKNOWN
             if not render and repeats_for_hours(data, begin, end, state):
                 return at, step, ENDLESS
-        elif channel == SCORE and version == 3 and size == 4 and not state[5]:
+        elif channel == SCORE and version > 2 and size == 4 and not state[5]:
             state[5], state[6] = 1, _int32(data, begin)
         elif channel == KEY and size == 1 and (state[5] or version < 3):
             if step == len(key_S):
@@ -215,10 +221,17 @@ def read(data, version, terminal, chars_Sx1920, colors_Sx1920, cursor_Sx2, key_S
                 colors_Sx1920[step] = colors
             cursor_Sx2[step, 0], cursor_Sx2[step, 1] = state[0], state[1]
             key_S[step] = data[begin]
-            if version == 3:
+            if version > 2:
                 score_S[step] = state[6]
                 state[5] = 0
+            if version > 3:
+                label_S[step] = NO_LABEL
             step += 1
+        elif channel == LABEL and version > 3 and size == 4 and step and label_S[step - 1] == NO_LABEL:
+            label = _int32(data, begin)
+            if not NO_LABEL < label < 128:
+                return at, step, PLACE
+            label_S[step - 1] = label
         else:
             return at, step, PLACE
         at = end

@@ -1,12 +1,17 @@
-"""Reads ttyrec recordings, compressed by bzip2: versions 2 and 3 of NLE, and version 1, which has screens alone.
+"""Reads ttyrec recordings, compressed by bzip2: versions 2 and 3 of NLE, 4 of HiHack, and 1, which has screens alone.
+
+Versions are told apart by the headers of frames, not by name: NLE 0.5 to 0.8.1 wrote version 2 as `*.ttyrec.bz2`.
 
 Recordings of NLE are read by `data.importers.terminal`, 3.3 times as fast as by NLE's converter and with the same
 result. The converter is the fallback. It does not notice truncated recordings, and writes past its buffers if frames
-are out of order, so that recordings are checked before it reads them.
+are out of order, so that recordings are checked before it reads them. Of version 4, which it does not know, it reads a
+copy without labels.
 """
 
 import bz2
+import itertools
 import struct
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,12 +21,17 @@ from nle.dataset import Converter
 
 from data.importers import terminal
 from data.importers.base import DAMAGED, Unusable, stop_if_asked
-from data.spec import COLUMNS, NO_SCORE, ROWS
+from data.spec import COLUMNS, NO_LABEL, NO_SCORE, ROWS
 from data.store.pack import CHUNK_STEPS
 
 _BLOCK = 1 << 24
 _ENDLESS = "a control sequence that repeats a character for hours"
-_HEADER_1 = struct.Struct("<iii")
+_HEADER_1, _HEADER = struct.Struct("<iii"), struct.Struct("<iiiB")
+_TELLING = 64
+"""Frames by which versions are told apart: several key presses with what precedes and follows them."""
+
+NO_KEYS = "without key presses"
+"""Kind of a skipped recording."""
 
 
 class RecordedSteps(NamedTuple):
@@ -37,18 +47,23 @@ class RecordedSteps(NamedTuple):
     """uint8, the key press that follows the screen; 0 in version 1."""
     score_S: np.ndarray
     """int32; NO_SCORE in versions without scores."""
+    label_S: np.ndarray
+    """int8; NO_LABEL in versions without labels."""
 
 
-def steps(path: Path, version: int) -> Iterator[RecordedSteps]:
-    """The steps of a recording of version 2 or 3, CHUNK_STEPS at a time; the last may be fewer.
+def steps(path: Path) -> Iterator[RecordedSteps]:
+    """The steps of a recording of version 2, 3 or 4, CHUNK_STEPS at a time; the last may be fewer.
 
     Raises:
-        Unusable: The recording is damaged. Raised at the damage: steps before it have been yielded.
+        Unusable: It is of version 1, or damaged. Raised at the damage: steps before it have been yielded.
     """
     arrays = _arrays()
     flat = _flat(arrays)
-    screen, done, step = terminal.new_terminal(), 0, 0
+    screen, done, step, version = terminal.new_terminal(), 0, 0, 0
     for data in _Frames(path):
+        version = version or version_of(data.left)
+        if version == 1:
+            raise Unusable(NO_KEYS, "ttyrec version 1 has only screens: import it with --allow-no-actions")
         while True:
             read, step, why = terminal.read(data.left, version, screen, *flat, step, True)
             data.skip(int(read))
@@ -78,6 +93,44 @@ def screens(paths: Sequence[Path]) -> Iterator[RecordedSteps]:
         yield from _convert(converter, frames, None)
 
 
+def version_of(data: np.ndarray) -> int:
+    """The version, from 1 to 4, of a recording that begins with `data`, uint8; 3 if its frames don't tell."""
+    with_channels = list(itertools.takewhile(lambda frame: _is_frame(data, *frame), _frames(data, _HEADER)))
+    without = list(_frames(data, _HEADER_1))
+    if _are_version_1(data, without) and len(without) > len(with_channels):
+        return 1
+    channels = [int(data[at - 1]) for at, _ in with_channels]
+    after_key = {after for key, after in itertools.pairwise(channels) if key == terminal.KEY}
+    if terminal.LABEL in after_key:
+        return 4
+    return 2 if terminal.KEY in channels and terminal.SCORE not in channels else 3
+
+
+def _frames(data: np.ndarray, header: struct.Struct) -> Iterator[tuple[int, int]]:
+    """Places and sizes of the payloads of the first frames that are whole, until one of an impossible size."""
+    at = header.size
+    for _ in range(_TELLING):
+        if at > len(data):
+            return
+        size = header.unpack_from(data.data, at - header.size)[2]
+        if not 0 < size <= min(terminal.MAX_PAYLOAD, len(data) - at):
+            return
+        yield at, size
+        at += size + header.size
+
+
+def _is_frame(data: np.ndarray, at: int, size: int) -> bool:
+    """Whether the channel of a frame, the byte before its payload, has payloads of that size."""
+    sizes = {terminal.OUTPUT: size, terminal.KEY: 1, terminal.SCORE: 4, terminal.LABEL: 4}
+    return sizes.get(int(data[at - 1])) == size
+
+
+def _are_version_1(data: np.ndarray, frames: list[tuple[int, int]]) -> bool:
+    """Whether frames that are read without a channel have times that make sense."""
+    times = [_HEADER_1.unpack_from(data.data, at - _HEADER_1.size)[:2] for at, _ in frames]
+    return all(second >= 0 and 0 <= micro < 1_000_000 for second, micro in times) and times == sorted(times)
+
+
 def _arrays() -> RecordedSteps:
     return RecordedSteps(
         np.empty((CHUNK_STEPS, ROWS, COLUMNS), np.uint8),
@@ -85,6 +138,7 @@ def _arrays() -> RecordedSteps:
         np.empty((CHUNK_STEPS, 2), np.uint8),
         np.zeros(CHUNK_STEPS, np.uint8),
         np.full(CHUNK_STEPS, NO_SCORE, np.int32),
+        np.full(CHUNK_STEPS, NO_LABEL, np.int8),
     )
 
 
@@ -108,12 +162,33 @@ def converter_buffers() -> tuple[np.ndarray, ...]:
 
 def _converted(path: Path, version: int, skip: int) -> Iterator[RecordedSteps]:
     """The steps after the first `skip`, a multiple of CHUNK_STEPS, read by NLE's converter."""
-    keys = _keys(path, version)
-    converter = Converter(ROWS, COLUMNS, version)
-    converter.load_ttyrec(str(path))
-    for number, converted in enumerate(_convert(converter, len(keys), keys)):
-        if number * CHUNK_STEPS >= skip:
-            yield converted
+    keys, labels = _keys(path, version)
+    with tempfile.TemporaryDirectory() as folder:
+        if version == 4:
+            path = _without_labels(path, Path(folder) / "recording.ttyrec3.bz2")
+        converter = Converter(ROWS, COLUMNS, min(version, 3))
+        converter.load_ttyrec(str(path))
+        for number, converted in enumerate(_convert(converter, len(keys), keys)):
+            start = number * CHUNK_STEPS
+            if start >= skip:
+                yield converted._replace(label_S=labels[start : start + len(converted.key_S)])
+
+
+def _without_labels(path: Path, copy: Path) -> Path:
+    """Copy a recording of version 4, which was checked, as version 3."""
+    with bz2.open(copy, "wb") as file:
+        for data in _Frames(path):
+            left, at = data.left.data, 0
+            while len(left) - at >= _HEADER.size:
+                *_, size, channel = _HEADER.unpack_from(left, at)
+                end = at + _HEADER.size + size
+                if end > len(left):
+                    break
+                if channel != terminal.LABEL:
+                    file.write(left[at:end])
+                at = end
+            data.skip(at)
+    return copy
 
 
 def _convert(converter: Converter, steps: int, keys: np.ndarray | None) -> Iterator[RecordedSteps]:
@@ -136,22 +211,24 @@ def _convert(converter: Converter, steps: int, keys: np.ndarray | None) -> Itera
             cursor[:count].astype(np.uint8),
             pressed[:count],
             scores[:count],
+            np.full(count, NO_LABEL, np.int8),
         )
 
 
-def _keys(path: Path, version: int) -> np.ndarray:
-    """Key presses of a recording, uint8 [steps]. Checks everything except the output to the terminal."""
+def _keys(path: Path, version: int) -> tuple[np.ndarray, np.ndarray]:
+    """Key presses, uint8 [steps], and labels, int8 [steps], of a recording. Checks all but output to the terminal."""
     flat = _flat(_arrays())
-    screen, found = terminal.new_terminal(), [np.zeros(0, np.uint8)]
+    screen, found, labels = terminal.new_terminal(), [np.zeros(0, np.uint8)], [np.zeros(0, np.int8)]
     for data in _Frames(path):
         while True:
             read, step, why = terminal.read(data.left, version, screen, *flat, 0, False)
             data.skip(int(read))
             found.append(flat.key_S[:step].copy())
+            labels.append(flat.label_S[:step].copy())
             if why != terminal.FULL:
                 break
         data.check(why, sum(map(len, found)))
-    return np.concatenate(found)
+    return np.concatenate(found), np.concatenate(labels)
 
 
 def _count_frames(path: Path) -> int:

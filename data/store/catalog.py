@@ -43,6 +43,7 @@ class Catalog:
         self._expert = expert or "unknown"
         self._row_of: dict[str, int] = {}
         self._actions: Counter[int] = Counter()
+        self._labels: Counter[int] = Counter()
         self._table = 0
         """Number of the last episode table written."""
 
@@ -62,16 +63,18 @@ class Catalog:
         self.shards = list(manifest["shards"])
         self.imports = list(manifest["imports"])
         self._actions = Counter(dict(enumerate(manifest["action_counts"])))
+        self._labels = Counter({int(label): count for label, count in manifest.get("label_counts", {}).items()})
         self.episodes, self._row_of = [], {}
         for episode in read_table(path, manifest):
-            self.add(episode, {})
+            self.add(episode, {}, {})
         self._table = table_number(manifest)
 
-    def add(self, episode: Episode, action_counts: dict[int, int]) -> None:
+    def add(self, episode: Episode, action_counts: dict[int, int], label_counts: dict[int, int]) -> None:
         """Append an episode."""
         self._row_of[episode.id] = len(self.episodes)
         self.episodes.append(episode)
         self._actions.update(action_counts)
+        self._labels.update(label_counts)
 
     def find(self, id: str) -> Episode | None:
         """The episode with this id; None if there is none."""
@@ -115,6 +118,7 @@ class Catalog:
             "codec": self.content.codec.name,
             "chunk_steps": CHUNK_STEPS,
             "action_counts": [self._actions[action] for action in range(len(self.content.actions))],
+            **({"label_counts": dict(sorted(self._labels.items()))} if self._labels else {}),
             "imports": self.imports,
             "table": {"name": table.name, "sha256": file_sha256(table)},
             "shards": self.shards,

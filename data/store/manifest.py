@@ -144,6 +144,9 @@ def _faults(manifest: dict[str, Any]) -> Iterator[str]:
     counts = manifest["action_counts"]
     if len(counts) != len(manifest["actions"]) or not all(isinstance(count, int) for count in counts):
         yield "invalid action counts"
+    labels = manifest.get("label_counts", {})
+    if not isinstance(labels, dict) or not all(re.fullmatch(r"-?\d{1,3}", key) for key in labels):
+        yield "invalid label counts"
     if not all(isinstance(entry, dict) and isinstance(entry.get("skipped", []), list) for entry in manifest["imports"]):
         yield "invalid list of imports"
     names = [table_name(_number(manifest["table"].get("name")))]

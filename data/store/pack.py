@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from data.codec.base import Codec
 from data.common.files import replacing
-from data.spec import Steps
+from data.spec import NO_LABEL, Steps
 
 CHUNK_STEPS = 2048
 """Steps in each chunk of an episode but the last."""
@@ -31,6 +32,8 @@ class PackedEpisode:
     """Records of CHUNK_STEPS steps each; the last may have fewer."""
     action_counts: dict[int, int]
     """How often each action occurs, by action index."""
+    label_counts: dict[int, int] = dataclasses.field(default_factory=dict)
+    """How often each label occurs; empty without labels."""
     recording: str | None = None
     role: str | None = None
     seed: int | None = None
@@ -63,26 +66,30 @@ def pack(codec: Codec, pieces: Iterable[Steps], *, score: float, source: str, **
     chunks: list[bytes] = []
     actions: list[np.ndarray] = []
     identities: list[tuple[np.ndarray, ...]] = []
+    labels: Counter[int] = Counter()
     for steps in _rechunked(pieces):
         chunks.append(codec.encode(steps, int(actions[-1][-1]) if actions else None))
         actions.append(steps.action_S.copy())
         identities.append(tuple(column.copy() for column in codec.identity(steps)))
+        if (label_S := codec.labels(steps)) is not None:
+            labels.update(_counts(label_S[label_S != NO_LABEL]))
     digest = hashlib.sha256()
     for columns in zip(*identities, strict=True):
         for column in columns:
             digest.update(column.tobytes())
     all_actions = np.concatenate(actions)
-    counts = {int(a): int(n) for a, n in zip(*np.unique(all_actions, return_counts=True), strict=True)}
-    return PackedEpisode(digest.hexdigest()[:16], len(all_actions), score, source, tuple(chunks), counts, **facts)
+    id, counts = digest.hexdigest()[:16], _counts(all_actions)
+    return PackedEpisode(id, len(all_actions), score, source, tuple(chunks), counts, dict(labels), **facts)
 
 
 def write_episode(path: Path, episode: PackedEpisode) -> None:
     """Write an episode to a file of its own, atomically."""
     facts = dataclasses.asdict(episode)
     chunks = [np.frombuffer(chunk, np.uint8) for chunk in facts.pop("chunks")]
-    counts = facts.pop("action_counts")
+    # JSON has no numbers as keys.
+    facts |= {name: sorted(facts[name].items()) for name in ("action_counts", "label_counts")}
     data = io.BytesIO()
-    np.savez(data, *chunks, facts=np.array(json.dumps(facts)), actions=np.array(sorted(counts.items())))
+    np.savez(data, *chunks, facts=np.array(json.dumps(facts)))
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as scratch:
         scratch.write_bytes(data.getvalue())
@@ -91,9 +98,15 @@ def write_episode(path: Path, episode: PackedEpisode) -> None:
 def read_episode(path: Path) -> PackedEpisode:
     """Read what `write_episode` wrote."""
     with np.load(path) as data:
-        chunks = tuple(data[f"arr_{number}"].tobytes() for number in range(len(data.files) - 2))
-        counts = {int(action): int(count) for action, count in data["actions"]}
-        return PackedEpisode(**json.loads(str(data["facts"])), chunks=chunks, action_counts=counts)
+        chunks = tuple(data[f"arr_{number}"].tobytes() for number in range(len(data.files) - 1))
+        facts = json.loads(str(data["facts"]))
+        facts |= {name: dict(facts[name]) for name in ("action_counts", "label_counts")}
+        return PackedEpisode(**facts, chunks=chunks)
+
+
+def _counts(values: np.ndarray) -> dict[int, int]:
+    """How often each value occurs."""
+    return {int(value): int(count) for value, count in zip(*np.unique(values, return_counts=True), strict=True)}
 
 
 def _rechunked(pieces: Iterable[Any]) -> Iterator[Any]:

@@ -129,12 +129,12 @@ class StoreWriter:
         if self._catalog.find(episode.id) is not None:
             return None
         facts = {field.name: getattr(episode, field.name) for field in dataclasses.fields(PackedEpisode)}
-        del facts["chunks"], facts["action_counts"]
+        del facts["chunks"], facts["action_counts"], facts["label_counts"]
         split = split_of(episode.id, self._catalog.dev_fraction)
         with DelayedInterrupt():
             shard, record = self._append(episode.chunks)
             row = Episode(**facts, split=split, checksum=episode.checksum, shard=shard, record=record)
-            self._catalog.add(row, episode.action_counts)
+            self._catalog.add(row, episode.action_counts, episode.label_counts)
         return row
 
     def duplicate(self, episode: PackedEpisode) -> Episode:

@@ -7,6 +7,7 @@ import numpy as np
 
 from data.common.files import replacing
 from data.games import registry
+from data.games.strategies import name_of
 from data.store.episodes import Episode, Split
 from data.store.reader import TrajectoryStore
 
@@ -22,8 +23,8 @@ def info(store: Path) -> str:
         UserError: The store cannot be opened.
     """
     opened = TrajectoryStore.open(store)
-    sections = (_overview, _splits, _scores, _roles, _actions, _provenance)
-    return "\n\n".join(section(opened) for section in sections)
+    sections = (_overview, _splits, _scores, _roles, _actions, _labels, _provenance)
+    return "\n\n".join(text for section in sections if (text := section(opened)))
 
 
 def draw_scores(store: Path, png: Path) -> None:
@@ -117,6 +118,11 @@ def _actions(store: TrajectoryStore) -> str:
     names = registry.find(store.manifest["game"]).action_names(actions)
     counts = Counter(dict(zip(names, store.manifest["action_counts"], strict=True)))
     return _ranking("actions", +counts)
+
+
+def _labels(store: TrajectoryStore) -> str:
+    counts = store.manifest.get("label_counts", {})
+    return _ranking("strategies", Counter({name_of(int(label)): counts[label] for label in counts})) if counts else ""
 
 
 def _provenance(store: TrajectoryStore) -> str:

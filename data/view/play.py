@@ -12,6 +12,7 @@ from data import spec
 from data.common.cli import UserError
 from data.common.files import replacing
 from data.games import registry
+from data.games.strategies import name_of
 from data.store.reader import TrajectoryStore
 
 
@@ -100,6 +101,8 @@ def frames(store: TrajectoryStore, row: int, start: int, stop: int) -> Iterator[
         for number in range(len(piece.action_S)):
             step = type(piece)(*(column[number] for column in piece))
             action = names[int(step.action_S)] if actions else ""
+            if (label := int(getattr(step, "label_S", spec.NO_LABEL))) != spec.NO_LABEL:
+                action += f"   {name_of(label)}"
             yield Frame(step, caption(begin + number, length, action, int(step.score_S)))
 
 

@@ -11,7 +11,7 @@ import jax
 from data.collect.nethack import folder_of
 from data.experts.registry import Expert
 from data.games.challenge import CHARACTER
-from data.importers.nld import find, read_steps, version_of
+from data.importers.nld import find, read_steps
 from data.spec import NetHackSteps
 from eval.engine.game import GameRow
 from eval.film import Film
@@ -85,7 +85,7 @@ def _film(recording: Path) -> Film:
     """The film of a recorded game."""
     film = Film()
     [found] = find(recording)
-    for piece in read_steps(found.path, version_of(found.path)):
+    for piece in read_steps(found.path):
         for number in range(len(piece.action_S)):
             film.add(NetHackSteps(*(column[number].copy() for column in piece)))
     return film

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from data.codec.base import MAX_STEPS
 from data.codec.chunk import CorruptChunk, Span
 from data.codec.screens import SCREENS
-from data.spec import NetHackSteps
+from data.spec import NO_LABEL, NetHackSteps
 from tests.data.codec.records import columns_of, packed, sealed
 
 
@@ -26,6 +26,7 @@ def random_steps(seed: int, count: int, changes: int = 30) -> NetHackSteps:
         rng.integers(0, 256, (count, 2)).astype(np.uint8),
         rng.integers(0, 121, count).astype(np.uint8),
         rng.integers(limits.min, limits.max, count, endpoint=True).astype(np.int32),
+        rng.integers(-128, 128, count).astype(np.int8) if seed % 2 else np.full(count, NO_LABEL, np.int8),
     )
 
 
@@ -89,6 +90,7 @@ def test_a_chunk_of_an_impossible_size_is_not_written(count: int) -> None:
         np.zeros((count, 2), np.uint8),
         np.zeros(count, np.uint8),
         np.zeros(count, np.int32),
+        np.zeros(count, np.int8),
     )
     with pytest.raises(ValueError, match="a chunk holds"):
         SCREENS.encode(steps)

@@ -3,6 +3,7 @@
 import bz2
 import os
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,18 @@ def ttyrec3(keys: bytes, text: str = "screen") -> bytes:
         parts.append(frame(0, f"\x1b[{1 + number % 20};5H{text} {number}".encode()))
         parts.append(frame(2, struct.pack("<i", 10 * number)) + frame(1, bytes([key])))
     return b"".join(parts) + frame(0, b"\x1b[2Jthe end") + frame(2, struct.pack("<i", 0))
+
+
+def ttyrec4(keys: bytes, labels: Sequence[int]) -> bytes:
+    """The same with a label after each key, as HiHack has it."""
+    steps, at = ttyrec3(keys), 0
+    for key, label in zip(keys, labels, strict=False):
+        press = frame(1, bytes([key]))
+        at = steps.index(press, at) + len(press)
+        strategy = frame(3, struct.pack("<i", label))
+        steps = steps[:at] + strategy + steps[at:]
+        at += len(strategy)
+    return steps
 
 
 def row(name: str, points: int = 77) -> str:

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from nle.dataset import Converter
 
+from data.games.strategies import HIHACK
 from data.importers import terminal, ttyrec
 from data.importers.base import DAMAGED, Unusable
-from data.spec import NO_SCORE
-from tests.data.importers.recordings import frame, play, ttyrec3
+from data.spec import NO_LABEL, NO_SCORE
+from tests.data.importers.recordings import frame, play, ttyrec3, ttyrec4
 
 SIZE = ttyrec.CHUNK_STEPS
 
@@ -27,8 +28,8 @@ def converter(path: Path, version: int = 3) -> list[np.ndarray]:
     return [np.concatenate(column) for column in zip(*columns, strict=True)]
 
 
-def ours(path: Path, version: int = 3) -> list[np.ndarray]:
-    pieces = [tuple(column.copy() for column in piece) for piece in ttyrec.steps(path, version)]
+def ours(path: Path) -> list[np.ndarray]:
+    pieces = [tuple(column.copy() for column in piece) for piece in ttyrec.steps(path)]
     return [np.concatenate(column) for column in zip(*pieces, strict=True)] if pieces else []
 
 
@@ -36,7 +37,9 @@ def assert_equal(left: list[np.ndarray], right: list[np.ndarray]) -> None:
     if not right:
         assert not len(left[0])
         return
-    for name, a, b in zip(ttyrec.RecordedSteps._fields, left, right, strict=True):
+    *read, labels = right
+    assert (labels == NO_LABEL).all()
+    for name, a, b in zip(ttyrec.RecordedSteps._fields[:-1], left, read, strict=True):
         np.testing.assert_array_equal(a.astype(np.int64) & 0xFF if "colors" in name else a, b, err_msg=name)
 
 
@@ -181,7 +184,7 @@ def test_two_thousand_damaged_recordings_are_refused_or_read_as_the_converter_do
 def test_a_character_repeated_for_hours_is_refused(tmp_path: Path, outputs: list[bytes]) -> None:
     path = write(tmp_path / "trap", recording(outputs))
     with pytest.raises(Unusable, match="repeats a character for hours") as caught:
-        list(ttyrec.steps(path, 3))
+        list(ttyrec.steps(path))
     assert caught.value.kind == DAMAGED
     path = write(tmp_path / "trap", b"".join(frame(0, output)[:12] + output for output in outputs))
     with pytest.raises(Unusable, match="repeats a character for hours"):
@@ -197,7 +200,7 @@ def test_version_one_is_a_step_a_frame(tmp_path: Path) -> None:
     content = b"".join(frame(0, output)[:12] + output for output in KNOWN * 40)
     paths = [write(tmp_path / name, content) for name in ("one", "two")]
     pieces = [tuple(column.copy() for column in piece) for piece in ttyrec.screens(paths)]
-    chars, _, cursor, _, scores = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    chars, _, cursor, _, scores, _ = (np.concatenate(column) for column in zip(*pieces, strict=True))
     reader = Converter(24, 80, 1)
     for path, start in zip(paths, (0, len(chars) // 2), strict=True):
         reader.load_ttyrec(str(path))
@@ -215,3 +218,64 @@ def test_a_damaged_recording_of_version_one_is_refused(tmp_path: Path, content: 
     path = write(tmp_path / "damaged", content)
     with pytest.raises(Unusable):
         list(ttyrec.screens([path]))
+
+
+LABELS = (-1, 7, 7, 0, 11, 1) * 900
+
+
+def version(content: bytes) -> int:
+    return ttyrec.version_of(np.frombuffer(content, np.uint8))
+
+
+def test_versions_are_told_by_content() -> None:
+    keys = b"hjkl"
+    screens = [b"\x1b[2Jscreen %d" % number for number in range(9)]
+    assert version(b"".join(frame(0, screen)[:12] + screen for screen in screens)) == 1
+    assert version(b"".join(frame(0, b"screen") + frame(1, bytes([key])) for key in keys)) == 2
+    assert version(ttyrec3(keys)) == 3
+    assert version(ttyrec4(keys, LABELS)) == 4
+    assert version(ttyrec3(b"")) == version(b"") == version(b"short") == 3
+    # An output of one byte begins as a channel would.
+    assert version(b"".join(frame(0, screen)[:12] + screen for screen in (b"\x01", b"\x00", b"\x02\x02"))) == 1
+
+
+@pytest.mark.parametrize("unknown", [b"", b"\x1b[?1049h"])
+def test_labels_are_those_of_the_keys(tmp_path: Path, unknown: bytes) -> None:
+    """With and without a control sequence that only NLE's converter knows."""
+    keys = b"hjklyubn" * 675
+    whole = ttyrec4(keys, LABELS)
+    path = write(tmp_path / "labelled", frame(0, unknown or b" ") + whole)
+    plain = write(tmp_path / "plain", frame(0, unknown or b" ") + ttyrec3(keys))
+    *columns, labels = ours(path)
+    assert labels.tolist() == list(LABELS)
+    assert_equal(converter(plain), [*columns, np.full(len(labels), NO_LABEL, np.int8)])
+
+
+@pytest.mark.parametrize("misplaced", [frame(3, bytes(4)) * 2, frame(3, b"\x80\0\0\0"), frame(3, bytes(3))])
+def test_a_label_out_of_place_is_damage(tmp_path: Path, misplaced: bytes) -> None:
+    path = write(tmp_path / "damaged", ttyrec4(b"hj", LABELS) + frame(1, b"k") + misplaced)
+    with pytest.raises(Unusable, match="out of place after 3 key"):
+        list(ttyrec.steps(path))
+
+
+def test_hihack_games_are_read_with_their_labels(cases: Path) -> None:
+    for path in sorted((cases / "nle" / "ttyrec4").rglob("*.bz2")):
+        *_, keys, scores, labels = ours(path)
+        content, at, expected = bz2.decompress(path.read_bytes()), 0, []
+        while at < len(content):
+            size, channel = int.from_bytes(content[at + 8 : at + 12], "little"), content[at + 12]
+            if channel == terminal.LABEL:
+                expected.append(int.from_bytes(content[at + 13 : at + 17], "little", signed=True))
+            at += 13 + size
+        assert labels.tolist() == expected
+        assert len(keys) == len(scores) == len(labels) > 700
+        assert {0, 1, 7} <= set(expected) <= set(HIHACK)
+
+
+def test_recordings_by_early_nle_have_keys(cases: Path) -> None:
+    [path] = (cases / "nle" / "nle07").glob("*.bz2")
+    assert path.name.endswith(".ttyrec.bz2")
+    expected, read = converter(path, 2), ours(path)
+    assert len(read[3]) == 1500
+    # The converter omits a key press at the very end of a file.
+    assert_equal(expected, [column[:1499] for column in read])

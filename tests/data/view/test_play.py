@@ -18,7 +18,7 @@ from data.codec.screens import SCREENS
 from data.common.cli import UserError
 from data.games import nethack
 from data.games.keys import KEYS, action_of_key, names
-from data.spec import NetHackSteps
+from data.spec import NO_LABEL, NetHackSteps
 from data.store.pack import pack
 from data.store.reader import TrajectoryStore
 from data.store.writer import StoreWriter
@@ -42,7 +42,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def one(chars: np.ndarray, colors: np.ndarray, cursor: np.ndarray) -> NetHackSteps:
-    return NetHackSteps(chars, colors, cursor, np.array(0), np.array(0))
+    return NetHackSteps(chars, colors, cursor, np.array(0), np.array(0), np.array(NO_LABEL))
 
 
 def film(store: Path, gif: Path | None, **options: Any) -> str:

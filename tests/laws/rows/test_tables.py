@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import laws
 from data.common.cli import UserError
 from eval.results import ResultRow
 from laws.fitting.analysis import fit
@@ -354,19 +353,17 @@ def test_a_large_table_is_read(tmp_path: Path) -> None:
     assert len(read([tmp_path / "large.csv"]).rows) == 200_000
 
 
-@pytest.fixture(scope="module")
-def cases() -> Path:
-    """Folder of tables as people have saved one sweep."""
-    folder = Path(laws.__file__).parents[1].parent / "shared/cases/laws"
-    if not folder.is_dir():
-        pytest.skip("no folder of tables beside this checkout")
-    return folder
+@pytest.fixture
+def law_cases(cases: Path) -> Path:
+    return cases / "laws"
 
 
-def test_every_saved_copy_of_a_sweep_has_its_72_rows(cases: Path) -> None:
-    known = read([cases / "ROWS.CSV"]).rows
+def test_every_saved_copy_of_a_sweep_has_its_72_rows(law_cases: Path) -> None:
+    known = read([law_cases / "ROWS.CSV"]).rows
     assert len(known) == 72
-    others = [path for path in sorted(cases.iterdir()) if path.suffix in (".csv", ".tsv") and "figure" not in path.name]
+    others = [
+        path for path in sorted(law_cases.iterdir()) if path.suffix in (".csv", ".tsv") and "figure" not in path.name
+    ]
     assert len(others) >= 9
     for path in others:
         found = read([path]).rows
@@ -376,8 +373,8 @@ def test_every_saved_copy_of_a_sweep_has_its_72_rows(cases: Path) -> None:
         assert found == known, path.name
 
 
-def test_a_published_sweep_without_tokens_has_its_exponents(cases: Path) -> None:
-    rows = read([cases / "isoflops_curves.json"])
+def test_a_published_sweep_without_tokens_has_its_exponents(law_cases: Path) -> None:
+    rows = read([law_cases / "isoflops_curves.json"])
     assert len(rows.rows) == 72
     assert all(row.samples == round(row.flops / 6 / row.params) for row in rows.rows)
     assert {item.code for item in rows.diagnostics} == {"derived", "own_runs"}
@@ -387,8 +384,8 @@ def test_a_published_sweep_without_tokens_has_its_exponents(cases: Path) -> None
 
 
 @pytest.mark.parametrize("columns", [("flops=Training FLOP", "params=Model Size", "loss=loss"), ()])
-def test_points_read_off_a_figure_have_their_law(columns: tuple[str, ...], cases: Path) -> None:
-    rows = read([cases / "chinchilla-figure.csv"], options=TableOptions(columns=columns)).rows
+def test_points_read_off_a_figure_have_their_law(columns: tuple[str, ...], law_cases: Path) -> None:
+    rows = read([law_cases / "chinchilla-figure.csv"], options=TableOptions(columns=columns)).rows
     assert len(rows) == 245
     best = sorted(rows, key=lambda row: row.loss or 0.0)[:240]
     params, samples, loss = (
