@@ -52,8 +52,9 @@ def import_nld(
     store: Positional[Path],
     options: Options = Importing(),
     allow_no_actions: bool = False,
+    allow_unfinished: bool = False,
 ) -> int:
-    """Import NetHack recordings of NLE (ttyrec2, ttyrec3) with their xlogfiles, as in NLD-AA.
+    """Import NetHack recordings of NLE with their xlogfiles, as in NLD-AA, and those of HiHack.
 
     Recordings that are damaged or hold no finished game are skipped and listed. Run again, after an interruption or
     with more recordings in the folder, the command adds what the store does not hold yet.
@@ -64,14 +65,18 @@ def import_nld(
         options: Options of every importer.
         allow_no_actions: Import NLD-NAO instead: recordings of alt.org (ttyrec version 1), which have screens but no
             key presses. The store can be viewed, but not used for training.
+        allow_unfinished: Import recordings without a row in an xlogfile too: games that did not end, or lost theirs.
+            Their score and character are read off the screen.
     """
+    if allow_no_actions and allow_unfinished:
+        raise UserError("give --allow-no-actions or --allow-unfinished: recordings of alt.org need their xlogfile")
     if allow_no_actions:
         from data.importers.nao import import_nao
 
         return options.run(partial(import_nao, folder, store))
     from data.importers.nld import import_nld
 
-    return options.run(partial(import_nld, folder, store))
+    return options.run(partial(import_nld, folder, store, allow_unfinished=allow_unfinished))
 
 
 @importers.command(name="parquet")

@@ -8,7 +8,8 @@ space or two to dismiss the opening messages) cannot be distinguished from the p
 import fnmatch
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -31,6 +32,7 @@ from data.importers.base import (
     import_games,
     packed,
 )
+from data.importers.status import Watched
 from data.spec import NetHackSteps
 from data.store.pack import PackedEpisode
 
@@ -50,6 +52,8 @@ class TtyrecFile:
     """Path inside the imported folder."""
     rows: tuple[Row, ...]
     """Lines that name it, of the xlogfiles beside it."""
+    unfinished: bool = False
+    """Whether it is imported if no line names it."""
 
     def fingerprint(self) -> str:
         """See `data.importers.base.Recording`."""
@@ -59,6 +63,8 @@ class TtyrecFile:
 def import_nld(
     folder: str | Path,
     store: str | Path,
+    *,
+    allow_unfinished: bool = False,
     **options: Unpack[Options],
 ) -> Report:
     """Import every finished game under `folder`.
@@ -66,6 +72,7 @@ def import_nld(
     Args:
         folder: Folder with recordings and xlogfiles, at any depth.
         store: Folder of the store.
+        allow_unfinished: Import the other games too. Their score and character are read off the screen.
         **options: See `data.importers.base.Options`.
 
     Raises:
@@ -75,14 +82,14 @@ def import_nld(
         store,
         nethack.content(),
         Path(folder),
-        find,
+        partial(find, unfinished=allow_unfinished),
         convert,
         importer="nld",
         **options,
     )
 
 
-def find(folder: Path) -> list[TtyrecFile]:
+def find(folder: Path, *, unfinished: bool = False) -> list[TtyrecFile]:
     """All files `*.ttyrec*.bz2` under `folder`, sorted by name, with their lines of the xlogfiles beside them.
 
     Raises:
@@ -93,7 +100,7 @@ def find(folder: Path) -> list[TtyrecFile]:
         rows = _read_logs(parent, names)
         for name in fnmatch.filter(names, "*.ttyrec*.bz2"):
             path = parent / name
-            found.append(TtyrecFile(path, path.relative_to(folder).as_posix(), rows.get(name, ())))
+            found.append(TtyrecFile(path, path.relative_to(folder).as_posix(), rows.get(name, ()), unfinished))
     if not found:
         raise UserError(f"no recording (*.ttyrec*.bz2) under {folder}")
     return sorted(found, key=lambda recording: recording.source)
@@ -143,14 +150,19 @@ def convert(recording: TtyrecFile) -> PackedEpisode:
     """
     if not recording.path.stat().st_size:
         raise Unusable(EMPTY, "the file is empty")
+    seed, pieces = _seed(recording.path.parent), read_steps(recording.path)
     if not recording.rows:
-        raise Unusable(ABANDONED, "no xlogfile beside it has a row with its name")
+        if not recording.unfinished:
+            raise Unusable(ABANDONED, "no xlogfile beside it has a row with its name (--allow-unfinished imports it)")
+        watched = Watched()
+        episode = packed(
+            SCREENS, watched.watch(pieces), "key was pressed", source=recording.source, score=0.0, seed=seed
+        )
+        return replace(episode, **watched.facts())
     row, *others = recording.rows
     if others:
         raise Unusable(DAMAGED, f"{len(recording.rows)} rows of the xlogfile have its name")
     facts = facts_of(row)
-    seed = _seed(recording.path.parent)
-    pieces = read_steps(recording.path)
     return packed(SCREENS, pieces, "key was pressed", source=recording.source, seed=seed, **facts)
 
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -12,6 +14,8 @@ Split = Literal["train", "dev"]
 SPLITS: tuple[Split, ...] = ("train", "dev")
 
 _NONE = type(None)
+_LISTED = 8
+"""Characters that are listed where none is chosen."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ class EpisodeFilter:
     """Selects episodes of a store, in both splits. All limits are inclusive."""
 
     roles: tuple[str, ...] = ()
-    """Keep only characters whose name starts with one of these: mon, or val-dwa. Default all."""
+    """Keep only characters whose name starts with one of these, in any case: mon, Mon or val-dwa. Default all."""
     min_score: float | None = None
     """Minimum final score (NetHack) or return (Atari)."""
     max_score: float | None = None
@@ -137,13 +141,15 @@ class EpisodeFilter:
     """Maximum depth of the deepest dungeon level reached."""
 
     def __post_init__(self) -> None:
-        """Raise `UserError` if a minimum is above its maximum."""
+        """Raise `UserError` if a minimum is above its maximum; make roles lower-case, as episodes have them."""
         for name in ("score", "length", "depth"):
             low, high = getattr(self, f"min_{name}"), getattr(self, f"max_{name}")
             if low is not None and high is not None and low > high:
                 raise UserError(
                     f"no episode has a {name} of at least {low} and at most {high}: change --min-{name} or --max-{name}"
                 )
+
+        object.__setattr__(self, "roles", tuple(role.lower() for role in self.roles))
 
     def keep(self, episode: EpisodeFacts) -> bool:
         """Whether the episode passes. One whose role or depth is not recorded fails any limit on it."""
@@ -157,6 +163,20 @@ class EpisodeFilter:
             or (value is not None and (low is None or low <= value) and (high is None or value <= high))
             for value, low, high in limits
         )
+
+    def held_by(self, episodes: Sequence[EpisodeFacts]) -> str:
+        """What episodes have of what is limited here, in words: the range of a number, the most frequent characters."""
+        told = []
+        if self.roles:
+            counts = Counter(episode.role or "unknown" for episode in episodes)
+            few = [f"{role} ({count})" for role, count in counts.most_common(_LISTED)]
+            more = [f"{len(counts) - _LISTED} other characters"] if len(counts) > _LISTED else []
+            told.append(f"characters {', '.join([*few, *more])}")
+        for name in ("score", "length", "depth"):
+            if getattr(self, f"min_{name}") is not None or getattr(self, f"max_{name}") is not None:
+                known = [value for episode in episodes if (value := getattr(episode, name)) is not None]
+                told.append(f"a {name} from {min(known):g} to {max(known):g}" if known else f"no {name} recorded")
+        return " and ".join(told)
 
     def __str__(self) -> str:
         """The limits that are set, as command-line options."""

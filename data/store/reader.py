@@ -107,7 +107,10 @@ class TrajectoryStore:
             )
         rows = [i for i in mine if self.filter.keep(self.episodes[i])]
         if not rows:
-            raise UserError(f"none of the {len(mine)} {split} episodes of {self.path} passes {self.filter}")
+            held = self.filter.held_by([self.episodes[i] for i in mine])
+            raise UserError(
+                f"none of the {len(mine)} {split} episodes of {self.path} passes {self.filter}: there are {held}"
+            )
         return np.array(rows, np.int64)
 
     @property

@@ -33,6 +33,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (EpisodeFilter(), [10, 20, 30, 40]),
         (EpisodeFilter(roles=("mon",)), [10, 30]),
         (EpisodeFilter(roles=("val", "mon-h")), [10, 20, 30]),
+        (EpisodeFilter(roles=("Mon",)), [10, 30]),
+        (EpisodeFilter(roles=("VAL", "Mon-Hum")), [10, 20, 30]),
         (EpisodeFilter(min_score=50), [20, 30, 40]),
         (EpisodeFilter(max_score=50), [10, 20, 40]),
         (EpisodeFilter(min_length=20, max_length=30), [20, 30]),
@@ -49,7 +51,8 @@ def test_only_the_chosen_games_are_read(path: Path, filter: EpisodeFilter, lengt
 
 def test_a_choice_of_nothing_is_refused_with_the_options_that_make_it(path: Path) -> None:
     store = TrajectoryStore.open(path, filter=EpisodeFilter(roles=("sam",), min_score=3))
-    with pytest.raises(UserError, match=r"none of the 4 train episodes .* --roles sam --min-score 3"):
+    said = r"none of the 4 train episodes .* --roles sam --min-score 3: there are characters mon-.* and a score from "
+    with pytest.raises(UserError, match=said):
         store.rows("train")
     with pytest.raises(UserError, match="at least 9 and at most 3"):
         EpisodeFilter(min_depth=9, max_depth=3)
