@@ -18,6 +18,9 @@ from typing import Any
 import numpy as np
 
 _STORAGES = {"torch FloatStorage": "f4", "torch DoubleStorage": "f8", "torch LongStorage": "i8"}
+_HALF = {"torch HalfStorage", "torch BFloat16Storage"}
+_LEGACY = b"\x80\x02\x8a\x0a"
+"""How files of torch before 1.6 begin: a pickle of a long number."""
 _MOST_AXES = 8
 _OTHERS = {"torch._utils _rebuild_tensor_v2", "collections OrderedDict", "collections defaultdict", "__builtin__ dict"}
 DAMAGE = (zipfile.BadZipFile, struct.error, EOFError, OSError, RuntimeError, ValueError, LookupError, ArithmeticError)
@@ -26,6 +29,10 @@ DAMAGE = (zipfile.BadZipFile, struct.error, EOFError, OSError, RuntimeError, Val
 
 class Refused(Exception):
     """A file cannot be read safely; the message says why."""
+
+
+class Unsupported(Refused):
+    """A file is whole, but of a kind that isn't read; the message says which, and what would do."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,19 @@ def load_tensors(data: bytes) -> Any:
     return _read(data, whole=True)
 
 
+def texts(data: bytes) -> set[str]:
+    """The strings in the pickle of a file, which may hold anything; empty if it is damaged."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            opcodes = list(pickletools.genops(_entries(data)["data.pkl"]))
+    except (*DAMAGE, Refused):
+        return set()
+    return {argument for _, argument, _ in opcodes if isinstance(argument, str)}
+
+
 def _read(data: bytes, whole: bool) -> Any:
+    if data.startswith(_LEGACY):
+        raise Unsupported("in the format of torch before 1.6: load it, and save it again with a newer torch")
     try:
         with warnings.catch_warnings(action="ignore"):  # genops gives some, on text with stray backslashes
             return _unpickled(_entries(data), whole)
@@ -131,6 +150,8 @@ def _unpickled(entries: dict[str, bytes], whole: bool) -> Any:
                 about = items.pop()
                 if type(items[-1]) is not dict or type(about) is not dict or set(about) != {"_metadata"}:
                     raise Refused("gives an object a state")
+            case "GLOBAL" if argument in _HALF:
+                raise Unsupported(f"in half precision ({argument[6:]}): save it as float32, as policy.float() makes it")
             case name:
                 named = f" {argument[:80]!r}" if name == "GLOBAL" else ""
                 raise Refused(f"holds the pickle opcode {name}{named}, which no table of numbers needs")

@@ -30,6 +30,8 @@ class Checkpoint:
     """The game that it was trained on; None where the file doesn't say."""
     actions: tuple[str, ...] | None = None
     """Names of its actions; None where the file doesn't say."""
+    divisor: float = 255.0
+    """What it divides pixels by."""
 
 
 def flat(tree: Any, path: str = "") -> dict[str, Any]:

@@ -18,6 +18,9 @@ from data.experts.trained.networks import NETWORKS
 _PARTS = ("network", "actor", "critic")
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, AssertionError, SyntaxError, MemoryError)
 """What `msgpack_restore` raises on bytes that Flax did not save, and what looking into its result raises."""
+_OTHERS = {frozenset({"params"}): "DQN", frozenset({"model_weights", "args"}): "C51"}
+"""Scripts that save one network, by the names at the top of their files."""
+_INSTEAD = "give one that a PPO script in JAX saved"
 _GAME = re.compile(r"(?:ALE/)?([A-Za-z0-9]+?)(?:NoFrameskip|Deterministic)?-v[0-9]+")
 
 _IN_SEQUENCE = ("Conv_0", *(f"ResidualBlock_{block}/Conv_{number}" for block in range(2) for number in range(2)))
@@ -53,6 +56,9 @@ def _unpacked(data: bytes) -> tuple[Any, dict[str, Any]]:
     try:
         with warnings.catch_warnings(action="ignore"):  # NumPy warns of some strange names of dtypes
             saved: Any = msgpack_restore(data)
+        for keys, what in _OTHERS.items():
+            if keys == saved.keys():
+                raise Unfit(f"CleanRL's {what}, which has values of actions and no probabilities: {_INSTEAD}")
         env_id = saved["0"].get("env_id")
         arrays = flat({part: saved["1"][str(number)]["params"] for number, part in enumerate(_PARTS)})
     except _DAMAGE as error:

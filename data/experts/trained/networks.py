@@ -34,9 +34,9 @@ class Network:
 
     shapes: Callable[[int], dict[str, tuple[int, ...]]]
     """From the number of actions to the shape of each layer's kernel."""
-    apply: Callable[[Weights, np.ndarray], tuple[np.ndarray, np.ndarray]]
-    """From weights and stacks uint8 [N, 84, 84, 4], newest frame last, to logits [N, actions] and values [N], float32.
-    """
+    apply: Callable[[Weights, np.ndarray, float], tuple[np.ndarray, np.ndarray]]
+    """From weights, stacks uint8 [N, 84, 84, 4], newest frame last, and what to divide pixels by, to logits
+    [N, actions] and values [N], float32."""
 
 
 def nature_shapes(actions: int) -> dict[str, tuple[int, ...]]:
@@ -64,18 +64,18 @@ def _dense_shapes(features: int, hidden: int, actions: int) -> dict[str, tuple[i
     return {"hidden": (features, hidden), "actor": (hidden, actions), "critic": (hidden, 1)}
 
 
-def nature(weights: Weights, stacks_Nx84x84x4: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def nature(weights: Weights, stacks_Nx84x84x4: np.ndarray, divisor: float) -> tuple[np.ndarray, np.ndarray]:
     """The forward pass of `nature`, see `Network.apply`."""
-    x = stacks_Nx84x84x4.astype(np.float32) / np.float32(255)
+    x = stacks_Nx84x84x4.astype(np.float32) / np.float32(divisor)
     for number, (_, _, stride) in enumerate(NATURE_CONVOLUTIONS):
         x = _relu(_convolve(weights[f"conv{number}"], x, stride))
     return _heads(weights, x)
 
 
-def impala(weights: Weights, stacks_Nx84x84x4: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def impala(weights: Weights, stacks_Nx84x84x4: np.ndarray, divisor: float) -> tuple[np.ndarray, np.ndarray]:
     """The forward pass of `impala`, see `Network.apply`."""
     layers = (weights[f"conv{number}"] for number in count())
-    x = stacks_Nx84x84x4.astype(np.float32) / np.float32(255)
+    x = stacks_Nx84x84x4.astype(np.float32) / np.float32(divisor)
     for _ in IMPALA_CHANNELS:
         x = _max_pool(_convolve(next(layers), _padded(x)))
         for _ in range(IMPALA_BLOCKS):

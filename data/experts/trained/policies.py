@@ -14,6 +14,7 @@ import numpy as np
 from data.common.cli import UserError
 from data.experts.trained.checkpoint import Checkpoint, Unfit, Weights
 from data.experts.trained.networks import NETWORKS
+from data.experts.trained.sb3data import PIXELS
 from data.games import atari
 
 LARGEST = 1 << 28
@@ -34,6 +35,8 @@ class Policy:
     weights: Weights
     digest: str
     """SHA-256 of network and weights."""
+    divisor: float = 255.0
+    """What it divides pixels by."""
 
     @property
     def name(self) -> str:
@@ -49,7 +52,8 @@ def load(path: Path, game: str) -> Policy:
     atari.content(game)
     try:
         found = _read(path)
-        return Policy(found.maker, found.network, _actions(found, game), found.weights, digest(found))
+        actions = _actions(found, game)
+        return Policy(found.maker, found.network, actions, found.weights, digest(found), found.divisor)
     except Unfit as error:
         raise UserError(f"{path}: {error}") from error
     except OSError as error:
@@ -57,8 +61,13 @@ def load(path: Path, game: str) -> Policy:
 
 
 def digest(found: Checkpoint) -> str:
-    """SHA-256 of the network's name, and of the names and bytes of its arrays (whose shapes follow from the names)."""
+    """SHA-256 of the network's name, and of the names and bytes of its arrays (whose shapes follow from the names).
+
+    A divisor of pixels other than 255 counts too.
+    """
     sha = hashlib.sha256(found.network.encode())
+    if found.divisor != PIXELS:
+        sha.update(f"pixels / {found.divisor:g}".encode())
     for layer, arrays in sorted(found.weights.items()):
         for part, array in sorted(arrays.items()):
             sha.update(f"{layer}/{part}".encode())
@@ -69,7 +78,7 @@ def digest(found: Checkpoint) -> str:
 def players(policy: Policy) -> Callable[[int], "SampledPlayer"]:
     """A function that makes the player of a game's seed; the players share the network."""
     apply = NETWORKS[policy.network].apply
-    return partial(SampledPlayer, lambda stacks: apply(policy.weights, stacks)[0])
+    return partial(SampledPlayer, lambda stacks: apply(policy.weights, stacks, policy.divisor)[0])
 
 
 class SampledPlayer:
@@ -102,7 +111,9 @@ def _read(path: Path) -> Checkpoint:
         from data.experts.trained import sb3
 
         return sb3.read(path)
-    if start.startswith(b"\x82"):  # a map of two entries
+    if start.startswith(b"\x80\x02\x8a\x0a"):
+        raise Unfit(f"saved by PyTorch before 1.6, or in its old format: give {_FORMATS}")
+    if start.startswith((b"\x81", b"\x82")):  # a map of one or two entries
         from data.experts.trained import cleanrl
 
         return cleanrl.read(path)

@@ -55,7 +55,7 @@ def test_a_new_network_is_orthogonal() -> None:
 @pytest.mark.parametrize("way", [by_xla, by_im2col, on_two_devices], ids=lambda way: way.__name__)
 def test_it_is_the_network_of_the_players(way: Any) -> None:
     """Those compute in NumPy, from stacks of frames."""
-    expected = nature(jax.tree.map(np.asarray, params()), STACKS)
+    expected = nature(jax.tree.map(np.asarray, params()), STACKS, 255.0)
     for found, wanted in zip(jax.jit(way)(params(), BLOCKS), expected, strict=True):
         assert found.dtype == wanted.dtype == np.float32
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)

@@ -26,6 +26,19 @@ TORCH = {
 }
 
 
+SAID: dict[str, Any] = {
+    "policy_class": {":type:": "<class 'abc.ABCMeta'>", "__module__": "stable_baselines3.common.policies"},
+    "observation_space": {
+        ":type:": "<class 'gymnasium.spaces.box.Box'>", ":serialized:": "gAWV", "dtype": "uint8", "_shape": [4, 84, 84],
+        "low_repr": "0", "high_repr": "255",
+    },
+    "action_space": {":type:": "<class 'gymnasium.spaces.discrete.Discrete'>", "n": "4", "start": "0"},
+    "n_envs": 8,
+    "policy_kwargs": {},
+}  # fmt: skip
+"""What Stable-Baselines3 says of a policy in an archive's `data`."""
+
+
 def weights_of(network: str = "nature", actions: int = 4, seed: int = 0) -> Weights:
     """Random ones, such that all layers matter."""
     chance = np.random.default_rng(seed)
@@ -74,21 +87,23 @@ def by_torch(weights: Weights) -> dict[str, np.ndarray]:
     return state
 
 
-def torch_saved(state: Mapping[str, np.ndarray]) -> bytes:
+def torch_saved(state: Mapping[str, np.ndarray], storage: str = "FloatStorage") -> bytes:
     """A file as torch saves a module's state dict, which also tells of the module."""
     items: dict[str | int, bytes] = {}
     storages = {}
     for key, (name, array) in enumerate(state.items()):
         raw = np.ascontiguousarray(array, "<f4")
         strides = sizes(*(step // raw.itemsize for step in raw.strides))
-        items[name] = tensor(str(key), "FloatStorage", raw.size, 0, sizes(*raw.shape), strides)
+        items[name] = tensor(str(key), storage, raw.size, 0, sizes(*raw.shape), strides)
         storages[str(key)] = raw.tobytes()
     about = b"}(" + text("_metadata") + mapping({"": mapping({"version": number(1)})}) + b"ub"
     return archive(mapping(items, b"ccollections\nOrderedDict\n)R") + about, storages)
 
 
-def sb3(path: Path, state: Mapping[str, np.ndarray]) -> Path:
-    path.write_bytes(zipped({"data": b"{}", "policy.pth": torch_saved(state), "system_info.txt": b"- OS"}))
+def sb3(path: Path, state: Mapping[str, np.ndarray], **about: Any) -> Path:
+    """An archive as model.save() makes it; `about` replaces parts of what it says of the policy."""
+    said = json.dumps(SAID | about).encode()
+    path.write_bytes(zipped({"data": said, "policy.pth": torch_saved(state), "system_info.txt": b"- OS"}))
     return path
 
 
@@ -100,9 +115,11 @@ def own(path: Path, weights: Any, **config: Any) -> Path:
     return path
 
 
-def applied(weights: Weights, network: str = "nature", stacks: np.ndarray = STACKS) -> tuple[np.ndarray, np.ndarray]:
+def applied(
+    weights: Weights, network: str = "nature", stacks: np.ndarray = STACKS, divisor: float = 255.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Logits and values."""
-    return NETWORKS[network].apply(weights, stacks)
+    return NETWORKS[network].apply(weights, stacks, divisor)
 
 
 def changed(**parts: Any) -> Weights:

@@ -1,11 +1,13 @@
 """Files of trained policies: read, checked, refused."""
 
+import json
 import random
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
+import flax.serialization
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,11 +20,12 @@ from data.experts.trained import ppo
 from data.experts.trained.checkpoint import Unfit, Weights
 from data.experts.trained.cleanrl import read as read_cleanrl
 from data.experts.trained.networks import NETWORKS
-from data.experts.trained.policies import LARGEST, load
+from data.experts.trained.policies import LARGEST, load, players
 from data.experts.trained.sb3 import read as read_sb3
 from data.games import atari
-from tests.data.common.torchfiles import altered, archive, text, zipped
+from tests.data.common.torchfiles import altered, archive, mapping, text, zipped
 from tests.data.experts.policies import (
+    SAID,
     STACKS,
     TORCH,
     _Made,
@@ -33,6 +36,7 @@ from tests.data.experts.policies import (
     cleanrl,
     own,
     sb3,
+    torch_saved,
     weights_of,
 )
 
@@ -135,6 +139,7 @@ def test_stable_baselines_network_is_that_of_torch(tmp_path: Path) -> None:
     torch.save(policy.state_dict(), tmp_path / "policy.pth")
     with zipfile.ZipFile(tmp_path / "policy.zip", "w") as file:
         file.write(tmp_path / "policy.pth", "policy.pth")
+        file.writestr("data", json.dumps(SAID))
     read = load(tmp_path / "policy.zip", "Breakout")
     assert (read.maker, read.network) == ("Stable-Baselines3", "nature")
     assert_same(read.weights, body)
@@ -143,6 +148,28 @@ def test_stable_baselines_network_is_that_of_torch(tmp_path: Path) -> None:
         expected = policy.action_net(hidden).numpy(), policy.value_net(hidden)[:, 0].numpy()
     for ours, theirs in zip(applied(read.weights), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("said", [{}, {":type:": "<class 'dict'>", ":serialized:": "gA"}])
+def test_images_are_normalised_as_the_file_says(tmp_path: Path, said: dict[str, Any]) -> None:
+    body = weights_of()
+    whole = load(sb3(tmp_path / "whole", by_torch(body), policy_kwargs=said), "Breakout")
+    raw = load(sb3(tmp_path / "raw", by_torch(body), policy_kwargs=said | {"normalize_images": False}), "Breakout")
+    assert (whole.divisor, raw.divisor) == (255.0, 1.0)
+    assert whole.digest != raw.digest
+    acts = [[player(seed).act(STACKS[0]) for seed in range(40)] for player in map(players, (whole, raw))]
+    assert acts[0] != acts[1]
+    torch = pytest.importorskip("torch")
+    x = torch.tensor(np.moveaxis(STACKS, -1, 1).astype(np.float32))
+    state = {name: torch.tensor(np.ascontiguousarray(array)) for name, array in by_torch(body).items()}
+    for number, stride in ((0, 4), (2, 2), (4, 1)):
+        name = f"features_extractor.cnn.{number}"
+        x = torch.relu(torch.conv2d(x, state[f"{name}.weight"], state[f"{name}.bias"], stride))
+    linear = torch.nn.functional.linear
+    name = "features_extractor.linear.0"
+    x = torch.relu(linear(x.flatten(1), state[f"{name}.weight"], state[f"{name}.bias"]))
+    expected = linear(x, state["action_net.weight"], state["action_net.bias"]).numpy()
+    np.testing.assert_allclose(applied(raw.weights, divisor=raw.divisor)[0], expected, rtol=1e-3, atol=1e-2)
 
 
 def test_the_residual_network_is_that_of_torch() -> None:
@@ -272,6 +299,18 @@ def cleaned(path: Path, **changes: Any) -> None:
 PICKLE_CALL = archive(b"cposix\nsystem\n" + text("touch mark") + b"\x85R")
 
 
+OLD_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03."
+
+
+def saying(**about: Any) -> _Made:
+    return lambda path: sb3(path, by_torch(weights_of()), **about)
+
+
+def with_policy(content: bytes, method: int = zipfile.ZIP_STORED) -> _Made:
+    """An archive by Stable-Baselines3 with this `policy.pth`."""
+    return written(zipped({"data": b"{}", "policy.pth": content}, method))
+
+
 MISTAKES: dict[str, tuple[_Made, str]] = {
     "text": (written(b"not a policy"), "of unknown format: give a folder"),
     "nothing": (written(b""), "of unknown format"),
@@ -308,19 +347,77 @@ MISTAKES: dict[str, tuple[_Made, str]] = {
     # Stable-Baselines3's
     "half an archive": (cut(archive_made := lambda path: sb3(path, by_torch(weights_of())), 0.5), "damaged"),
     "another archive": (written(zipped({"data": b"{}"})), "without policy.pth"),
-    "a call": (written(zipped({"policy.pth": PICKLE_CALL})), "GLOBAL 'posix system', which"),
-    "no state dict": (written(zipped({"policy.pth": archive(b"K\x01")})), "no state dict"),
-    "an empty state": (written(zipped({"policy.pth": archive(b"}")})), r"CnnPolicy \(without action_net.bias\)"),
+    "a call": (with_policy(PICKLE_CALL), "GLOBAL 'posix system', which"),
+    "no state dict": (with_policy(archive(b"K\x01")), "no state dict"),
+    "an empty state": (
+        written(zipped({"data": b"{}", "policy.pth": archive(b"}")})),
+        r"CnnPolicy \(without action_net.bias\)",
+    ),
     "a compressed tensor file": (
-        written(zipped({"policy.pth": zipped({"a/data.pkl": b"}."}, zipfile.ZIP_DEFLATED)})),
+        with_policy(zipped({"a/data.pkl": b"}."}, zipfile.ZIP_DEFLATED)),
         "compressed",
     ),
-    "a bomb": (written(zipped({"policy.pth": bytes(1 << 27)}, zipfile.ZIP_DEFLATED)), "claims 134,217,728 bytes"),
+    "a bomb": (
+        with_policy(bytes(1 << 27), zipfile.ZIP_DEFLATED),
+        "claims 134,217,728 bytes",
+    ),
     "no critic": (without_critic, r"\(without value_net.bias\)"),
     "two extractors": (unshared, "actor and critic share nothing"),
     "a Q network": (
         lambda path: sb3(path, {f"q_net.{name}": array for name, array in by_torch(weights_of()).items()}),
-        "CnnPolicy",
+        "a DQN policy, .*: give one that PPO or A2C trained",
+    ),
+    "quantiles": (lambda path: sb3(path, {"quantile_net.a": HALF}), "a QR-DQN policy, .*: give one that PPO or A2C"),
+    "a recurrent network": (
+        lambda path: sb3(path, by_torch(weights_of()) | {"lstm_actor.weight_ih_l0": HALF}),
+        r"a recurrent policy \(RecurrentPPO\): give one",
+    ),
+    "continuous actions": (lambda path: sb3(path, {"actor.mu.weight": HALF}), r"continuous actions \(SAC, TD3 or"),
+    "no data": (written(zipped({"policy.pth": archive(b"}")})), "without data, which says how the policy sees"),
+    "data that is cut": (written(zipped({"data": b'{"a', "policy.pth": archive(b"}")})), "its data is no JSON"),
+    "one frame": (
+        saying(observation_space=SAID["observation_space"] | {"_shape": [1, 84, 84]}),
+        r"sees observations of \[1, 84, 84\], not stacks of 4 frames of 84x84: give",
+    ),
+    "scaled frames": (
+        saying(observation_space=SAID["observation_space"] | {"dtype": "float32"}),
+        "sees float32 that the environment has scaled, not frames of uint8",
+    ),
+    "another extractor": (
+        saying(policy_kwargs={":type:": "<class 'dict'>", "features_extractor_class": "<class 'zoo.ImpalaCNN'>"}),
+        r"features extractor is <class 'zoo.ImpalaCNN'>, not NatureCNN: give",
+    ),
+    "several actions at once": (
+        saying(action_space={":type:": "<class 'gymnasium.spaces.multi_discrete.MultiDiscrete'>"}),
+        "its actions are .*MultiDiscrete'>, not Discrete",
+    ),
+    "actions from 1": (saying(action_space=SAID["action_space"] | {"start": "1"}), "begin at 1, not at 0"),
+    "half a CnnPolicy": (
+        with_policy(torch_saved(by_torch(weights_of()), "HalfStorage")),
+        r"its policy.pth is in half precision \(HalfStorage\): save it as float32",
+    ),
+    "an old torch's": (
+        with_policy(OLD_TORCH),
+        "its policy.pth is in the format of torch before 1.6: load it, and save it again",
+    ),
+    "a file of an old torch": (written(OLD_TORCH), "saved by PyTorch before 1.6"),
+    "policy.save()": (
+        written(archive(mapping({"state_dict": b"}", "data": b"}"}))),
+        r"saved by policy.save\(\) of Stable-Baselines3: give an archive that model.save\(\) made",
+    ),
+    "CleanRL's PPO in PyTorch": (
+        written(torch_saved({"network.0.weight": HALF, "actor.weight": HALF})),
+        "CleanRL's PPO in PyTorch: give a policy that a PPO script in JAX saved",
+    ),
+    "CleanRL's DQN in PyTorch": (written(torch_saved({"network.0.weight": HALF})), "CleanRL's DQN or C51 in PyTorch"),
+    "another PyTorch file": (written(torch_saved({"layer": HALF})), "a PyTorch file of another program"),
+    "CleanRL's DQN": (
+        lambda path: path.write_bytes(flax.serialization.to_bytes({"params": {"Conv_0": weights_of()["conv0"]}})),
+        "CleanRL's DQN, which has values of actions and no probabilities: give one that a PPO script",
+    ),
+    "CleanRL's C51": (
+        lambda path: path.write_bytes(flax.serialization.to_bytes({"model_weights": {"params": {}}, "args": {}})),
+        "CleanRL's C51, which",
     ),
     "seven actions": (lambda path: sb3(path, by_torch(weights_of(actions=7))), "plays by 7 actions"),
     # IsoPlay's
