@@ -7,7 +7,7 @@ import hashlib
 import os
 import signal
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn, Protocol, TypedDict, Unpack
 
 from tqdm import tqdm
@@ -89,6 +90,8 @@ class Report:
     known: int
     """Number of recordings that were in the store already."""
     skipped: tuple[Skipped, ...]
+    warnings: tuple[str, ...] = ()
+    """What a user should know of the recordings."""
 
     @property
     def harmed(self) -> int:
@@ -101,6 +104,7 @@ class Report:
             kinds = Counter(skip.kind for skip in self.skipped)
             listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
             lines.insert(0, f"skipped {len(self.skipped)} recordings ({listed}):")
+        lines = [*(f"warning: {warning}" for warning in self.warnings), *lines]
         known = f"; {self.known} were in the store" if self.known else ""
         return "\n".join([*lines, f"imported {self.games} games, {self.steps:,} steps{known}"])
 
@@ -124,6 +128,7 @@ def import_games(
     convert: Callable[[Any], PackedEpisode],
     *,
     importer: str,
+    facts: Mapping[str, Any] = MappingProxyType({}),
     **options: Unpack[Options],
 ) -> Report:
     """Convert the recordings in a folder and add them to a store, which is created if necessary.
@@ -137,6 +142,7 @@ def import_games(
         find: Lists the recordings in the folder, each a `Recording`.
         convert: Converts one of them; raises `Unusable` to skip it. Pickled by name for the worker processes.
         importer: Name of the importer, for the manifest.
+        facts: What else is known of the recordings, for the manifest.
         **options: See `Options`.
 
     Raises:
@@ -166,8 +172,8 @@ def import_games(
             raise UserError(f"no game to import under {folder}: {_summary(skipped)}")
         games = len(writer.episodes) - before
         if writer.added:
-            facts = {"importer": importer, "recordings": len(recordings), "added": writer.added, "known": known}
-            writer.imports.append(facts | {"skipped": [asdict(skip) for skip in skipped]})
+            counts = {"importer": importer, "recordings": len(recordings), "added": writer.added, "known": known}
+            writer.imports.append(counts | dict(facts) | {"skipped": [asdict(skip) for skip in skipped]})
     return Report(games, steps, known, tuple(skipped))
 
 

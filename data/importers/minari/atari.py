@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from data.common.cli import UserError
+from data.games.atari import games
 from data.games.base import Content, Game
 from data.importers import stacks
 from data.importers.base import DAMAGED, Unusable
+from data.importers.minari.environment import atari_game, check_actions, differences, environment_of, setting_of
 from data.spec import FRAME_COLUMNS, FRAME_ROWS, STACK, AtariSteps
 
 
@@ -18,9 +21,21 @@ def content(game: Game, storage: Any) -> Content:
     """The game's action set that has as many actions as the dataset.
 
     Raises:
-        UserError: It has none.
+        UserError: It has none, the dataset is of another game, or its actions are not ALE's.
     """
-    return game.content(int(storage.action_space.n))
+    environment, count = environment_of(storage.metadata), int(storage.action_space.n)
+    recorded = atari_game(environment, storage.metadata.get("dataset_id"))
+    if recorded not in (None, game.name):
+        named = recorded if recorded in games() else f"gym/{environment.id}"
+        raise UserError(f"the dataset is of {recorded}, not {game.name}: give --game {named}")
+    check_actions(environment, game.name, count)
+    return game.content(count)
+
+
+def facts_of(storage: Any) -> tuple[dict[str, Any], list[str]]:
+    """How the game was emulated, for the manifest, and what of that differs from the environment that agents play."""
+    facts = setting_of(environment_of(storage.metadata))
+    return facts, differences(facts)
 
 
 def steps_of(storage: Any, observations: Any, action_S: np.ndarray, rewards: np.ndarray) -> AtariSteps:

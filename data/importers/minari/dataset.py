@@ -7,7 +7,7 @@ import functools
 import hashlib
 import importlib.util
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -77,15 +77,19 @@ def import_minari(
     family, storage = _family(game), _storage(path)
     if not isinstance(storage.action_space, Discrete):
         raise UserError(f"{folder} has actions in {storage.action_space}: only Discrete action spaces can be stored")
-    return import_games(
+    content, (facts, others) = family.content(registry.find(game), storage), family.facts_of(storage)
+    report = import_games(
         store,
-        family.content(registry.find(game), storage),
+        content,
         path,
         functools.partial(find, game=game),
         convert,
         importer="minari",
+        facts=facts,
         **options,
     )
+    warnings = tuple(f"recorded with {other}: agents that learn from it play another game" for other in others)
+    return replace(report, warnings=warnings)
 
 
 def find(folder: Path, game: str) -> list[MinariEpisode]:

@@ -1,6 +1,5 @@
 """Episodes of Gymnasium environments in Minari datasets."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from data.common.cli import UserError
 from data.games.base import Content, Game
 from data.games.gym import MAX_ACTIONS, by_field, fields_of, whole
 from data.importers.base import DAMAGED, Unusable
+from data.importers.minari.environment import environment_of
 
 
 def content(game: Game, storage: Any) -> Content:
@@ -18,8 +18,7 @@ def content(game: Game, storage: Any) -> Content:
     Raises:
         UserError: The dataset is of another environment, or its spaces can't be stored.
     """
-    recorded = storage.metadata.get("env_spec")
-    env_id = json.loads(recorded).get("id") if recorded else None
+    env_id = environment_of(storage.metadata).id
     if env_id not in (None, game.title):
         raise UserError(f"the dataset is of {env_id}, not {game.title}: give --game gym/{env_id}")
     space = storage.action_space
@@ -27,6 +26,14 @@ def content(game: Game, storage: Any) -> Content:
         raise UserError(f"{game.name} has {space.n} actions: at most {MAX_ACTIONS} can be stored")
     codec = GenericCodec(fields_of(storage.observation_space, game.name))
     return Content(game.name, codec, tuple(range(int(space.start), int(space.start + space.n))))
+
+
+def facts_of(storage: Any) -> tuple[dict[str, Any], list[str]]:
+    """The environment, for the manifest, and its wrappers, which the environment that agents play has not."""
+    environment = environment_of(storage.metadata)
+    wrappers = [name for name, _ in environment.wrappers]
+    facts = {"environment": environment.id or "unknown"} | ({"wrappers": wrappers} if wrappers else {})
+    return facts, [f"wrapper {name} (ours: none)" for name in wrappers]
 
 
 def steps_of(storage: Any, observations: Any, action_S: np.ndarray, rewards: np.ndarray) -> GenericSteps:

@@ -352,6 +352,66 @@ def test_observations_come_in_several_shapes() -> None:
             as_stacks(wrong)
 
 
+def spec(id: str, wrappers: tuple[tuple[str, dict[str, Any]], ...] = (), **arguments: Any) -> str:
+    """An environment as Gymnasium writes it."""
+    about = [{"name": name, "entry_point": "x:y", "kwargs": given} for name, given in wrappers]
+    return json.dumps(
+        {"id": id, "entry_point": "ale_py.env:AtariEnv", "kwargs": arguments, "additional_wrappers": about}
+    )
+
+
+def saying(dataset: Path, path: Path, **facts: Any) -> Path:
+    """A copy of a dataset whose metadata say something else."""
+    shutil.copytree(dataset, path)
+    file = path / "data" / "metadata.json"
+    known = json.loads(file.read_text()) | facts
+    file.write_text(json.dumps({name: value for name, value in known.items() if value is not None}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"env_spec": spec("ALE/Pong-v5", game="pong")}, "is of Pong, not Breakout: give --game Pong"),
+        ({"env_spec": spec("SpaceInvadersNoFrameskip-v4")}, "is of SpaceInvaders, not Breakout"),
+        ({"env_spec": spec("CartPole-v1")}, "is of CartPole, not Breakout"),
+        ({"env_spec": spec("Mine", game="space_invaders")}, "is of SpaceInvaders, not Breakout"),
+        ({"env_spec": None, "dataset_id": "atari/pong/expert-v0"}, "is of Pong, not Breakout"),
+        ({"env_spec": spec("ALE/Breakout-v5", full_action_space=True)}, "has 4 actions, its environment's full .* 18"),
+        (
+            {"env_spec": spec("ALE/Breakout-v5", (("TransformAction", {}),))},
+            "wrapper TransformAction changes what actions mean",
+        ),
+        ({"env_spec": "{"}, "env_spec is damaged"),
+        ({"env_spec": "[1]"}, "env_spec is damaged"),
+    ],
+)
+def test_another_game_or_action_set_is_refused(dataset: Path, tmp_path: Path, facts: dict[str, Any], said: str) -> None:
+    path = saying(dataset, tmp_path / "dataset", **facts)
+    with pytest.raises(UserError, match=said):
+        import_minari(path, tmp_path / "store", game="Breakout", workers=1)
+    assert not (tmp_path / "store").exists()
+
+
+def test_how_a_dataset_was_recorded_is_kept_shown_and_warned_of(dataset: Path, tmp_path: Path) -> None:
+    wrappers = (("AtariPreprocessing", {"frame_skip": 5, "terminal_on_life_loss": True}),)
+    recorded = spec("BreakoutNoFrameskip-v4", wrappers, game="breakout", frameskip=1, repeat_action_probability=0.0)
+    path = saying(dataset, tmp_path / "dataset", env_spec=recorded)
+    code, out, _ = run("import", "minari", path, tmp_path / "store", "--game", "Breakout", "--workers", 1)
+    assert code == 0
+    for said in ("frame skip 5 (ours: 4)", "sticky actions 0.0 (ours: 0.25)", "an end at each loss of a life: True"):
+        assert f"warning: recorded with {said}" in out
+    facts = TrajectoryStore.open(tmp_path / "store").manifest["imports"][0]
+    assert (facts["frame_skip"], facts["sticky"], facts["life_loss_ends"]) == (5, 0.0, True)
+    assert "frame_skip 5" in run("info", tmp_path / "store")[1]
+    same = saying(dataset, tmp_path / "same", env_spec=spec("Breakout-v4", frameskip=[2, 5]), dataset_id="other")
+    report = import_minari(same, tmp_path / "other", game="Breakout", workers=1)
+    assert report.warnings == (
+        "recorded with frame skip [2, 5] (ours: 4): agents that learn from it play another game",
+    )
+    assert import_minari(dataset, tmp_path / "third", game="Breakout", workers=1).warnings == ()
+
+
 @pytest.mark.parametrize("count", [0, "many"])
 def test_a_dataset_that_miscounts_is_one_line(dataset: Path, tmp_path: Path, count: object) -> None:
     path = tmp_path / "dataset"
@@ -364,7 +424,7 @@ def test_a_dataset_that_miscounts_is_one_line(dataset: Path, tmp_path: Path, cou
 
 
 def test_what_is_no_dataset_of_the_game_is_refused(dataset: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="BankHeist has 18 actions"):
+    with pytest.raises(UserError, match="the dataset is of Breakout, not BankHeist: give --game Breakout"):
         import_minari(dataset, tmp_path / "store", game="BankHeist")
     with pytest.raises(UserError, match="no Minari dataset"):
         import_minari(tmp_path, tmp_path / "store", game="Breakout")

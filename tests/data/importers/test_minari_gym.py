@@ -61,7 +61,7 @@ def test_another_game_is_refused(dataset: Path, tmp_path: Path) -> None:
     for game, said in (
         ("gym/Acrobot-v1", r"the dataset is of CartPole-v1, not Acrobot-v1: give --game gym/CartPole-v1"),
         ("nethack", "episodes of nethack can't be imported from Minari datasets"),
-        ("Breakout", "Breakout has 4 actions"),
+        ("Breakout", "the dataset is of CartPole, not Breakout: give --game gym/CartPole-v1"),
     ):
         with pytest.raises(UserError, match=said):
             import_minari(dataset, tmp_path / "store", game=game)
