@@ -88,13 +88,9 @@ def setting_of(environment: Environment) -> dict[str, Any]:
 def differences(facts: Mapping[str, Any]) -> list[str]:
     """What of `setting_of` differs from the environment that agents play, in words."""
     ours = {"frame_skip": PAPER.frame_skip, "sticky": PAPER.sticky, "life_loss_ends": PAPER.life_by_life}
-    words = {
-        "frame_skip": "frame skip {}",
-        "sticky": "sticky actions {}",
-        "life_loss_ends": "episodes end with a life: {}",
-    }
+    words = {"frame_skip": "frame skip", "sticky": "sticky actions", "life_loss_ends": "an end at each loss of a life:"}
     return [
-        f"{words[name].format(facts[name])} (ours: {own})"
+        f"{words[name]} {facts[name]} (ours: {own})"
         for name, own in ours.items()
         if name in facts and facts[name] != own
     ]
