@@ -3,10 +3,14 @@
 import ctypes
 import os
 import shutil
+import struct
+import tempfile
 import time
 import warnings
 from _ctypes import dlclose
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,10 @@ SCREEN = ("tty_chars", "tty_colors", "tty_cursor")
 """NLE's observation keys of the terminal, in the order of `chars`, `colors`, `cursor`."""
 
 
+_BEGIN = int(datetime(2026, 7, 1, 12, tzinfo=UTC).timestamp())
+"""Local time at which games start, in seconds as if it were UTC's."""
+
+
 def on_terminal(observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Select the observation of players, `chars`, `colors` and `cursor`, from one of NLE."""
     return {key.removeprefix("tty_"): observation[key] for key in SCREEN}
@@ -31,8 +39,8 @@ class SeededChallenge(NetHackChallenge):
 
     NetHack depends on the clock even if its seeds are set. A game's start time in seconds determines the names of
     shopkeepers (`nameshk`), the monsters of throne rooms and some prices; the local time of day determines whether it
-    is night and, at midnight, strengthens the undead. Here the start time is derived from the seed, and the time zone
-    is set such that local time is noon when a game starts.
+    is night and, at midnight, strengthens the undead; tombstones show the local year. Here the start time is derived
+    from the seed, and the time zone is set such that the local time is always the same when a game starts.
 
     An instance may play any number of games, in any order: NLE loads NetHack's library anew for each, and `reset_to`
     removes the files of earlier ones.
@@ -60,7 +68,7 @@ class SeededChallenge(NetHackChallenge):
         core, display, began = (int(word) for word in np.random.SeedSequence(seed).generate_state(3))
         self._forget()
         self.nethack.set_initial_seeds(core, display, reseed=False)
-        _make_it_noon()
+        _local_time().begin()
         start = self.reset()
         # It cannot be set before the first level has been generated, but that level does not depend on it.
         _set_birthday(self.nethack.dlpath, began)
@@ -124,11 +132,33 @@ class SeededChallenge(NetHackChallenge):
             super()._quit_game(observation, done)
 
 
-def _make_it_noon() -> None:
-    """Set the process to a time zone where it is noon now, so that it is not night for the next ten hours."""
-    hours, seconds = divmod((int(time.time()) - 12 * 3600) % (24 * 3600), 3600)
-    os.environ["TZ"] = f"NLE+{hours}:{seconds // 60}:{seconds % 60}"
-    time.tzset()
+class _LocalTime:
+    """The time zone of this process, as a file. It outlives the environment that set it, since others may still play.
+
+    A zone's file may be any number of years from UTC, its name in TZ only a few days.
+    """
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="isoplay-zone-")
+        self._number = 0
+
+    def begin(self) -> None:
+        """Make it `_BEGIN` now: far from night and from another year."""
+        offset = _BEGIN - int(time.time())
+        # The C library reads the file again only under another name.
+        self._number += 1
+        file = Path(self._folder.name) / str(self._number)
+        # RFC 8536, version 1: six counts (one local time, of four letters), its offset, no summer time, the letters.
+        counts, kind = struct.pack(">6l", 0, 0, 0, 0, 1, 4), struct.pack(">l2B", offset, 0, 0)
+        file.write_bytes(b"TZif" + bytes(16) + counts + kind + b"NLE\0")
+        os.environ["TZ"] = f":{file}"
+        # Python's own call refuses zones that are more than two days from UTC.
+        ctypes.CDLL(None).tzset()
+        file.with_name(str(self._number - 1)).unlink(missing_ok=True)
+
+
+_local_time = cache(_LocalTime)
+"""The one of this process."""
 
 
 def _set_birthday(library: str, second: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,11 @@ from nle._pyconverter import Converter
 
 from data.collect.nethack import PART, GameResult, collect, episode_seed
 from data.common.cli import UserError
+from data.importers.nld import import_nld
+from data.store.reader import TrajectoryStore
 
 FRAMES = 400
+HERE = Path(__file__).resolve().parents[3]
 
 
 def recording(folder: Path) -> Path:
@@ -53,6 +57,35 @@ def test_games_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
     assert one == two
     assert [result.seed for result in one] == [episode_seed(0, index) for index in range(3)]
     same_games(tmp_path / "one", tmp_path / "two", 3)
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Path:
+    """A library that moves the clock of processes which load it first."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler for a library that moves the clock")
+    library = tmp_path / "clock.so"
+    source = Path(__file__).with_name("clock.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
+    return library
+
+
+def test_a_game_is_the_same_in_any_year_and_time_zone(tmp_path: Path, clock: Path) -> None:
+    """To its end: a tombstone shows the year."""
+    checksums = set()
+    for shift, zone in ((0, "UTC"), (94_608_000, "Asia/Tokyo"), (-630_000_000, "NLE+11:30")):
+        games, store = tmp_path / f"games{shift}", tmp_path / f"store{shift}"
+        elsewhere = os.environ | {"LD_PRELOAD": str(clock), "CLOCK_SHIFT": str(shift), "TZ": zone}
+        command = [sys.executable, "-m", "data", "collect", "nethack", games]
+        options = ["--episodes", "1", "--seed", "6", "--workers", "1"]
+        subprocess.run([*command, *options], env=elsewhere, cwd=HERE, check=True, capture_output=True)
+        assert import_nld(games, store, dev_fraction=0, workers=1).games == 1
+        opened = TrajectoryStore.open(store)
+        last = opened.read(0, opened.episodes[0].length - 10, opened.episodes[0].length)
+        assert any(b" 2026 " in screen.tobytes() for screen in last.chars_Sx24x80)
+        checksums.add(opened.checksum)
+    assert len(checksums) == 1
 
 
 def test_results_agree_with_the_recordings(tmp_path: Path) -> None:
