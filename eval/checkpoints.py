@@ -19,7 +19,6 @@ from data.common.files import replace_text
 from data.common.paths import absolute
 from data.common.rows import as_record
 from data.sampling.stream import Store, epoch
-from data.store.mixture import open_stores
 from eval.config import EvalConfig
 from eval.events import Shown, write_events
 from eval.pictures import Pictures, make_pictures
@@ -35,6 +34,7 @@ from train.folder import devices_of, dtype_of, read_run
 from train.mesh import make_mesh, replicated
 from train.metrics import read_metrics, training_seconds
 from train.plan import prepare_agent
+from train.stores import store_of
 
 ROW = "row.json"
 """File with the result row of a checkpoint and protocol."""
@@ -238,7 +238,7 @@ def _read_row(path: Path, budget: Budget) -> ResultRow | None:
 def _checkpoints(run: Path, config: EvalConfig) -> list[_Checkpoint]:
     described = read_run(run)
     trained = from_json(described["config"])
-    store = open_store(described, config.store)
+    store = store_of(run, described, config.store)
     agent = _agent(described, store, config.compute)
     return [_Checkpoint(run, described, trained, store, agent, budget) for budget in chosen(run, config.budgets)]
 
@@ -255,7 +255,7 @@ def load_checkpoint(run: Path, flops: float | None = None, compute: str | None =
         UserError: There is no such run or budget, its store is missing, or the checkpoint is damaged.
     """
     described = read_run(run)
-    agent = _agent(described, open_store(described), compute)
+    agent = _agent(described, store_of(run, described), compute)
     [budget] = chosen(run, () if flops is None else (flops,))[-1:]
     return agent, load_budget(run, budget, agent)
 
@@ -278,26 +278,6 @@ def chosen(run: Path, flops: Sequence[float]) -> list[Budget]:
     return found
 
 
-def open_store(described: dict[str, Any], moved: Sequence[Path] = ()) -> Store:
-    """Open the store, or mixture of stores, that a run was trained on.
-
-    Args:
-        described: Description of the run, from `train.folder.read_run`.
-        moved: Where the stores are now, if not where they were.
-
-    Raises:
-        UserError: A store is missing or has changed since the run was trained.
-    """
-    trained = from_json(described["config"])
-    paths = [str(path) for path in moved] or described["store"]["paths"]
-    if not moved and not all(Path(path).exists() for path in paths):
-        raise UserError(f"{', '.join(paths)}: not there any more: say where the store is with --store")
-    store = open_stores([Path(path) for path in paths], trained.weights, trained.games)
-    if store.checksum != described["store"]["checksum"]:
-        raise UserError(f"{', '.join(paths)}: not as they were when the run learned from them: train again")
-    return store
-
-
 def _agent(described: dict[str, Any], store: Store, compute: str | None) -> Agent:
     """The agent of a run in dtype `compute`, by default the run's own."""
     trained = from_json({**described["config"], "compute": compute or dtype_of(described)})
@@ -307,7 +287,7 @@ def _agent(described: dict[str, Any], store: Store, compute: str | None) -> Agen
 def games_of(run: Path, flops: float, protocol: str) -> list[Any]:
     """The games that the checkpoint of a budget has played by a protocol, by seed."""
     described, [budget] = read_run(run), chosen(run, (flops,))
-    game = open_store(described).manifest["game"]
+    game = store_of(run, described).manifest["game"]
     return Games(run / "budgets" / budget_name(flops), budget.digest, protocol, play_of(game).Row).rows
 
 

@@ -18,7 +18,7 @@ from data.common.lease import FOLDER, held
 from train.config import TrainConfig, completed
 from train.hosts.agree import by_first, first
 
-_CONFIG, _STARTS = "config.json", "starts.jsonl"
+CONFIG, _STARTS = "config.json", "starts.jsonl"
 
 
 @contextlib.contextmanager
@@ -49,20 +49,23 @@ def claim(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], def
     Raises: UserError: the folder holds anything else.
     """
     if check(run, values, decisive, defaults):
-        _record_budgets(run / _CONFIG, values)
+        _record(run / CONFIG, values)
         return
     run.mkdir(parents=True, exist_ok=True)
     made_by = {"version": version("isoplay"), "jax": jax.__version__, "device": jax.devices()[0].device_kind}
-    replace_text(run / _CONFIG, json.dumps({**values, **made_by}, indent=1))
+    replace_text(run / CONFIG, json.dumps({**values, **made_by}, indent=1))
 
 
-def _record_budgets(path: Path, values: Mapping[str, Any]) -> None:
-    """Record the budgets that a run is extended by, the only options that may change."""
+def _record(path: Path, values: Mapping[str, Any]) -> None:
+    """Record the budgets that a run is extended by, the only options that may change, and where its stores are now."""
     described = json.loads(path.read_text())
-    budgets = values["config"].get("flops")
-    if described["config"].get("flops") != budgets:
-        described["config"]["flops"] = budgets
-        replace_text(path, json.dumps(described, indent=1))
+    changed = {**described, "config": dict(described["config"])}
+    if (budgets := values["config"].get("flops")) is not None:
+        changed["config"]["flops"] = budgets
+    if "store" in described:
+        changed["store"] = {**described["store"], "paths": values["store"]["paths"]}
+    if changed != described:
+        replace_text(path, json.dumps(changed, indent=1))
 
 
 def check(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
@@ -70,7 +73,7 @@ def check(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], def
 
     Raises: UserError: the folder holds anything else.
     """
-    path = run / _CONFIG
+    path = run / CONFIG
     if path.exists():
         before = json.loads(path.read_text())
         if before.get("kind") != values.get("kind"):
@@ -93,7 +96,7 @@ def check(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], def
 
 def is_run(run: Path) -> bool:
     """Whether the folder holds a run."""
-    return (run / _CONFIG).is_file()
+    return (run / CONFIG).is_file()
 
 
 def read_run(run: Path) -> dict[str, Any]:
@@ -112,9 +115,9 @@ def read_runs(run: Path) -> dict[str, Any]:
 
     Raises: UserError: the folder holds no such run.
     """
-    path = run / _CONFIG
+    path = run / CONFIG
     if not path.is_file():
-        raise UserError(f"{run} is no run: it has no {_CONFIG} (`python -m train bc --run {run} …` makes one)")
+        raise UserError(f"{run} is no run: it has no {CONFIG} (`python -m train bc --run {run} …` makes one)")
     described = json.loads(path.read_text())
     if "kind" in described:
         raise UserError(f"{run} holds a run of another kind (`python -m train rl`): choose another")
@@ -141,7 +144,7 @@ def resolved(config: TrainConfig) -> TrainConfig:
 
     Raises: UserError: the run computes in another dtype than `config` asks for.
     """
-    path = config.run / _CONFIG
+    path = config.run / CONFIG
     recorded: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"kind": "none"}
     dtype = resolve_dtype(config.compute) if "kind" in recorded else dtype_of(recorded)
     if config.compute not in ("auto", dtype):

@@ -19,6 +19,7 @@ from train.mesh import lanes_of_host
 from train.scaling.mup import base_of
 from train.scaling.rule import rule_of
 from train.schedule.segments import Branch, Segment, extended, trunk_alone, with_branches
+from train.stores import near
 
 Sampler = LaneSampler | WindowSampler | MixedSampler
 
@@ -60,6 +61,7 @@ class Plan:
             can't be added any more to a run with branches.
         """
         lanes_of_host(config.lanes)
+        config = _with_stores(config)
         store = labelled(open_stores(config.stores, config.weights, config.games))
         agent = prepare_agent(config, store)
         if config.dropout and not agent.recurrent:
@@ -96,7 +98,11 @@ class Plan:
         told = dataclasses.replace(config, flops=self.budgets) if self.branched else config
         return {
             "config": to_json(told),
-            "store": {"paths": [str(path.resolve()) for path in config.stores], "checksum": self.store.checksum},
+            "store": {
+                "paths": [str(path.resolve()) for path in self.config.stores],
+                "checksum": self.store.checksum,
+                "checksums": [store.checksum for store in self.store.stores],
+            },
             "params": self.params,
             "lr_rule": self.lr_rule,
             "flops_per_sample": self.flops,
@@ -119,6 +125,14 @@ class Plan:
             "flops_exact": float(self.flops["exact"] * samples),
             "flops_paper": float(self.flops["paper"] * samples),
         }
+
+
+def _with_stores(config: TrainConfig) -> TrainConfig:
+    """The configuration with its stores where they are now: those of a run that was moved with them lie beside it."""
+    if all(path.exists() for path in config.stores) or not is_run(config.run):
+        return config
+    store, *mix = near(config.stores, read_runs(config.run)["store"], config.run)
+    return dataclasses.replace(config, store=store, mix=tuple(mix))
 
 
 def prepare_agent(config: TrainConfig, store: Store) -> Agent:

@@ -29,6 +29,10 @@ _BEGIN = int(datetime(2026, 7, 1, 12, tzinfo=UTC).timestamp())
 """Local time at which games start, in seconds as if it were UTC's."""
 
 
+_LOOKS = (365 * 24 + 6) * 3600 // 2
+"""Seconds between the moments at which Python looks at the time zone: half of its year."""
+
+
 def on_terminal(observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Select the observation of players, `chars`, `colors` and `cursor`, from one of NLE."""
     return {key.removeprefix("tty_"): observation[key] for key in SCREEN}
@@ -144,17 +148,31 @@ class _LocalTime:
 
     def begin(self) -> None:
         """Make it `_BEGIN` now: far from night and from another year."""
-        offset = _BEGIN - int(time.time())
+        now = int(time.time())
         # The C library reads the file again only under another name.
         self._number += 1
         file = Path(self._folder.name) / str(self._number)
-        # RFC 8536, version 1: six counts (one local time, of four letters), its offset, no summer time, the letters.
-        counts, kind = struct.pack(">6l", 0, 0, 0, 0, 1, 4), struct.pack(">l2B", offset, 0, 0)
-        file.write_bytes(b"TZif" + bytes(16) + counts + kind + b"NLE\0")
+        file.write_bytes(zone(_BEGIN - now, now))
         os.environ["TZ"] = f":{file}"
-        # Python's own call refuses zones that are more than two days from UTC.
+        # Unlike `time.tzset`, this has no limit of two days.
         ctypes.CDLL(None).tzset()
         file.with_name(str(self._number - 1)).unlink(missing_ok=True)
+
+
+def zone(offset: int, now: int) -> bytes:
+    """The file of a time zone (RFC 8536) whose local time is `offset` seconds ahead of UTC, some seconds aside.
+
+    Python starts in no zone that is more than two days from UTC. It looks at two moments of the year, multiples of
+    `_LOOKS` seconds (`init_timezone` of CPython's timemodule.c), and processes that this one starts inherit the zone.
+    So local time is UTC in those seconds.
+    """
+    looks = [(now // _LOOKS + number) * _LOOKS for number in range(-2, 4)]
+    changes = [moment for look in looks for moment in (look, look + 1)]
+    types = struct.pack(">l2Bl2B4s", offset, 0, 0, 0, 0, 0, b"NLE")
+    # Magic, version and six counts: of flags that aren't used, of changes, of types and of letters.
+    first = b"TZif2" + bytes(15) + struct.pack(">6l", 0, 0, 0, 0, 2, 4) + types
+    second = b"TZif2" + bytes(15) + struct.pack(">6l", 0, 0, 0, len(changes), 2, 4)
+    return first + second + struct.pack(f">{len(changes)}q", *changes) + bytes([1, 0] * len(looks)) + types + b"\n\n"
 
 
 _local_time = cache(_LocalTime)

@@ -118,8 +118,13 @@ class Catalog:
             "codec": self.content.codec.name,
             "chunk_steps": CHUNK_STEPS,
             "action_counts": [self._actions[action] for action in range(len(self.content.actions))],
-            **({"label_counts": dict(sorted(self._labels.items()))} if self._labels else {}),
+            **self._label_counts(),
             "imports": self.imports,
             "table": {"name": table.name, "sha256": file_sha256(table)},
             "shards": self.shards,
         }
+
+    def _label_counts(self) -> dict[str, Any]:
+        # Keys are text, since JSON makes them so and sorts text otherwise than numbers.
+        counts = {str(label): self._labels[label] for label in sorted(self._labels)}
+        return {"label_counts": counts} if counts else {}

@@ -114,6 +114,11 @@ class TrajectoryStore:
         return np.array(rows, np.int64)
 
     @property
+    def stores(self) -> tuple["TrajectoryStore"]:
+        """Itself: a mixture has several."""
+        return (self,)
+
+    @property
     def checksum(self) -> str:
         """SHA-256 of the episodes and their order, independent of where they were recorded and stored."""
         location = {"source", "recording", "shard", "record"}

@@ -38,8 +38,10 @@ from laws.sweep.stages import advance
 from laws.sweep.state import State, Status
 from laws.sweep.table import write_table
 from laws.sweep.work import Worker, complete
+from train.config import TrainConfig
 from train.folder import is_run, read_runs
 from train.presets import expand
+from train.stores import near
 
 WATCH_SECONDS = 5.0
 
@@ -119,10 +121,10 @@ def _described(folder: Path, config: SweepConfig, options: Shared) -> tuple[Swee
             "--store is missing: options describe a whole sweep; FOLDER alone goes on with the one it holds"
         )
     else:
-        config, shared = recorded.config, recorded.shared
+        config, shared = recorded.config, _with_stores(recorded, folder)
     content = content_of(shared, config.game)
     config, shared = scaled(config, shared, content)
-    same = recorded is not None and (shared, content.checksum) == (recorded.shared, recorded.checksum)
+    same = recorded is not None and _is_same(shared, content.checksum, recorded)
     if recorded and not same and options.store == NO_STORE:
         raise UserError(f"{shared.store} is not as it was when the sweep began: choose another FOLDER")
     if not (recorded and same and _choice(config) == _choice(recorded.config)):
@@ -131,7 +133,20 @@ def _described(folder: Path, config: SweepConfig, options: Shared) -> tuple[Swee
     first = sorted(config.budgets)[: max(1, len(config.tuned_budgets))]
     planned = [budget for budget in grid.sizes if not config.refine or budget in (*recorded.sizes, *first)]
     sizes = {budget: grid.sizes[budget] for budget in planned}
-    return dataclasses.replace(recorded, config=config, sizes=sizes), grid
+    return dataclasses.replace(recorded, config=config, shared=shared, sizes=sizes), grid
+
+
+def _with_stores(recorded: Sweep, folder: Path) -> TrainConfig:
+    """What a sweep's runs share, with the stores where they are now: moved with the sweep, they lie beside it."""
+    shared = recorded.shared
+    store, *mix = near(shared.stores, {"checksum": recorded.checksum}, folder)
+    return dataclasses.replace(shared, store=store, mix=tuple(mix))
+
+
+def _is_same(shared: TrainConfig, checksum: str, recorded: Sweep) -> bool:
+    """Whether runs share what those of a sweep do, wherever the stores lie."""
+    there = dataclasses.replace(shared, store=recorded.shared.store, mix=recorded.shared.mix)
+    return (there, checksum) == (recorded.shared, recorded.checksum)
 
 
 def _check_passed(runs: list[SweepRun]) -> None:

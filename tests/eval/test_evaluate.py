@@ -253,16 +253,25 @@ def test_an_unknown_budget_names_those_there_are(config: EvalConfig) -> None:
 def test_a_store_that_was_moved_is_found_where_it_is(
     config: EvalConfig, rows: list[ResultRow], store: Path, tmp_path: Path
 ) -> None:
-    copy = tmp_path / "run"
+    # The store of all tests lies less deep.
+    here = tmp_path / "1" / "2" / "3"
+    copy = here / "runs" / "run"
     shutil.copytree(config.runs[0], copy)
-    shutil.copytree(store, tmp_path / "moved")
     described = json.loads((copy / "config.json").read_text())
     described["store"]["paths"] = [str(tmp_path / "gone")]
     (copy / "config.json").write_text(json.dumps(described))
     moved = dataclasses.replace(config, runs=(copy,))
-    with pytest.raises(UserError, match=r"not there any more: say where the store is with --store"):
+    said = r"gone: not there any more, nor beside .*run: say where the store is with --store"
+    with pytest.raises(UserError, match=said):
         evaluate(moved, progress=False)
-    assert evaluate(dataclasses.replace(moved, store=(tmp_path / "moved",)), progress=False) == rows
+    shutil.copytree(store, here / "stores" / "elsewhere")
+    assert evaluate(moved, progress=False) == rows, "found beside the run by its checksum"
+    far = tmp_path / "far"
+    (here / "stores" / "elsewhere").rename(far)
+    assert evaluate(dataclasses.replace(moved, store=(far,)), progress=False) == rows
+    described = json.loads((copy / "config.json").read_text())
+    assert described["store"]["paths"] == [str(far)], "remembered"
+    assert evaluate(moved, progress=False) == rows
 
 
 def test_a_store_that_is_gone_or_changed_is_named(config: EvalConfig, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from data.common.files import replace_text
 from data.sampling.sampler import LaneSampler, MixedSampler, Slice, WindowSampler
 from data.sampling.stream import Store
-from data.store.mixture import Mixture
 from train.hosts.agree import first
 from train.hosts.leave import AgreedError
 
@@ -28,8 +27,7 @@ def diverged(
 
     A slice is a lane's steps [start, stop) of an episode.
     """
-    stores = store.stores if isinstance(store, Mixture) else (store,)
-    episodes = [(str(part.path), episode.id) for part in stores for episode in part.episodes]
+    episodes = [(str(part.path), episode.id) for part in store.stores for episode in part.episodes]
     rows, slices = store.rows("train"), []
     for piece in map(Slice._make, sampler.at(step).tolist()):
         path, episode = episodes[rows[piece.row]]

@@ -1,5 +1,8 @@
 """The embedded NetHack expert, on real games and on nonsense."""
 
+import struct
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -12,7 +15,7 @@ from data.experts.nethack.player import NetHackExpert
 from data.experts.nethack.screen import CLOSED, CORRIDOR, FLOOR, KINDS, MONSTER, WALL, Ask, look, read
 from data.experts.random import RandomPlayer
 from data.games.base import Player
-from data.games.challenge import SCREEN, SeededChallenge, on_terminal
+from data.games.challenge import SCREEN, SeededChallenge, on_terminal, zone
 from data.games.keys import KEYS
 from data.spec import COLUMNS, ROWS
 
@@ -75,6 +78,19 @@ def test_a_game_can_be_quit_from_inside_nested_prompts() -> None:
     assert len(actions) == 5000
     assert last.startswith(b"Search for:")
     env.close()
+
+
+def test_processes_start_after_a_game_that_was_played_in_another_year(env: SeededChallenge) -> None:
+    """They inherit the time zone, and Python refuses those that are years from UTC."""
+    env.reset_to(0)
+    shown = [sys.executable, "-c", "import time; print(time.strftime('%Y-%m-%d'))"]
+    assert subprocess.run(shown, capture_output=True, text=True, check=True).stdout == "2026-07-01\n"
+    year = (365 * 24 + 6) * 3600
+    for now in (0, year - 1, year, 50 * year + year // 2, 100 * year + 5):
+        content = zone(-(3 * year), now)
+        assert content.startswith(b"TZif2")
+        assert struct.pack(">q", now // year * year) in content
+        assert struct.pack(">q", now // year * year + year // 2) in content
 
 
 def test_seeding_does_not_depend_on_earlier_games(env: SeededChallenge) -> None:

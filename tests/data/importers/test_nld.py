@@ -152,18 +152,18 @@ FIRST_KEY = FOUR_KEYS.index(frame(1, b"h"))
 
 
 def test_labels_are_stored_counted_and_shown(tmp_path: Path) -> None:
-    folder = write(tmp_path / "games", {"nle.1.0.ttyrec4.bz2": ttyrec4(b"hjkl", [7, -1, 1, 1])})
+    folder = write(tmp_path / "games", {"nle.1.0.ttyrec4.bz2": ttyrec4(b"hjkl", [7, -1, 11, 11])})
     import_nld(folder, tmp_path / "store", dev_fraction=0, workers=1)
     store = TrajectoryStore.open(tmp_path / "store")
-    assert store.read(0, 0, 4).label_S.tolist() == [7, -1, 1, 1]
-    assert store.read(0, 1, 3).label_S.tolist() == [-1, 1]
-    assert store.manifest["label_counts"] == {"-1": 1, "1": 2, "7": 1}
-    assert "fight" in info(tmp_path / "store")
+    assert store.read(0, 0, 4).label_S.tolist() == [7, -1, 11, 11]
+    assert store.read(0, 1, 3).label_S.tolist() == [-1, 11]
+    assert store.manifest["label_counts"] == {"-1": 1, "7": 1, "11": 2}
+    assert "cure_disease" in info(tmp_path / "store")
     assert verify(tmp_path / "store") == []
     same = write(tmp_path / "more", {NAME: FOUR_KEYS, "nle.1.1.ttyrec4.bz2": ttyrec4(b"hh", [0, 0])})
     report = import_nld(same, tmp_path / "store", workers=1)
     assert [skip.kind for skip in report.skipped] == [DUPLICATE], "a game is the same without labels"
-    assert TrajectoryStore.open(tmp_path / "store").manifest["label_counts"] == {"-1": 1, "0": 2, "1": 2, "7": 1}
+    assert TrajectoryStore.open(tmp_path / "store").manifest["label_counts"] == {"-1": 1, "0": 2, "7": 1, "11": 2}
 
 
 def damage_stream(content: bytes) -> bytes:

@@ -14,7 +14,6 @@ from data.sampling.stream import Order, batches, dev_batches, training_sampler
 from data.spec import Batch
 from data.store.mixture import Mixture, open_stores
 from data.store.reader import TrajectoryStore
-from eval.checkpoints import open_store
 from tests.data.importers.test_atari import write as write_parquet
 from tests.data.sampling.test_stream import assert_equal
 from tests.data.store.stores import write
@@ -22,6 +21,7 @@ from train.config import TrainConfig
 from train.folder import read_run
 from train.loop import train
 from train.plan import Plan
+from train.stores import store_of
 
 ONE, TWO = (300, 5, 700, 40, 513), (90, 256, 33, 800, 120, 64, 20, 444)
 
@@ -109,7 +109,7 @@ def test_a_run_learns_from_several_stores(stores: tuple[TrajectoryStore, Traject
         train(config, progress=False)
     described = read_run(tmp_path / "run")
     assert described["store"]["paths"] == [str(one), str(two)]
-    opened = open_store(described)
+    opened = store_of(tmp_path / "run", described)
     assert isinstance(opened, Mixture)
     assert opened.weights == (1.0, 3.0)
     with pytest.raises(UserError, match="another weights"):
