@@ -79,6 +79,24 @@ def import_nld(
     return options.run(partial(import_nld, folder, store, allow_unfinished=allow_unfinished))
 
 
+@importers.command(name="katakomba")
+@lazy_command
+def import_katakomba(paths: Positional[tuple[Path, ...]], options: Options = Importing()) -> int:
+    """Import datasets of Katakomba: AutoAscend's games by role, race and alignment (Kurenkov et al., arXiv 2306.08772).
+
+    Damaged games are skipped and listed. Run again, the command adds what the store does not hold yet.
+
+    Args:
+        paths: FILE… STORE: HDF5 files, or folders with them; last the folder of the store, new or existing.
+        options: Options of every importer.
+    """
+    from data.importers.katakomba import import_katakomba
+
+    if len(paths) < 2:
+        raise UserError("name the files and the store: python -m data import katakomba FILE… STORE")
+    return options.run(partial(import_katakomba, paths[:-1], paths[-1]))
+
+
 @importers.command(name="parquet")
 @lazy_command
 def import_parquet(folder: Positional[Path], store: Positional[Path], game: str, options: Options = Importing()) -> int:
