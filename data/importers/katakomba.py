@@ -6,8 +6,9 @@ its row of the xlogfile as attributes and datasets [steps, …]: `tty_chars`, `t
 
 - Actions are indices into NLE's list, of keys that it lists twice the last; here the first. Keys that it does not list
   were written as 0, north.
-- Rewards are the increases of the score, without its decreases, as by gold spent, and the last one is a copy of
-  that before. The score of a step is their sum before it, which is the game's as long as that never decreases.
+- Rewards are the increases of the score, without its decreases, as by gold spent, and the last one is a copy of that
+  before. The score of a step is their sum before it, which is the game's as long as that never decreases, and 0 from
+  the farewell on, as NLE has it.
 - Alignment and gender in file names are those at the end of a game.
 """
 
@@ -27,6 +28,7 @@ from data.games import nethack
 from data.games.keys import KEYS, action_of_key
 from data.importers.base import DAMAGED, EMPTY, Options, Report, Unusable, import_games, packed, stop_if_asked
 from data.importers.nld import facts_of
+from data.importers.status import PARTED, farewell
 from data.spec import COLUMNS, NO_LABEL, ROWS, NetHackSteps
 from data.store.pack import CHUNK_STEPS, PackedEpisode
 
@@ -159,7 +161,7 @@ def _checked(group: Any) -> int:
 
 def _pieces(group: Any, steps: int) -> Iterator[NetHackSteps]:
     """The steps of a game, CHUNK_STEPS at a time."""
-    same_key, score = action_of_key()[np.array(KEYS)], 0
+    same_key, score, end = action_of_key()[np.array(KEYS)], 0, _end(group, steps)
     for start in range(0, steps, CHUNK_STEPS):
         stop_if_asked()
         part = slice(start, min(start + CHUNK_STEPS, steps))
@@ -170,6 +172,7 @@ def _pieces(group: Any, steps: int) -> Iterator[NetHackSteps]:
                 raise Unusable(DAMAGED, f"{name} from {values.min()} to {values.max()}")
         before = score + np.cumsum(rewards) - rewards
         score = int(before[-1] + rewards[-1])
+        before[max(end - start, 0) :] = 0
         yield NetHackSteps(
             chars.astype(np.uint8),
             colors.astype(np.uint8),
@@ -178,3 +181,10 @@ def _pieces(group: Any, steps: int) -> Iterator[NetHackSteps]:
             before.astype(np.int32),
             np.full(len(actions), NO_LABEL, np.int8),
         )
+
+
+def _end(group: Any, steps: int) -> int:
+    """The first step that shows the farewell; `steps` if none does."""
+    first = max(steps - PARTED, 0)
+    screens = group["tty_chars"][first:]
+    return next((step for step, screen in enumerate(screens, first) if farewell(screen) is not None), steps)

@@ -21,7 +21,7 @@ _GREETING = re.compile(
 _RACES = {b"human": "hum", b"elven": "elf", b"dwarven": "dwa", b"gnomish": "gno", b"orcish": "orc"}
 _GENDERS = {b"Caveman": "mal", b"Priest": "mal", b"Cavewoman": "fem", b"Priestess": "fem", b"Valkyrie": "fem"}
 """Of the roles whose name tells it, which the greeting leaves out."""
-_PARTED = 30
+PARTED = 30
 """Last steps in which the farewell is looked for."""
 _FAREWELL = re.compile(rb"with (-?\d+) points?,")
 _DEPTH, _TURN, _SCORE = re.compile(rb"Dlvl:(\d+)"), re.compile(rb" T:(\d+)"), re.compile(rb" S:(-?\d+)")
@@ -48,7 +48,7 @@ class Watched:
                     self.role = self.role or _role(screen[:3].tobytes())
                 greeted += len(piece.chars_Sx24x80)
             self._note(piece)
-            self._last = piece.chars_Sx24x80[-_PARTED:].copy()
+            self._last = piece.chars_Sx24x80[-PARTED:].copy()
             yield piece
 
     def facts(self) -> dict[str, Any]:
@@ -57,9 +57,9 @@ class Watched:
         Raises:
             Unusable: The screens tell no score.
         """
-        farewells = [found for screen in self._last if (found := _FAREWELL.search(screen.tobytes()))]
+        farewells = [score for screen in self._last if (score := farewell(screen)) is not None]
         if farewells:
-            self.score = int(farewells[-1][1])
+            self.score = farewells[-1]
         if self.score is None:
             raise Unusable(DAMAGED, "neither an xlogfile nor its screens tell its score")
         return {"role": self.role, "score": float(self.score), "turns": self.turns, "depth": self.depth}
@@ -79,6 +79,12 @@ class Watched:
         # NLE's score is 0 again once the game has ended.
         if len(scored := np.flatnonzero((piece.score_S != NO_SCORE) & (piece.score_S != 0))):
             self.score = int(piece.score_S[scored[-1]])
+
+
+def farewell(screen: np.ndarray) -> int | None:
+    """The final score on the screen that ends a game, uint8 [24, 80]; None on others."""
+    found = _FAREWELL.search(screen.tobytes())
+    return int(found[1]) if found else None
 
 
 def _role(text: bytes) -> str | None:

@@ -1,6 +1,7 @@
 """Katakomba's files, made of recordings as its own script makes them."""
 
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -135,3 +136,17 @@ def test_what_is_no_file_of_games_is_one_line(tmp_path: Path) -> None:
         import_katakomba([tmp_path], tmp_path / "store")
     assert run("import", "katakomba", tmp_path / "store")[0] == 2
     assert not (tmp_path / "store").exists()
+
+
+def test_real_games_have_the_same_ids(nld: Path, tmp_path: Path) -> None:
+    """To the farewell, after which NLE's score is 0."""
+    folder = tmp_path / "games"
+    folder.mkdir()
+    for path in sorted((nld / "roles" / "any").glob("*.bz2"), key=lambda path: path.stat().st_size)[1:3]:
+        shutil.copy(path, folder)
+    for path in (nld / "roles" / "any").glob("*xlogfile"):
+        shutil.copy(path, folder)
+    import_nld(folder, tmp_path / "ttyrec", dev_fraction=0.0)
+    import_katakomba([katakomba(tmp_path / "data.hdf5", folder)], tmp_path / "hdf5", dev_fraction=0.0)
+    one, other = (TrajectoryStore.open(tmp_path / name).checksum for name in ("ttyrec", "hdf5"))
+    assert one == other
