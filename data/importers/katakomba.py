@@ -7,8 +7,8 @@ its row of the xlogfile as attributes and datasets [steps, …]: `tty_chars`, `t
 - Actions are indices into NLE's list, of keys that it lists twice the last; here the first. Keys that it does not list
   were written as 0, north.
 - Rewards are the increases of the score, without its decreases, as by gold spent, and the last one is a copy of that
-  before. The score of a step is their sum before it, which is the game's as long as that never decreases, and 0 from
-  the farewell on, as NLE has it.
+  before. The score of a step is that of the first screen and their sum before it, which is the game's as long as that
+  never decreases; and 0 from the farewell on, as NLE has it.
 - Alignment and gender in file names are those at the end of a game.
 """
 
@@ -28,7 +28,7 @@ from data.games import nethack
 from data.games.keys import KEYS, action_of_key
 from data.importers.base import DAMAGED, EMPTY, Options, Report, Unusable, import_games, packed, stop_if_asked
 from data.importers.nld import facts_of
-from data.importers.status import PARTED, farewell
+from data.importers.status import PARTED, farewell, shown_score
 from data.spec import COLUMNS, NO_LABEL, ROWS, NetHackSteps
 from data.store.pack import CHUNK_STEPS, PackedEpisode
 
@@ -161,7 +161,8 @@ def _checked(group: Any) -> int:
 
 def _pieces(group: Any, steps: int) -> Iterator[NetHackSteps]:
     """The steps of a game, CHUNK_STEPS at a time."""
-    same_key, score, end = action_of_key()[np.array(KEYS)], 0, _end(group, steps)
+    same_key, end = action_of_key()[np.array(KEYS)], _end(group, steps)
+    score = shown_score(group["tty_chars"][0]) or 0
     for start in range(0, steps, CHUNK_STEPS):
         stop_if_asked()
         part = slice(start, min(start + CHUNK_STEPS, steps))

@@ -81,6 +81,12 @@ class Watched:
             self.score = int(piece.score_S[scored[-1]])
 
 
+def shown_score(screen: np.ndarray) -> int | None:
+    """The score in the status lines of a screen, uint8 [24, 80]; None on others."""
+    found = _SCORE.search(screen[ROWS - 2].tobytes())
+    return int(found[1]) if found else None
+
+
 def farewell(screen: np.ndarray) -> int | None:
     """The final score on the screen that ends a game, uint8 [24, 80]; None on others."""
     found = _FAREWELL.search(screen.tobytes())
