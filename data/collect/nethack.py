@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
+from typing import IO, Annotated
 
+import tyro
 from tqdm import tqdm
 from tyro.conf import Positional
 
@@ -23,6 +24,7 @@ from data.common.files import sync
 from data.common.paths import create
 from data.common.workers import SPAWN, follow_parent
 from data.experts import registry as experts
+from data.experts.nethack import autoascend
 from data.experts.registry import Expert
 from data.games.base import Player
 from data.games.challenge import CHARACTER, SCREEN, SeededChallenge, on_terminal
@@ -48,6 +50,8 @@ class GameResult:
     """Deepest dungeon level reached."""
     end: str
     """Cause of death; "quit" if the step limit or the player ended the game."""
+    stalled: bool = False
+    """Whether the player pressed no key any more, or failed, so that the game was quit."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,8 @@ class _Task:
 
     out: Path
     settings: Settings
-    expert: Expert
+    expert: Expert | None
+    """None: AutoAscend, which plays by itself."""
     index: int
 
     @property
@@ -90,7 +95,7 @@ def command(
     seed: int = 0,
     character: str = CHARACTER,
     max_steps: int = 5000,
-    player: str = "expert",
+    expert: Annotated[str, tyro.conf.arg(aliases=("--player",))] = "expert",
     work: bool = False,
     executor: Executor = "local",
 ) -> None:
@@ -100,19 +105,22 @@ def command(
         out: Folder for the recordings, with one subfolder per game.
         episodes: Total number of games, including those already in the folder.
         workers: Number of processes that play; default one per core. Does not change the games.
-        seed: Seed; game i depends only on (seed, i), character, player and step limit.
+        seed: Seed; game i depends only on (seed, i), character, expert and step limit.
         character: Role-race-alignment-gender, for example val-dwa-law-fem; @ selects one by the seed.
         max_steps: Limit on the key presses of a game, after which it is quit.
-        player: Policy: "expert", the embedded scripted expert; "random"; module:function; or a JSON list of actions.
+        expert: Policy: "expert", the embedded scripted expert; "autoascend", if it is installed; "random";
+            module:function; or a JSON list of actions.
         work: Share the games with the same command on other machines that see the folder.
         executor: Where games are played: on this machine, or as tasks of the Ray cluster that it belongs to.
     """
-    options = {"character": character, "max_steps": max_steps, "player": player, "work": work, "executor": executor}
+    options = {"character": character, "max_steps": max_steps, "player": expert, "work": work, "executor": executor}
     games = collect(out, episodes=episodes, workers=workers, seed=seed, **options)
     scores = sorted(game.score for game in games)
     steps = sum(game.steps for game in games)
     print(f"{len(games)} games, {steps:,} steps in {out}; median score {scores[len(scores) // 2]}")
-    print(f"next: python -m data import nld {out} STORE --expert {player}")
+    if stalled := sum(game.stalled for game in games):
+        print(f"{stalled} of them were quit, since {expert} stalled or failed")
+    print(f"next: python -m data import nld {out} STORE --expert {expert}")
 
 
 def collect(
@@ -136,7 +144,8 @@ def collect(
         seed: Seed; game i depends only on (seed, i), character, player and step limit.
         character: Role-race-alignment-gender, for example val-dwa-law-fem; @ selects one by the seed.
         max_steps: Limit on the key presses of a game, after which it is quit.
-        player: Policy: expert (the embedded scripted expert), random, module:function, or a JSON list of actions.
+        player: Policy: expert (the embedded scripted expert), autoascend, random, module:function, or a JSON list of
+            actions.
         work: Whether other processes, which also do, play games of this folder at the same time.
         executor: Whether games are played on this machine, or as tasks of a Ray cluster.
 
@@ -146,7 +155,9 @@ def collect(
     Raises:
         UserError: An option is out of range, there is no such player, or `out` is in use or holds other files.
     """
-    expert = experts.find(NetHackGame(), player)
+    if player == autoascend.NAME:
+        autoascend.check()
+    expert = None if player == autoascend.NAME else experts.find(NetHackGame(), player)
     limits = {"--episodes": episodes, "--workers": workers, "--max-steps": max_steps}
     for option, value in limits.items():
         if value is not None and value < 1:
@@ -267,18 +278,22 @@ def _play(task: _Task) -> GameResult:
     seed = episode_seed(task.settings.seed, task.index)
     env = SeededChallenge(
         character=task.settings.character,
-        observation_keys=SCREEN,
+        observation_keys=SCREEN if task.expert else autoascend.KEYS,
         save_ttyrec_every=1,
         savedir=str(part),
         max_episode_steps=task.settings.max_steps,
     )
+    stalled = False
     try:
-        steps = _play_out(env, task.expert.player(seed), seed)
+        if task.expert is None:
+            steps, stalled = autoascend.play(env, seed)
+        else:
+            steps = _play_out(env, task.expert.player(seed), seed)
     finally:
         env.close()
     row = _xlog_row(part)
     _check_whole(part / row["ttyrecname"])
-    result = GameResult(seed, int(row["points"]), steps, int(row["turns"]), int(row["maxlvl"]), row["death"])
+    result = GameResult(seed, int(row["points"]), steps, int(row["turns"]), int(row["maxlvl"]), row["death"], stalled)
     (part / RESULT).write_text(json.dumps(asdict(result)) + "\n")
     keep(part, final)
     return result

@@ -95,6 +95,10 @@ class SeededChallenge(NetHackChallenge):
             self._quit_game(seen, done)
         return done or aborted, aborted
 
+    def quit(self) -> None:
+        """End the running game as a player would, so that its files are whole."""
+        self._quit_game(self.last_observation, False)
+
     @property
     def _of_nle(self) -> Any:
         """NLE's extension object."""
