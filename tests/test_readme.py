@@ -30,6 +30,7 @@ OTHERS = {
     "tensorboard": "a server that runs until it is stopped",
     ".ci/run": "runs this test suite",
     "gcloud": "needs a TPU slice",
+    "git clone": "needs the network",
     "srun": "needs a Slurm cluster",
     "sbatch": "needs a Slurm cluster",
 }
@@ -39,6 +40,9 @@ NOT_RUN = {
     r"laws reproduce (quickstart|smoke)": "takes minutes; tests/laws/test_reproduce.py makes the smoke study",
     r"laws import-official": "needs the paper's files; run by tests/laws/test_official.py on files of their form",
     r"data import (parquet|minari)": "run by tests/data/importers/test_atari.py on data sets that it makes",
+    r"data import katakomba": "run by tests/data/importers/test_katakomba.py on files that it makes",
+    r"data import nld .*--allow-unfinished": "run by tests/data/importers/test_nld.py on recordings that it makes",
+    r"data collect nethack .*autoascend": "needs the bot; run by tests/data/collect/test_autoascend.py with a stand-in",
     r"data import nld .*--allow-no-actions": "run by tests/data/importers/test_nao.py on recordings that it makes",
     r"data bench": "takes minutes; run by tests/data/test_command.py",
     r"data\.experts": "plays for minutes; tests/data/experts/test_nethack.py plays with the same players",
