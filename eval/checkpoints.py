@@ -30,11 +30,10 @@ from train.checkpoint import Budget, budget_name, budgets, load_budget
 from train.config import TrainConfig, config_hash, from_json
 from train.dev.episodes import DevSet, some_pieces
 from train.dev.loss import LossRow
-from train.folder import devices_of, dtype_of, read_run
+from train.folder import devices_of, dtype_of, read_run, store_of
 from train.mesh import make_mesh, replicated
 from train.metrics import read_metrics, training_seconds
 from train.plan import prepare_agent
-from train.stores import store_of
 
 ROW = "row.json"
 """File with the result row of a checkpoint and protocol."""

@@ -39,7 +39,7 @@ OTHERS = {
 NOT_RUN = {
     r"laws reproduce (quickstart|smoke)": "takes minutes; tests/laws/test_reproduce.py makes the smoke study",
     r"laws import-official": "needs the paper's files; run by tests/laws/test_official.py on files of their form",
-    r"data import (parquet|minari)": "run by tests/data/importers/test_atari.py on data sets that it makes",
+    r"data import (parquet|minari)": "run by tests/data/importers/test_atari.py and test_minari_atari.py",
     r"data import katakomba": "run by tests/data/importers/test_katakomba.py on files that it makes",
     r"data import nld .*--allow-unfinished": "run by tests/data/importers/test_nld.py on recordings that it makes",
     r"data collect nethack .*autoascend": "needs the bot; run by tests/data/collect/test_autoascend.py with a stand-in",

@@ -1,9 +1,10 @@
-"""The folder of a run, identified by its `config.json`."""
+"""The folder of a run, identified by its `config.json`, which also tells where the run's stores are."""
 
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,10 +16,13 @@ from agents.cpu.devices import resolve_dtype
 from data.common.cli import UserError
 from data.common.files import replace_text
 from data.common.lease import FOLDER, held
-from train.config import TrainConfig, completed
+from data.sampling.stream import Store
+from data.store.mixture import open_stores
+from data.store.moved import found
+from train.config import TrainConfig, completed, from_json
 from train.hosts.agree import by_first, first
 
-CONFIG, _STARTS = "config.json", "starts.jsonl"
+_CONFIG, _STARTS = "config.json", "starts.jsonl"
 
 
 @contextlib.contextmanager
@@ -49,11 +53,11 @@ def claim(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], def
     Raises: UserError: the folder holds anything else.
     """
     if check(run, values, decisive, defaults):
-        _record(run / CONFIG, values)
+        _record(run / _CONFIG, values)
         return
     run.mkdir(parents=True, exist_ok=True)
     made_by = {"version": version("isoplay"), "jax": jax.__version__, "device": jax.devices()[0].device_kind}
-    replace_text(run / CONFIG, json.dumps({**values, **made_by}, indent=1))
+    replace_text(run / _CONFIG, json.dumps({**values, **made_by}, indent=1))
 
 
 def _record(path: Path, values: Mapping[str, Any]) -> None:
@@ -73,7 +77,7 @@ def check(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], def
 
     Raises: UserError: the folder holds anything else.
     """
-    path = run / CONFIG
+    path = run / _CONFIG
     if path.exists():
         before = json.loads(path.read_text())
         if before.get("kind") != values.get("kind"):
@@ -96,7 +100,7 @@ def check(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], def
 
 def is_run(run: Path) -> bool:
     """Whether the folder holds a run."""
-    return (run / CONFIG).is_file()
+    return (run / _CONFIG).is_file()
 
 
 def read_run(run: Path) -> dict[str, Any]:
@@ -115,13 +119,77 @@ def read_runs(run: Path) -> dict[str, Any]:
 
     Raises: UserError: the folder holds no such run.
     """
-    path = run / CONFIG
+    path = run / _CONFIG
     if not path.is_file():
-        raise UserError(f"{run} is no run: it has no {CONFIG} (`python -m train bc --run {run} …` makes one)")
+        raise UserError(f"{run} is no run: it has no {_CONFIG} (`python -m train bc --run {run} …` makes one)")
     described = json.loads(path.read_text())
     if "kind" in described:
         raise UserError(f"{run} holds a run of another kind (`python -m train rl`): choose another")
     return described
+
+
+def store_of(run: Path, described: Mapping[str, Any], moved: Sequence[Path] = ()) -> Store:
+    """Open the store, or mixture of stores, that a run was trained on.
+
+    Where it is not as recorded, it is looked for beside the run, and remembered.
+
+    Args:
+        run: Folder of the run.
+        described: Description of the run, from `train.folder.read_run`.
+        moved: Where the stores are now, if not where they were.
+
+    Raises:
+        UserError: A store is missing or has changed since the run was trained.
+    """
+    trained, recorded = from_json(described["config"]), [Path(path) for path in described["store"]["paths"]]
+    paths = list(moved) or near(recorded, described["store"], run)
+    store = open_stores(paths, trained.weights, trained.games)
+    if store.checksum != described["store"]["checksum"]:
+        raise UserError(f"{_listed(paths)}: not as they were when the run learned from them: train again")
+    if paths != recorded:
+        remember(run, paths)
+    return store
+
+
+def near(recorded: Sequence[Path], known: Mapping[str, Any], beside: Path) -> list[Path]:
+    """Where stores are: as recorded or, if they are not there any more, near `beside`.
+
+    Args:
+        recorded: Where they were.
+        known: `checksum` of them together and, if known, `checksums` of each.
+        beside: What was made of them.
+
+    Raises:
+        UserError: One is not found.
+    """
+    if all(path.exists() for path in recorded):
+        return list(recorded)
+    alone = [known["checksum"]] if len(recorded) == 1 else [None] * len(recorded)
+    places = [
+        path if path.exists() else found(path, checksum, beside)
+        for path, checksum in zip(recorded, known.get("checksums") or alone, strict=True)
+    ]
+    missing = [path for path, place in zip(recorded, places, strict=True) if place is None]
+    if missing:
+        raise UserError(
+            f"{_listed(missing)}: not there any more, nor beside {beside}: say where the store is with --store"
+        )
+    return [place for place in places if place is not None]
+
+
+def remember(run: Path, paths: Sequence[Path]) -> None:
+    """Note in the `config.json` of a run where its stores are."""
+    file = run / _CONFIG
+    described = json.loads(file.read_text())
+    described["store"]["paths"] = [str(path.resolve()) for path in paths]
+    # A run that may only be read is asked for its store again the next time.
+    with contextlib.suppress(PermissionError):
+        replace_text(file, json.dumps(described, indent=1))
+        print(f"{run}: its store is now {_listed(paths)}", file=sys.stderr)
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths))
 
 
 def dtype_of(described: Mapping[str, Any]) -> str:
@@ -144,7 +212,7 @@ def resolved(config: TrainConfig) -> TrainConfig:
 
     Raises: UserError: the run computes in another dtype than `config` asks for.
     """
-    path = config.run / CONFIG
+    path = config.run / _CONFIG
     recorded: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"kind": "none"}
     dtype = resolve_dtype(config.compute) if "kind" in recorded else dtype_of(recorded)
     if config.compute not in ("auto", dtype):

@@ -14,12 +14,11 @@ from data.sampling.stream import Store, labelled, training_sampler
 from data.store.mixture import open_stores
 from train.checkpoint import newest
 from train.config import TrainConfig, from_json, result_fields, to_json
-from train.folder import is_run, read_runs
+from train.folder import is_run, near, read_runs
 from train.mesh import lanes_of_host
 from train.scaling.mup import base_of
 from train.scaling.rule import rule_of
 from train.schedule.segments import Branch, Segment, extended, trunk_alone, with_branches
-from train.stores import near
 
 Sampler = LaneSampler | WindowSampler | MixedSampler
 

@@ -157,17 +157,13 @@ class Codec(ABC):
         count = len(steps.action_S)
         if not 1 <= count <= MAX_STEPS:
             raise ValueError(f"a chunk holds 1 to {MAX_STEPS} steps, not {count}")
-        delta_S = np.diff(steps.score_S.astype(np.int32, copy=False), prepend=np.int32(0))
         compressor = zstandard.ZstdCompressor(level=_LEVEL, write_content_size=True)
         columns = []
         for array, column in zip(self.encode_columns(steps), self.columns, strict=True):
             if not column.least * count <= array.size <= column.most * count:
                 raise ValueError(f"{array.size} elements in a column of {count} steps")
             columns.append(array.astype(column.dtype, copy=False))
-        second, label_S = [delta_S.astype(_DELTA, copy=False)], self.labels(steps)
-        if label_S is not None and (label_S != NO_LABEL).any():
-            second.append(label_S.astype(np.int8, copy=False))
-        contents = (*columns, steps.action_S), second
+        contents = (*columns, steps.action_S), _scores(steps.score_S, self.labels(steps))
         frames = [compressor.compress(b"".join(array.tobytes() for array in arrays)) for arrays in contents]
         numbers = [count, self.no_action if before is None else before]
         numbers += [array.size for array in columns] + [len(frame) for frame in frames]
@@ -192,11 +188,7 @@ class Codec(ABC):
         chunk, count = self._unpack(opened), opened.steps
         rows = self.empty_rows(count)
         self.decode_into([chunk], np.array([Span(0, count, 0)]), rows)
-        size = count * np.dtype(_DELTA).itemsize
-        second = _decompressed(opened.scores, size, size + count)
-        score_S = np.cumsum(np.frombuffer(second[:size], _DELTA), dtype=np.int32)
-        label_S = np.frombuffer(second[size:], np.int8).copy() if second[size:] else np.full(count, NO_LABEL, np.int8)
-        return self.make_steps(rows.observation, chunk.action_S.copy(), score_S, label_S)
+        return self.make_steps(rows.observation, chunk.action_S.copy(), *_scores_of(opened.scores, count))
 
     def empty_rows(self, count: int) -> Rows:
         """Uninitialised rows for `decode_into`, with a mask of False."""
@@ -273,6 +265,23 @@ class _Record(NamedTuple):
     """The codec's own columns and the actions."""
     scores: memoryview
     """The scores, and the labels if there are any."""
+
+
+def _scores(score_S: np.ndarray, label_S: np.ndarray | None) -> list[np.ndarray]:
+    """What the second frame holds: the scores as differences and, if there are any, the labels."""
+    delta_S = np.diff(score_S.astype(np.int32, copy=False), prepend=np.int32(0)).astype(_DELTA, copy=False)
+    if label_S is None or (label_S == NO_LABEL).all():
+        return [delta_S]
+    return [delta_S, label_S.astype(np.int8, copy=False)]
+
+
+def _scores_of(frame: memoryview, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and labels of the second frame of a record."""
+    size = count * np.dtype(_DELTA).itemsize
+    content = _decompressed(frame, size, size + count)
+    score_S = np.cumsum(np.frombuffer(content[:size], _DELTA), dtype=np.int32)
+    labels = content[size:]
+    return score_S, np.frombuffer(labels, np.int8).copy() if labels else np.full(count, NO_LABEL, np.int8)
 
 
 def _decompressed(frame: memoryview, *sizes: int) -> bytes:

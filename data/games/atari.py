@@ -1,6 +1,7 @@
 """Registry entries of Atari games."""
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +12,7 @@ from data.common.cli import UserError
 from data.games.base import Content
 from data.spec import Field
 
+_ENV_ID = re.compile(r"(?:ALE/)?([A-Za-z0-9]+?)(?:-ram)?(?:NoFrameskip|Deterministic)?-v[0-9]+")
 EMBEDDED = {"Breakout": "data.experts.breakout:BreakoutExpert"}
 """Scripted experts by game."""
 
@@ -58,6 +60,12 @@ def games() -> dict[str, str]:
     from ale_py import roms
 
     return {"".join(word.capitalize() for word in rom.split("_")): rom for rom in roms.get_all_rom_ids()}
+
+
+def game_of(env_id: str) -> str | None:
+    """Return the game that Gym's or Gymnasium's name of an environment has in it; None if it has none."""
+    found = _ENV_ID.fullmatch(env_id)
+    return found[1] if found else None
 
 
 @cache

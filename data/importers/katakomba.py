@@ -47,7 +47,7 @@ _ERRORS = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeErro
 
 
 @dataclass(frozen=True)
-class Game:
+class KatakombaGame:
     """A game in a file: a `data.importers.base.Recording`."""
 
     file: Path
@@ -93,7 +93,7 @@ def import_katakomba(files: Sequence[Path], store: str | Path, **options: Unpack
     return import_games(store, nethack.content(), folder, find_all, convert, importer="katakomba", **options)
 
 
-def find(_: Path, files: Sequence[Path]) -> list[Game]:
+def find(_: Path, files: Sequence[Path]) -> list[KatakombaGame]:
     """All games, in the order of the files, and in each by name.
 
     Raises:
@@ -107,7 +107,7 @@ def find(_: Path, files: Sequence[Path]) -> list[Game]:
         for file in inside:
             try:
                 with _opened(file) as opened:
-                    found += [Game(file, name) for name in sorted(opened, key=lambda name: (len(name), name))]
+                    found += [KatakombaGame(file, name) for name in sorted(opened, key=lambda name: (len(name), name))]
             except _ERRORS as error:
                 why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
                 raise UserError(f"can't read {file} as HDF5 ({why}): copy it again") from error
@@ -116,7 +116,7 @@ def find(_: Path, files: Sequence[Path]) -> list[Game]:
     return found
 
 
-def convert(recording: Game) -> PackedEpisode:
+def convert(recording: KatakombaGame) -> PackedEpisode:
     """Convert a game.
 
     Raises:

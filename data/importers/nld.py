@@ -152,6 +152,8 @@ def convert(recording: TtyrecFile) -> PackedEpisode:
         raise Unusable(EMPTY, "the file is empty")
     seed, pieces = _seed(recording.path.parent), read_steps(recording.path)
     if not recording.rows:
+        if ttyrec.has_only_screens(recording.path):
+            raise Unusable(ttyrec.NO_KEYS, ttyrec.ONLY_SCREENS)
         if not recording.unfinished:
             raise Unusable(ABANDONED, "no xlogfile beside it has a row with its name (--allow-unfinished imports it)")
         watched = Watched()

@@ -24,7 +24,7 @@ from data.importers.base import DAMAGED, Unusable, stop_if_asked
 from data.spec import COLUMNS, NO_LABEL, NO_SCORE, ROWS
 from data.store.pack import CHUNK_STEPS
 
-_BLOCK = 1 << 24
+_BLOCK, _SOME = 1 << 24, 1 << 16
 _ENDLESS = "a control sequence that repeats a character for hours"
 _HEADER_1, _HEADER = struct.Struct("<iii"), struct.Struct("<iiiB")
 _TELLING = 64
@@ -32,6 +32,7 @@ _TELLING = 64
 
 NO_KEYS = "without key presses"
 """Kind of a skipped recording."""
+ONLY_SCREENS = "ttyrec version 1 has only screens: import it with --allow-no-actions"
 
 
 class RecordedSteps(NamedTuple):
@@ -63,7 +64,7 @@ def steps(path: Path) -> Iterator[RecordedSteps]:
     for data in _Frames(path):
         version = version or version_of(data.left)
         if version == 1:
-            raise Unusable(NO_KEYS, "ttyrec version 1 has only screens: import it with --allow-no-actions")
+            raise Unusable(NO_KEYS, ONLY_SCREENS)
         while True:
             read, step, why = terminal.read(data.left, version, screen, *flat, step, True)
             data.skip(int(read))
@@ -95,9 +96,9 @@ def screens(paths: Sequence[Path]) -> Iterator[RecordedSteps]:
 
 def version_of(data: np.ndarray) -> int:
     """The version, from 1 to 4, of a recording that begins with `data`, uint8; 3 if its frames don't tell."""
-    with_channels = list(itertools.takewhile(lambda frame: _is_frame(data, *frame), _frames(data, _HEADER)))
-    without = list(_frames(data, _HEADER_1))
-    if _are_version_1(data, without) and len(without) > len(with_channels):
+    begin, begin_1 = (list(itertools.islice(_frames(data, header), _TELLING)) for header in (_HEADER, _HEADER_1))
+    with_channels = list(itertools.takewhile(lambda frame: _is_frame(data, *frame), begin))
+    if _are_version_1(data, begin_1) and len(begin_1) > len(with_channels):
         return 1
     channels = [int(data[at - 1]) for at, _ in with_channels]
     after_key = {after for key, after in itertools.pairwise(channels) if key == terminal.KEY}
@@ -106,12 +107,19 @@ def version_of(data: np.ndarray) -> int:
     return 2 if terminal.KEY in channels and terminal.SCORE not in channels else 3
 
 
+def has_only_screens(path: Path) -> bool:
+    """Whether a recording is of version 1; a damaged one is none."""
+    try:
+        with bz2.open(path) as file:
+            return version_of(np.frombuffer(file.read(_SOME), np.uint8)) == 1
+    except (OSError, EOFError):
+        return False
+
+
 def _frames(data: np.ndarray, header: struct.Struct) -> Iterator[tuple[int, int]]:
-    """Places and sizes of the payloads of the first frames that are whole, until one of an impossible size."""
+    """Places and sizes of the payloads of consecutive frames that are whole, until one of an impossible size."""
     at = header.size
-    for _ in range(_TELLING):
-        if at > len(data):
-            return
+    while at <= len(data):
         size = header.unpack_from(data.data, at - header.size)[2]
         if not 0 < size <= min(terminal.MAX_PAYLOAD, len(data) - at):
             return
@@ -178,16 +186,12 @@ def _without_labels(path: Path, copy: Path) -> Path:
     """Copy a recording of version 4, which was checked, as version 3."""
     with bz2.open(copy, "wb") as file:
         for data in _Frames(path):
-            left, at = data.left.data, 0
-            while len(left) - at >= _HEADER.size:
-                *_, size, channel = _HEADER.unpack_from(left, at)
-                end = at + _HEADER.size + size
-                if end > len(left):
-                    break
-                if channel != terminal.LABEL:
-                    file.write(left[at:end])
-                at = end
-            data.skip(at)
+            end = 0
+            for at, size in _frames(data.left, _HEADER):
+                end = at + size
+                if data.left[at - 1] != terminal.LABEL:
+                    file.write(data.left[at - _HEADER.size : end].tobytes())
+            data.skip(end)
     return copy
 
 

@@ -39,9 +39,8 @@ from laws.sweep.state import State, Status
 from laws.sweep.table import write_table
 from laws.sweep.work import Worker, complete
 from train.config import TrainConfig
-from train.folder import is_run, read_runs
+from train.folder import is_run, near, read_runs
 from train.presets import expand
-from train.stores import near
 
 WATCH_SECONDS = 5.0
 

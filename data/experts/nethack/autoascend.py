@@ -13,6 +13,7 @@ can't do on NLE 1.3 is bridged by `_Bridge`:
 import contextlib
 import importlib
 import signal
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from types import FrameType
@@ -63,18 +64,15 @@ def play(env: SeededChallenge, seed: int, stalled_seconds: float = STALLED_SECON
     agent_class = _agent()
     env.reset_to(seed)
     bridge = _Bridge(env, len(importlib.import_module("autoascend.agent").BLStats._fields), stalled_seconds)
-    failed = False
     with bridge.watched():
         try:
             agent_class(bridge, seed=seed % 2**32, panic_on_errors=True).main()
-        except Stalled:
-            failed = not bridge.over
-        except Exception:
-            # The bot's own errors end its game, as its panics do; the game counts as failed.
-            failed = True
-    if not bridge.over:
+        except (Stalled, Exception) as error:
+            # Its errors end its game, as its panics do.
+            if not bridge.over:
+                print(f"autoascend, game of seed {seed}: {error!r}", file=sys.stderr)
+    if failed := not bridge.over:
         env.quit()
-        failed = True
     return bridge.steps, failed
 
 

@@ -13,6 +13,10 @@ Weights = dict[str, Layer]
 Shapes = Mapping[str, tuple[int, ...]]
 
 
+PIXELS = 255.0
+"""What a policy divides pixels by, unless its file says otherwise."""
+
+
 class Unfit(Exception):
     """A file holds no usable policy; the message says why, and what to do."""
 
@@ -30,7 +34,7 @@ class Checkpoint:
     """The game that it was trained on; None where the file doesn't say."""
     actions: tuple[str, ...] | None = None
     """Names of its actions; None where the file doesn't say."""
-    divisor: float = 255.0
+    divisor: float = PIXELS
     """What it divides pixels by."""
 
 

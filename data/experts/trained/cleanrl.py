@@ -7,13 +7,13 @@ github.com/vwxyzjn/cleanrl and github.com/vwxyzjn/cleanba. Flax saves lists as m
 The scripts named after Machado have 18 outputs, ALE's full action set, in every game.
 """
 
-import re
 import warnings
 from pathlib import Path
 from typing import Any
 
 from data.experts.trained.checkpoint import Checkpoint, Unfit, actions_of, check, flat, paths, weights
 from data.experts.trained.networks import NETWORKS
+from data.games.atari import game_of
 
 _PARTS = ("network", "actor", "critic")
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, AssertionError, SyntaxError, MemoryError)
@@ -21,7 +21,6 @@ _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, Ass
 _OTHERS = {frozenset({"params"}): "DQN", frozenset({"model_weights", "args"}): "C51"}
 """Scripts that save one network, by the names at the top of their files."""
 _INSTEAD = "give one that a PPO script in JAX saved"
-_GAME = re.compile(r"(?:ALE/)?([A-Za-z0-9]+?)(?:NoFrameskip|Deterministic)?-v[0-9]+")
 
 _IN_SEQUENCE = ("Conv_0", *(f"ResidualBlock_{block}/Conv_{number}" for block in range(2) for number in range(2)))
 _CONVOLUTIONS = {
@@ -45,8 +44,8 @@ def read(path: Path) -> Checkpoint:
     names = _NAMES[network]
     shapes = NETWORKS[network].shapes(actions_of(arrays, f"{names['actor']}/bias"))
     check(arrays, paths(shapes, names), f"CleanRL's {network}")
-    game = _GAME.fullmatch(env_id) if isinstance(env_id, str) else None
-    return Checkpoint("CleanRL", network, weights(arrays, names), game[1] if game else None)
+    game = game_of(env_id) if isinstance(env_id, str) else None
+    return Checkpoint("CleanRL", network, weights(arrays, names), game)
 
 
 def _unpacked(data: bytes) -> tuple[Any, dict[str, Any]]:

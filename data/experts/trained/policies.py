@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from data.common.cli import UserError
-from data.experts.trained.checkpoint import Checkpoint, Unfit, Weights
+from data.experts.trained.checkpoint import PIXELS, Checkpoint, Unfit, Weights
 from data.experts.trained.networks import NETWORKS
-from data.experts.trained.sb3data import PIXELS
 from data.games import atari
 
 LARGEST = 1 << 28
@@ -35,7 +34,7 @@ class Policy:
     weights: Weights
     digest: str
     """SHA-256 of network and weights."""
-    divisor: float = 255.0
+    divisor: float = PIXELS
     """What it divides pixels by."""
 
     @property

@@ -64,8 +64,8 @@ def _entries(path: Path) -> tuple[bytes, dict[str, Any]]:
         with zipfile.ZipFile(path) as archive:
             if _POLICY not in archive.namelist():
                 raise Unfit(_other_archive(path, archive.namelist()))
-            if missing := {_DATA} - set(archive.namelist()):
-                raise Unfit(f"an archive without {missing.pop()}, which says how the policy sees: copy it again")
+            if _DATA not in archive.namelist():
+                raise Unfit(f"an archive without {_DATA}, which says how the policy sees: copy it again")
             for name in (_DATA, _POLICY):
                 if (size := archive.getinfo(name).file_size) > _LARGEST:
                     raise Unfit(f"its {name} claims {size:,} bytes, which no CnnPolicy has: give another file")

@@ -7,11 +7,9 @@ of which those that JSON cannot hold are text.
 import json
 from typing import Any
 
-from data.experts.trained.checkpoint import Unfit
+from data.experts.trained.checkpoint import PIXELS, Unfit
 from data.spec import FRAME_COLUMNS, FRAME_ROWS, STACK
 
-PIXELS = 255.0
-"""What a policy divides pixels by unless its file says that it does not."""
 _SHAPE = [STACK, FRAME_ROWS, FRAME_COLUMNS]
 _INSTEAD = "give one that PPO or A2C trained with CnnPolicy"
 _ALGORITHMS = {

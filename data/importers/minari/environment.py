@@ -10,7 +10,6 @@ from data.common.cli import UserError
 from data.games import atari
 from data.games.arcade import PAPER
 
-_ID = re.compile(r"(?:ALE/)?([A-Za-z0-9]+?)(?:-ram)?(?:NoFrameskip|Deterministic)?-v[0-9]+")
 _SKIPS = ("frame_skip", "frameskip", "skip")
 
 
@@ -47,8 +46,7 @@ def atari_game(environment: Environment, dataset: str | None) -> str | None:
     if rom := environment.arguments.get("game"):
         return names.get(str(rom), str(rom))
     if environment.id is not None:
-        found = _ID.fullmatch(environment.id)
-        return found[1] if found else environment.id
+        return atari.game_of(environment.id) or environment.id
     words = re.split(r"[/\-]", dataset.lower()) if dataset else []
     return next((names[word] for word in words if word in names), None)
 

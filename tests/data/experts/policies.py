@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import flax.serialization
+import jax
+import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 
 from data.experts.trained import ppo
 from data.experts.trained.checkpoint import Weights
@@ -112,6 +115,14 @@ def own(path: Path, weights: Any, **config: Any) -> Path:
     defaults = {"kind": "ppo", "game": "Breakout", "actions": ["NOOP", "FIRE", "RIGHT", "LEFT"], "seed": 0}
     (path / "config.json").write_text(json.dumps(defaults | config))
     ppo.write(path, weights)
+    return path
+
+
+def older(path: Path, weights: Any, **config: Any) -> Path:
+    """A run whose policy Orbax saved."""
+    own(path, weights_of(), **config)
+    (path / "policy.npz").unlink()
+    ocp.v1.save(str((path / "policy").resolve()), jax.tree.map(jnp.asarray, weights))
     return path
 
 

@@ -18,10 +18,9 @@ from tests.data.importers.test_atari import write as write_parquet
 from tests.data.sampling.test_stream import assert_equal
 from tests.data.store.stores import write
 from train.config import TrainConfig
-from train.folder import read_run
+from train.folder import read_run, store_of
 from train.loop import train
 from train.plan import Plan
-from train.stores import store_of
 
 ONE, TWO = (300, 5, 700, 40, 513), (90, 256, 33, 800, 120, 64, 20, 444)
 
