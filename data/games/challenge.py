@@ -168,9 +168,9 @@ def zone(offset: int, now: int) -> bytes:
 
     Python starts in no zone that is more than two days from UTC. It looks at two moments of the year, multiples of
     `_LOOKS` seconds (`init_timezone` of CPython's timemodule.c), and processes that this one starts inherit the zone.
-    So local time is UTC in those seconds.
+    So local time is UTC in those seconds, twenty years to both sides: the clock of such a process may be another.
     """
-    looks = [(now // _LOOKS + number) * _LOOKS for number in range(-2, 4)]
+    looks = [(now // _LOOKS + number) * _LOOKS for number in range(-40, 42)]
     changes = [moment for look in looks for moment in (look, look + 1)]
     types = struct.pack(">l2Bl2B4s", offset, 0, 0, 0, 0, 0, b"NLE")
     # Magic, version and six counts: of flags that aren't used, of changes, of types and of letters.
