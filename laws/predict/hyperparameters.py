@@ -40,6 +40,8 @@ MOST_SWEEPS = 200
 """Cells that are fitted, at most: of a table of training curves some of each curve."""
 DRAWS = 4000
 """Draws from the distribution of the estimates."""
+_LEAST_CURVATURE = 1e-3
+"""Curvature, by itself and as a share of the largest, from which the search for a mode starts at least."""
 MOST_WITHOUT = 0.02
 """Share of draws without an optimum, by a curvature that isn't positive, above which there is no interval."""
 
@@ -72,7 +74,11 @@ class Optimum:
 
 @dataclass(frozen=True)
 class Prior:
-    """What is believed of the exponents before any run: they are normal and independent."""
+    """What is believed before any run: the exponents are normal and independent.
+
+    So are the optima at the mean ln N and ln D, but among the settings that were tried near them, whose ends are one
+    standard deviation from the middle: a loss that falls up to the last setting doesn't tell how far the best is.
+    """
 
     means: Mapping[Setting, Mapping[Scale, float]]
     """0 where there is none."""
@@ -149,8 +155,8 @@ def tuned_law(
         rows: Of one game. The mean over seeds of a cell is where the quadratic goes through.
         near: Runs whose ln L is at most so much above the least of their cell are fitted.
         against: What the optima may depend on.
-        prior: Of the exponents. With it the law is the mode of the posterior, and always has both exponents. It takes
-            effect where the noise can be told.
+        prior: With it the law is the mode of the posterior, and always has both exponents. It takes effect where the
+            noise can be told, and then needs no minimum inside the settings that were tried.
 
     Raises:
         ValueError: the runs don't determine an optimum; says why.
@@ -182,22 +188,26 @@ def tuned_law(
         )
     fitted = linear_mean(loss_P, design, run_P)
     curved = slice(own.shape[1], None)
-    coefficient = _solved(fitted.beta_K[None, curved], pairs, middle_T)[0]
+    linear = LinearMean(fitted.beta_K[curved], fitted.covariance_KxK[curved, curved], fitted.freedom)
+    if prior is not None and fitted.freedom >= FREEDOM:
+        all_CxK = np.array([_terms(SCALES, cell.params, cell.samples) for cell in sweeps])
+        told_CxK, centre_K = place_CxK - centre_K, np.r_[0.0, all_CxK[:, 1:].mean(axis=0)]
+        shared_KxF = np.linalg.lstsq(told_CxK, all_CxK - centre_K, rcond=None)[0]
+        half_T = np.ptp(x_PxT, axis=0) / 2
+        mean_TxF = np.c_[x_PxT.min(axis=0) + half_T - middle_T, prior.mean(settings)]
+        sd_TxF = np.c_[half_T, np.full_like(prior.mean(settings), prior.sd)]
+        coefficient, draws = _mode(linear, pairs, shared_KxF, mean_TxF, sd_TxF)
+        coefficient[:, 0] += middle_T
+        draws[:, :, 0] += middle_T
+        return TunedLaw(settings, SCALES, tuple(sweeps), centre_K, coefficient, draws)
+    coefficient = _solved(linear.beta_K[None], pairs, middle_T)[0]
     if not np.isfinite(coefficient).all():
         raise ValueError(
             f"the loss has no minimum in {' and '.join(settings)}: train settings on both sides of the best"
         )
     draws = np.empty((0, *coefficient.shape))
     if fitted.freedom >= FREEDOM:
-        linear = LinearMean(fitted.beta_K[curved], fitted.covariance_KxK[curved, curved], fitted.freedom)
         draws = _solved(_drawn(linear), pairs, middle_T)
-        if prior is not None:
-            all_CxK = np.array([_terms(SCALES, cell.params, cell.samples) for cell in sweeps])
-            told_CxK, scales, centre_K = place_CxK - centre_K, SCALES, np.r_[0.0, all_CxK[:, 1:].mean(axis=0)]
-            shared = np.linalg.lstsq(told_CxK, all_CxK - centre_K, rcond=None)[0]
-            coefficient, draws = _mode(linear, pairs, shared, prior.mean(settings), prior.sd)
-            coefficient[:, 0] += middle_T
-            draws[:, :, 0] += middle_T
     return TunedLaw(settings, scales, tuple(sweeps), centre_K, coefficient, draws)
 
 
@@ -269,18 +279,23 @@ def _drawn(fitted: LinearMean) -> np.ndarray:
 
 
 def _mode(
-    fitted: LinearMean, pairs: Sequence[tuple[int, int]], shared_KxF: np.ndarray, expected_Tx2: np.ndarray, sd: float
+    fitted: LinearMean, pairs: Sequence[tuple[int, int]], shared_KxF: np.ndarray, mean_TxF: np.ndarray, sd_TxF: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The mode of (a, b, c) [T, F] with a normal prior of b and c, and draws about it [S, T, F] (Laplace).
+    """The mode of (a, b, c) [T, F] with a normal prior, and draws about it [S, T, F] (Laplace).
+
+    a is bounded to one standard deviation from its mean.
 
     `fitted` has the terms that follow the cells' in `_design`, normal with their covariance. The F = 3 terms of the
     optima are `shared` @ those that the cells tell apart, K.
     """
-    settings = len(expected_Tx2)
+    settings = len(mean_TxF)
     curvature = np.zeros((settings, settings))
     for place, (i, j) in enumerate(pairs):
         curvature[i, j] = curvature[j, i] = fitted.beta_K[place]
-    root = np.linalg.cholesky(curvature)
+    # The nearest curvature that is positive: noise may bend a flat direction downwards.
+    value_T, axes_TxT = np.linalg.eigh(curvature)
+    least = max(_LEAST_CURVATURE, _LEAST_CURVATURE * value_T[-1])
+    root = np.linalg.cholesky((axes_TxT * np.maximum(value_T, least)) @ axes_TxT.T)
     # The entries of H's root, then (a, b, c): with the root H stays positive.
     free = tuple(np.array(sorted((j, i) if i < j else (i, j) for i, j in pairs)).T)
     white = np.linalg.cholesky(np.linalg.pinv(fitted.covariance_KxK, hermitian=True)).T
@@ -292,11 +307,15 @@ def _mode(
         root[free] = point[: len(pairs)]
         curvature, found_Tx3 = root @ root.T, law(point)
         terms = np.r_[[curvature[pair] for pair in pairs], (curvature @ found_Tx3 @ shared_KxF.T).ravel()]
-        return np.r_[white @ (fitted.beta_K - terms), ((found_Tx3[:, 1:] - expected_Tx2) / sd).ravel()]
+        return np.r_[white @ (fitted.beta_K - terms), ((found_Tx3 - mean_TxF) / sd_TxF).ravel()]
 
-    best = optimize.least_squares(away, np.r_[root[free], np.c_[np.zeros(settings), expected_Tx2].ravel()])
+    start, reach_TxF = np.r_[root[free], mean_TxF.ravel()], np.full_like(sd_TxF, np.inf)
+    reach_TxF[:, 0] = sd_TxF[:, 0]
+    reach = np.r_[np.full(len(pairs), np.inf), reach_TxF.ravel()]
+    best = optimize.least_squares(away, start, bounds=(start - reach, start + reach))
     spread = np.linalg.pinv(best.jac.T @ best.jac, hermitian=True)
-    return law(best.x), law(_drawn(LinearMean(best.x, spread, fitted.freedom)))
+    drawn = law(_drawn(LinearMean(best.x, spread, fitted.freedom)))
+    return law(best.x), np.clip(drawn, mean_TxF - reach_TxF, mean_TxF + reach_TxF)
 
 
 def _interval(drawn_S: np.ndarray) -> tuple[float, float] | None:

@@ -77,6 +77,26 @@ def test_along_one_budget_the_rows_tell_one_direction_only() -> None:
         assert found.value == pytest.approx(size.params**-0.25 * (size.samples / 3e6) ** -0.2 / 3, rel=0.1)
 
 
+@pytest.mark.parametrize("curvature", [0.02, 0.0, -0.002])
+@pytest.mark.parametrize("seed", range(12))
+def test_where_the_runs_determine_no_optimum_settings_stay_among_those_tried(curvature: float, seed: int) -> None:
+    random, ridge = np.random.default_rng(seed), []
+    for (params, samples), factor, batch in product(
+        ((12_800, 2530), (40_700, 832)), (0.1, 0.3, 1.0, 3.0, 10.0), (16, 32, 64)
+    ):
+        # A larger batch undoes a larger learning rate, and noise bends what is flat up or down.
+        lr, along = 0.2 * params**-0.25 * factor, 0.3 * math.log(factor) - 0.2 * math.log(batch / 32)
+        loss = 4 * math.exp(curvature * along**2 - 0.05 * along + 0.003 * random.normal())
+        ridge.append(ResultRow("g", f"{params}-{batch}/{lr}", 2e8, params, samples, loss, lr=lr, batch=batch))
+    law = law_of(ridge, ("lr", "batch"), NETHACK)
+    for size in ridge:
+        lr, batch = (law.optimum(name, size.params, size.samples) for name in law.settings)
+        assert size.params**-0.25 / 500 < lr.value < size.params**-0.25 * 20
+        assert 4 < batch.value < 256
+        assert batch.interval is not None
+        assert batch.interval[1] / batch.interval[0] > 2
+
+
 def test_no_optimum_is_one_line_with_the_remedy() -> None:
     best = [row for row in rows(-0.2, 0.0) if row.lr == pytest.approx(0.2 * row.params**-0.2)]
     with pytest.raises(UserError, match=r"--tune found no optimum of lr and batch: .*--tune-lr"):
