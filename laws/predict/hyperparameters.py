@@ -279,7 +279,11 @@ def _drawn(fitted: LinearMean) -> np.ndarray:
 
 
 def _mode(
-    fitted: LinearMean, pairs: Sequence[tuple[int, int]], shared_KxF: np.ndarray, mean_TxF: np.ndarray, sd_TxF: np.ndarray
+    fitted: LinearMean,
+    pairs: Sequence[tuple[int, int]],
+    shared_KxF: np.ndarray,
+    mean_TxF: np.ndarray,
+    sd_TxF: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The mode of (a, b, c) [T, F] with a normal prior, and draws about it [S, T, F] (Laplace).
 
