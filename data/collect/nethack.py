@@ -222,10 +222,10 @@ def _claimed(out: Path, settings: Settings, *, shared: bool) -> Iterator[None]:
     file = out / SETTINGS
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: name a folder")
-    if out.is_dir() and any(out.iterdir()) and not file.exists():
+    if out.is_dir() and any(map(_is_other, out.iterdir())) and not file.exists():
         raise UserError(f"{out} holds other things: name a new folder, or one that collect made")
     out.mkdir(parents=True, exist_ok=True)
-    create(file, json.dumps(asdict(settings), indent=2) + "\n")
+    create(file, _text_of(settings))
     with file.open("r+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_NB | (fcntl.LOCK_SH if shared else fcntl.LOCK_EX))
@@ -240,17 +240,33 @@ def _claimed(out: Path, settings: Settings, *, shared: bool) -> Iterator[None]:
         yield
 
 
+def _text_of(settings: Settings) -> str:
+    return json.dumps(asdict(settings), indent=2) + "\n"
+
+
+def _is_other(path: Path) -> bool:
+    """Whether a path in a folder of games isn't what `create` leaves of the settings after a power failure."""
+    return not path.name.startswith(f".{SETTINGS}.")
+
+
 def _match_settings(file: IO[str], settings: Settings, out: Path) -> None:
     """Compare the settings with those of the file.
 
     Raises:
         UserError: The file is damaged or has other settings.
     """
+    asked_for = asdict(settings)
     try:
         made_with = json.loads(file.read())
-    except json.JSONDecodeError:
-        raise UserError(f"{out / SETTINGS} is damaged: delete {out} and start again") from None
-    asked_for = asdict(settings)
+    except ValueError:
+        if any(out.glob("game-*")):
+            raise UserError(f"{out / SETTINGS} is damaged: record into another folder") from None
+        # Cut short by a power failure, before the first game.
+        made_with = asked_for
+        file.seek(0)
+        file.truncate()
+        file.write(_text_of(settings))
+        file.flush()
     for key in asked_for.keys() | made_with.keys():
         old, new = made_with.get(key), asked_for.get(key)
         if old != new:
@@ -336,4 +352,4 @@ def _read_result(folder: Path) -> GameResult:
     try:
         return GameResult(**json.loads(file.read_text()))
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{file} is damaged ({error}): delete {folder} and start again") from error
+        raise UserError(f"{file} is damaged ({error}): move {folder} away, and the same command plays its game again") from error

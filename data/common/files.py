@@ -14,6 +14,8 @@ from data.common.paths import in_bucket
 def replacing(path: Path) -> Iterator[Path]:
     """A context manager for replacing `path` atomically: yields a temporary path to write, which is then renamed.
 
+    The content is on disk before the name is: after a power failure the file is the old one or the new one, whole.
+
     Raises:
         UserError: The folder of `path` does not exist or is not writable, or `path` is a folder.
     """
@@ -27,6 +29,7 @@ def replacing(path: Path) -> Iterator[Path]:
     scratch = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
         yield scratch
+        sync(scratch)
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)

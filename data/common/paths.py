@@ -62,7 +62,10 @@ def create(path: Path, text: str) -> bool:
             return False
         return True
     scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    scratch.write_text(text)
+    with scratch.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     try:
         os.link(scratch, path)
     except FileExistsError:

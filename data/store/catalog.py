@@ -94,7 +94,7 @@ class Catalog:
         manifest["checksum"] = checksum_of(manifest)
         lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in manifest.items()]
         replace_text(path / PENDING, "{\n" + ",\n".join(lines) + "\n}\n")
-        sync(path / PENDING)
+        sync(path)
         self._table += 1
 
     def _manifest(self, table: Path) -> dict[str, Any]:

@@ -67,9 +67,9 @@ def read_table(path: Path, manifest: dict[str, Any]) -> list[Episode]:
     try:
         table = file.read_bytes()
     except OSError:
-        raise UserError(f"{file} is missing: delete the store and import again") from None
+        raise UserError(f"{file} is missing: import its games again, into another folder") from None
     if hashlib.sha256(table).hexdigest() != manifest["table"]["sha256"]:
-        raise UserError(f"{file} is damaged, its checksum does not match: delete the store and import again")
+        raise UserError(f"{file} is damaged, its checksum does not match: import its games again, into another folder")
     records = [shard["records"] for shard in manifest["shards"]]
     try:
         episodes = [Episode(**json.loads(line)) for line in table.splitlines()]
@@ -79,7 +79,7 @@ def read_table(path: Path, manifest: dict[str, Any]) -> list[Episode]:
             if row.record < 0 or not 0 <= row.shard < len(records) or last > records[row.shard]:
                 raise ValueError(f"records of episode {row.id}")
     except (TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"{file} is damaged ({error}): delete the store and import again") from error
+        raise UserError(f"{file} is damaged ({error}): import its games again, into another folder") from error
     return episodes
 
 

@@ -12,12 +12,19 @@ from data.store.episodes import read_table
 from data.store.manifest import FORMAT, MANIFEST, PENDING, read_manifest, wrong_sizes
 
 _LOCK = ".isoplay.lock"
-_OURS = re.compile(r"shard-\d{5,}\.array_record|episodes-\d{5,}\.jsonl|(pending|manifest)\.json|\.isoplay\.lock")
+_NO_JSON = object()
+_SCRATCH = re.compile(r"\.pending\.json\.(.+\.)?\d+\.tmp")
+"""Names under which `pending.json` is written before it is renamed."""
+_OURS = re.compile(
+    rf"shard-\d{{5,}}\.array_record|episodes-\d{{5,}}\.jsonl|(pending|manifest)\.json|\.isoplay\.lock|{_SCRATCH.pattern}"
+)
 """Names of the files that a writer creates."""
 
 
 def check_folder(folder: Path) -> None:
     """Check that a folder can be written to: it is missing, empty, a store, or has leftovers of a writer only.
+
+    A `pending.json` that isn't JSON was cut short by a power failure, and counts as absent.
 
     Raises:
         UserError: It cannot be read, holds other files, or holds a store that cannot be read.
@@ -28,10 +35,12 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"can't write {folder}: {error.strerror}") from error
     if MANIFEST in names:
         read_manifest(folder)  # raises an error that names the problem
-    if PENDING in names and not _is_manifest(folder / PENDING):
+    pending = _format_of(folder / PENDING) if PENDING in names else None
+    if pending not in (None, _NO_JSON, FORMAT):
         raise UserError(f"{folder / PENDING} is not a file of a store: choose another path")
-    killed = _LOCK in names and all(map(_OURS.fullmatch, names))
-    if names and not killed and not names & {MANIFEST, PENDING}:
+    written = {name for name in names if name in (_LOCK, PENDING) or _SCRATCH.fullmatch(name)}
+    killed = written and all(map(_OURS.fullmatch, names))
+    if names and not killed and MANIFEST not in names and pending != FORMAT:
         raise UserError(f"{folder} holds other files and no store: choose another path")
 
 
@@ -87,12 +96,13 @@ class FolderLock:
         os.close(self._handle)
 
 
-def _is_manifest(file: Path) -> bool:
+def _format_of(file: Path) -> object:
+    """The format that a JSON file says it has, "" if none; _NO_JSON if it can't be read."""
     try:
         content = json.loads(file.read_text())
     except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and content.get("format") == FORMAT
+        return _NO_JSON
+    return content.get("format", "") if isinstance(content, dict) else ""
 
 
 def _lock(folder: Path) -> int:

@@ -59,23 +59,23 @@ def read_manifest(path: Path, name: str = MANIFEST) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"can't read {file}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{file} is damaged ({error}): delete the store and import again") from error
+        raise UserError(f"{file} is damaged ({error}): import its games again, into another folder") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise UserError(f"{path} is not a store: its {name} was written by another program")
     if manifest.get("version") != VERSION:
         raise UserError(
             f"{path} is a store of version {manifest.get('version')} ({manifest.get('codec')}), this program reads"
-            f" version {VERSION}: delete it and import again"
+            f" version {VERSION}: import its games again, into another folder"
         )
     if missing := _TYPES.keys() - manifest.keys():
-        raise UserError(f"{file} lacks {', '.join(sorted(missing))}: delete the store and import again")
+        raise UserError(f"{file} lacks {', '.join(sorted(missing))}: import its games again, into another folder")
     if manifest.get("checksum") != checksum_of(manifest):
-        raise UserError(f"{file} is damaged (its checksum does not match): delete the store and import again")
+        raise UserError(f"{file} is damaged (its checksum does not match): import its games again, into another folder")
     for fault in _faults(manifest):
-        raise UserError(f"{file} is damaged ({fault}): delete the store and import again")
+        raise UserError(f"{file} is damaged ({fault}): import its games again, into another folder")
     if (known := codec_of(manifest).name) != manifest["codec"]:
         what = f"{manifest['game']} encoded as {manifest['codec']}, this program reads {known}"
-        raise UserError(f"{path} is a store of {what}: delete it and import again")
+        raise UserError(f"{path} is a store of {what}: import its games again, into another folder")
     return manifest
 
 

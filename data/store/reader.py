@@ -26,6 +26,24 @@ _READ_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
 T = TypeVar("T", Chunk, Any)
 
 
+def read_commit(path: Path) -> tuple[dict[str, Any], list[Episode]]:
+    """Read the manifest of a store and the episode table that it names.
+
+    A commit between the two removes that table: then the new manifest is read.
+
+    Raises:
+        UserError: There is no store at `path`, it is of another version, or its manifest or table is damaged.
+    """
+    manifest = read_manifest(path)
+    while True:
+        try:
+            return manifest, read_table(path, manifest)
+        except UserError:
+            before, manifest = manifest, read_manifest(path)
+            if manifest == before:
+                raise
+
+
 class TrajectoryStore:
     """A store opened for reading. Thread-safe. Create one with `TrajectoryStore.open`.
 
@@ -71,10 +89,10 @@ class TrajectoryStore:
             UserError: There is no store at `path`, it is of another version, or it is damaged.
         """
         path = Path(path)
-        manifest = read_manifest(path)
+        manifest, episodes = read_commit(path)
         for fault in wrong_sizes(path, manifest):
             raise DamagedStore(path, fault)
-        return cls(path, manifest, read_table(path, manifest), cache_bytes, filter)
+        return cls(path, manifest, episodes, cache_bytes, filter)
 
     def reserve(self, chunks: int) -> None:
         """Raise the size of the cache, if necessary, to hold this many chunks.

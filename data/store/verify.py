@@ -9,9 +9,8 @@ from tqdm import tqdm
 
 from data.codec.chunk import CorruptChunk
 from data.common.cores import cores
-from data.store.episodes import read_table
-from data.store.manifest import file_sha256, read_manifest, wrong_sizes
-from data.store.reader import TrajectoryStore
+from data.store.manifest import file_sha256, wrong_sizes
+from data.store.reader import TrajectoryStore, read_commit
 
 
 def verify(store: Path) -> list[str]:
@@ -22,8 +21,7 @@ def verify(store: Path) -> list[str]:
     Raises:
         UserError: There is no store, or its manifest or episode table is damaged.
     """
-    manifest = read_manifest(store)
-    opened = TrajectoryStore(store, manifest, read_table(store, manifest))
+    opened = TrajectoryStore(store, *read_commit(store))
     with ThreadPoolExecutor(cores()) as pool:
         episodes = pool.map(lambda row: _episode(opened, row), range(len(opened.episodes)))
         bar = tqdm(episodes, "verify", len(opened.episodes), unit="game", disable=None)

@@ -188,6 +188,16 @@ def test_a_damaged_result_is_named(tmp_path: Path) -> None:
         collect(tmp_path, episodes=1, workers=1, max_steps=20)
 
 
+def test_settings_cut_short_before_the_first_game_are_absent(tmp_path: Path) -> None:
+    (tmp_path / "collect.json").touch()
+    (tmp_path / ".collect.json.0123456789abcdef").touch()
+    collect(tmp_path, episodes=1, workers=1, max_steps=20)
+    assert json.loads((tmp_path / "collect.json").read_text())["max_steps"] == 20
+    (tmp_path / "collect.json").write_text("")
+    with pytest.raises(UserError, match=r"collect\.json is damaged: record into another folder"):
+        collect(tmp_path, episodes=1, workers=1, max_steps=20)
+
+
 def test_the_settings_are_written_beside_the_games(tmp_path: Path) -> None:
     collect(tmp_path / "out", episodes=1, workers=1, seed=7, max_steps=20)
     assert json.loads((tmp_path / "out" / "collect.json").read_text()) == {
