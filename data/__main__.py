@@ -30,6 +30,9 @@ class Importing:
     """Who played, for the manifest of a new store. Default unknown."""
     dev_fraction: float | None = None
     """Fraction of the episodes of a new store that is held out in the dev split. Default 0.1."""
+    dev_games: int | None = None
+    """Instead of a fraction: number of episodes of a new store held out in the dev split, stratified by role and
+    length. Games that are added later are in the train split."""
     workers: int | None = None
     """Number of worker processes. Default one per core."""
     strict: bool = False
@@ -37,7 +40,9 @@ class Importing:
 
     def run(self, importer: "Callable[..., Report]") -> int:
         """Import, print the report, and return the exit code."""
-        report = importer(expert=self.expert, dev_fraction=self.dev_fraction, workers=self.workers)
+        report = importer(
+            expert=self.expert, dev_fraction=self.dev_fraction, dev_games=self.dev_games, workers=self.workers
+        )
         print(report)
         return int(self.strict and report.harmed > 0)
 

@@ -10,8 +10,7 @@ import numpy as np
 from tyro.conf import Positional
 
 from data.codec.frames import FRAMES
-from data.collect.base import Options, ToPlay, collect
-from data.collect.shared import Executor
+from data.collect.base import Collecting, CollectingArg, Options, ToPlay, collect
 from data.experts.registry import EMBEDDED
 from data.games.arcade import Arcade
 from data.games.atari import AtariGame
@@ -25,11 +24,7 @@ def command(
     store: Positional[Path],
     game: str,
     expert: str = EMBEDDED,
-    episodes: int = 100,
-    seed: int = 0,
-    workers: int | None = None,
-    work: bool = False,
-    executor: Executor = "local",
+    options: CollectingArg = Collecting(),
 ) -> None:
     """Play seeded Atari games into a store. Running it again adds the missing games.
 
@@ -39,21 +34,9 @@ def command(
         expert: Policy: "embedded", the game's scripted expert; "random"; module:function; or the path of a
             trained policy: a folder of `python -m train rl`, a CleanRL *.cleanrl_model saved by Flax, or a
             Stable-Baselines3 zip of PPO or A2C.
-        episodes: Total number of games, including those already in the store.
-        seed: Seed; game i depends only on (seed, i) and the expert.
-        workers: Number of processes that play; default one per core. Does not change the games.
-        work: Share the games with the same command on other machines that see the folder of the store.
-        executor: Where games are played: on this machine, or as tasks of the Ray cluster that it belongs to.
+        options: Options of every collector.
     """
-    options: Options = {
-        "expert": expert,
-        "episodes": episodes,
-        "seed": seed,
-        "workers": workers,
-        "work": work,
-        "executor": executor,
-    }
-    print(collect_atari(store, game=game, **options))
+    print(collect_atari(store, game=game, expert=expert, **vars(options)))
 
 
 def collect_atari(store: Path, *, game: str, **options: Unpack[Options]) -> Report:

@@ -10,9 +10,10 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Annotated, TypedDict
 
 import numpy as np
+import tyro
 from tqdm import tqdm
 
 from data.collect.shared import CLAIMS, Executor, play_shared
@@ -48,6 +49,30 @@ def episode_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Collecting:
+    """Options of every collector of a store."""
+
+    episodes: int = 100
+    """Total number of episodes, including those already in the store."""
+    seed: int = 0
+    """Seed; episode i depends only on (seed, i) and the expert."""
+    dev_fraction: float | None = None
+    """Fraction of the episodes of a new store that is held out in the dev split. Default 0.1."""
+    dev_games: int | None = None
+    """Instead of a fraction: number of episodes held out in the dev split, stratified by length."""
+    workers: int | None = None
+    """Number of processes that play; default one per core. Does not change the episodes."""
+    work: bool = False
+    """Share the episodes with the same command on other machines that see the folder of the store."""
+    executor: Executor = "local"
+    """Where episodes are played: on this machine, or as tasks of the Ray cluster that it belongs to."""
+
+
+CollectingArg = Annotated[Collecting, tyro.conf.arg(name="")]
+"""Its fields as options of a command, without a prefix."""
+
+
 class Options(TypedDict, total=False):
     """Keyword arguments of `collect`, which the families of games pass on."""
 
@@ -56,6 +81,7 @@ class Options(TypedDict, total=False):
     seed: int
     workers: int | None
     dev_fraction: float | None
+    dev_games: int | None
     work: bool
     executor: Executor
 
@@ -70,6 +96,7 @@ def collect(
     seed: int = 0,
     workers: int | None = None,
     dev_fraction: float | None = None,
+    dev_games: int | None = None,
     work: bool = False,
     executor: Executor = "local",
 ) -> Report:
@@ -84,6 +111,7 @@ def collect(
         seed: Seed of the collection; episode i depends only on (seed, i) and the expert.
         workers: Number of processes that play; default one per core.
         dev_fraction: Fraction of the episodes of a new store in its dev split; default 0.1.
+        dev_games: Number of the episodes of a new store in its dev split, instead of a fraction.
         work: Whether other processes, which also do, play episodes of this collection at the same time.
         executor: Whether episodes are played on this machine, or as tasks of a Ray cluster.
 
@@ -94,7 +122,12 @@ def collect(
         raise UserError(f"--episodes {episodes} and --seed {seed}: give at least 1 and 0")
     found = experts.find(game, expert)
     to_play = [ToPlay(found, episode_seed(seed, number), f"game-{number:05d}") for number in range(episodes)]
-    options: ImportOptions = {"expert": found.title, "workers": workers, "dev_fraction": dev_fraction}
+    options: ImportOptions = {
+        "expert": found.title,
+        "workers": workers,
+        "dev_fraction": dev_fraction,
+        "dev_games": dev_games,
+    }
     add = functools.partial(import_games, store, found.content, store, importer=f"collect {game.family}", **options)
     if not work and executor == "local":
         return add(lambda _: to_play, play)

@@ -10,8 +10,7 @@ import numpy as np
 from tyro.conf import Positional
 
 from data.codec.generic import GenericSteps, packed
-from data.collect.base import Options, ToPlay, collect
-from data.collect.shared import Executor
+from data.collect.base import Collecting, CollectingArg, Options, ToPlay, collect
 from data.common.cli import UserError
 from data.experts.registry import EMBEDDED
 from data.games.base import Content, Player
@@ -24,11 +23,7 @@ def command(
     store: Positional[Path],
     env: str,
     expert: str = EMBEDDED,
-    episodes: int = 100,
-    seed: int = 0,
-    workers: int | None = None,
-    work: bool = False,
-    executor: Executor = "local",
+    options: CollectingArg = Collecting(),
 ) -> None:
     """Play seeded episodes of a Gymnasium environment into a store. Running it again adds the missing ones.
 
@@ -39,21 +34,9 @@ def command(
         expert: Policy: module:function, "random", or "embedded" (CartPole-v1 has one). The function takes the
             observation and returns the action; if its first parameter is called seed, it is called once per episode
             and returns an object with a method act(observation).
-        episodes: Total number of episodes, including those already in the store.
-        seed: Seed; episode i depends only on (seed, i) and the expert.
-        workers: Number of processes that play; default one per core. Does not change the episodes.
-        work: Share the episodes with the same command on other machines that see the folder of the store.
-        executor: Where episodes are played: on this machine, or as tasks of the Ray cluster that it belongs to.
+        options: Options of every collector.
     """
-    options: Options = {
-        "expert": expert,
-        "episodes": episodes,
-        "seed": seed,
-        "workers": workers,
-        "work": work,
-        "executor": executor,
-    }
-    print(collect_gym(store, env=env, **options))
+    print(collect_gym(store, env=env, expert=expert, **vars(options)))
 
 
 def collect_gym(store: Path, *, env: str, **options: Unpack[Options]) -> Report:

@@ -352,4 +352,6 @@ def _read_result(folder: Path) -> GameResult:
     try:
         return GameResult(**json.loads(file.read_text()))
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{file} is damaged ({error}): move {folder} away, and the same command plays its game again") from error
+        raise UserError(
+            f"{file} is damaged ({error}): move {folder} away, and the same command plays its game again"
+        ) from error

@@ -116,6 +116,8 @@ class Options(TypedDict, total=False):
     """Who played, for the manifest of a new store. Default unknown."""
     dev_fraction: float | None
     """Fraction of the episodes of a new store that is held out in the dev split. Default 0.1."""
+    dev_games: int | None
+    """Number of episodes of a new store held out in the dev split, instead of a fraction."""
     workers: int | None
     """Number of worker processes. Default one per core."""
 
@@ -153,7 +155,13 @@ def import_games(
     processes = cores() if workers is None else workers
     if processes < 1:
         raise UserError(f"{processes} workers cannot convert anything: give at least 1")
-    writer = StoreWriter(store, content, expert=options.get("expert"), dev_fraction=options.get("dev_fraction"))
+    writer = StoreWriter(
+        store,
+        content,
+        expert=options.get("expert"),
+        dev_fraction=options.get("dev_fraction"),
+        dev_games=options.get("dev_games"),
+    )
     steps, known, skipped, recordings = 0, 0, [], find(folder)
     with writer:
         before = len(writer.episodes)
@@ -174,7 +182,7 @@ def import_games(
         if writer.added:
             counts = {"importer": importer, "recordings": len(recordings), "added": writer.added, "known": known}
             writer.imports.append(counts | dict(facts) | {"skipped": [asdict(skip) for skip in skipped]})
-    return Report(games, steps, known, tuple(skipped))
+    return Report(games, steps, known, tuple(skipped), tuple(writer.uneven()) if games else ())
 
 
 def _summary(skipped: Iterable[Skipped]) -> str:

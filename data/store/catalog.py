@@ -9,7 +9,7 @@ from typing import Any
 from data.common.cli import UserError
 from data.common.files import replace_text, sync
 from data.games.base import Content
-from data.store.episodes import Episode, read_table
+from data.store.episodes import Episode, read_table, stratified
 from data.store.manifest import (
     FORMAT,
     PENDING,
@@ -29,17 +29,21 @@ class Catalog:
         content: What the store holds.
         expert: Who played; None: unknown, or what `load` finds.
         dev_fraction: Fraction of the episodes in the dev split; None: 0.1, or what `load` finds.
+        dev_games: Number of the episodes in the dev split, in place of a fraction; None: none, or what `load` finds.
     """
 
-    def __init__(self, content: Content, expert: str | None, dev_fraction: float | None) -> None:
+    def __init__(
+        self, content: Content, expert: str | None, dev_fraction: float | None, dev_games: int | None = None
+    ) -> None:
         self.content = content
-        self.dev_fraction = 0.1 if dev_fraction is None else dev_fraction
+        self.dev_games = dev_games
+        self.dev_fraction = (0.1 if dev_games is None else 0.0) if dev_fraction is None else dev_fraction
         self.episodes: list[Episode] = []
         self.shards: list[dict[str, Any]] = []
         """Closed shards, as in the manifest."""
         self.imports: list[dict[str, Any]] = []
         """One entry per import, as in the manifest."""
-        self._requested = {"expert": expert, "dev_fraction": dev_fraction}
+        self._requested = {"expert": expert, "dev_fraction": dev_fraction, "dev_games": dev_games}
         self._expert = expert or "unknown"
         self._row_of: dict[str, int] = {}
         self._actions: Counter[int] = Counter()
@@ -54,12 +58,14 @@ class Catalog:
             UserError: The manifest differs from what was requested, or its episode table is damaged.
         """
         required = {"game": self.content.game, "codec": self.content.codec.name, "actions": list(self.content.actions)}
-        found = manifest | {"dev_fraction": manifest["split"]["dev_fraction"]}
+        split = {"dev_fraction": manifest["split"]["dev_fraction"], "dev_games": manifest["split"].get("dev_games")}
+        found = manifest | split
         for key, value in (required | self._requested).items():
             if value is not None and value != found[key]:
                 what = f"{key} {found[key]!r}, not {value!r}" if key != "actions" else "other actions"
                 raise UserError(f"{path} holds games with {what}: choose another path")
-        self._expert, self.dev_fraction = manifest["expert"], found["dev_fraction"]
+        self._expert = manifest["expert"]
+        self.dev_fraction, self.dev_games = found["dev_fraction"], found["dev_games"]
         self.shards = list(manifest["shards"])
         self.imports = list(manifest["imports"])
         self._actions = Counter(dict(enumerate(manifest["action_counts"])))
@@ -75,6 +81,15 @@ class Catalog:
         self.episodes.append(episode)
         self._actions.update(action_counts)
         self._labels.update(label_counts)
+
+    def split(self) -> None:
+        """Choose the `dev_games`, of a store that has not been committed.
+
+        Raises:
+            UserError: None would be left to train.
+        """
+        if self.dev_games is not None:
+            self.episodes = stratified(self.episodes, self.dev_games)
 
     def find(self, id: str) -> Episode | None:
         """The episode with this id; None if there is none."""
@@ -109,12 +124,7 @@ class Catalog:
             "expert": self._expert,
             "episodes": len(self.episodes),
             "steps": sum(row.length for row in self.episodes),
-            "split": {
-                "rule": "dev where the first 8 bytes of sha256(episode id) / 2^64 < dev_fraction",
-                "dev_fraction": self.dev_fraction,
-                "train": counts["train"],
-                "dev": counts["dev"],
-            },
+            "split": self._rule() | {"train": counts["train"], "dev": counts["dev"]},
             "codec": self.content.codec.name,
             "chunk_steps": CHUNK_STEPS,
             "action_counts": [self._actions[action] for action in range(len(self.content.actions))],
@@ -123,6 +133,13 @@ class Catalog:
             "table": {"name": table.name, "sha256": file_sha256(table)},
             "shards": self.shards,
         }
+
+    def _rule(self) -> dict[str, Any]:
+        if self.dev_games is None:
+            rule = "dev where the first 8 bytes of sha256(episode id) / 2^64 < dev_fraction"
+            return {"rule": rule, "dev_fraction": self.dev_fraction}
+        rule = "dev_games of the first import, every k-th by role and length; games added later are in train"
+        return {"rule": rule, "dev_fraction": self.dev_fraction, "dev_games": self.dev_games}
 
     def _label_counts(self) -> dict[str, Any]:
         # Keys are text, since JSON makes them so and sorts text otherwise than numbers.

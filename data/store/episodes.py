@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -55,6 +55,26 @@ def split_of(id: str, dev_fraction: float) -> Split:
     """The split of an episode: a function of its id, so that adding episodes never moves another one."""
     share = int.from_bytes(hashlib.sha256(id.encode()).digest()[:8], "big") / 2**64
     return "dev" if share < dev_fraction else "train"
+
+
+def stratified(episodes: Sequence["Episode"], dev_games: int) -> list["Episode"]:
+    """The episodes with `dev_games` of them in the dev split, and the others in the train split.
+
+    A systematic sample: of the episodes in the order of role and length every k-th, so that each role is represented by
+    its share, and within a role short and long games.
+
+    Raises:
+        UserError: None would be left to train.
+    """
+    if dev_games >= len(episodes):
+        raise UserError(f"--dev-games {dev_games} of {len(episodes)} games leaves none to train: give fewer")
+    order = sorted(range(len(episodes)), key=lambda row: _stratum(episodes[row]))
+    dev = {order[(2 * number + 1) * len(order) // (2 * dev_games)] for number in range(dev_games)}
+    return [replace(episode, split="dev" if row in dev else "train") for row, episode in enumerate(episodes)]
+
+
+def _stratum(episode: "Episode") -> tuple[str, int, str]:
+    return episode.role or "", episode.length, episode.id
 
 
 def read_table(path: Path, manifest: dict[str, Any]) -> list[Episode]:

@@ -139,7 +139,9 @@ def _faults(manifest: dict[str, Any]) -> Iterator[str]:
     if not all(map(_is_field, manifest["observation"].values())):
         yield "invalid observation spec"
     split = manifest["split"]
-    if not isinstance(split.get("dev_fraction"), int | float) or split.keys() != {"rule", "dev_fraction", *SPLITS}:
+    if split.keys() - {"dev_games"} != {"rule", "dev_fraction", *SPLITS} or not (
+        isinstance(split["dev_fraction"], int | float) and isinstance(split.get("dev_games"), int | None)
+    ):
         yield "invalid split"
     counts = manifest["action_counts"]
     if len(counts) != len(manifest["actions"]) or not all(isinstance(count, int) for count in counts):

@@ -121,7 +121,7 @@ class TrajectoryStore:
             fraction = self.manifest["split"]["dev_fraction"]
             raise UserError(
                 f"{self.path} has no {split} episode among {len(self.episodes)} (dev fraction {fraction}): "
-                "import more games, or import again with another --dev-fraction"
+                "import more games, or import them into another folder with --dev-games"
             )
         rows = [i for i in mine if self.filter.keep(self.episodes[i])]
         if not rows:

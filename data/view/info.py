@@ -86,7 +86,8 @@ def _splits(store: TrajectoryStore) -> str:
         score = f"{np.mean([row.score for row in rows]):,.0f}" if rows else "-"
         lines.append(f"{split:<8}{len(rows):>10,}{steps:>14,}{length:>14}{score:>14}")
     lines.append(f"rule    {store.manifest['split']['rule']}")
-    lines.append(f"        dev_fraction {store.manifest['split']['dev_fraction']}")
+    chosen = next(name for name in ("dev_games", "dev_fraction") if name in store.manifest["split"])
+    lines.append(f"        {chosen} {store.manifest['split'][chosen]}")
     return "\n".join(lines)
 
 

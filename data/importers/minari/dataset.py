@@ -89,7 +89,7 @@ def import_minari(
         **options,
     )
     warnings = tuple(f"recorded with {other}: agents that learn from it play another game" for other in others)
-    return replace(report, warnings=warnings)
+    return replace(report, warnings=warnings + report.warnings)
 
 
 def find(folder: Path, game: str) -> list[MinariEpisode]:

@@ -28,7 +28,7 @@ def game(seed: int, length: int) -> PackedEpisode:
 
 
 def write(
-    path: Path, lengths: tuple[int, ...] = LENGTHS, dev_fraction: float = 0.5, first: int = 0, **options: Any
+    path: Path, lengths: tuple[int, ...] = LENGTHS, dev_fraction: float | None = 0.5, first: int = 0, **options: Any
 ) -> Path:
     with StoreWriter(path, NETHACK, expert="test", dev_fraction=dev_fraction, **options) as writer:
         for seed, length in enumerate(lengths, first):

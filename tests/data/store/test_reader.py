@@ -86,5 +86,5 @@ def test_the_split_is_a_function_of_the_id(tmp_path: Path) -> None:
 
 def test_an_empty_side_names_the_remedy(tmp_path: Path) -> None:
     path = write(tmp_path / "store", (3,), dev_fraction=0.0)
-    with pytest.raises(UserError, match=r"no dev episode among 1 .*--dev-fraction"):
+    with pytest.raises(UserError, match=r"no dev episode among 1 .*--dev-games"):
         TrajectoryStore.open(path).rows("dev")
