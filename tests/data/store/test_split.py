@@ -104,13 +104,15 @@ def test_an_impossible_split_leaves_nothing(tmp_path: Path, options: dict[str, A
 
 def test_an_interrupted_import_goes_on_with_the_split_of_all_games(tmp_path: Path) -> None:
     whole = write(tmp_path / "whole", (5, 6, 7, 8), dev_fraction=None, dev_games=2)
-    with (
-        pytest.raises(KeyboardInterrupt),
-        StoreWriter(tmp_path / "cut", NETHACK, expert="test", dev_games=2) as writer,
-    ):
-        for seed, length in enumerate((5, 6)):
-            writer.add(game(seed, length))
-        raise KeyboardInterrupt
+
+    def cut() -> None:
+        with StoreWriter(tmp_path / "cut", NETHACK, expert="test", dev_games=2) as writer:
+            for seed, length in enumerate((5, 6)):
+                writer.add(game(seed, length))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cut()
     assert "pending.json" in content(tmp_path / "cut")
     write(tmp_path / "cut", (5, 6, 7, 8), dev_fraction=None, dev_games=2)
     one, other = TrajectoryStore.open(whole), TrajectoryStore.open(tmp_path / "cut")
