@@ -175,7 +175,7 @@ def verify(store: Positional[Path]) -> int:
 def play(
     store: Positional[Path],
     episode: str = "0",
-    start: int = 0,
+    start: Annotated[int, tyro.conf.arg(name="from", aliases=["--start"])] = 0,
     steps: int | None = None,
     speed: float = 10.0,
     gif: Path | None = None,
@@ -186,7 +186,7 @@ def play(
         store: Folder of the store.
         episode: Number of the episode in the store, or a prefix of its id.
         start: First step to show.
-        steps: Number of steps to show. Default all.
+        steps: Number of steps to show. Default all; in a GIF the first 500.
         speed: Steps per second.
         gif: Write a GIF to this file instead.
     """

@@ -1,12 +1,14 @@
 """Plays back a recorded game in the terminal or as a GIF."""
 
+import io
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
 import numpy as np
+from tqdm import tqdm
 
 from data import spec
 from data.common.cli import UserError
@@ -25,6 +27,12 @@ class Frame(NamedTuple):
     """Timestep, action and score."""
 
 
+GIF_STEPS = 500
+"""Steps in a GIF unless more are asked for: a few megabytes."""
+_SAMPLE = 16
+"""Steps at the beginning, in the middle and at the end from which the size of a GIF is estimated."""
+
+
 def play(
     store: Path, episode: str, *, start: int, steps: int | None, speed: float, gif: Path | None, out: TextIO
 ) -> str:
@@ -34,9 +42,9 @@ def play(
         store: Folder of the store.
         episode: Row of the episode, or a prefix of its id.
         start: First step.
-        steps: Number of steps; None: all.
+        steps: Number of steps; None: all, or in a GIF at most `GIF_STEPS`.
         speed: Steps per second.
-        gif: Write a GIF to this file; None: show the game on `out`.
+        gif: Write a GIF to this file, and its estimated size to `out` before; None: show the game on `out`.
         out: The terminal.
 
     Returns:
@@ -49,19 +57,28 @@ def play(
     opened = TrajectoryStore.open(store)
     row = find(opened, episode)
     length = opened.episodes[row].length
-    stop = length if steps is None else min(length, start + steps)
-    if not 0 <= start < stop:
-        raise UserError(f"no step {start} in a game of {length} steps: --start must be from 0 to {length - 1}")
+    if not 0 <= start < length:
+        raise UserError(f"no step {start} in a game of {length} steps: --from must be from 0 to {length - 1}")
     if steps is not None and steps < 1:
         raise UserError(f"--steps is {steps}: give 1 or more")
+    wanted = steps or (length if gif is None else GIF_STEPS)
+    stop = min(length, start + wanted)
     if not 0.1 <= speed <= 1000:
         raise UserError(f"--speed must be from 0.1 to 1,000 steps a second, not {speed}")
     view = registry.module("data.view", registry.find(opened.manifest["game"]).family)
-    film, spec = frames(opened, row, start, stop), opened.codec.observation
-    summary = f"{stop - start:,} steps of game {opened.episodes[row].id}"
+    spec, count = opened.codec.observation, stop - start
+    summary = f"{count:,} steps of game {opened.episodes[row].id}"
     if gif is not None:
-        save_gif(gif, (view.picture(*frame, spec) for frame in film), view.PALETTE, speed)
-        return f"{summary} in {gif}"
+
+        def pictures(begin: int, end: int) -> Iterator[np.ndarray]:
+            return (view.picture(*frame, spec) for frame in frames(opened, row, begin, end))
+
+        more = "" if stop == length or steps else f", of {length:,}: --from and --steps choose others"
+        size = _in_bytes(_expected_size(pictures, start, stop, view.PALETTE))
+        print(f"{count:,} steps from step {start:,}{more}; about {size}", file=out, flush=True)
+        save_gif(gif, tqdm(pictures(start, stop), "gif", count, unit="step", disable=None), view.PALETTE, speed)
+        return f"{summary} in {gif} ({_in_bytes(gif.stat().st_size)})"
+    film = frames(opened, row, start, stop)
     if view.TERMINAL is None:
         raise UserError(f"{opened.manifest['game']} cannot be shown as text: give --gif FILE")
     if not out.isatty():
@@ -126,6 +143,21 @@ def show(film: Iterator[str], speed: float, out: TextIO) -> None:
         pass
     finally:
         out.write("\x1b[0m\x1b[?25h\n")
+
+
+def _expected_size(
+    pictures: Callable[[int, int], Iterator[np.ndarray]], start: int, stop: int, palette: bytes
+) -> float:
+    """Bytes of a GIF of the pictures [start, stop), from those of short ones."""
+    each = min(stop - start, _SAMPLE)
+    file = io.BytesIO()
+    for begin in (start, (start + stop - each) // 2, stop - each):
+        write_gif(file, pictures(begin, begin + each), palette, 1.0)
+    return file.tell() / (3 * each) * (stop - start)
+
+
+def _in_bytes(size: float) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"
 
 
 def save_gif(path: Path, pictures: Iterator[np.ndarray], palette: bytes, speed: float) -> None:

@@ -24,7 +24,7 @@ from data.store.reader import TrajectoryStore
 from data.store.writer import StoreWriter
 from data.view.glyphs import LEVELS, glyphs
 from data.view.nethack import picture, text
-from data.view.play import find, play
+from data.view.play import GIF_STEPS, find, play
 from tests.data.codec.test_codec import screens_with_a_menu
 
 HERE = Path(__file__).resolve().parents[3]
@@ -48,6 +48,26 @@ def one(chars: np.ndarray, colors: np.ndarray, cursor: np.ndarray) -> NetHackSte
 def film(store: Path, gif: Path | None, **options: Any) -> str:
     chosen: dict[str, Any] = {"episode": "0", "start": 0, "steps": 5, "speed": 10.0}
     return play(store, **(chosen | options), gif=gif, out=io.StringIO())
+
+
+def test_a_gif_is_small_unless_asked_and_its_size_is_told_before(store: Path, tmp_path: Path) -> None:
+    repeated = tmp_path / "long"
+    steps = screens_with_a_menu()
+    with StoreWriter(repeated, nethack.content(), expert="test", dev_fraction=0.0) as writer:
+        writer.add(pack(SCREENS, [NetHackSteps(32 + steps.chars_Sx24x80 % 95, *steps[1:])] * 3, score=1.0, source="a"))
+    said = io.StringIO()
+    for steps_asked, count in ((None, GIF_STEPS), (700, 700), (10**6, 1100)):
+        gif = tmp_path / "film.gif"
+        play(repeated, "0", start=100, steps=steps_asked, speed=10.0, gif=gif, out=said)
+        with Image.open(gif) as image:
+            assert image.n_frames == count  # pyright: ignore
+        line = said.getvalue().splitlines()[-1]
+        found = re.fullmatch(r"([\d,]+) steps from step 100(.*); about ([\d.,]+) (kB|MB)", line)
+        assert found, line
+        assert int(found[1].replace(",", "")) == count
+        assert ("of 1,200: --from and --steps choose others" in found[2]) == (steps_asked is None)
+        expected = float(found[3].replace(",", "")) * {"kB": 1e3, "MB": 1e6}[found[4]]
+        assert expected == pytest.approx(gif.stat().st_size, rel=0.5)
 
 
 def test_a_gif_has_a_picture_for_every_step(store: Path, tmp_path: Path) -> None:
@@ -104,7 +124,7 @@ def test_a_game_is_found_by_number_and_by_id(store: Path) -> None:
     [
         ({"start": 400}, "no step 400 in a game of 400 steps"),
         ({"start": -1}, "no step -1"),
-        ({"steps": 0}, "no step 0"),
+        ({"steps": 0}, "--steps is 0"),
         ({"speed": 0.0}, "--speed"),
         ({}, "give --gif"),
     ],
