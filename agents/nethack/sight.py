@@ -12,8 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numba import njit
 
+from data.common.kernels import kernel
 from data.spec import COLUMNS, ROWS
 
 CROP_CHARS, CROP_COLORS, LINES = "crop_chars", "crop_colors", "lines"
@@ -64,7 +64,7 @@ def cut_out(observation: Mapping[str, np.ndarray], side: int, view: bool) -> dic
     }
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _cut_out(chars_Sx24x80, colors_Sx24x80, cursor_Sx2, crop_chars_SxKxK, crop_colors_SxKxK, lines_Sx3x80):
     samples, side, _ = crop_chars_SxKxK.shape
     for sample in range(samples):
@@ -79,7 +79,7 @@ def _cut_out(chars_Sx24x80, colors_Sx24x80, cursor_Sx2, crop_chars_SxKxK, crop_c
         lines_Sx3x80[sample, 1:] = chars_Sx24x80[sample, ROWS - STATUS_ROWS :]
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _counted(chars_Sx24x80, colors_Sx24x80, cursor_Sx2, kind_of_char):
     kinds = kind_of_char.max()
     counts = np.zeros((len(chars_Sx24x80), BLOCK_ROWS, kinds * BLOCK_COLUMNS), np.uint8)

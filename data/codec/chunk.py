@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from data.common.kernels import kernel
 
 
 class CorruptChunk(Exception):
@@ -42,7 +43,7 @@ class Span(NamedTuple):
 
 
 # Holds the GIL: this is so short that acquiring it again would take longer.
-@njit(cache=True)
+@kernel()
 def _first_out_of_bounds(parts_PxK, rows):
     """Index of the first part with steps outside its chunk or rows outside [0, rows); -1 if there is none."""
     for part in range(len(parts_PxK)):

@@ -7,10 +7,11 @@ eight pixels; P parts, N rows and M frames of a batch.
 from typing import Any
 
 import numpy as np
-from numba import carray, njit  # pyright: ignore[reportPrivateImportUsage]
+from numba import carray  # pyright: ignore[reportPrivateImportUsage]
 
 from data.codec.memory import ALIGNMENT, copy_streaming, finish_stores, pointer
 from data.codec.runlength import GAP, add_run, most_runs, reach
+from data.common.kernels import kernel
 from data.spec import FRAME_COLUMNS, FRAME_ROWS, STACK
 
 PIXELS = FRAME_ROWS * FRAME_COLUMNS
@@ -21,7 +22,7 @@ SEGMENT = 16
 _MOST_RUNS = most_runs(PIXELS)
 
 
-@njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def new_frames(stacks_Sx4x7056):
     """The frames in each step's stack that the step before does not have.
 
@@ -49,7 +50,7 @@ def new_frames(stacks_Sx4x7056):
     return advance_S, frames_Fx7056[:count]
 
 
-@njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def changed_pixels(advance_S, frames_Fx882):
     """Encode frames, given as words of eight pixels, uint64 [F, 882].
 
@@ -95,7 +96,7 @@ def changed_pixels(advance_S, frames_Fx882):
     return runs_F, run_Rx2[:runs].copy(), pixel_C[:pixels].copy()
 
 
-@njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def segments(advance_S, runs_F, run_Rx2, pixels):
     """Index of the first frame, run and pixel of each segment, followed by their total: int64 [segments + 1, 3].
 
@@ -127,7 +128,7 @@ def segments(advance_S, runs_F, run_Rx2, pixels):
     return begin
 
 
-@njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def checked(content, steps, frames, runs, pixels):
     """`segments` of the concatenated columns."""
     pixel = 2 * frames + runs
@@ -136,7 +137,7 @@ def checked(content, steps, frames, runs, pixels):
     return segments(content[advance : advance + steps], runs_F, run_Rx2, pixels)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@kernel(nogil=True, inline="always")
 def change(frame_7056, runs, run, run_Rx2, pixel, pixel_C):
     """Apply `runs` runs to a frame in place, which turns it into the next frame.
 
@@ -154,7 +155,7 @@ def change(frame_7056, runs, run, run_Rx2, pixel, pixel_C):
     return run, pixel
 
 
-@njit(nogil=True, cache=True, inline="always")
+@kernel(nogil=True, inline="always")
 def columns(part_12) -> Any:
     """The arrays of a part's chunk: advance_S, action_S, runs_F, run_Rx2, pixel_C.
 
@@ -170,7 +171,7 @@ def columns(part_12) -> Any:
     )
 
 
-@njit(nogil=True, cache=True, inline="always")
+@kernel(nogil=True, inline="always")
 def beginning(part_12, advance_S) -> Any:
     """Where decoding a part starts: the step, and the index of its first frame, run and pixel.
 
@@ -185,7 +186,7 @@ def beginning(part_12, advance_S) -> Any:
     return first, np.uint64(begin[segment, 0]), np.uint64(begin[segment, 1]), np.uint64(begin[segment, 2]), unseen
 
 
-@njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def decode_stacks(parts_Px12, stack_Nx7056, action_N, episode_N, mask_N):
     """Decode steps into rows of stacked frames. Nothing is checked: see `data.codec.chunk.parts_of` and `segments`.
 
@@ -227,7 +228,7 @@ def decode_stacks(parts_Px12, stack_Nx7056, action_N, episode_N, mask_N):
     finish_stores()  # pyright: ignore[reportCallIssue]
 
 
-@njit(cache=True)
+@kernel()
 def places(span_Px4, window, frames):
     """Plan where the frames of each part go in a batch with `frames` frames per lane.
 
@@ -249,7 +250,7 @@ def places(span_Px4, window, frames):
     return place_Px2, used_B
 
 
-@njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def differ(one_882, other_882):
     """Whether two frames, given as words, differ."""
     bits = np.uint64(0)
@@ -258,7 +259,7 @@ def differ(one_882, other_882):
     return bits != 0
 
 
-@njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def decode_frames(parts_Px12, place_Px2, frames, frame_Mx882, oldest_N, action_N, episode_N, mask_N):
     """Decode steps into single frames, each written once, and rows that index them.
 

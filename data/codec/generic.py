@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from numba import carray, njit  # pyright: ignore[reportPrivateImportUsage]
+from numba import carray  # pyright: ignore[reportPrivateImportUsage]
 
 from data.codec.base import Codec, Column
 from data.codec.buffers import BufferPool
 from data.codec.memory import pointer
+from data.common.kernels import kernel
 from data.spec import Field, Observation, Rows
 
 MAX_BYTES = 1 << 20
@@ -124,7 +125,7 @@ def unpacked(spec: Mapping[str, Field], bytes_SxW: np.ndarray) -> dict[str, np.n
     return found
 
 
-@njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def _copy_field(parts_Px9, width, offset, out_NxB):
     """Copy bytes [offset, offset + B) of the timesteps of each part to its rows.
 
@@ -141,7 +142,7 @@ def _copy_field(parts_Px9, width, offset, out_NxB):
             row += np.uint64(1)
 
 
-@njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def _copy_actions(parts_Px9, action_N, episode_N, mask_N):
     """Copy the actions of each part to its rows, and mark them."""
     for part in range(len(parts_Px9)):

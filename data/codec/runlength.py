@@ -1,7 +1,8 @@
 """Run-length coding of changed cells: each run is two bytes, cells to skip since the last run and cells in the run."""
 
 import numpy as np
-from numba import njit
+
+from data.common.kernels import kernel
 
 LONGEST = 255
 """Maximum number of cells that one run skips or holds."""
@@ -15,7 +16,7 @@ def most_runs(cells: int) -> int:
     return cells // (GAP + 1) + cells // LONGEST * 2 + 2
 
 
-@njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def add_run(run_Rx2, runs, done, start, stop):
     """Append the cells [start, stop) as runs and return the new number of runs.
 
@@ -33,7 +34,7 @@ def add_run(run_Rx2, runs, done, start, stop):
     return runs
 
 
-@njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def reach(run_Rx2, run, stop):
     """Total number of cells in the runs [run, stop), and the cell after the last of them."""
     cells = place = 0

@@ -13,13 +13,14 @@ Shapes: S steps of a chunk, R runs, C changed cells, W words of eight cells, 192
 """
 
 import numpy as np
-from numba import carray, njit  # pyright: ignore[reportPrivateImportUsage]
+from numba import carray  # pyright: ignore[reportPrivateImportUsage]
 
 from data import spec
 from data.codec.base import Codec, Column
 from data.codec.chunk import CorruptChunk
 from data.codec.memory import ALIGNMENT, finish_stores, pointer, split_streaming
 from data.codec.runlength import GAP, add_run, most_runs, reach
+from data.common.kernels import kernel
 from data.spec import NetHackSteps, Rows
 
 CELLS = spec.ROWS * spec.COLUMNS
@@ -36,7 +37,7 @@ _POPUP = 12
 """The previous screen is saved when at least this many words of eight cells change."""
 
 
-@njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def _words_changed(a_W, b_W):
     count = 0
     for word in range(len(a_W)):
@@ -44,7 +45,7 @@ def _words_changed(a_W, b_W):
     return count
 
 
-@njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def changed_cells(chars_SxW, colors_SxW):
     """Encode screens, given as words of eight cells, uint64 [S, 240].
 
@@ -101,7 +102,7 @@ def changed_cells(chars_SxW, colors_SxW):
     return base_S, runs_S, run_Rx2[:runs].copy(), cell_Cx2[:cells].copy()
 
 
-@njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def segments(base_S, runs_S, run_Rx2, cells):
     """Index of the first run and cell of each segment, followed by their total: int64 [segments + 1, 2].
 
@@ -133,7 +134,7 @@ def segments(base_S, runs_S, run_Rx2, cells):
     return begin
 
 
-@njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def checked(content, steps, cells, runs):
     """`segments` of the concatenated columns, and the cursor positions (cumulative sum of the moves), uint8 [S, 2].
 
@@ -152,7 +153,7 @@ def checked(content, steps, cells, runs):
     return begin, cursor_Sx2
 
 
-@njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def decode_screens(parts_Px14, chars_Nx1920, colors_Nx1920, cursor_Nx2, prev_action_N, action_N, episode_N, mask_N):
     """Decode steps into rows of a batch. Nothing is checked here: see `data.codec.chunk.parts_of` and `segments`.
 

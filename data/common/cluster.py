@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from data.common.cli import UserError
+from data.common.cores import allowed
 
 
 def run_tasks(calls: Sequence[Callable[[], None]], tick: Callable[[], None], *, gpus: bool) -> None:
@@ -62,7 +63,7 @@ def _take_core() -> int | None:
 
     Who takes a core locks a file, whose descriptor is returned.
     """
-    for core in sorted(os.sched_getaffinity(0)):
+    for core in allowed():
         path = Path(tempfile.gettempdir(), f"isoplay-core-{core}.lock")
         try:
             lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

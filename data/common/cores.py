@@ -1,8 +1,57 @@
 """The cores of this machine."""
 
+import math
 import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_GROUPS, _MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def cores() -> int:
-    """Number of cores that this process may use: fewer than the machine has, where its affinity is limited."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Number of cores that this process may use; see `allowed`."""
+    return len(allowed())
+
+
+def allowed() -> list[int]:
+    """Numbers of the cores that this process may use.
+
+    Fewer than the machine has where the affinity is limited (`taskset`, Slurm), and no more than the CPU time that a
+    container may take (the quota of its control group), rounded up.
+    """
+    count = os.cpu_count() or 1
+    mine = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(count))
+    groups = _GROUPS.read_text() if _GROUPS.exists() else ""
+    return mine[: max(1, math.ceil(min(quotas(groups, _MOUNT), default=len(mine))))]
+
+
+def quotas(groups: str, mount: Path) -> Iterator[float]:
+    """Cores that each control group of a process allows, as far as it has a quota.
+
+    Args:
+        groups: The content of /proc/self/cgroup: lines of HIERARCHY:CONTROLLERS:PATH; version 2 has no controllers.
+        mount: Where control groups are mounted. A container may see its own group there, whatever PATH says.
+    """
+    for line in groups.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = mount / controllers if controllers else mount
+        # `cpu` may be a link to `cpu,cpuacct`, or the only name.
+        top = top if top.is_dir() else mount / "cpu"
+        group = top / path.lstrip("/")
+        for folder in (group, *group.parents):
+            if not folder.is_relative_to(top):
+                break
+            yield from _quota(folder)
+
+
+def _quota(folder: Path) -> Iterator[float]:
+    """Microseconds of CPU time in each period over those of the period, in the files of version 2 or 1."""
+    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        try:
+            words = [word for name in names for word in (folder / name).read_text().split()]
+        except OSError:
+            continue
+        if len(words) == 2 and words[0] not in ("max", "-1"):
+            yield int(words[0]) / int(words[1])

@@ -26,6 +26,7 @@ from data.common.cores import cores
 from data.common.workers import SPAWN, follow_parent
 from data.games.base import Content
 from data.spec import Steps
+from data.store.manifest import read_manifest, uneven
 from data.store.pack import PackedEpisode, pack
 from data.store.writer import StoreWriter
 
@@ -182,7 +183,9 @@ def import_games(
         if writer.added:
             counts = {"importer": importer, "recordings": len(recordings), "added": writer.added, "known": known}
             writer.imports.append(counts | dict(facts) | {"skipped": [asdict(skip) for skip in skipped]})
-    return Report(games, steps, known, tuple(skipped), tuple(writer.uneven()) if games else ())
+    return Report(
+        games, steps, known, tuple(skipped), tuple(uneven(read_manifest(writer.path)["split"])) if games else ()
+    )
 
 
 def _summary(skipped: Iterable[Skipped]) -> str:

@@ -9,8 +9,8 @@ press, and in version 4, of HiHack, the label of the expert's strategy follows i
 """
 
 import numpy as np
-from numba import njit
 
+from data.common.kernels import kernel
 from data.spec import COLUMNS, NO_LABEL, ROWS
 
 OUTPUT, KEY, SCORE, LABEL = range(4)
@@ -45,7 +45,7 @@ def new_terminal() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.full(CELLS, _SPACE, np.uint8), np.zeros(CELLS, np.uint8), state
 
 
-@njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def _write(data, at, end, chars, colors, state):
     """Write bytes [at, end) to the terminal; returns False at the first unknown control sequence."""
     row, column, color, bold, inverse = state[0], state[1], state[2], state[3], state[4]
@@ -137,7 +137,7 @@ def _write(data, at, end, chars, colors, state):
     return True
 
 
-@njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def _scroll(chars, colors):
     chars[: CELLS - COLUMNS] = chars[COLUMNS:].copy()
     colors[: CELLS - COLUMNS] = colors[COLUMNS:].copy()
@@ -145,7 +145,7 @@ def _scroll(chars, colors):
     colors[CELLS - COLUMNS :] = 0
 
 
-@njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def repeats_for_hours(data, at, end, state):
     """Whether bytes [at, end) make NLE's converter repeat a character (CSI b) more often than a screen has cells.
 
@@ -176,7 +176,7 @@ def repeats_for_hours(data, at, end, state):
     return False
 
 
-@njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def read(data, version, terminal, chars_Sx1920, colors_Sx1920, cursor_Sx2, key_S, score_S, label_S, step, render):
     """Read frames and write a step for every key press.
 
@@ -237,7 +237,7 @@ def read(data, version, terminal, chars_Sx1920, colors_Sx1920, cursor_Sx2, key_S
         at = end
 
 
-@njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def _int32(data, at):
     word = np.uint32(0)
     for place in range(4):

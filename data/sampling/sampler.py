@@ -14,7 +14,8 @@ from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from data.common.kernels import kernel
 
 
 class Slice(NamedTuple):
@@ -29,7 +30,7 @@ class Slice(NamedTuple):
     """1 if a recurrent state must be reset before this slice: at the start of an episode or of a lane's stretch."""
 
 
-@njit(cache=True)
+@kernel()
 def _cut(rows, starts, lane_L, lo_L, hi_L, begin_L):
     """Slices of the stretch [lo, hi) of a tape for each lane; `begin` is where the lane's whole stretch begins."""
     place_L = np.searchsorted(starts, lo_L, side="right") - 1

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
-from numba import njit
 
 from data.codec.buffers import BufferPool
 from data.common.cli import UserError
+from data.common.kernels import kernel
 from data.sampling.sampler import LaneSampler, MixedSampler, SequentialSampler, WindowSampler
 from data.spec import Batch
 from data.store.episodes import Split
@@ -210,7 +210,7 @@ def assemble(
     return batch
 
 
-@njit(cache=True)
+@kernel()
 def _at_chunks(slices_Px6, rows, size, window, lane, first_BxT):
     """Cut slices at the boundaries of chunks of `size` steps, and set `first_BxT`.
 

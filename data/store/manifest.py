@@ -22,6 +22,9 @@ MANIFEST = "manifest.json"
 PENDING = "pending.json"
 """The manifest of an import in progress; it becomes MANIFEST when the import ends."""
 
+UNEVEN = 1 / 3
+"""Deviation of the dev split from its expected size, as a share of it, that is warned of."""
+
 _TABLE, _SHARD = "episodes", "array_record"
 _TYPES: dict[str, type] = {
     "game": str, "observation": dict, "actions": list, "expert": str, "episodes": int, "steps": int, "split": dict,
@@ -77,6 +80,18 @@ def read_manifest(path: Path, name: str = MANIFEST) -> dict[str, Any]:
         what = f"{manifest['game']} encoded as {manifest['codec']}, this program reads {known}"
         raise UserError(f"{path} is a store of {what}: import its games again, into another folder")
     return manifest
+
+
+def uneven(split: dict[str, Any]) -> Iterator[str]:
+    """A warning if the dev split of a manifest is far from its fraction, as hashes may have it."""
+    fraction, dev = split["dev_fraction"], split["dev"]
+    total = dev + split["train"]
+    if "dev_games" not in split and abs(dev - fraction * total) > max(1, fraction * total * UNEVEN):
+        yield (
+            f"the dev split has {dev} of {total} games, not {fraction:.0%} of them: episodes are assigned by hashes, so"
+            f" that the store can grow; --dev-games {max(1, round(fraction * total))} would hold out so many,"
+            " stratified by role and length"
+        )
 
 
 def codec_of(manifest: dict[str, Any]) -> Codec:

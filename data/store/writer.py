@@ -22,9 +22,6 @@ from data.store.manifest import MANIFEST, PENDING, DamagedStore, read_manifest, 
 from data.store.pack import PackedEpisode
 from data.store.shard import SHARD_BYTES, ShardWriter
 
-UNEVEN = 1 / 3
-"""Deviation of the dev split from its expected size, as a share of it, that is warned of."""
-
 
 class StoreWriteError(UserError):
     """Writing failed, for example because the disk is full. What was added since the last full shard is lost."""
@@ -43,10 +40,9 @@ class StoreWriter:
         path: Folder of the store.
         content: Game, codec and action table.
         expert: Who played. Default for a new store: unknown. An existing store must have the same.
-        dev_fraction: Fraction of the episodes in the dev split, chosen by hashes of their content, so that it holds
-            roughly and the store can grow. Default for a new store: 0.1. An existing store must have the same.
-        dev_games: Number of the episodes in the dev split, in place of a fraction, stratified by role and length. It
-            holds exactly for what is added until the first commit; episodes added later are in the train split.
+        dev_fraction: Fraction of the episodes in the dev split, chosen by hashes. Default for a new store: 0.1.
+        dev_games: Instead, number of the episodes of the first commit in the dev split; see `stratified`. An existing
+            store must have the same.
         shard_bytes: A shard is closed once it has this many bytes.
 
     Raises:
@@ -66,10 +62,8 @@ class StoreWriter:
     ) -> None:
         if dev_fraction is not None and not 0 <= dev_fraction < 1:
             raise UserError(f"dev fraction {dev_fraction} is not in [0, 1): try 0.1")
-        if dev_games is not None and dev_fraction is not None:
-            raise UserError("give --dev-fraction or --dev-games, not both")
-        if dev_games is not None and dev_games < 1:
-            raise UserError(f"--dev-games is {dev_games}: give at least 1")
+        if dev_games is not None and (dev_games < 1 or dev_fraction is not None):
+            raise UserError(f"--dev-games {dev_games}: give at least 1, and no --dev-fraction")
         self.path = Path(path)
         check_folder(self.path)
         self._catalog = Catalog(content, expert, dev_fraction, dev_games)
@@ -146,17 +140,6 @@ class StoreWriter:
             row = Episode(**facts, split=split, checksum=episode.checksum, shard=shard, record=record)
             self._catalog.add(row, episode.action_counts, episode.label_counts)
         return row
-
-    def uneven(self) -> Iterator[str]:
-        """A warning if the dev split is far from the fraction that was asked for, as hashes may have it."""
-        fraction, total = self._catalog.dev_fraction, len(self.episodes)
-        expected, dev = fraction * total, sum(row.split == "dev" for row in self.episodes)
-        if self._catalog.dev_games is None and abs(dev - expected) > max(1, expected * UNEVEN):
-            yield (
-                f"the dev split has {dev} of {total} games, not {fraction:.0%} of them: episodes are assigned by"
-                f" hashes, so that the store can grow; --dev-games {max(1, round(expected))} would hold out so many,"
-                " stratified by role and length"
-            )
 
     def duplicate(self, episode: PackedEpisode) -> Episode:
         """The row of the episode with the same id.

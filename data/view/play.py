@@ -76,7 +76,8 @@ def play(
         more = "" if stop == length or steps else f", of {length:,}: --from and --steps choose others"
         size = _in_bytes(_expected_size(pictures, start, stop, view.PALETTE))
         print(f"{count:,} steps from step {start:,}{more}; about {size}", file=out, flush=True)
-        save_gif(gif, tqdm(pictures(start, stop), "gif", count, unit="step", disable=None), view.PALETTE, speed)
+        film = iter(tqdm(pictures(start, stop), "gif", count, unit="step", disable=None))
+        save_gif(gif, film, view.PALETTE, speed)
         return f"{summary} in {gif} ({_in_bytes(gif.stat().st_size)})"
     film = frames(opened, row, start, stop)
     if view.TERMINAL is None:

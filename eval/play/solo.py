@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from data.common.cli import UserError
+from data.common.cores import allowed
 from data.spec import NETHACK
 from eval.engine.game import ChallengeGame, GameRow
 from eval.engine.worker import own_folder
@@ -82,8 +83,8 @@ def _asked(connection: Any, question: Any) -> Any:
 def _stay_on_one_core(index: int) -> None:
     """Run on one core, where this process's part of the caches is, with as many threads of XLA: one."""
     if hasattr(os, "sched_setaffinity"):
-        allowed = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {allowed[index % len(allowed)]})
+        mine = allowed()
+        os.sched_setaffinity(0, {mine[index % len(mine)]})
 
 
 class Player:

@@ -12,6 +12,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from data.common.cli import Signalled, UserError, interrupt
+from data.common.cores import allowed
 from data.common.workers import SPAWN, follow_parent
 
 MOST_DEATHS = 5
@@ -38,7 +39,7 @@ def slots(workers: int | None) -> list[Slot]:
     Args:
         workers: Number of workers; None is as many as the machine has places for.
     """
-    mine = sorted(os.sched_getaffinity(0))
+    mine = allowed()
     devices = [{"CUDA_VISIBLE_DEVICES": name} for name in _gpus()]
     devices += [CHIP | {"TPU_VISIBLE_CHIPS": name} for name in tpus(Path("/"))]
     if devices:

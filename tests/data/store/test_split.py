@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from data.common.cli import UserError
 from data.store.episodes import Episode, stratified
+from data.store.manifest import uneven
 from data.store.reader import TrajectoryStore
 from data.store.verify import verify
 from data.store.writer import StoreWriter
@@ -58,11 +59,10 @@ def test_five_of_sixty_at_fifteen_percent_are_told_and_nine_are_had(tmp_path: Pa
         with StoreWriter(tmp_path / name, NETHACK, expert="test", **options) as writer:
             for each in games:
                 writer.add(each)
-            warnings = list(writer.uneven())
         store = TrajectoryStore.open(tmp_path / name)
         assert verify(store.path) == []
         assert sum(store.manifest["split"][split] for split in ("train", "dev")) == 60
-        return store.manifest["split"]["dev"], warnings
+        return store.manifest["split"]["dev"], list(uneven(store.manifest["split"]))
 
     fractions = [fraction / 100 for fraction in range(5, 50, 5)]
     by_hash = [(fraction, *made(f"at-{fraction}", dev_fraction=fraction)) for fraction in fractions]
@@ -75,13 +75,13 @@ def test_five_of_sixty_at_fifteen_percent_are_told_and_nine_are_had(tmp_path: Pa
 
 def test_games_that_are_added_later_are_for_training(tmp_path: Path) -> None:
     path = write(tmp_path / "store", (5, 6, 700), dev_fraction=None, dev_games=1)
-    [first] = TrajectoryStore.open(path).rows("dev")
-    for options in ({}, {"dev_games": 1}):
-        with StoreWriter(path, NETHACK, **options) as writer:
+    [held_out] = TrajectoryStore.open(path).rows("dev")
+    for first, dev_games in ((30, None), (40, 1)):
+        with StoreWriter(path, NETHACK, dev_games=dev_games) as writer:
             for seed in range(4):
-                writer.add(game(30 + seed + 10 * len(options), 9))
+                writer.add(game(first + seed, 9))
     store = TrajectoryStore.open(path)
-    assert store.rows("dev").tolist() == [first]
+    assert store.rows("dev").tolist() == [held_out]
     assert len(store.rows("train")) == 10
     assert store.manifest["split"]["dev_games"] == 1
     with pytest.raises(UserError, match="dev_games 1, not 2"), StoreWriter(path, NETHACK, dev_games=2):
@@ -92,13 +92,13 @@ def test_games_that_are_added_later_are_for_training(tmp_path: Path) -> None:
     ("options", "said"),
     [
         ({"dev_games": 3}, "--dev-games 3 of 3 games leaves none to train"),
-        ({"dev_games": 0}, "--dev-games is 0"),
-        ({"dev_games": 2, "dev_fraction": 0.5}, "--dev-fraction or --dev-games"),
+        ({"dev_games": 0}, "--dev-games 0: give at least 1"),
+        ({"dev_games": 2, "dev_fraction": 0.5}, "no --dev-fraction"),
     ],
 )
 def test_an_impossible_split_leaves_nothing(tmp_path: Path, options: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        write(tmp_path / "store", (5, 6, 7), **({"dev_fraction": None} | options))
+        write(tmp_path / "store", (5, 6, 7), options.pop("dev_fraction", None), **options)
     assert not (tmp_path / "store").exists()
 
 
