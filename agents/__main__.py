@@ -12,7 +12,7 @@ from agents.ladder import MOST_ACTIONS, find, ladder
 from agents.overrides import fold, settings
 from agents.spec import Agent
 from agents.xla import batch_of, train_flops
-from data.common.cli import UserError, exit_with, lazy_command
+from data.common.cli import CONFIG, UserError, exit_with, lazy_command
 
 LANES = 64
 """Lanes of the batch whose FLOPs XLA counts."""
@@ -24,6 +24,8 @@ def show(
     """Print parameters and training FLOPs per sample of every agent, in total and by group.
 
     `all` are all parameters and `N` the counted ones; `exact` and `paper` are the two conventions of counting FLOPs.
+
+    Example: `python -m agents --filter nethack/lstm`
 
     Args:
         filter: Show only agents whose name contains this.
@@ -99,7 +101,11 @@ def short(count: float) -> str:
 
 def main(prog: str = "python -m agents") -> NoReturn:
     """Parse the command line, run the command and exit; `prog` is the program's name in help and errors."""
-    exit_with(lambda: tyro.cli(lazy_command(show), prog=prog, description=show.__doc__, args=fold(sys.argv[1:])))
+    parser = lazy_command(show)
+    exit_with(
+        lambda words: tyro.cli(parser, prog=prog, description=show.__doc__, args=fold(words), config=CONFIG),
+        sys.argv[1:],
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import tyro
 from tyro.conf import Positional
 
-from data.common.cli import UserError, exit_with, lazy_command
+from data.common.cli import CONFIG, UserError, exit_with, lazy_command
 from data.games.registry import FAMILIES, module
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ def import_nld(
     Recordings that are damaged or hold no finished game are skipped and listed. Run again, after an interruption or
     with more recordings in the folder, the command adds what the store does not hold yet.
 
+    Example: `python -m data import nld nld-aa/nle_data STORE --expert AutoAscend --dev-games 100`
+
     Args:
         folder: Folder with *.ttyrec*.bz2 files and xlogfiles beside them, at any depth.
         store: Folder of the store, new or existing.
@@ -91,6 +93,8 @@ def import_katakomba(paths: Positional[tuple[Path, ...]], options: Options = Imp
 
     Damaged games are skipped and listed. Run again, the command adds what the store does not hold yet.
 
+    Example: `python -m data import katakomba data-mon-hum-neu.hdf5 STORE --expert AutoAscend`
+
     Args:
         paths: FILE… STORE: HDF5 files, or folders with them; last the folder of the store, new or existing.
         options: Options of every importer.
@@ -110,6 +114,8 @@ def import_parquet(folder: Positional[Path], store: Positional[Path], game: str,
     Each episode is a folder with rollout.parquet (states: flattened stacks of four 84x84 frames; actions) and
     metadata.parquet (score, steps). Damaged episodes are skipped and listed. Run again, the command adds new episodes.
 
+    Example: `python -m data import parquet episodes STORE --game BankHeist`
+
     Args:
         folder: Folder with a folder for each episode, at any depth.
         store: Folder of the store, new or existing.
@@ -128,6 +134,8 @@ def import_minari(folder: Positional[Path], store: Positional[Path], game: str, 
 
     Atari's observations may be stacked or single 84x84 frames, or full screens.
 
+    Example: `python -m data import minari ~/.minari/datasets/atari/breakout/expert-v0 STORE --game Breakout`
+
     Args:
         folder: Folder of the dataset, as Minari stores it.
         store: Folder of the store, new or existing.
@@ -144,6 +152,8 @@ def import_minari(folder: Positional[Path], store: Positional[Path], game: str, 
 def info(store: Positional[Path], png: Path | None = None) -> None:
     """Summarise a store: episodes, splits, scores, actions, size, provenance.
 
+    Example: `python -m data info STORE --png scores.png`
+
     Args:
         store: Folder of the store.
         png: Also draw the distribution of scores to this PNG file.
@@ -159,6 +169,8 @@ def info(store: Positional[Path], png: Path | None = None) -> None:
 @lazy_command
 def verify(store: Positional[Path]) -> int:
     """Check every byte of a store. Lists all damage and exits with code 1 if there is any.
+
+    Example: `python -m data verify STORE`
 
     Args:
         store: Folder of the store.
@@ -182,6 +194,8 @@ def play(
 ) -> None:
     """Play back a game in the terminal, with the expert's actions. Ctrl-C ends it.
 
+    Example: `python -m data play STORE --episode 3 --gif game.gif --from 900 --steps 200`
+
     Args:
         store: Folder of the store.
         episode: Number of the episode in the store, or a prefix of its id.
@@ -199,6 +213,8 @@ def play(
 @lazy_command
 def bench(folder: Positional[Path | None] = None, seconds: float = 4.0, rounds: int = 3) -> None:
     """Benchmark reading and importing against Parquet and NLE's loader and converter; print the ratios.
+
+    Example: `python -m data bench GAMES`
 
     Args:
         folder: NetHack recordings in NLE's layout: *.ttyrec*.bz2 and xlogfiles in subfolders. Default: measure Atari
@@ -220,15 +236,21 @@ def _add_collectors() -> None:
     """Add a subcommand of `collect` for each family of games."""
     collectors = tyro.extras.SubcommandApp()
     # Imported only for this command: environments take seconds to import.
-    for family in FAMILIES if sys.argv[1:2] == ["collect"] else ():
-        collectors.command(name=family)(lazy_command(module("data.collect", family).command))
+    imported = sys.argv[1:2] == ["collect"]
+    for family in FAMILIES:
+        command = module("data.collect", family).command if imported else _unnamed
+        collectors.command(name=family)(lazy_command(command))
     app.command(collectors, name="collect", help="Play games with an expert.")
+
+
+def _unnamed() -> None:
+    """Stand for a collector where the command line names another command."""
 
 
 def main(prog: str = "python -m data") -> NoReturn:
     """Parse the command line, run the command and exit; `prog` is the program's name in help and errors."""
     _add_collectors()
-    exit_with(lambda: app.cli(prog=prog, description=__doc__))
+    exit_with(lambda words: app.cli(prog=prog, description=__doc__, args=words, config=CONFIG), sys.argv[1:])
 
 
 if __name__ == "__main__":

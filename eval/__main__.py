@@ -8,7 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tyro
 
-from data.common.cli import exit_with, lazy_command, use_huge_pages
+from data.common.cli import CONFIG, exit_with, lazy_command, use_huge_pages
 from data.games import registry
 from eval.config import BenchConfig, CompareConfig, EpisodesConfig, EvalConfig, ExpertConfig
 from train.compile.cache import keep_programs
@@ -19,6 +19,11 @@ def evaluate_run(config: tyro.conf.OmitArgPrefixes[EvalConfig]) -> None:
 
     In place of the runs, `expert --game GAME` evaluates an expert, `summary RUN...` and `compare RUN RUN` tell about
     the games that were played, and `bench` measures the speed.
+
+    Example: `python -m eval RUN --episodes 100`
+
+    Most used: --episodes, --seed, --protocol, --character, --max-steps, --lanes, --workers, --budgets, --store,
+    --watch.
     """
     if config.watch:
         from eval.watch import watch
@@ -33,21 +38,30 @@ def evaluate_run(config: tyro.conf.OmitArgPrefixes[EvalConfig]) -> None:
 
 
 def evaluate_expert(config: tyro.conf.OmitArgPrefixes[ExpertConfig]) -> None:
-    """Play games with an expert under the protocol of the checkpoints and print its mean return."""
+    """Play games with an expert under the protocol of the checkpoints and print its mean return.
+
+    Example: `python -m eval expert --game nethack --episodes 100`
+    """
     from eval.experts import evaluate_expert
 
     print(evaluate_expert(config))
 
 
 def bench(config: tyro.conf.OmitArgPrefixes[BenchConfig] = BenchConfig()) -> None:  # noqa: B008 frozen
-    """Measure how fast games are stepped and played, against raw NLE and the vector environments of others."""
+    """Measure how fast games are stepped and played, against raw NLE and the vector environments of others.
+
+    Example: `python -m eval bench --game Breakout`
+    """
     from data.common.comparison import report
 
     report(registry.module("eval.bench", registry.find(config.game).family).bench(config), as_json=config.json)
 
 
 def summarise(config: tyro.conf.OmitArgPrefixes[EpisodesConfig]) -> None:
-    """Summarise the games that checkpoints have played, or write them to a table: one row per game."""
+    """Summarise the games that checkpoints have played, or write them to a table: one row per game.
+
+    Example: `python -m eval summary RUN`
+    """
     from eval.episodes import summary
 
     for line in summary(config):
@@ -55,7 +69,10 @@ def summarise(config: tyro.conf.OmitArgPrefixes[EpisodesConfig]) -> None:
 
 
 def compare_runs(config: tyro.conf.OmitArgPrefixes[CompareConfig]) -> None:
-    """Compare the returns of two runs on the seeds that both have played."""
+    """Compare the returns of two runs on the seeds that both have played.
+
+    Example: `python -m eval compare RUN OTHER`
+    """
     from eval.episodes import compare
 
     for line in compare(config):
@@ -77,7 +94,8 @@ def main(prog: str = "python -m eval") -> NoReturn:
     name = sys.argv[1] if sys.argv[1:] and sys.argv[1] in COMMANDS else ""
     command, args = COMMANDS.get(name, evaluate_run), sys.argv[2 if name else 1 :]
     prog = f"{prog} {name}".rstrip()
-    exit_with(lambda: tyro.cli(lazy_command(command), prog=prog, description=command.__doc__, args=args))
+    parser = lazy_command(command)
+    exit_with(lambda words: tyro.cli(parser, prog=prog, description=command.__doc__, args=words, config=CONFIG), args)
 
 
 if __name__ == "__main__":

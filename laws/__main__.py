@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import tyro
 
-from data.common.cli import UserError, exit_with, lazy_command, use_huge_pages
+from data.common.cli import CONFIG, UserError, exit_with, lazy_command, use_huge_pages
 from laws.fitting.analysis import FitOptions, GameFit, fit
 from laws.fitting.bootstrap import DRAWS, MIN_DRAWS
 from laws.fitting.choices import MIN_BUDGETS
@@ -44,6 +44,8 @@ def fit_command(
     budgets: Flat[FitOptions] = FitOptions(),  # noqa: B008 frozen
 ) -> None:
     """Fit scaling laws to a table of results; write laws.json, figures and report.html.
+
+    Example: `python -m laws fit RUN/runs.jsonl --out DIR`
 
     Args:
         runs: Tables of results, one row per evaluated checkpoint: csv, tsv, JSON, JSON lines or Parquet. Several are
@@ -100,6 +102,8 @@ def forecast_command(
 ) -> None:
     """Forecast loss and return at a larger budget by every form and window, with their error in rolling validation.
 
+    Example: `python -m laws forecast RUN/runs.jsonl --flops 1e20`
+
     Args:
         runs: Tables of results, as for `fit`.
         flops: Budget in FLOPs, counted as in the rows.
@@ -143,6 +147,8 @@ def plan_command(
 ) -> None:
     """Split a budget into parameters and samples, and name the runs that would narrow the prediction most.
 
+    Example: `python -m laws plan RUN/runs.jsonl --flops 1e20 --flops-per-second 1e14`
+
     Args:
         runs: Tables of results, as for `fit`.
         flops: Budget in FLOPs, counted as in the rows.
@@ -176,6 +182,8 @@ def rate_command(
     table: Flat[TableOptions] = TableOptions(),  # noqa: B008 frozen
 ) -> None:
     """Fit the best learning rate and batch size against the number of parameters and samples, from a sweep.
+
+    Example: `python -m laws rate FOLDER/tuning.jsonl`
 
     Args:
         runs: Tables of results, as for `fit`; of some sizes at least three learning rates or batch sizes, the best
@@ -266,15 +274,14 @@ def _commands(words: list[str]) -> dict[str, Callable[..., Any]]:
 
 
 def _parsed(words: list[str], prog: str) -> Callable[[], Any]:
-    return tyro.extras.subcommand_cli_from_dict(_commands(words), prog=prog, description=__doc__, args=words)
+    return tyro.extras.subcommand_cli_from_dict(
+        _commands(words), prog=prog, description=__doc__, args=words, config=CONFIG
+    )
 
 
 def main(prog: str = "python -m laws") -> NoReturn:
     """Parse the command line, run the command and exit; `prog` is the program's name in help and errors."""
-    words = sys.argv[1:]
-    exit_with(
-        lambda: tyro.extras.subcommand_cli_from_dict(_commands(words), prog=prog, description=__doc__, args=words)
-    )
+    exit_with(lambda words: _parsed(words, prog), sys.argv[1:])
 
 
 if __name__ == "__main__":

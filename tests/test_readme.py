@@ -6,9 +6,7 @@ import importlib.util
 import io
 import json
 import re
-import runpy
 import shlex
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ import pytest
 
 from data.common import cli
 from data.common.main import PACKAGES
+from tests.command_lines import parser_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *(path for name in PACKAGES if (path := ROOT / name / "README.md").exists())]
@@ -173,22 +172,8 @@ OURS = [command for command in COMMANDS if command.ours]
 
 def parse(words: tuple[str, ...]) -> Callable[[], Any]:
     """The call that a command line of ours stands for. Raises `SystemExit` as the command does."""
-    calls: list[Callable[[], Any]] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GLIBC_TUNABLES", "")  # else the command would start again, in place of this process
-        patch.setattr("sys.argv", ["program", *words[1:]])
-        patch.setattr(cli, "exit_with", lambda parse: calls.append(parse()))
-        if importlib.util.find_spec(f"{words[0]}.__main__") is None:
-            raise AssertionError(f"{words[0]} is no command")
-        module = importlib.import_module(f"{words[0]}.__main__")
-        patch.setattr(module, "exit_with", cli.exit_with, raising=False)
-        if hasattr(module, "main"):
-            module.main()
-        else:
-            patch.delitem(sys.modules, module.__name__)
-            runpy.run_module(words[0], run_name="__main__")
-    (call,) = calls
-    return call
+    parser, rest = parser_of(words)
+    return parser(rest)
 
 
 def problem(words: tuple[str, ...]) -> str:

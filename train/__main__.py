@@ -11,7 +11,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tyro
 
 from agents.overrides import fold
-from data.common.cli import exit_with, lazy_command, use_huge_pages
+from data.common.cli import CONFIG, exit_with, lazy_command, use_huge_pages
 from train.bench.config import BenchConfig
 from train.compile.cache import keep_programs
 from train.compile.config import CompileConfig
@@ -34,6 +34,10 @@ def bc(
     """Behavioural cloning of the games in a store. Started again, the same command resumes.
 
     `--preset NAME` stands for a set of options (`python -m train presets` lists them).
+
+    Example: `python -m train bc --store STORE --run RUN --agent nethack/lstm/64 --flops 1e12 3e12`
+
+    Most used: --lanes, --window, --lr, --schedule, --population, --compute, --roles, --min-score.
     """
     from agents.cpu.devices import spread_over_cores
     from agents.ladder import find
@@ -59,7 +63,10 @@ def sweep() -> None:
 @app.command
 @lazy_command
 def rl(config: tyro.conf.OmitArgPrefixes[RlConfig]) -> None:
-    """Reinforcement learning of an expert for an Atari game, by PPO. Started again, the same command resumes."""
+    """Reinforcement learning of an expert for an Atari game, by PPO. Started again, the same command resumes.
+
+    Example: `python -m train rl --game Breakout --run EXPERT`
+    """
     from agents.cpu.devices import spread_over_cores
     from train.rl.loop import minibatch_parts, train_expert
 
@@ -76,6 +83,8 @@ def bench(config: tyro.conf.OmitArgPrefixes[BenchConfig] = BenchConfig()) -> Non
 
     Ours is measured from the store to the updated parameters. PyTorch trains on batches that are in memory already.
     `--members N` compares a population of N runs with one run alone, in samples/s of all runs together.
+
+    Example: `python -m train bench --game nethack --store STORE`
     """
     from agents.cpu.devices import spread_over_cores
     from data.common.comparison import report
@@ -89,7 +98,10 @@ def bench(config: tyro.conf.OmitArgPrefixes[BenchConfig] = BenchConfig()) -> Non
 @app.command(name="compile")
 @lazy_command
 def compile_(config: tyro.conf.OmitArgPrefixes[CompileConfig]) -> None:
-    """What a training step costs on a TPU slice or GPUs that need not be here, by compiling it for them."""
+    """What a training step costs on a TPU slice or GPUs that need not be here, by compiling it for them.
+
+    Example: `python -m train compile --target v5e:4x4 --agent nethack/lstm/256 --lanes 256`
+    """
     from train.compile.report import run
 
     run(config)
@@ -98,7 +110,10 @@ def compile_(config: tyro.conf.OmitArgPrefixes[CompileConfig]) -> None:
 @app.command
 @lazy_command
 def presets() -> None:
-    """Print the presets: their purpose, and the options that each stands for."""
+    """Print the presets: their purpose, and the options that each stands for.
+
+    Example: `python -m train presets`
+    """
     from laws.design.presets import PRESETS as SWEEPS
 
     for name, preset in PRESETS.items():
@@ -112,7 +127,7 @@ def _parsed(words: list[str], prog: str) -> Callable[[], Any]:
         from laws.sweep.command import parsed
 
         return parsed(words, f"{prog} sweep")
-    return app.cli(prog=prog, args=fold(expand(words)))
+    return app.cli(prog=prog, args=fold(expand(words)), config=CONFIG)
 
 
 def main(prog: str = "python -m train") -> NoReturn:
@@ -120,7 +135,7 @@ def main(prog: str = "python -m train") -> NoReturn:
     use_huge_pages()
     keep_programs()
     with leaving():
-        exit_with(lambda: _parsed(sys.argv[1:], prog))
+        exit_with(lambda words: _parsed(words, prog), sys.argv[1:])
 
 
 if __name__ == "__main__":

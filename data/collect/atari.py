@@ -28,6 +28,8 @@ def command(
 ) -> None:
     """Play seeded Atari games into a store. Running it again adds the missing games.
 
+    Example: `python -m data collect atari STORE --game Breakout --episodes 100`
+
     Args:
         store: A new store, or one of the same game.
         game: Name of the game, for example Breakout or BankHeist.

@@ -27,6 +27,8 @@ def command(
 ) -> None:
     """Play seeded episodes of a Gymnasium environment into a store. Running it again adds the missing ones.
 
+    Example: `python -m data collect gym STORE --env CartPole-v1 --expert module:function`
+
     Args:
         store: A new store, or one of the same environment.
         env: Id of an environment with a Discrete action space and a Box or Dict-of-Box observation space:

@@ -101,6 +101,8 @@ def command(
 ) -> None:
     """Play and record seeded games. Running it again after an interruption adds the missing games.
 
+    Example: `python -m data collect nethack GAMES --episodes 100 --character @`
+
     Args:
         out: Folder for the recordings, with one subfolder per game.
         episodes: Total number of games, including those already in the folder.

@@ -5,7 +5,6 @@ import errno
 import functools
 import io
 import os
-import re
 import signal
 import sys
 import threading
@@ -13,6 +12,11 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import tyro
+
+from data.common import help
+
+CONFIG = (tyro.conf.PositionalMetavarFromFieldName,)
+"""Positional arguments are called by their name, not by their type."""
 
 
 def printable(text: str) -> str:
@@ -42,11 +46,21 @@ def lazy_command(command: Callable[..., Any]) -> Callable[..., Callable[[], Any]
 
 def run(command: Callable[..., Any], prog: str) -> NoReturn:
     """Parse the command line with the signature of `command`, call it, and exit; see `exit_with`."""
-    exit_with(lambda: tyro.cli(lazy_command(command), prog=prog, description=command.__doc__))
+
+    def parse(words: list[str]) -> Callable[[], Any]:
+        return tyro.cli(lazy_command(command), prog=prog, description=command.__doc__, args=words, config=CONFIG)
+
+    exit_with(parse, sys.argv[1:])
 
 
-def exit_with(parse: Callable[[], Callable[[], Any]]) -> NoReturn:
+def exit_with(parse: Callable[[list[str]], Callable[[], Any]], words: list[str]) -> NoReturn:
     """Parse the command line into a call, make the call, and exit.
+
+    `--help` prints the help for one screen, `--help-all` all of it.
+
+    Args:
+        parse: Parses words by tyro.
+        words: The command line.
 
     Exit codes: 0 on success, or the integer that the call returns; 2 for a `UserError` (unless its class has another),
     a full disk or an invalid option, each reported in one line on stderr; 130 after SIGINT and 143 after SIGTERM; 141
@@ -57,7 +71,7 @@ def exit_with(parse: Callable[[], Callable[[], Any]]) -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names can hold any bytes
     try:
-        code = _in_one_line(parse)()
+        code = _parsed(parse, words)()
         sys.stdout.flush()
     except UserError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
@@ -77,20 +91,32 @@ def exit_with(parse: Callable[[], Callable[[], Any]]) -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _in_one_line(parse: Callable[[], Callable[[], Any]]) -> Callable[[], Any]:
-    """Parse, and raise tyro's error about an invalid command line, a box of many lines, as a one-line `UserError`."""
+def _parsed(parse: Callable[[list[str]], Callable[[], Any]], words: list[str]) -> Callable[[], Any]:
+    """Parse, or raise what tyro says of an invalid command line, a box of many lines, as a one-line `UserError`."""
+    for word in ("--help-all", "--help", "-h"):
+        if word in words:
+            before = words[: words.index(word)]
+            return lambda: print(help.render(_page(parse, before), whole=word == "--help-all"))
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return parse()
+            return parse(words)
     except SystemExit as error:
         if error.code != 2:
             raise
-    words = " ".join(" ".join(line.strip("╭╮╰╯│─ \n") for line in said.getvalue().splitlines()).split())
-    # If an option is unknown, report that rather than the required options that are then missing.
-    words = words[max(0, words.rfind("Unrecognized options")) :]
-    problem, *remedy = re.split("For full helptext, run:? ", words)
-    raise UserError(problem.strip() + "".join(f" (see {command.strip()})" for command in remedy))
+    told = " ".join(" ".join(line.strip("╭╮╰╯│─ \n") for line in said.getvalue().splitlines()).split())
+    page = _page(parse, words)
+    raise UserError(f"{help.mistake(told, page)} (see {page.command} --help)")
+
+
+def _page(parse: Callable[[list[str]], Any], words: list[str]) -> help.Page:
+    """The help of the command that the first of `words` name, as many as do."""
+    commands = help.command_of(words)
+    while True:
+        page = help.page_of(parse, commands)
+        if page.usage or not commands:
+            return page
+        del commands[-1]
 
 
 def use_huge_pages() -> None:

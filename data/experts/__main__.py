@@ -21,6 +21,8 @@ def compare(
 ) -> None:
     """Play the same seeded games with each player and print a table of results.
 
+    Example: `python -m data.experts --games 50`
+
     Args:
         games: Number of games per player.
         workers: Number of processes that play; default one per core.

@@ -234,6 +234,8 @@ def import_official(folder: tyro.conf.Positional[Path], *, out: Path = Path("off
 
     Files that are skipped are listed on stderr.
 
+    Example: `python -m laws import-official experiment_data --out paper.jsonl`
+
     Args:
         folder: experiment_data in a clone of github.com/princeton-nlp/il-scaling-in-games, or the clone.
         out: File to write (.jsonl); the same rows are also written as .csv.

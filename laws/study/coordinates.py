@@ -63,6 +63,8 @@ def coordinates(
 ) -> None:
     """Draw the coordinate check of an agent at several widths, by both scalings, and print the slopes.
 
+    Example: `python -m laws coordinates --store STORE`
+
     Args:
         store: Store to learn from.
         agent: Name of the agent, of which other widths are made.

@@ -207,6 +207,8 @@ def coverage(
 ) -> None:
     """Simulate studies of known laws and print how often, and how tightly, the 95 % intervals hold the truth.
 
+    Example: `python -m laws coverage --studies 1000`
+
     Args:
         studies: Simulated studies of each design.
         bootstraps: Bootstrap draws of each fit.

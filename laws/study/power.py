@@ -127,6 +127,8 @@ def power(
 ) -> None:
     """Simulate repetitions of a study with other seeds, and print how often its 95 % intervals exclude 0 and 1.
 
+    Example: `python -m laws power RUN/runs.jsonl`
+
     Args:
         tables: Result rows of the study, with several seeds of each size.
         studies: Simulated repetitions.

@@ -55,6 +55,8 @@ def reproduce(
 
     Running the same command again resumes an interrupted study.
 
+    Example: `python -m laws reproduce quickstart --game Breakout`
+
     Args:
         preset: quickstart takes minutes on a laptop; smoke takes about a minute and checks that every stage works.
         game: nethack, an Atari game, or gym/ENV. nethack, Breakout and gym/CartPole-v1 have an embedded expert; other

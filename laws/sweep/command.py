@@ -13,7 +13,7 @@ import tyro
 from tqdm import tqdm
 from tyro.conf import OmitArgPrefixes, Positional
 
-from data.common.cli import UserError, lazy_command
+from data.common.cli import CONFIG, UserError, lazy_command
 from data.common.cluster import run_tasks
 from laws.design.config import (
     FILE,
@@ -48,7 +48,7 @@ WATCH_SECONDS = 5.0
 def parsed(words: list[str], prog: str) -> Callable[[], int]:
     """Parse the words of `python -m train`, of which the first is `sweep`, into a call of `sweep`."""
     _, *args = expand(words, PRESETS)
-    return tyro.cli(lazy_command(sweep), prog=prog, args=args)
+    return tyro.cli(lazy_command(sweep), prog=prog, args=args, config=CONFIG)
 
 
 def sweep(
@@ -62,6 +62,11 @@ def sweep(
     The state of a sweep lies in FOLDER, so that it can be stopped at any moment and gone on with by the same command,
     or by `python -m train sweep FOLDER`; and so that any number of machines can work on it: `--work` on each.
     `--preset NAME` stands for a set of options (`python -m train presets` lists them).
+
+    Example: `python -m train sweep FOLDER --store STORE --budgets 1e12,3e12,1e13 --seeds 3`
+
+    Most used: --family, --budgets, --sizes, --seeds, --episodes, --tune, --refine, --store, --dry-run, --price,
+    --executor, --work, --watch, --retry.
 
     Args:
         folder: Folder of the sweep, made if there is none.

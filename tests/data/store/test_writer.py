@@ -319,7 +319,7 @@ def write():
     with StoreWriter(sys.argv[1], NETHACK, expert="test") as writer:
         for seed in range(int(sys.argv[3])):
             writer.add(game(seed, 300))
-exit_with(lambda: write)
+exit_with(lambda _: write, [])
 """
 
 
