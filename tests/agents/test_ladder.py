@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from agents.__main__ import merged
 from agents.gym.ladder import SHOWN
 from agents.ladder import FAMILIES, find, ladder
 from agents.spec import Params
+from agents.table import merged
 from data.common.cli import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
