@@ -12,6 +12,7 @@ import tyro
 from tyro.conf import Positional
 
 from data.common.cli import CONFIG, UserError, exit_with, lazy_command
+from data.common.rows import as_json
 from data.games.registry import FAMILIES, module
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def import_minari(folder: Positional[Path], store: Positional[Path], game: str, 
 
 @app.command
 @lazy_command
-def info(store: Positional[Path], png: Path | None = None) -> None:
+def info(store: Positional[Path], png: Path | None = None, json: bool = False) -> None:
     """Summarise a store: episodes, splits, scores, actions, size, provenance.
 
     Example: `python -m data info STORE --png scores.png`
@@ -157,28 +158,30 @@ def info(store: Positional[Path], png: Path | None = None) -> None:
     Args:
         store: Folder of the store.
         png: Also draw the distribution of scores to this PNG file.
+        json: Print one JSON object instead.
     """
-    from data.view.info import draw_scores, info
+    from data.view.info import draw_scores, facts, info
 
-    print(info(store))
+    print(as_json(facts(store)) if json else info(store))
     if png is not None:
         draw_scores(store, png)
 
 
 @app.command
 @lazy_command
-def verify(store: Positional[Path]) -> int:
+def verify(store: Positional[Path], json: bool = False) -> int:
     """Check every byte of a store. Lists all damage and exits with code 1 if there is any.
 
     Example: `python -m data verify STORE`
 
     Args:
         store: Folder of the store.
+        json: Print a JSON list of the damage instead.
     """
     from data.store.verify import verify
 
     faults = verify(store)
-    print("\n".join(faults) or f"{store} is whole")
+    print(as_json(faults) if json else "\n".join(faults) or f"{store} is whole")
     return int(bool(faults))
 
 
@@ -211,7 +214,7 @@ def play(
 
 @app.command
 @lazy_command
-def bench(folder: Positional[Path | None] = None, seconds: float = 4.0, rounds: int = 3) -> None:
+def bench(folder: Positional[Path | None] = None, seconds: float = 4.0, rounds: int = 3, json: bool = False) -> None:
     """Benchmark reading and importing against Parquet and NLE's loader and converter; print the ratios.
 
     Example: `python -m data bench GAMES`
@@ -221,6 +224,7 @@ def bench(folder: Positional[Path | None] = None, seconds: float = 4.0, rounds: 
             only, on random play of Breakout.
         seconds: Duration of each measurement.
         rounds: Number of measurements of each loader. Medians are reported.
+        json: Print one JSON object instead.
     """
     from data.bench import bench_atari, bench_nethack, memory
     from data.common.comparison import report
@@ -228,8 +232,10 @@ def bench(folder: Positional[Path | None] = None, seconds: float = 4.0, rounds: 
     if not seconds > 0 or rounds < 1:
         raise UserError(f"--seconds {seconds:g} and --rounds {rounds}: give more than 0 seconds and at least 1 round")
 
-    report(chain(bench_nethack(folder, seconds, rounds) if folder else (), bench_atari(seconds, rounds)))
-    print(memory())
+    lines = chain(bench_nethack(folder, seconds, rounds) if folder else (), bench_atari(seconds, rounds))
+    report(lines, as_json=json)
+    if not json:
+        print(memory())
 
 
 def _add_collectors() -> None:

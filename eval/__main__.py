@@ -9,6 +9,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tyro
 
 from data.common.cli import CONFIG, exit_with, lazy_command, use_huge_pages
+from data.common.rows import as_json, as_record
 from data.games import registry
 from eval.config import BenchConfig, CompareConfig, EpisodesConfig, EvalConfig, ExpertConfig
 from train.compile.cache import keep_programs
@@ -34,7 +35,11 @@ def evaluate_run(config: tyro.conf.OmitArgPrefixes[EvalConfig]) -> None:
     from eval.shared import evaluate_shared
     from eval.table import print_rows
 
-    print_rows((evaluate_shared if config.shared else evaluate)(config))
+    rows = (evaluate_shared if config.shared else evaluate)(config)
+    if config.json:
+        print(as_json([as_record(row) for row in rows]))
+    else:
+        print_rows(rows)
 
 
 def evaluate_expert(config: tyro.conf.OmitArgPrefixes[ExpertConfig]) -> None:

@@ -126,6 +126,8 @@ class EvalConfig(GamesConfig):
     """Keep moving pictures of the best, the median and the worst game of each run's largest budget."""
     watch: bool = False
     """NetHack: show the game of `seed` in the terminal, with the policy's probabilities beside it; nothing is kept."""
+    json: bool = False
+    """Print the result rows as a JSON list instead of a table."""
 
     fewest = 0
 
@@ -226,6 +228,8 @@ class EpisodesConfig:
     """In its place, the expert's games, as `python -m eval expert --out FILE` writes them."""
     out: Path | None = None
     """Write the games to this file, one row each: .parquet, .csv or .jsonl."""
+    json: bool = False
+    """Print a JSON list instead, an object for each checkpoint."""
 
     def __post_init__(self) -> None:
         """Raise `UserError` if a value is out of range."""
@@ -251,3 +255,5 @@ class CompareConfig:
     """Budget (FLOPs) of the checkpoints; by default the largest of each run that has games."""
     protocol: str | None = None
     """The protocol, as rows name it, if the checkpoints played by several."""
+    json: bool = False
+    """Print one JSON object instead."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from data.common.cli import UserError
 from data.common.files import replacing
+from data.common.rows import as_json
 from eval.checkpoints import chosen, games_of
 from eval.config import CompareConfig, EpisodesConfig
 from eval.play.records import protocols_of
@@ -54,15 +55,19 @@ def played(run: Path, budgets: Sequence[float] = (), protocol: str | None = None
 
 
 def summary(config: EpisodesConfig) -> Iterator[str]:
-    """Lines about the games of each checkpoint; writes them to `config.out` if it is set."""
+    """Lines, or JSON, about the games of each checkpoint; writes the games to `config.out` if it is set."""
     expert = np.array([config.expert_return]) if config.expert_return else _scores_of(config.expert)
     groups = [group for run in config.runs for group in played(run, config.budgets, config.protocol)]
     if config.out is not None:
         write_table(config.out, [record for group in groups for record in group.records])
-        yield f"wrote {sum(len(group.games) for group in groups):,} games to {config.out}"
-    for group in groups:
-        yield f"{group.run} at {group.flops:.3g} FLOPs, {group.protocol}: {len(group.games)} games"
-        yield from _described(group.games, expert)
+        if not config.json:
+            yield f"wrote {sum(len(group.games) for group in groups):,} games to {config.out}"
+    found = [_described(group, expert) for group in groups]
+    if config.json:
+        yield as_json(found)
+        return
+    for facts in found:
+        yield from _lines(facts)
 
 
 def _scores_of(path: Path | None) -> np.ndarray | None:
@@ -84,35 +89,59 @@ def _scores_of(path: Path | None) -> np.ndarray | None:
     return scores
 
 
-def _described(games: Sequence[Any], expert: np.ndarray | None) -> Iterator[str]:
-    scores = np.array([game.score for game in games], np.float64)
-    yield f"  mean {_with_interval(scores, mean)}, median {np.median(scores):,.1f}"
-    yield f"  interquartile mean {_with_interval(scores, interquartile_mean)}"
-    if expert is not None:
-        low, high = ratio_interval(scores, expert)
-        share = f"{scores.mean() / expert.mean():.1%} of the expert's {expert.mean():,.1f}"
-        yield f"  {share} (95 % {low:.1%} to {high:.1%})"
+def _described(group: Played, expert: np.ndarray | None) -> dict[str, Any]:
+    """What the games of a checkpoint were like. Values with an interval are [value, low, high], or [value] alone."""
+    games = group.games
+    scores, steps = (np.array([getattr(game, name) for game in games], np.float64) for name in ("score", "steps"))
     roles: dict[str, list[float]] = {}
     for game in games:
         roles.setdefault(getattr(game, "role", ""), []).append(game.score)
-    if len(roles) > 1:
-        yield "  by role: " + ", ".join(f"{role} {np.mean(of):,.0f} ({len(of)})" for role, of in sorted(roles.items()))
-    yield "  ends: " + _counted(game.end for game in games)
-    deaths = [game.death for game in games if game.end == "died"]
-    if deaths:
-        yield "  deaths: " + _counted(deaths, most=5)
-    yield f"  steps: {sum(game.steps for game in games):,}, {np.mean([game.steps for game in games]):,.0f} a game"
+    return {
+        "run": group.run,
+        "flops": group.flops,
+        "protocol": group.protocol,
+        "games": len(games),
+        "mean": _with_interval(scores, mean),
+        "median": float(np.median(scores)),
+        "interquartile_mean": _with_interval(scores, interquartile_mean),
+        "share": None if expert is None else [scores.mean() / expert.mean(), *ratio_interval(scores, expert)],
+        "expert": None if expert is None else float(expert.mean()),
+        "roles": {role: {"mean": float(np.mean(of)), "games": len(of)} for role, of in sorted(roles.items())},
+        "ends": dict(Counter(game.end for game in games).most_common()),
+        "deaths": dict(Counter(game.death for game in games if game.end == "died").most_common()),
+        "steps": int(steps.sum()),
+    }
 
 
-def _counted(words: Any, most: int | None = None) -> str:
-    return ", ".join(f"{word} {count}" for word, count in Counter(words).most_common(most))
+def _lines(facts: dict[str, Any]) -> Iterator[str]:
+    yield "{run} at {flops:.3g} FLOPs, {protocol}: {games} games".format(**facts)
+    yield f"  mean {_between(facts['mean'])}, median {facts['median']:,.1f}"
+    yield f"  interquartile mean {_between(facts['interquartile_mean'])}"
+    if facts["share"] is not None:
+        share, low, high = facts["share"]
+        yield f"  {share:.1%} of the expert's {facts['expert']:,.1f} (95 % {low:.1%} to {high:.1%})"
+    if len(facts["roles"]) > 1:
+        roles = facts["roles"].items()
+        yield "  by role: " + ", ".join(f"{role} {of['mean']:,.0f} ({of['games']})" for role, of in roles)
+    yield "  ends: " + _counted(facts["ends"])
+    if facts["deaths"]:
+        yield "  deaths: " + _counted(facts["deaths"], most=5)
+    yield f"  steps: {facts['steps']:,}, {facts['steps'] / facts['games']:,.0f} a game"
 
 
-def _with_interval(values: np.ndarray, statistic: Any) -> str:
-    if len(values) < 2:
-        return f"{statistic(values):,.1f}"
-    low, high = bootstrap(values, statistic)
-    return f"{statistic(values):,.1f} (95 % {low:,.1f} to {high:,.1f})"
+def _counted(counts: dict[str, int], most: int | None = None) -> str:
+    return ", ".join(f"{word} {count}" for word, count in list(counts.items())[:most])
+
+
+def _with_interval(values: np.ndarray, statistic: Any) -> list[float]:
+    """A statistic, and its 95 % interval if there is more than one value."""
+    ends = bootstrap(values, statistic) if len(values) > 1 else ()
+    return [float(value) for value in (statistic(values), *ends)]
+
+
+def _between(value: list[float]) -> str:
+    first, *ends = value
+    return f"{first:,.1f}" + (" (95 % {:,.1f} to {:,.1f})".format(*ends) if ends else "")
 
 
 def write_table(path: Path, records: Sequence[dict[str, Any]]) -> None:
@@ -140,7 +169,7 @@ def write_table(path: Path, records: Sequence[dict[str, Any]]) -> None:
 
 
 def compare(config: CompareConfig) -> Iterator[str]:
-    """Lines that compare two runs on the seeds that both have played.
+    """Lines, or JSON, that compare two runs on the seeds that both have played.
 
     Raises:
         UserError: The runs share no protocol, several, or fewer than two seeds.
@@ -156,16 +185,30 @@ def compare(config: CompareConfig) -> Iterator[str]:
     if len(seeds) < 2:
         raise UserError(f"the runs share {len(seeds)} seeds of {shared[0]!r}: evaluate them with the same --seed")
     a, b = (np.array([of[seed] for seed in seeds]) for of in scores)
-    yield f"{shared[0]}, {len(seeds)} shared seeds"
-    for group, values in ((one, a), (other, b)):
-        yield f"  {group.run} at {group.flops:.3g} FLOPs: mean {_with_interval(values, mean)}"
     difference = mean_interval(b - a)
+    facts: dict[str, Any] = {
+        "protocol": shared[0],
+        "seeds": len(seeds),
+        "runs": [
+            {"run": group.run, "flops": group.flops, "mean": _with_interval(values, mean)}
+            for group, values in ((one, a), (other, b))
+        ],
+        "difference": asdict(difference),
+        "more": float(np.mean(b > a)),
+        "same": float(np.mean(b == a)),
+    }
+    if config.json:
+        yield as_json(facts)
+        return
+    yield f"{shared[0]}, {len(seeds)} shared seeds"
+    for run in facts["runs"]:
+        yield f"  {run['run']} at {run['flops']:.3g} FLOPs: mean {_between(run['mean'])}"
     sign = "more" if difference.low > 0 else "less" if difference.high < 0 else "not told apart"
     yield (
         f"  difference {difference.mean:+,.1f} ± {difference.se:,.1f}"
         f" (95 % {difference.low:+,.1f} to {difference.high:+,.1f}): {sign}"
     )
-    yield f"  {other.run} scores more in {np.mean(b > a):.0%} of the games, the same in {np.mean(b == a):.0%}"
+    yield f"  {other.run} scores more in {facts['more']:.0%} of the games, the same in {facts['same']:.0%}"
 
 
 def _of_largest(run: Path, budget: float | None, protocol: str | None) -> dict[str, Played]:

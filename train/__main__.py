@@ -12,6 +12,7 @@ import tyro
 
 from agents.overrides import fold
 from data.common.cli import CONFIG, exit_with, lazy_command, use_huge_pages
+from data.common.rows import as_json
 from train.bench.config import BenchConfig
 from train.compile.cache import keep_programs
 from train.compile.config import CompileConfig
@@ -92,7 +93,7 @@ def bench(config: tyro.conf.OmitArgPrefixes[BenchConfig] = BenchConfig()) -> Non
 
     if config.members > 1 or config.setting.order == "windows":
         spread_over_cores(config.lanes)
-    report(compare(config))
+    report(compare(config), as_json=config.json)
 
 
 @app.command(name="compile")
@@ -109,17 +110,30 @@ def compile_(config: tyro.conf.OmitArgPrefixes[CompileConfig]) -> None:
 
 @app.command
 @lazy_command
-def presets() -> None:
+def presets(json: bool = False) -> None:
     """Print the presets: their purpose, and the options that each stands for.
 
     Example: `python -m train presets`
+
+    Args:
+        json: Print a JSON list instead.
     """
     from laws.design.presets import PRESETS as SWEEPS
 
-    for name, preset in PRESETS.items():
-        print(f"{name}: {preset.about}\n  python -m train bc --store STORE --run RUN {preset.options}")
-    for name, preset in SWEEPS.items():
-        print(f"{name}: {preset.about}\n  python -m train sweep FOLDER --store STORE {preset.options}")
+    commands = {
+        "python -m train bc --store STORE --run RUN": PRESETS,
+        "python -m train sweep FOLDER --store STORE": SWEEPS,
+    }
+    found = [
+        {"name": name, "about": preset.about, "command": f"{command} {preset.options}"}
+        for command, presets in commands.items()
+        for name, preset in presets.items()
+    ]
+    if json:
+        print(as_json(found))
+        return
+    for preset in found:
+        print("{name}: {about}\n  {command}".format(**preset))
 
 
 def _parsed(words: list[str], prog: str) -> Callable[[], Any]:

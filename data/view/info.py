@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,42 @@ def info(store: Path) -> str:
     opened = TrajectoryStore.open(store)
     sections = (_overview, _splits, _scores, _roles, _actions, _labels, _provenance)
     return "\n\n".join(text for section in sections if (text := section(opened)))
+
+
+def facts(store: Path) -> dict[str, Any]:
+    """The content of `info` as JSON values: the manifest without its file list, and distributions of the episodes.
+
+    Raises:
+        UserError: The store cannot be opened.
+    """
+    opened = TrajectoryStore.open(store)
+    manifest = opened.manifest
+    named = ("game", "expert", "version", "codec", "chunk_steps", "episodes", "steps", "split", "imports")
+    names = registry.find(manifest["game"]).action_names(manifest["actions"]) if manifest["actions"] else []
+    labels = manifest.get("label_counts", {})
+    return {
+        "store": str(store),
+        **{name: manifest[name] for name in named},
+        "bytes": sum(shard["bytes"] for shard in manifest["shards"]),
+        "checksum": opened.checksum,
+        "percentiles": {name: _quantiles(values) for name, values in _columns(opened).items() if values},
+        "characters": dict(Counter(row.role or "unknown" for row in opened.episodes)),
+        "ends": dict(Counter(row.death or "unknown" for row in opened.episodes)),
+        "actions": dict(zip(names, manifest["action_counts"], strict=True)),
+        "strategies": {name_of(int(label)): labels[label] for label in labels},
+    }
+
+
+def _columns(store: TrajectoryStore) -> dict[str, list[float]]:
+    return {
+        name: [value for row in store.episodes if (value := getattr(row, name)) is not None]
+        for name in ("score", "length", "turns", "depth")
+    }
+
+
+def _quantiles(values: list[float]) -> dict[str, float]:
+    found = np.percentile(values, _PERCENTILES).tolist()
+    return {**{str(p): value for p, value in zip(_PERCENTILES, found, strict=True)}, "mean": float(np.mean(values))}
 
 
 def draw_scores(store: Path, png: Path) -> None:
@@ -93,16 +130,9 @@ def _splits(store: TrajectoryStore) -> str:
 
 def _scores(store: TrajectoryStore) -> str:
     lines = ["percentile" + "".join(f"{p:>10}" for p in _PERCENTILES) + f"{'mean':>10}"]
-    columns = {
-        "score": [row.score for row in store.episodes],
-        "length": [row.length for row in store.episodes],
-        "turns": [row.turns for row in store.episodes if row.turns is not None],
-        "depth": [row.depth for row in store.episodes if row.depth is not None],
-    }
-    for name, values in columns.items():
+    for name, values in _columns(store).items():
         if values:
-            quantiles = [*np.percentile(values, _PERCENTILES), np.mean(values)]
-            lines.append(f"{name:<10}" + "".join(f"{value:>10,.0f}" for value in quantiles))
+            lines.append(f"{name:<10}" + "".join(f"{value:>10,.0f}" for value in _quantiles(values).values()))
     return "\n".join(lines)
 
 

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from data.common.cli import UserError
 from data.common.cores import cores
+from data.common.rows import as_json, as_record
 from data.common.workers import SPAWN
 from eval.results import ResultRow
 from laws.fitting.analysis import GameFit, fit
@@ -203,7 +204,12 @@ def _coverage(
 
 
 def coverage(
-    *, studies: int = 1000, bootstraps: int = 400, design: str | None = None, workers: int | None = None
+    *,
+    studies: int = 1000,
+    bootstraps: int = 400,
+    design: str | None = None,
+    workers: int | None = None,
+    json: bool = False,
 ) -> None:
     """Simulate studies of known laws and print how often, and how tightly, the 95 % intervals hold the truth.
 
@@ -214,6 +220,7 @@ def coverage(
         bootstraps: Bootstrap draws of each fit.
         design: Only the designs whose name has this in it.
         workers: Processes. Default: one a core.
+        json: Print a JSON list instead.
 
     Raises:
         UserError: no design has such a name.
@@ -221,6 +228,10 @@ def coverage(
     chosen = {name: each for name, each in DESIGNS.items() if design is None or design in name}
     if not chosen:
         raise UserError(f"--design {design}: there are {', '.join(DESIGNS)}")
+    if json:
+        found = (cover(name, each, studies, bootstraps, workers or cores()) for name, each in chosen.items())
+        print(as_json([as_record(one) for of_design in found for one in of_design]))
+        return
     head = f"{'design':36} {'quantity':27} {'given':>6} {'covered':>8} {'width':>6} {'bias':>6}"
     for name, each in chosen.items():
         print(head)

@@ -17,6 +17,7 @@ from tyro.conf import Positional
 
 from data.common.cli import UserError
 from data.common.cores import cores
+from data.common.rows import as_json, as_record
 from eval.results import ResultRow
 from laws.fitting.analysis import fit
 from laws.rows.runs import read
@@ -124,6 +125,7 @@ def power(
     game: str | None = None,
     protocol: str | None = None,
     workers: int | None = None,
+    json: bool = False,
 ) -> None:
     """Simulate repetitions of a study with other seeds, and print how often its 95 % intervals exclude 0 and 1.
 
@@ -136,6 +138,7 @@ def power(
         game: The game, if the rows are of several.
         protocol: Take the returns of this protocol.
         workers: Processes. Default: one a core.
+        json: Print a JSON list instead.
 
     Raises:
         UserError: A table can't be read, has several games, or a size was trained once.
@@ -143,6 +146,9 @@ def power(
     rows = read(tables, game, protocol=protocol).rows
     if len(games := {row.game for row in rows}) > 1:
         raise UserError(f"rows of {', '.join(sorted(games))}: choose one with --game")
+    if json:
+        print(as_json([as_record(one) for one in power_of(rows, studies, bootstraps, workers or cores())]))
+        return
     print(f"{'quantity':27} {'value':>7} {'given':>6} {'holds it':>9} {'not 0':>6} {'not 1':>6} {'neither':>8}")
     for one in power_of(rows, studies, bootstraps, workers or cores()):
         print(

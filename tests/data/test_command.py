@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import signal
@@ -64,6 +65,22 @@ def test_scores_are_drawn(store: Path, tmp_path: Path) -> None:
         assert image.size == (1350, 540)
         assert len(np.unique(np.asarray(image.convert("L")))) > 20
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_listings_are_also_json(store: Path) -> None:
+    code, out, _ = run("info", store, "--json")
+    told, manifest = json.loads(out), json.loads((store / "manifest.json").read_text())
+    assert code == 0
+    assert told["split"] == manifest["split"]
+    assert sum(told["actions"].values()) == told["steps"] == manifest["steps"]
+    assert sum(told["characters"].values()) == sum(told["ends"].values()) == told["episodes"]
+    assert told["percentiles"]["length"]["0"] <= told["percentiles"]["length"]["mean"]
+    assert json.loads(run("verify", store, "--json")[1]) == []
+    shard = store / manifest["shards"][0]["name"]
+    shard.write_bytes(shard.read_bytes()[:-1])
+    code, out, _ = run("verify", store, "--json")
+    assert code == 1
+    assert any(shard.name in fault for fault in json.loads(out))
 
 
 def test_verify_exits_with_one_and_names_the_damage(store: Path) -> None:

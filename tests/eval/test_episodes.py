@@ -95,6 +95,21 @@ def test_runs_are_compared_on_shared_seeds(runs: tuple[Path, Path]) -> None:
         list(compare(CompareConfig(*runs, protocol="paper")))
 
 
+def test_summary_and_comparison_are_also_json(runs: tuple[Path, Path]) -> None:
+    groups = played(runs[1])
+    found = json.loads("".join(summary(EpisodesConfig(runs[1:], expert_return=50.0, json=True))))
+    assert [each["games"] for each in found] == [len(group.games) for group in groups]
+    for each, group in zip(found, groups, strict=True):
+        scores = [game.score for game in group.games]
+        assert each["mean"][0] == pytest.approx(np.mean(scores))
+        assert each["share"][0] == pytest.approx(np.mean(scores) / 50)
+        assert sum(each["ends"].values()) == sum(role["games"] for role in each["roles"].values()) == len(scores)
+    compared = json.loads("".join(compare(CompareConfig(*runs, json=True))))
+    assert compared["seeds"] == 6
+    means = [run["mean"][0] for run in compared["runs"]]
+    assert compared["difference"]["mean"] == pytest.approx(means[1] - means[0], abs=60)
+
+
 def test_the_command_line(runs: tuple[Path, Path]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "eval", "compare", *map(str, runs)], capture_output=True, text=True, check=True

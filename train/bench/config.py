@@ -63,6 +63,8 @@ class BenchConfig:
     """Number of measurements, of which the median is printed."""
     store: Path | None = None
     """Store to learn from; by default a few games of random play."""
+    json: bool = False
+    """Print one JSON object instead."""
 
     def __post_init__(self) -> None:
         """Raise `UserError` if a value is out of range."""
