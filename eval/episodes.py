@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from data.common.cli import UserError
+from data.common.cli import UserError, quoted
 from data.common.files import replacing
 from data.common.rows import as_json
 from eval.checkpoints import chosen, games_of
@@ -50,7 +50,7 @@ def played(run: Path, budgets: Sequence[float] = (), protocol: str | None = None
             found.append(Played(run.name, budget.flops, name, games_of(run, budget.flops, name)))
     if not found:
         by = "" if protocol is None else f" by the protocol {protocol!r}"
-        raise UserError(f"{run} has no games{by}: play some with `python -m eval {run}`")
+        raise UserError(f"{run} has no games{by}: play some with `python -m eval {quoted(run)}`")
     return found
 
 
@@ -83,7 +83,7 @@ def _scores_of(path: Path | None) -> np.ndarray | None:
     except (OSError, ValueError, KeyError, TypeError):
         scores = np.zeros(0)
     if not scores.size:
-        raise UserError(f"{path} has no games: write some with `python -m eval expert --out {path}`")
+        raise UserError(f"{path} has no games: write some with `python -m eval expert --out {quoted(path)}`")
     if scores.mean() <= 0:
         raise UserError(f"{path}: the expert's mean return is {scores.mean():g}, of which there is no share")
     return scores

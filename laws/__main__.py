@@ -63,11 +63,8 @@ def fit_command(
     """
     from laws.report.outputs import fit_files  # Matplotlib takes a second to import
 
-    _positive(expert_return=expert_return, bin=budgets.bin)
-    if 0 < bootstraps < MIN_DRAWS or bootstraps < 0:
-        raise UserError(f"--bootstraps {bootstraps}: an interval needs at least {MIN_DRAWS}, and 0 is for none")
-    if budgets.min_sizes < FEWEST:
-        raise UserError(f"--min-sizes {budgets.min_sizes}: a parabola needs at least {FEWEST} sizes")
+    _positive(expert_return=expert_return)
+    _check_fit(bootstraps, budgets)
     found = fit_files(
         runs,
         out=out,
@@ -83,6 +80,53 @@ def fit_command(
     )
     print("\n".join(fit_lines(found)))
     print(f"wrote {out / 'report.html'}")
+
+
+def report_command(
+    studies: tyro.conf.Positional[tuple[str, ...]],
+    /,
+    *,
+    out: Path,
+    game: str | None = None,
+    bootstraps: int = DRAWS,
+    figures: bool = True,
+    protocol: str | None = None,
+    table: Flat[TableOptions] = TableOptions(),  # noqa: B008 frozen
+    budgets: Flat[FitOptions] = FitOptions(),  # noqa: B008 frozen
+) -> None:
+    """Report several studies: their laws side by side, whether the exponents differ, and then each of them.
+
+    Writes report.html, comparison.json and figures.
+
+    Example: `python -m laws report RUN OTHER --out DIR`
+
+    Args:
+        studies: Tables of results as for `fit`, or folders of runs, sweeps or studies; one each, NAME=PATH names it.
+        out: Output folder.
+        game: Take the rows of this game only.
+        bootstraps: Simulated studies for the intervals and tests, at least 100; 0 disables them.
+        figures: Also draw the figures of each study; --no-figures is faster.
+        protocol: As for `fit`.
+        table: How to read the tables.
+        budgets: How budgets and parabolas are made.
+    """
+    from laws.report.comparison import lines
+    from laws.report.studies import report_studies  # Matplotlib takes a second to import
+
+    _check_fit(bootstraps, budgets)
+    options = {"game": game, "draws": bootstraps, "figures": figures, "protocol": protocol}
+    found = report_studies(studies, out, **options, table=table, options=budgets)
+    print("\n".join(lines(found)) or "no law that two studies share")
+    print(f"wrote {out / 'report.html'}")
+
+
+def _check_fit(bootstraps: int, budgets: FitOptions) -> None:
+    """Raise `UserError` for options of a fit that are out of range."""
+    _positive(bin=budgets.bin)
+    if 0 < bootstraps < MIN_DRAWS or bootstraps < 0:
+        raise UserError(f"--bootstraps {bootstraps}: an interval needs at least {MIN_DRAWS}, and 0 is for none")
+    if budgets.min_sizes < FEWEST:
+        raise UserError(f"--min-sizes {budgets.min_sizes}: a parabola needs at least {FEWEST} sizes")
 
 
 def forecast_command(
@@ -251,6 +295,7 @@ def _commands(words: list[str]) -> dict[str, Callable[..., Any]]:
     """The subcommands. Only `reproduce` and `coordinates` import JAX, which takes seconds."""
     commands: dict[str, Callable[..., Any]] = {
         "fit": fit_command,
+        "report": report_command,
         "forecast": forecast_command,
         "plan": plan_command,
         "rate": rate_command,

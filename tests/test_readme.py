@@ -57,6 +57,7 @@ NOT_RUN = {
     r"laws coverage": "takes half an hour; run on few studies by tests/laws/study/test_coverage.py",
     r"laws power": "takes a minute; run on few repetitions by tests/laws/study/test_power.py",
     r"train sweep": "run by tests/laws/sweep/test_sweep.py",
+    r"laws report": "run by tests/laws/report/test_comparison.py",
     r"laws rate": "run by tests/laws/predict/test_hyperparameters.py",
     r"laws coordinates": "run by tests/laws/study/test_coordinates.py",
     r"train rl": "run by tests/train/rl/test_command.py",

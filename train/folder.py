@@ -13,7 +13,7 @@ from typing import Any
 import jax
 
 from agents.cpu.devices import resolve_dtype
-from data.common.cli import UserError
+from data.common.cli import UserError, quoted
 from data.common.files import replace_text
 from data.common.lease import FOLDER, held
 from data.sampling.stream import Store
@@ -121,7 +121,7 @@ def read_runs(run: Path) -> dict[str, Any]:
     """
     path = run / _CONFIG
     if not path.is_file():
-        raise UserError(f"{run} is no run: it has no {_CONFIG} (`python -m train bc --run {run} …` makes one)")
+        raise UserError(f"{run} is no run: it has no {_CONFIG} (`python -m train bc --run {quoted(run)} …` makes one)")
     described = json.loads(path.read_text())
     if "kind" in described:
         raise UserError(f"{run} holds a run of another kind (`python -m train rl`): choose another")

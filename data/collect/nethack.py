@@ -18,7 +18,7 @@ from tyro.conf import Positional
 
 from data.collect.base import episode_seed
 from data.collect.shared import Executor, play_shared
-from data.common.cli import UserError
+from data.common.cli import UserError, quoted
 from data.common.cores import cores
 from data.common.files import sync
 from data.common.paths import create
@@ -122,7 +122,7 @@ def command(
     print(f"{len(games)} games, {steps:,} steps in {out}; median score {scores[len(scores) // 2]}")
     if stalled := sum(game.stalled for game in games):
         print(f"{stalled} of them were quit, since {expert} stalled or failed")
-    print(f"next: python -m data import nld {out} STORE --expert {expert}")
+    print(f"next: python -m data import nld {quoted(out)} STORE --expert {quoted(expert)}")
 
 
 def collect(

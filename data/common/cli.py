@@ -5,6 +5,7 @@ import errno
 import functools
 import io
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -17,11 +18,18 @@ from data.common import help
 
 CONFIG = (tyro.conf.PositionalMetavarFromFieldName,)
 """Positional arguments are called by their name, not by their type."""
+_SHOWN = 120
+"""Characters of a path that is too long, at most."""
 
 
 def printable(text: str) -> str:
     """Escape everything that is not printable, so that text from any source is one harmless line on a terminal."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def quoted(path: object) -> str:
+    """A path as a word of a command line."""
+    return shlex.quote(str(path))
 
 
 class UserError(Exception):
@@ -81,14 +89,22 @@ def exit_with(parse: Callable[[list[str]], Callable[[], Any]], words: list[str])
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno == errno.ENOSPC:
+            said = f"no space left for {error.filename or 'output'}: free space and start again"
+        elif error.errno == errno.ENAMETOOLONG:
+            said = f"a path is longer than the file system allows: {_cut(str(error.filename))}"
+        else:
             raise
-        print(f"error: no space left for {error.filename or 'output'}: free space and start again", file=sys.stderr)
+        print(f"error: {printable(said)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as error:
         print("interrupted: start the same command again to go on", file=sys.stderr)
         sys.exit(128 + (error.args[0] if isinstance(error, Signalled) else signal.SIGINT))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]}…{text[-_SHOWN // 2 :]}"
 
 
 def _parsed(parse: Callable[[list[str]], Callable[[], Any]], words: list[str]) -> Callable[[], Any]:

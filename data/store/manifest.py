@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data.codec.base import MAX_STEPS, Codec
-from data.common.cli import UserError
+from data.common.cli import UserError, quoted
 from data.games import registry
 from data.spec import Field
 from data.store.episodes import SPLITS
@@ -36,7 +36,7 @@ class DamagedStore(UserError):
     """The content of a store is not what was written."""
 
     def __init__(self, store: Path, what: str) -> None:
-        super().__init__(f"{what}: the store is damaged, `python -m data verify {store}` lists all damage")
+        super().__init__(f"{what}: the store is damaged, `python -m data verify {quoted(store)}` lists all damage")
 
 
 def read_manifest(path: Path, name: str = MANIFEST) -> dict[str, Any]:

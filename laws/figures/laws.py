@@ -1,5 +1,7 @@
 """Loss, parameters and samples at the optimum of each budget against compute, with their laws."""
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,6 +17,7 @@ from laws.figures.style import (
     PARAMS_LABEL,
     RETURN_LABEL,
     SAMPLES_LABEL,
+    CountFormatter,
     Subject,
     draw_law,
     draw_reference,
@@ -27,6 +30,7 @@ from laws.figures.style import (
     power_of_ten,
     relation,
 )
+from laws.fitting.analysis import GameFit
 from laws.fitting.isoflop import METHODS
 from laws.fitting.law import Law
 
@@ -65,6 +69,34 @@ def draw(subject: Subject) -> Figure:
         finish(axes, FLOPS_LABEL, label)
         legend(axes)
     figure.suptitle(f"{fit.game}: compute-optimal loss, size and samples", fontsize=12, color=INK)
+    return figure
+
+
+COMPARED = "Optima of each study against compute (envelope), with fitted power laws and their 95 % bands."
+
+
+def draw_studies(studies: Sequence[tuple[str, GameFit]]) -> Figure:
+    """One panel per quantity, with the laws of several studies by name."""
+    played = any(fit.found("return", "envelope") for _, fit in studies)
+    shown = [*LAW_PANELS, *([("return", "R", RETURN_LABEL, CountFormatter)] if played else [])]
+    figure, all_axes = panels(len(shown), width=4.4 * len(shown), height=4.4)
+    for axes, (y, symbol, label, formatter) in zip(all_axes, shown, strict=True):
+        flops: list[float] = []
+        values: list[float] = []
+        for place, (name, fit) in enumerate(studies):
+            law, colour = fit.found(y, "envelope"), f"C{place % 10}"
+            if law is None:
+                continue
+            x, points = zip(*law.power.points, strict=True)
+            draw_law(axes, law, x, colour)
+            text = f"{name}:  {relation(symbol, 'C', law.exponent)}"
+            axes.plot(x, points, "o", ms=5, color=colour, zorder=4, label=text)
+            flops, values = [*flops, *x], [*values, *points]
+        if flops:
+            log_axis(axes.xaxis, flops, power_of_ten(), gap=0.21)
+            log_axis(axes.yaxis, values, formatter())
+            legend(axes)
+        finish(axes, FLOPS_LABEL, label)
     return figure
 
 

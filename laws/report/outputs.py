@@ -15,7 +15,7 @@ from data.common.cli import UserError
 from eval.results import ResultRow
 from laws.figures import FIGURES, draw
 from laws.figures.style import Picture, Reference, Subject
-from laws.fitting.analysis import Fit, FitOptions, fit
+from laws.fitting.analysis import Fit, FitOptions, GameFit, fit
 from laws.fitting.bootstrap import DRAWS
 from laws.predict.forecast import Extrapolation, extrapolate
 from laws.report.document import document
@@ -126,30 +126,40 @@ def write_outputs(
         raise UserError("no result rows to fit: evaluate the runs first")
     found = fit(rows, draws=draws, options=options)
     stems = _stems([each.game for each in found.games])
-    pictures: dict[str, tuple[Picture, ...]] = {each.game: () for each in found.games}
-    extrapolations: dict[str, Extrapolation] = {}
-    for each in found.games if figures else ():
-        if each.profiles:
-            extrapolations[each.game] = extrapolate(each)
-        reference = (references or {}).get(each.game, Reference())
-        made = draw(Subject(each, reference, extrapolations.get(each.game)))
-        bar = tqdm(made, f"draw {each.game}", len(FIGURES), unit="figure", delay=2, leave=False, disable=None)
-        pictures[each.game] = tuple(bar)
+    pictures: dict[str, tuple[Picture, ...]] = {}
+    extrapolations: dict[str, Extrapolation | None] = {}
     files = {"laws.json": (json.dumps(document(found), indent=1, allow_nan=False) + "\n").encode()}
-    for name, stem in stems.items():
-        for picture in pictures[name]:
-            files[f"{stem}-{picture.name}.png"] = picture.png
-            files[f"{stem}-{picture.name}.pdf"] = picture.pdf
+    for each in found.games if figures else ():
+        reference = (references or {}).get(each.game, Reference())
+        made, pictures[each.game], extrapolations[each.game] = pictures_of(each, stems[each.game], reference)
+        files |= made
     files["report.html"] = render(found, pictures, context, extrapolations).encode()
-    _write(out, files)
+    write_files(out, files)
     return found
+
+
+def pictures_of(
+    game: GameFit, stem: str, reference: Reference | None = None
+) -> tuple[dict[str, bytes], tuple[Picture, ...], Extrapolation | None]:
+    """The figures of a game as files by name, as pictures, and the forecasts that they show."""
+    extrapolation = extrapolate(game) if game.profiles else None
+    made = draw(Subject(game, reference or Reference(), extrapolation))
+    bar = tqdm(made, f"draw {stem}", len(FIGURES), unit="figure", delay=2, leave=False, disable=None)
+    pictures = tuple(bar)
+    files = {f"{stem}-{picture.name}.png": picture.png for picture in pictures}
+    return files | {f"{stem}-{picture.name}.pdf": picture.pdf for picture in pictures}, pictures, extrapolation
+
+
+def stem(name: str) -> str:
+    """A name without characters that file systems refuse."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip(".-") or "game"
 
 
 def _stems(games: Sequence[str]) -> dict[str, str]:
     """File name prefix of each game: its name without characters that file systems refuse."""
-    stems = {game: re.sub(r"[^A-Za-z0-9_.-]+", "-", game).strip(".-") or "game" for game in games}
-    for game, stem in stems.items():
-        duplicates = [other for other in games if stems[other].casefold() == stem.casefold()]
+    stems = {game: stem(game) for game in games}
+    for game, name in stems.items():
+        duplicates = [other for other in games if stems[other].casefold() == name.casefold()]
         if len(duplicates) > 1:
             raise UserError(
                 f"games {' and '.join(duplicates)} would share files: fit them one by one with --game {game}"
@@ -157,7 +167,12 @@ def _stems(games: Sequence[str]) -> dict[str, str]:
     return stems
 
 
-def _write(out: Path, files: dict[str, bytes]) -> None:
+def write_files(out: Path, files: dict[str, bytes]) -> None:
+    """Write files into a folder, which is made if need be: all of them, or none.
+
+    Raises:
+        UserError: They can't be written.
+    """
     scratch = {name: out / f".{name}.tmp" for name in files}
     try:
         out.mkdir(parents=True, exist_ok=True)

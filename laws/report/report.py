@@ -19,7 +19,9 @@ from laws.report.number import count, duration, signed, significant, span
 from laws.report.tables import ReportTable
 from laws.rows.diagnostic import Diagnostic, grouped
 
-WIDE = frozenset({"profiles", "laws", "residuals", "windows", "forecast", "scores", "settings", "recount"})
+WIDE = frozenset(
+    {"profiles", "laws", "residuals", "windows", "forecast", "scores", "settings", "recount", "comparison"}
+)
 """Figures that take the whole width of the page."""
 SHOWN_DIAGNOSTICS = 8
 """Up to this many diagnostics are listed without a click."""
@@ -47,17 +49,30 @@ class Context:
     tables: tuple[ReportTable, ...] = ()
     """For example baselines: random policy, expert, best agent, with intervals."""
     stages: tuple[Stage, ...] = ()
+    leading: tuple[ReportTable, ...] = ()
+    """Tables before the games, of several studies."""
+    leading_pictures: tuple[Picture, ...] = ()
+    """Figures below them."""
 
 
 def render(
     fit: Fit,
     pictures: Mapping[str, Sequence[Picture]],
     context: Context | None = None,
-    extrapolations: Mapping[str, Extrapolation] | None = None,
+    extrapolations: Mapping[str, Extrapolation | None] | None = None,
 ) -> str:
     """The page for `fit`, with `pictures` and `extrapolations` by game."""
     found = extrapolations or {}
     context = context or Context("Scaling laws: " + ", ".join(game.game for game in fit.games))
+    sections = [
+        section(game, pictures.get(game.game, ()), fit.diagnostics, found.get(game.game), fit.columns)
+        for game in fit.games
+    ]
+    return page(sections, context)
+
+
+def page(sections: Sequence[Mapping[str, Any]], context: Context) -> str:
+    """The page with a section for each game of each study."""
     environment = Environment(
         loader=PackageLoader("laws.report", ""),
         autoescape=True,
@@ -67,26 +82,26 @@ def render(
     )
     return environment.get_template("report.html.jinja").render(
         context=context,
-        games=[
-            _game(game, pictures[game.game], fit.diagnostics, found.get(game.game), fit.columns) for game in fit.games
-        ],
+        games=sections,
+        leading_figures=list(map(_figure, context.leading_pictures)),
         times=_times(context.stages),
     )
 
 
-def _game(
+def section(
     fit: GameFit,
     pictures: Sequence[Picture],
     diagnostics: Sequence[Diagnostic],
     extrapolation: Extrapolation | None,
     columns: Mapping[str, str],
+    name: str | None = None,
 ) -> dict[str, Any]:
-    """The variables of one game's section."""
+    """The variables of the section of one game, under its name or another."""
     of_game = [item for item in diagnostics if item.game in (None, fit.game)]
     groups = grouped(of_game)
     warnings = [group for group in groups if group.severity == "warning"]
     return {
-        "name": fit.game,
+        "name": name or fit.game,
         "headline": _headline(fit),
         "doubts": [group.summary for group in warnings[:DOUBTS]],
         "checklist": checklist(fit, columns),
@@ -95,15 +110,7 @@ def _game(
         "laws": tables.laws(fit),
         "parametric": tables.parametric(fit),
         "correlation": _correlation(fit),
-        "figures": [
-            {
-                "name": picture.name,
-                "caption": picture.caption,
-                "wide": picture.name in WIDE,
-                "data": base64.b64encode(picture.png).decode("ascii"),
-            }
-            for picture in pictures
-        ],
+        "figures": list(map(_figure, pictures)),
         "forecast": None if extrapolation is None else _forecast(extrapolation),
         "reaching": tables.reaching(fit),
         "repeats": _repeats(fit),
@@ -115,6 +122,15 @@ def _game(
         "diagnostics_open": len(groups) <= SHOWN_DIAGNOSTICS,
         "optima": tables.optima(fit),
         "cells": tables.cells(fit),
+    }
+
+
+def _figure(picture: Picture) -> dict[str, Any]:
+    return {
+        "name": picture.name,
+        "caption": picture.caption,
+        "wide": picture.name in WIDE,
+        "data": base64.b64encode(picture.png).decode("ascii"),
     }
 
 

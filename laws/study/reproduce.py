@@ -17,7 +17,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from data.common.cli import UserError
+from data.common.cli import UserError, quoted
 from data.common.cores import cores
 from data.common.files import replace_text
 from data.experts import registry as experts
@@ -113,7 +113,7 @@ def given_up(state: State, runs: Sequence[SweepRun]) -> None:
         why = state.failure(failed[0]) or {}
         raise UserError(
             f"{len(failed)} of {len(runs)} runs failed, {failed[0].name} of {why.get('reason')}: mend that, then"
-            f" `python -m train sweep {state.folder} --retry`"
+            f" `python -m train sweep {quoted(state.folder)} --retry`"
         )
 
 
