@@ -1,19 +1,16 @@
 """A progress bar for games, and where their time goes."""
 
-import sys
 import time
 from dataclasses import dataclass
 
-from tqdm import tqdm
+from data.common.progress import Bar
 
 
 class Progress:
-    """Progress bar on stderr: finished games, steps per second and remaining time."""
+    """Progress on stderr: finished games, steps per second and remaining time."""
 
     def __init__(self, games: int, shown: bool) -> None:
-        # Without a terminal, print one line every ten seconds.
-        interval = 0.5 if sys.stderr.isatty() else 10.0
-        self._bar = tqdm(total=games, unit="game", miniters=0, mininterval=interval, disable=not shown)
+        self._bar = Bar(total=games, unit="game", shown=shown, miniters=0, mininterval=0.5)
         self._steps = 0
         self._start = time.perf_counter()
 

@@ -1,6 +1,5 @@
 """The log of a run: metrics of steps to rows of `metrics.jsonl`, and a progress bar."""
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -8,8 +7,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import jax
-from tqdm import tqdm
 
+from data.common.progress import Bar
 from train.hosts.agree import first
 from train.metrics import MetricsWriter, Row
 
@@ -81,16 +80,8 @@ class Log(Generic[T]):
         self._writer = writer(run, steps.start, axis) if first() else None
         self._every, self._watch, self._row_of = every, watch, row_of
         self._name, self._offset = name, 0
-        self._bar = tqdm(
-            total=steps.stop,
-            initial=steps.start,
-            desc=name,
-            unit="step",
-            unit_scale=True,
-            disable=not progress or jax.process_index() > 0,
-            file=sys.stderr,
-            dynamic_ncols=True,
-        )
+        shown = progress and jax.process_index() == 0
+        self._bar = Bar(name=name, total=steps.stop, initial=steps.start, unit="step", unit_scale=True, shown=shown)
         self._records: list[T] = []
         self._ends_row = False
         self._step = self._row_step = steps.start

@@ -14,12 +14,12 @@ from typing import Annotated, TypedDict
 
 import numpy as np
 import tyro
-from tqdm import tqdm
 
 from data.collect.shared import CLAIMS, Executor, play_shared
 from data.common.cli import UserError
 from data.common.cores import cores
 from data.common.lease import holder_of, in_turn
+from data.common.progress import Bar
 from data.experts import registry as experts
 from data.experts.registry import EMBEDDED, Expert
 from data.games.base import Game
@@ -132,7 +132,7 @@ def collect(
     if not work and executor == "local":
         return add(lambda _: to_play, play)
     shared = [_Shared(recording, store, play) for recording in to_play]
-    with tqdm(total=episodes, unit="game", desc="collect") as bar:
+    with Bar(name="collect", total=episodes, unit="game") as bar:
         for count in play_shared(shared, folder_of(store), workers or cores(), executor):
             bar.update(count - bar.n)
     return _added(store, lambda: add(lambda _: shared, _read))

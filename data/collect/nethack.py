@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 from typing import IO, Annotated
 
 import tyro
-from tqdm import tqdm
 from tyro.conf import Positional
 
 from data.collect.base import episode_seed
@@ -22,6 +21,7 @@ from data.common.cli import UserError, quoted
 from data.common.cores import cores
 from data.common.files import sync
 from data.common.paths import create
+from data.common.progress import Bar
 from data.common.workers import SPAWN, follow_parent
 from data.experts import registry as experts
 from data.experts.nethack import autoascend
@@ -173,7 +173,7 @@ def collect(
         tasks = [_Task(out, settings, expert, index) for index in range(episodes)]
         missing = [task for task in tasks if not task.made]
         processes = min(workers or cores(), len(missing))
-        with tqdm(total=episodes, initial=episodes - len(missing), unit="game", desc="collect") as bar:
+        with Bar(name="collect", total=episodes, initial=episodes - len(missing), unit="game") as bar:
             if shared:
                 for count in play_shared(tasks, out, processes, executor):
                     bar.update(count - bar.n)

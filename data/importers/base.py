@@ -18,11 +18,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn, Protocol, TypedDict, Unpack
 
-from tqdm import tqdm
-
 from data.codec.base import Codec
 from data.common.cli import UserError, printable
 from data.common.cores import cores
+from data.common.progress import Bar
 from data.common.workers import SPAWN, follow_parent
 from data.games.base import Content
 from data.spec import Steps
@@ -167,7 +166,7 @@ def import_games(
     with writer:
         before = len(writer.episodes)
         results = _in_order(convert, recordings, min(processes, len(recordings)), writer.known)
-        for result in tqdm(results, "import", len(recordings), unit="game", disable=None):
+        for result in Bar(results, "import", len(recordings), unit="game"):
             if isinstance(result, Skipped):
                 skipped.append(result)
             elif isinstance(result, Known):

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tqdm import tqdm
-
 from data.codec.chunk import CorruptChunk
 from data.common.cores import cores
+from data.common.progress import Bar
 from data.store.manifest import file_sha256, wrong_sizes
 from data.store.reader import TrajectoryStore, read_commit
 
@@ -24,7 +23,7 @@ def verify(store: Path) -> list[str]:
     opened = TrajectoryStore(store, *read_commit(store))
     with ThreadPoolExecutor(cores()) as pool:
         episodes = pool.map(lambda row: _episode(opened, row), range(len(opened.episodes)))
-        bar = tqdm(episodes, "verify", len(opened.episodes), unit="game", disable=None)
+        bar = Bar(episodes, "verify", len(opened.episodes), unit="game")
         found = [fault for faults in bar for fault in faults]
     return [*_counts(opened), *_shards(opened), *found]
 

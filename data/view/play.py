@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
 import numpy as np
-from tqdm import tqdm
 
 from data import spec
 from data.common.cli import UserError
 from data.common.files import replacing
+from data.common.progress import Bar
 from data.games import registry
 from data.games.strategies import name_of
 from data.store.reader import TrajectoryStore
@@ -76,7 +76,7 @@ def play(
         more = "" if stop == length or steps else f", of {length:,}: --from and --steps choose others"
         size = _in_bytes(_expected_size(pictures, start, stop, view.PALETTE))
         print(f"{count:,} steps from step {start:,}{more}; about {size}", file=out, flush=True)
-        film = iter(tqdm(pictures(start, stop), "gif", count, unit="step", disable=None))
+        film = iter(Bar(pictures(start, stop), "gif", count, unit="step"))
         save_gif(gif, film, view.PALETTE, speed)
         return f"{summary} in {gif} ({_in_bytes(gif.stat().st_size)})"
     film = frames(opened, row, start, stop)

@@ -4,8 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from tqdm import tqdm
-
+from data.common.progress import BRIEF, Bar
 from eval.results import ResultRow
 from laws.fitting.bootstrap import DRAWS, Simulated, basic_of_log, simulate, without_each_run
 from laws.fitting.checks import check_methods, check_mixtures, check_noise, check_single_run, check_span
@@ -108,7 +107,7 @@ def fit(
     games: list[GameFit] = []
     diagnostics = list(given.diagnostics)
     names = sorted({row.game for row in given.rows})
-    for game in tqdm(names, "fit", unit="game", delay=2, leave=False, disable=None):
+    for game in Bar(names, "fit", unit="game", delay=BRIEF, leave=False):
         of_game = [row for row in ordered(given.rows) if row.game == game]
         fitted, found = _fit_game(game, of_game, draws, options or FitOptions(), choosing)
         games.append(fitted)

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from tqdm import tqdm
-
 from data.common.cli import UserError
+from data.common.progress import BRIEF, Bar
 from eval.results import ResultRow
 from laws.figures import FIGURES, draw
 from laws.figures.style import Picture, Reference, Subject
@@ -144,7 +143,7 @@ def pictures_of(
     """The figures of a game as files by name, as pictures, and the forecasts that they show."""
     extrapolation = extrapolate(game) if game.profiles else None
     made = draw(Subject(game, reference or Reference(), extrapolation))
-    bar = tqdm(made, f"draw {stem}", len(FIGURES), unit="figure", delay=2, leave=False, disable=None)
+    bar = Bar(made, f"draw {stem}", len(FIGURES), unit="figure", delay=BRIEF, leave=False)
     pictures = tuple(bar)
     files = {f"{stem}-{picture.name}.png": picture.png for picture in pictures}
     return files | {f"{stem}-{picture.name}.pdf": picture.pdf for picture in pictures}, pictures, extrapolation

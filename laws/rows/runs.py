@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from data.common.cli import UserError
+from data.common.progress import BRIEF, Bar
 from eval.results import NAMES, ResultRow
 from laws.rows.columns import CORE, LONGEST, Record, listed, match_columns, parse_columns
 from laws.rows.diagnostic import Diagnostic
@@ -171,7 +170,7 @@ class _Reader:
         """Add the rows of a table, all of the same columns; `game` is its name where no column says it."""
         layout: _Layout | None = None
         self._first = self._first or source
-        for where, values in tqdm(rows, f"read {source}", unit="row", delay=2, leave=False, disable=None):
+        for where, values in Bar(rows, f"read {source}", unit="row", delay=BRIEF, leave=False):
             layout = layout or self._layout(source, values, decimal_comma)
             if not self._passes(layout, values, decimal_comma):
                 continue

@@ -13,10 +13,10 @@ from functools import partial
 from types import MappingProxyType
 
 import numpy as np
-from tqdm import tqdm
 
 from data.common.cli import UserError
 from data.common.cores import cores
+from data.common.progress import Bar
 from data.common.rows import as_json, as_record
 from data.common.workers import SPAWN
 from eval.results import ResultRow
@@ -171,7 +171,7 @@ def simulated(name: str, one: Callable[[int], Found], studies: int, workers: int
     # Forking a process in which JAX runs threads may deadlock.
     with ProcessPoolExecutor(workers, SPAWN) as pool:
         tasks = pool.map(one, range(studies), chunksize=max(1, min(20, studies // workers)))
-        return list(tqdm(tasks, name, studies, unit="study", leave=False, disable=None))
+        return list(Bar(tasks, name, studies, unit="study", leave=False))
 
 
 def cover(name: str, design: Design, studies: int, draws: int, workers: int) -> list[Coverage]:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 import tyro
-from tqdm import tqdm
 from tyro.conf import OmitArgPrefixes, Positional
 
 from data.common.cli import CONFIG, UserError, lazy_command
 from data.common.cluster import run_tasks
+from data.common.progress import Bar
 from laws.design.config import (
     FILE,
     NO_STORE,
@@ -239,8 +239,7 @@ class _Bar:
         self._folder, self._state = folder, State(folder)
         self._read, self._known = 0, list[SweepRun]()
         """When the plan that was read had been written, and its runs."""
-        self._shown: tuple[int, ...] = ()
-        self._bar = tqdm(unit="FLOP", unit_scale=True, desc="sweep", file=sys.stderr, dynamic_ncols=True)
+        self._bar = Bar(name="sweep", unit="FLOP", unit_scale=True)
         self._bar.initial = self._spent(self._state.status(self._runs()))
         self.show()
 
@@ -257,15 +256,11 @@ class _Bar:
         return done + sum(min(run.flops, self._state.trained(run)) for run in begun)
 
     def show(self) -> None:
-        """Bring the bar up to date; on what is no terminal, when a run begins or ends."""
+        """Bring the bar up to date."""
         runs = self._runs()
         status = self._state.status(runs)
-        counts = status.cells, len(status.running), len(status.waiting), len(status.failed)
-        if counts == self._shown and not sys.stderr.isatty():
-            return
-        self._shown = counts
-        cells, running, waiting, failed = counts
-        said = f"{cells}/{sum(len(run.cells) for run in runs)} cells, {running} runs at work, {waiting} waiting"
+        running, waiting, failed = len(status.running), len(status.waiting), len(status.failed)
+        said = f"{status.cells}/{sum(len(run.cells) for run in runs)} cells, {running} runs at work, {waiting} waiting"
         self._bar.set_postfix_str(f"{said}, {failed} failed", refresh=False)
         self._bar.total, self._bar.n = sum(run.flops for run in runs), self._spent(status)
         self._bar.refresh()

@@ -1,0 +1,72 @@
+"""Progress on a terminal and in a log."""
+
+import re
+import sys
+
+import pytest
+
+from data.common import progress
+from data.common.progress import Bar
+
+
+class Clock:
+    """A clock that is put forward."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("time.monotonic", clock)
+    monkeypatch.setattr("tqdm.std.time", clock)
+    return clock
+
+
+def test_a_log_has_plain_lines_a_minute_apart_and_a_sum(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in Bar(range(100), "import", unit="game"):
+        clock.now += 4
+    lines = capsys.readouterr().err.splitlines()
+    assert "\r" not in "".join(lines)
+    assert [re.sub(r", .*", "", line) for line in lines[:-1]] == [
+        f"import: {count} of 100 games" for count in (15, 30, 45, 60, 75, 90)
+    ]
+    assert lines[0] == "import: 15 of 100 games, 01:00, 05:40 left"
+    assert lines[-1] == "import: 100 games in 06:40"
+
+
+def test_what_is_brief_says_nothing_in_a_log(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with Bar(name="collect", total=3, unit="game") as bar:
+        for _ in range(3):
+            clock.now += 15
+            bar.update()
+            bar.refresh()
+    with Bar(name="no", total=3, unit="game", shown=False) as bar:
+        clock.now += 500
+        bar.update()
+    assert capsys.readouterr().err == ""
+
+
+def test_counts_go_on_and_tell_what_else_is_known(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with Bar(name="train", total=4e9, initial=1e9, unit="step", unit_scale=True) as bar:
+        clock.now += 61
+        bar.set_postfix_str("loss 1.5", refresh=False)
+        bar.update(1e9)
+    assert capsys.readouterr().err.splitlines() == [
+        "train: 2.00G of 4.00G steps, 01:01, 02:02 left, loss 1.5",
+        "train: 2.00G steps in 01:01",
+    ]
+
+
+def test_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    for _ in Bar(range(3), "import", unit="game"):
+        pass
+    shown = capsys.readouterr().err
+    assert "\r" in shown
+    assert "import: 100%" in shown
+    assert progress.EVERY == 60
