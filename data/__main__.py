@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import tyro
 from tyro.conf import Positional
 
-from data.common.cli import CONFIG, UserError, exit_with, lazy_command
+from data.common.cli import CONFIG, UserError, exit_with, lazy_command, quoted
 from data.common.rows import as_json
 from data.games.registry import FAMILIES, module
 
@@ -39,12 +39,13 @@ class Importing:
     strict: bool = False
     """Exit with code 1 if a recording of a game was damaged or could not be used."""
 
-    def run(self, importer: "Callable[..., Report]") -> int:
-        """Import, print the report, and return the exit code."""
+    def run(self, importer: "Callable[..., Report]", store: Path) -> int:
+        """Import into the store, print the report, and return the exit code."""
         report = importer(
             expert=self.expert, dev_fraction=self.dev_fraction, dev_games=self.dev_games, workers=self.workers
         )
         print(report)
+        print(f"next: python -m data info {quoted(store)}")
         return int(self.strict and report.harmed > 0)
 
 
@@ -81,10 +82,10 @@ def import_nld(
     if allow_no_actions:
         from data.importers.nao import import_nao
 
-        return options.run(partial(import_nao, folder, store))
+        return options.run(partial(import_nao, folder, store), store)
     from data.importers.nld import import_nld
 
-    return options.run(partial(import_nld, folder, store, allow_unfinished=allow_unfinished))
+    return options.run(partial(import_nld, folder, store, allow_unfinished=allow_unfinished), store)
 
 
 @importers.command(name="katakomba")
@@ -104,7 +105,7 @@ def import_katakomba(paths: Positional[tuple[Path, ...]], options: Options = Imp
 
     if len(paths) < 2:
         raise UserError("name the files and the store: python -m data import katakomba FILE… STORE")
-    return options.run(partial(import_katakomba, paths[:-1], paths[-1]))
+    return options.run(partial(import_katakomba, paths[:-1], paths[-1]), paths[-1])
 
 
 @importers.command(name="parquet")
@@ -125,7 +126,7 @@ def import_parquet(folder: Positional[Path], store: Positional[Path], game: str,
     """
     from data.importers.parquet import import_parquet
 
-    return options.run(partial(import_parquet, folder, store, game=game))
+    return options.run(partial(import_parquet, folder, store, game=game), store)
 
 
 @importers.command(name="minari")
@@ -145,7 +146,7 @@ def import_minari(folder: Positional[Path], store: Positional[Path], game: str, 
     """
     from data.importers.minari.dataset import import_minari
 
-    return options.run(partial(import_minari, folder, store, game=game))
+    return options.run(partial(import_minari, folder, store, game=game), store)
 
 
 @app.command

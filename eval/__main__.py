@@ -8,7 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tyro
 
-from data.common.cli import CONFIG, exit_with, lazy_command, use_huge_pages
+from data.common.cli import CONFIG, exit_with, lazy_command, quoted, use_huge_pages
 from data.common.rows import as_json, as_record
 from data.games import registry
 from eval.config import BenchConfig, CompareConfig, EpisodesConfig, EvalConfig, ExpertConfig
@@ -40,6 +40,8 @@ def evaluate_run(config: tyro.conf.OmitArgPrefixes[EvalConfig]) -> None:
         print(as_json([as_record(row) for row in rows]))
     else:
         print_rows(rows)
+        tables = " ".join(quoted(run / "runs.jsonl") for run in config.runs)
+        print(f"next: python -m laws fit {tables} --out DIR")
 
 
 def evaluate_expert(config: tyro.conf.OmitArgPrefixes[ExpertConfig]) -> None:

@@ -11,7 +11,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tyro
 
 from agents.overrides import fold
-from data.common.cli import CONFIG, exit_with, lazy_command, use_huge_pages
+from data.common.cli import CONFIG, exit_with, lazy_command, quoted, use_huge_pages
 from data.common.rows import as_json
 from train.bench.config import BenchConfig
 from train.compile.cache import keep_programs
@@ -42,6 +42,7 @@ def bc(
     """
     from agents.cpu.devices import spread_over_cores
     from agents.ladder import find
+    from train.hosts.agree import first
     from train.hosts.start import start
     from train.loop import train
     from train.population.members import members_of
@@ -52,6 +53,8 @@ def bc(
     if not start(hosts, config.run) and (config.population or not find(config.agent).recurrent):
         spread_over_cores(math.gcd(config.lanes, len(members)) if config.population else config.lanes)
     train(config)
+    if first() and not config.population:
+        print(f"next: python -m eval {quoted(config.run)}")
 
 
 @app.command

@@ -11,6 +11,7 @@ from tyro.conf import Positional
 
 from data.codec.frames import FRAMES
 from data.collect.base import Collecting, CollectingArg, Options, ToPlay, collect
+from data.common.cli import quoted
 from data.experts.registry import EMBEDDED
 from data.games.arcade import Arcade
 from data.games.atari import AtariGame
@@ -39,6 +40,7 @@ def command(
         options: Options of every collector.
     """
     print(collect_atari(store, game=game, expert=expert, **vars(options)))
+    print(f"next: python -m data info {quoted(store)}")
 
 
 def collect_atari(store: Path, *, game: str, **options: Unpack[Options]) -> Report:

@@ -11,7 +11,7 @@ from tyro.conf import Positional
 
 from data.codec.generic import GenericSteps, packed
 from data.collect.base import Collecting, CollectingArg, Options, ToPlay, collect
-from data.common.cli import UserError
+from data.common.cli import UserError, quoted
 from data.experts.registry import EMBEDDED
 from data.games.base import Content, Player
 from data.games.gym import PREFIX, GymGame, by_field, make, whole
@@ -39,6 +39,7 @@ def command(
         options: Options of every collector.
     """
     print(collect_gym(store, env=env, expert=expert, **vars(options)))
+    print(f"next: python -m data info {quoted(store)}")
 
 
 def collect_gym(store: Path, *, env: str, **options: Unpack[Options]) -> Report:

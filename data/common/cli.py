@@ -9,12 +9,15 @@ import shlex
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 import tyro
+from tqdm import tqdm
 
 from data.common import help
+from data.common.progress import BRIEF
 
 CONFIG = (tyro.conf.PositionalMetavarFromFieldName,)
 """Positional arguments are called by their name, not by their type."""
@@ -79,8 +82,12 @@ def exit_with(parse: Callable[[list[str]], Callable[[], Any]], words: list[str])
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names can hold any bytes
     try:
-        code = _parsed(parse, words)()
+        call, start = _parsed(parse, words), time.monotonic()
+        code = call()
         sys.stdout.flush()
+        seconds = time.monotonic() - start
+        if seconds > BRIEF and sys.stderr.isatty():
+            print(f"done in {tqdm.format_interval(seconds)}", file=sys.stderr)
     except UserError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -12,7 +12,7 @@ from typing import Literal
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from data.common.cli import CONFIG, UserError, lazy_command
+from data.common.cli import CONFIG, UserError, lazy_command, quoted
 from data.common.cluster import run_tasks
 from data.common.progress import Bar
 from laws.design.config import (
@@ -108,6 +108,7 @@ def sweep(
         drive(folder, running.workers, running.executor)
     write_table(folder)
     print("\n".join(status_lines(folder)))
+    print(f"next: python -m laws fit {quoted(folder / 'runs.jsonl')} --out DIR")
     return 1 if state.status(runs_of(read_sweep(folder), folder)).failed else 0
 
 
