@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data.common.kernels import kernel
+from data.codec.kernels import kernel
 from data.spec import COLUMNS, ROWS
 
 CROP_CHARS, CROP_COLORS, LINES = "crop_chars", "crop_colors", "lines"

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numba import carray  # pyright: ignore[reportPrivateImportUsage]
 
+from data.codec.kernels import kernel
 from data.codec.memory import ALIGNMENT, copy_streaming, finish_stores, pointer
 from data.codec.runlength import GAP, add_run, most_runs, reach
-from data.common.kernels import kernel
 from data.spec import FRAME_COLUMNS, FRAME_ROWS, STACK
 
 PIXELS = FRAME_ROWS * FRAME_COLUMNS

@@ -15,8 +15,8 @@ from numba import carray  # pyright: ignore[reportPrivateImportUsage]
 
 from data.codec.base import Codec, Column
 from data.codec.buffers import BufferPool
+from data.codec.kernels import kernel
 from data.codec.memory import pointer
-from data.common.kernels import kernel
 from data.spec import Field, Observation, Rows
 
 MAX_BYTES = 1 << 20

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data.common.kernels import kernel
+from data.codec.kernels import kernel
 
 LONGEST = 255
 """Maximum number of cells that one run skips or holds."""

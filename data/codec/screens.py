@@ -18,9 +18,9 @@ from numba import carray  # pyright: ignore[reportPrivateImportUsage]
 from data import spec
 from data.codec.base import Codec, Column
 from data.codec.chunk import CorruptChunk
+from data.codec.kernels import kernel
 from data.codec.memory import ALIGNMENT, finish_stores, pointer, split_streaming
 from data.codec.runlength import GAP, add_run, most_runs, reach
-from data.common.kernels import kernel
 from data.spec import NetHackSteps, Rows
 
 CELLS = spec.ROWS * spec.COLUMNS

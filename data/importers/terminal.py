@@ -10,7 +10,7 @@ press, and in version 4, of HiHack, the label of the expert's strategy follows i
 
 import numpy as np
 
-from data.common.kernels import kernel
+from data.codec.kernels import kernel
 from data.spec import COLUMNS, NO_LABEL, ROWS
 
 OUTPUT, KEY, SCORE, LABEL = range(4)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.common.kernels import kernel
+from data.codec.kernels import kernel
 
 
 class Slice(NamedTuple):

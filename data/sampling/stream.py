@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from data.codec.buffers import BufferPool
+from data.codec.kernels import kernel
 from data.common.cli import UserError
-from data.common.kernels import kernel
 from data.sampling.sampler import LaneSampler, MixedSampler, SequentialSampler, WindowSampler
 from data.spec import Batch
 from data.store.episodes import Split

@@ -258,7 +258,9 @@ def test_played_games_become_a_store(tmp_path: Path) -> None:
     assert code == 0, err
     assert out.startswith("2 games")
     code, out, err = run("import", "nld", games, store, "--strict", "--workers", 1)
-    assert (code, out.splitlines()[-1].startswith("imported 2 games")) == (0, True), out + err
+    *_, imported, following = out.splitlines()
+    assert (code, imported.startswith("imported 2 games")) == (0, True), out + err
+    assert following == f"next: python -m data info {store}"
     episodes = TrajectoryStore.open(store).episodes
     assert len({row.seed for row in episodes} - {None}) == 2
     assert {row.role for row in episodes} == {"mon-hum-neu-mal"}

@@ -32,11 +32,11 @@ if __name__ == "__main__":
 def test_a_read_only_install_compiles_without_a_cache_and_says_so_once(tmp_path: Path, chosen: bool) -> None:
     # A file in place of the cache's folder stops even root, who may write anywhere.
     source, package = Path(data.__file__).parent, tmp_path / "data"
-    for name in ("__init__.py", "codec/__init__.py", "codec/runlength.py", "common/__init__.py", "common/kernels.py"):
+    for name in ("__init__.py", "codec/__init__.py", "codec/runlength.py", "codec/kernels.py"):
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source / name, package / name)
     (package / "__init__.py").write_text("")
-    for folder in (package / "codec", package / "common", package):
+    for folder in (package / "codec", package):
         (folder / "__pycache__").touch()
     (tmp_path / "home").touch()
     (tmp_path / "program.py").write_text(PROGRAM)
