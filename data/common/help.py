@@ -223,7 +223,7 @@ def mistake(said: str, page: Page) -> str:
         return _unknown(found[1], page)
     if found := re.search(r"invalid choice '(.*?)' for argument '(\S+)'\. Expected one of \((.*?),?\)", problem):
         choices = re.findall(r"'([^']*)'", found[3])
-        return f"{found[2]} {found[1]}: {_nearest(found[1], choices)}choose from {', '.join(choices)}"
+        return f"{found[2]} {found[1]}: {nearest(found[1], choices)}choose from {', '.join(choices)}"
     if found := re.search(r"Error parsing (\S+): (.*?)(?: Argument helptext: .*)?$", problem):
         given = re.findall(r"'([^']*)'", found[2])
         entry = page.options.get(found[1])
@@ -246,12 +246,13 @@ def mistake(said: str, page: Page) -> str:
 def _unknown(word: str, page: Page) -> str:
     name = word.partition("=")[0]
     if name.startswith("-"):
-        return f"no option {name}: {_nearest(name, list(page.options))}".rstrip(" :")
+        return f"no option {name}: {nearest(name, list(page.options))}".rstrip(" :")
     if page.subcommands:
-        return f"no command {word!r}: {_nearest(word, page.subcommands)}choose from {', '.join(page.subcommands)}"
+        return f"no command {word!r}: {nearest(word, page.subcommands)}choose from {', '.join(page.subcommands)}"
     return f"one argument too many: {word!r}"
 
 
-def _nearest(word: str, choices: Sequence[str]) -> str:
+def nearest(word: str, choices: Sequence[str]) -> str:
+    """A question whether the choice that is most like a word was meant; empty if none is like it."""
     found = difflib.get_close_matches(word, choices, 1, 0.5)
     return f"did you mean {found[0]}? " if found else ""

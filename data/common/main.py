@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.common.cli import printable
+from data.common.help import nearest
 
 PACKAGES = {
     "data": "collect, import, inspect and verify expert games",
@@ -44,7 +45,8 @@ def main() -> None:
     else:
         known = ", ".join(PACKAGES)
         problem = f"unknown package {printable(name)!r}" if name else "no package named"
-        print(f"error: {problem}: choose one of {known} (see isoplay --help)", file=sys.stderr)
+        meant = nearest(name, list(PACKAGES))
+        print(f"error: {problem}: {meant}choose one of {known} (see isoplay --help)", file=sys.stderr)
         sys.exit(2)
 
 

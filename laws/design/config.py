@@ -177,6 +177,8 @@ class Running:
     """Be one worker, beside those of other processes and machines that share FOLDER, until nothing is left to do."""
     watch: bool = False
     """Show how far the sweep in FOLDER has come, and the laws so far, until it is done."""
+    json: bool = False
+    """Of --dry-run and --watch: print one JSON object, and exit."""
     retry: bool = False
     """Try runs that were given up once more."""
 

@@ -15,6 +15,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 from data.common.cli import CONFIG, UserError, lazy_command, quoted
 from data.common.cluster import run_tasks
 from data.common.progress import Bar
+from data.common.rows import as_json
 from laws.design.config import (
     FILE,
     NO_STORE,
@@ -33,7 +34,7 @@ from laws.design.presets import PRESETS
 from laws.design.runs import SweepRun, runs_of, with_settings
 from laws.design.scale import scaled
 from laws.sweep.local import run_workers, slots
-from laws.sweep.screen import plan_lines, status_lines
+from laws.sweep.screen import plan_lines, plan_of, status_lines, status_of
 from laws.sweep.stages import advance
 from laws.sweep.state import State, Status
 from laws.sweep.table import write_table
@@ -80,8 +81,10 @@ def sweep(
     if running.workers is not None and running.workers < 0:
         raise UserError(f"--workers must not be negative, not {running.workers}")
     prices, state = prices_of(running.price), State(folder)
+    if running.json and not running.dry_run and not running.watch:
+        raise UserError("--json goes with --dry-run, or with --watch, which then tells once how far the sweep has come")
     if running.watch:
-        return _watch(folder, state)
+        return _watch(folder, state, as_object=running.json)
     if running.dry_run and config.game and shared.store == NO_STORE:
         content = content_of_game(config.game)
         config, of_all = scaled(config, shared_of(shared), content)
@@ -94,7 +97,8 @@ def sweep(
     runs = runs_of(with_settings(whole), folder)
     _check_passed(runs)
     done = sum(run.flops for run in state.status(runs).done)
-    print("\n".join(plan_lines(described, grid, runs, prices, done)), flush=True)
+    plan = plan_of(described, grid, runs, prices, done)
+    print(as_json(plan) if running.json else "\n".join(plan_lines(plan)), flush=True)
     _check_total(runs if whole == described else runs_of(with_settings(described), folder), described.config.total)
     if running.dry_run:
         return 0
@@ -188,8 +192,11 @@ def _check_total(runs: list[SweepRun], total: float | None) -> None:
         raise UserError(f"--total {total:g}: the plan takes {flops:.3g} FLOPs; give fewer or smaller --budgets")
 
 
-def _watch(folder: Path, state: State) -> int:
-    """Show the status again and again on a terminal, once if stdout is none."""
+def _watch(folder: Path, state: State, *, as_object: bool) -> int:
+    """Show the status again and again on a terminal, once if stdout is none or it is asked for as JSON."""
+    if as_object:
+        print(as_json(status_of(folder)))
+        return 0
     while True:
         lines, status = list(status_lines(folder)), state.status(runs_of(read_sweep(folder), folder))
         on_terminal = sys.stdout.isatty()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from eval.results import ResultRow
 from laws.design.config import Sweep, read_sweep
@@ -11,15 +12,16 @@ from laws.design.grid import Grid
 from laws.design.runs import SweepRun, runs_of
 from laws.design.tuning import with_given
 from laws.fitting.analysis import Fit, fit
+from laws.report.document import document
 from laws.report.screen import fit_lines
 from laws.sweep.state import State, Status
 from laws.sweep.table import rows_of, tried_rows_of
 
 
-def plan_lines(
+def plan_of(
     sweep: Sweep, grid: Grid, runs: Sequence[SweepRun], prices: Mapping[str, float], done: float
-) -> Iterator[str]:
-    """The plan: what is trained, what was left out, and what that costs.
+) -> dict[str, Any]:
+    """The plan as JSON values: what is trained, what was left out, and what that costs.
 
     Args:
         sweep: What is planned for now.
@@ -29,39 +31,88 @@ def plan_lines(
         done: Training FLOPs of the runs that are done already.
     """
     sizes = {size.agent: size for of_budget in grid.sizes.values() for size in of_budget}
-    cells, total = sum(len(run.cells) for run in runs), sum(run.flops for run in runs)
-    samples = sum(run.flops / sizes[run.config.agent].flops for run in runs)
-    yield f"{cells} cells in {len(runs)} runs: {total:.3g} training FLOPs, {samples:.3g} samples"
-    if tries := [run for run in runs if run.tries]:
-        flops, trainings = sum(run.flops for run in tries), sum(len(run.members) for run in tries)
-        what = " and ".join(sweep.config.tune)
-        yield f"of these {flops:.3g} FLOPs in {trainings} trainings to tune {what} at the smallest budgets (--tune)"
-    if len(sweep.sizes) < len(grid.sizes):
-        later = ", ".join(f"{budget:.3g}" for budget in grid.sizes if budget not in sweep.sizes)
-        yield f"sizes at {later} FLOPs are provisional: they will follow from the rows of smaller budgets (--refine)"
+    tries = [run for run in runs if run.tries]
+    of_runs = [sizes[run.config.agent] for run in runs]
+    spent = [(size, run.flops / size.flops) for run, size in zip(runs, of_runs, strict=True)]
     batch = sweep.shared.batch
-    yield f"{'budget':>9}  {'N':17} {'D':17} {'steps':15} sizes"
-    for budget, of_budget in grid.sizes.items():
-        counts = [size.samples(budget) for size in of_budget]
-        ranges = (
-            [size.params for size in of_budget],
-            counts,
-            [count // batch for count in counts],
+    seconds = {
+        kind: sum(seconds_on(kind, size.agent, samples * size.exact, samples, batch) for size, samples in spent)
+        for kind in MACHINES
+    }
+    return {
+        "cells": sum(len(run.cells) for run in runs),
+        "runs": len(runs),
+        "flops": sum(run.flops for run in runs),
+        "samples": sum(samples for _, samples in spent),
+        "flops_done": done,
+        "tuned": list(sweep.config.tune),
+        "tries": {"flops": sum(run.flops for run in tries), "trainings": sum(len(run.members) for run in tries)},
+        "budgets": [
+            {
+                "flops": budget,
+                "provisional": budget not in sweep.sizes,
+                "sizes": [
+                    {
+                        "agent": size.agent,
+                        "params": size.params,
+                        "samples": size.samples(budget),
+                        "steps": size.samples(budget) // batch,
+                    }
+                    for size in of_budget
+                ],
+            }
+            for budget, of_budget in grid.sizes.items()
+        ],
+        "left_out": list(grid.left_out),
+        "seconds": seconds,
+        "prices": {kind: {"hour": prices[kind], "all": prices[kind] * seconds[kind] / 3600} for kind in prices},
+    }
+
+
+def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
+    """The plan of `plan_of` for the terminal."""
+    yield "{cells} cells in {runs} runs: {flops:.3g} training FLOPs, {samples:.3g} samples".format(**plan)
+    if plan["tries"]["trainings"]:
+        what = " and ".join(plan["tuned"])
+        yield (
+            "of these {flops:.3g} FLOPs in {trainings} trainings to tune".format(**plan["tries"])
+            + f" {what} at the smallest budgets (--tune)"
         )
+    if later := [f"{budget['flops']:.3g}" for budget in plan["budgets"] if budget["provisional"]]:
+        yield (
+            f"sizes at {', '.join(later)} FLOPs are provisional: they will follow from the rows of smaller budgets"
+            " (--refine)"
+        )
+    yield f"{'budget':>9}  {'N':17} {'D':17} {'steps':15} sizes"
+    for budget in plan["budgets"]:
+        ranges = ([size[name] for size in budget["sizes"]] for name in ("params", "samples", "steps"))
         words = [f"{_short(min(each))} to {_short(max(each))}" for each in ranges]
-        names = " ".join(size.agent.rpartition("/")[2] for size in of_budget)
-        yield f"{budget:9.3g}  {words[0]:17} {words[1]:17} {words[2]:15} {names}"
-    yield from (f"left out: {line}" for line in grid.left_out)
-    if done:
-        yield f"done already: {done:.3g} FLOPs"
-    for kind in MACHINES:
-        seconds = 0.0
-        for run in runs:
-            size = sizes[run.config.agent]
-            spent = run.flops / size.flops
-            seconds += seconds_on(kind, size.agent, spent * size.exact, spent, batch)
-        price = f", {prices[kind] * seconds / 3600:,.2f} at {prices[kind]:g} an hour" if kind in prices else ""
+        names = " ".join(size["agent"].rpartition("/")[2] for size in budget["sizes"])
+        yield f"{budget['flops']:9.3g}  {words[0]:17} {words[1]:17} {words[2]:15} {names}"
+    yield from (f"left out: {line}" for line in plan["left_out"])
+    if plan["flops_done"]:
+        yield f"done already: {plan['flops_done']:.3g} FLOPs"
+    for kind, seconds in plan["seconds"].items():
+        price = ", {all:,.2f} at {hour:g} an hour".format(**plan["prices"][kind]) if kind in plan["prices"] else ""
         yield f"  {kind:9} about {_duration(seconds)} of training on one{price}"
+
+
+def status_of(folder: Path) -> dict[str, Any]:
+    """How far a sweep has come, as JSON values; `laws` are those of `laws.json`."""
+    sweep, state = read_sweep(folder), State(folder)
+    runs = runs_of(sweep, folder)
+    status, rows = state.status(runs), rows_of(folder)
+    failures = ((run, state.failure(run)) for run in status.failed)
+    return {
+        "cells": sum(len(run.cells) for run in runs),
+        "cells_done": status.cells,
+        "done": [run.name for run in status.done],
+        "running": [{"run": run.name, "host": by.host, "process": by.pid} for run, by in status.running],
+        "waiting": [run.name for run in status.waiting],
+        "failed": [{"run": run.name, "reason": found["reason"] if found else ""} for run, found in failures],
+        "decisions": list(sweep.decisions),
+        "laws": document(fit(rows, draws=0))["laws"] if rows else [],
+    }
 
 
 def status_lines(folder: Path) -> Iterator[str]:

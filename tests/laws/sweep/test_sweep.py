@@ -95,6 +95,8 @@ def test_a_run_that_fails_is_given_up_with_its_reason_while_others_go_on(store: 
     assert all(len(json.loads(path.read_text())) == 3 for path in folder.glob("attempts/*.json"))
     sweep(folder, "--store", store, *OPTIONS)
     assert cells(folder) == CELLS
+    told = json.loads(sweep(folder, "--watch", "--json")[0])
+    assert (told["cells_done"], told["cells"], len(told["done"]), told["failed"]) == (4, 4, 2, [])
     said, _ = sweep(folder, "--watch")
     assert "4 of 4 cells done; runs: 2 done, 0 running, 0 failed, 0 waiting" in said
 
@@ -126,6 +128,7 @@ def test_workers_share_a_folder_and_watch_tells_of_them(store: Path, tmp_path: P
         (("--preset", "paper"), "no preset 'paper': choose from paper-nethack,"),
         (("--preset", "paper-atari", "--dry-run"), "--store is missing"),
         (("--game", "NoSuchGame", "--budgets", "1e12", "--dry-run"), "NoSuchGame"),
+        (("--json",), "--json goes with --dry-run"),
         (("--price", "abacus=1"), "--price abacus=1: there are cpu-core"),
         (("--price", "h100=much"), "write it as h100=2.5"),
     ],
@@ -144,6 +147,10 @@ def test_the_papers_grids_are_planned_without_a_store(tmp_path: Path) -> None:
     assert "217 cells in 10 runs: 1e+20 training FLOPs" in said
     [h100] = [line for line in said.splitlines() if line.strip().startswith("h100")]
     assert h100.endswith("at 2 an hour")
+    planned, _ = sweep(tmp_path / "sweep", "--preset", "paper-nethack", "--game", "nethack", "--dry-run", "--json")
+    told = json.loads(planned)
+    assert told["cells"] == 217 == sum(len(budget["sizes"]) for budget in told["budgets"])
+    assert told["seconds"]["h100"] > 1e6
     said, _ = sweep(tmp_path / "sweep", "--preset", "paper-atari", "--game", "Breakout", "--dry-run")
     assert "188 cells in 12 runs: 1.2e+19 training FLOPs" in said
     assert not (tmp_path / "sweep").exists()
