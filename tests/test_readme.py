@@ -62,7 +62,7 @@ NOT_RUN = {
     r"laws coordinates": "run by tests/laws/study/test_coordinates.py",
     r"train rl": "run by tests/train/rl/test_command.py",
     r"train bc .*gym/": "tests/laws/study/test_gym.py trains such agents",
-    r"train bc .*--preset (atari|cpu|paper)": "takes minutes to days; tests/train/test_train.py expands every preset",
+    r"train bc .*--preset (atari|cpu|paper)": "takes minutes to days; tests/train/test_config.py expands every preset",
 }
 """Our commands that are parsed but not run here: a pattern, and why or by which test instead."""
 
