@@ -8,7 +8,10 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
+from data.games import nethack
+from data.store.writer import StoreWriter
 from laws.rows.runs import read
+from tests.data.store.stores import game, write
 from tests.laws.sweep.sweeps import BUDGETS, OPTIONS, start, sweep
 
 CELLS = {(size, budget) for size in ("16", "32") for budget in BUDGETS}
@@ -115,6 +118,24 @@ def test_workers_share_a_folder_and_watch_tells_of_them(store: Path, tmp_path: P
     begun = [line.partition(":")[0] for out, _ in said for line in out.splitlines() if "begins" in line]
     assert len(begun) == len(set(begun)) == 4
     assert len(read([folder / "runs.jsonl"]).rows) == 8
+
+
+def test_a_sweep_and_its_store_that_were_moved_together_go_on(tmp_path: Path) -> None:
+    cluster, laptop = tmp_path / "cluster", tmp_path / "laptop"
+    (cluster / "stores").mkdir(parents=True)
+    write(cluster / "stores" / "games", (600, 700, 800, 900))
+    sweep(cluster / "sweep", "--store", cluster / "stores" / "games", *OPTIONS, "--workers=0")
+    cluster.rename(laptop)
+    (laptop / "stores" / "games").rename(laptop / "stores" / "renamed")
+    plan, _ = sweep(laptop / "sweep", "--dry-run")
+    assert plan.startswith("4 cells in 2 runs")
+    # Other games in its place are none of this sweep.
+    moved = laptop / "stores" / "renamed"
+    with StoreWriter(moved, nethack.content()) as writer:
+        writer.add(game(99, 20))
+    _, errors = sweep(laptop / "sweep", "--dry-run", code=2)
+    assert "games" in errors
+    assert errors.count("\n") == 1
 
 
 @pytest.mark.parametrize(
