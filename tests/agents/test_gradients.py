@@ -170,9 +170,8 @@ slow = pytest.mark.slow
 NETHACK = ("nethack/lstm/16", "nethack/lstm/64", "nethack/transformer/64x2")
 
 
-@pytest.mark.parametrize(
-    ("name", "backend"), [("nethack/lstm/16", "tpu"), pytest.param("nethack/transformer/32", "gpu", marks=slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "backend"), [("nethack/lstm/16", "tpu"), ("nethack/transformer/32", "gpu")])
 def test_nethack_on_few_steps(name: str, backend: str, store: Path) -> None:
     check(name, store, 2048, LIMIT_OF_FEW_STEPS, backend)
 

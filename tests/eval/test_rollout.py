@@ -169,7 +169,10 @@ def test_actions_are_sampled_in_proportion(temperature: float) -> None:
         assert np.mean(np.asarray(action) == 7) == pytest.approx(odds / (odds + 1), abs=0.03)
 
 
-def test_the_progress_bar_counts_games_on_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_progress_bar_counts_games_on_stderr(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     walk([1, 2], max_steps=5, progress=True)
     out, err = capfd.readouterr()
     assert not out

@@ -86,6 +86,7 @@ def test_parquet_is_stored_bit_for_bit(tmp_path: Path, channels_first: bool) -> 
     assert import_parquet(folder, tmp_path / "store", game="Breakout", workers=1).known == 4
 
 
+@pytest.mark.slow
 def test_parts_of_an_episode_are_joined(tmp_path: Path) -> None:
     stacks, actions, score = PLAYED[0]
     place = tmp_path / "parquet" / "1"
@@ -186,6 +187,7 @@ def test_a_damaged_episode_is_named(tmp_path: Path, damage: Callable[[Path], obj
     assert said in skipped.reason
 
 
+@pytest.mark.slow
 def test_five_hundred_altered_files_never_end_the_process(tmp_path: Path) -> None:
     folder = write(tmp_path / "parquet", count=1)
     honest = {name: (folder / "9" / name).read_bytes() for name in ("rollout.parquet", "metadata.parquet")}
