@@ -157,17 +157,15 @@ def change(frame_7056, runs, run, run_Rx2, pixel, pixel_C):
 
 @kernel(nogil=True, inline="always")
 def columns(part_12) -> Any:
-    """The arrays of a part's chunk: advance_S, action_S, runs_F, run_Rx2, pixel_C.
-
-    The lengths of the last three are placeholders: bounds are not checked.
-    """
-    stop = part_12[9]
+    """The arrays of a part's chunk: advance_S, action_S, runs_F, run_Rx2, pixel_C."""
+    stop, last = part_12[9], (part_12[7] + np.uint64(SEGMENT - 1)) // np.uint64(SEGMENT)
+    begin = carray(pointer(part_12[5]), (last + np.uint64(1), 3), np.int64)
     return (
         carray(pointer(part_12[3]), (stop,), np.uint8),
         carray(pointer(part_12[4]), (stop,), np.uint8),
-        carray(pointer(part_12[0]), (1,), np.uint16),
-        carray(pointer(part_12[1]), (1, 2), np.uint8),
-        carray(pointer(part_12[2]), (1,), np.uint8),
+        carray(pointer(part_12[0]), (np.uint64(begin[last, 0]),), np.uint16),
+        carray(pointer(part_12[1]), (np.uint64(begin[last, 1]), 2), np.uint8),
+        carray(pointer(part_12[2]), (np.uint64(begin[last, 2]),), np.uint8),
     )
 
 

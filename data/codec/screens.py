@@ -171,13 +171,13 @@ def decode_screens(parts_Px14, chars_Nx1920, colors_Nx1920, cursor_Nx2, prev_act
     for part in range(len(parts_Px14)):
         start, stop, row = parts_Px14[part, 10], parts_Px14[part, 11], parts_Px14[part, 12]
         segment = start // np.uint64(SEGMENT)
-        begin = carray(pointer(parts_Px14[part, 6]), (segment + one, 2), np.int64)
+        last = (parts_Px14[part, 9] + np.uint64(SEGMENT - 1)) // np.uint64(SEGMENT)
+        begin = carray(pointer(parts_Px14[part, 6]), (last + one, 2), np.int64)
         run, cell = np.uint64(begin[segment, 0]), np.uint64(begin[segment, 1])
         base_S = carray(pointer(parts_Px14[part, 4]), (stop,), np.uint8)
         runs_S = carray(pointer(parts_Px14[part, 1]), (stop,), np.uint16)
-        # The lengths of these two are placeholders: bounds are not checked.
-        run_Rx2 = carray(pointer(parts_Px14[part, 2]), (one, 2), np.uint8)
-        cell_C = carray(pointer(parts_Px14[part, 0]), (one,), np.uint16)
+        run_Rx2 = carray(pointer(parts_Px14[part, 2]), (np.uint64(begin[last, 0]), 2), np.uint8)
+        cell_C = carray(pointer(parts_Px14[part, 0]), (np.uint64(begin[last, 1]),), np.uint16)
         cursor_Sx2 = carray(pointer(parts_Px14[part, 7]), (stop, 2), np.uint8)
         action_S = carray(pointer(parts_Px14[part, 5]), (stop,), np.uint8)
         before = np.uint8(parts_Px14[part, 8]) if start == 0 else action_S[start - one]

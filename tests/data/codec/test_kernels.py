@@ -50,3 +50,14 @@ def test_a_read_only_install_compiles_without_a_cache_and_says_so_once(tmp_path:
     assert ran.stderr.count("set NUMBA_CACHE_DIR") == (not chosen)
     assert len(ran.stderr.splitlines()) == (not chosen)
     assert bool(list(tmp_path.glob("cache/**/*.nbc"))) == chosen
+
+
+@pytest.mark.slow
+def test_no_kernel_leaves_its_arrays(tmp_path: Path) -> None:
+    # Numba checks bounds only where it is told to, and not in what it has cached.
+    tests = ["tests/data/codec", "tests/data/sampling/test_stream.py", "tests/data/importers/test_ttyrec.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    surroundings = os.environ | {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    root = Path(__file__).resolve().parents[3]
+    ran = subprocess.run(command, env=surroundings, cwd=root, capture_output=True, text=True, timeout=1200)
+    assert ran.returncode == 0, ran.stdout
