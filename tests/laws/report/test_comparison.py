@@ -55,8 +55,8 @@ def test_the_difference_is_of_the_exponents_and_its_sign_turns_with_the_order() 
     found = {(each.y, each.method): each for each in differences([Study("one", one), Study("other", other)])}
     turned = {(each.y, each.method): each for each in differences([Study("other", other), Study("one", one)])}
     assert ("return", "envelope") not in found
-    for (y, method), each in found.items():
-        laws, key = (one.found(y, method), other.found(y, method)), (y, method)
+    for key, each in found.items():
+        laws = one.found(each.y, each.method), other.found(each.y, each.method)
         assert laws[0] is not None
         assert laws[1] is not None
         assert each.value == laws[0].exponent - laws[1].exponent == -turned[key].value
