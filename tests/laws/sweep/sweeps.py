@@ -44,7 +44,7 @@ def start(folder: Path, *words: str | Path) -> subprocess.Popen[str]:
 def sweep(folder: Path, *words: str | Path, code: int = 0) -> tuple[str, str]:
     """Run `python -m train sweep FOLDER`, which exits with `code`; returns stdout and stderr."""
     process = start(folder, *words)
-    said, errors = process.communicate(timeout=400)
+    said, errors = process.communicate(timeout=1500)
     assert process.returncode == code, said + errors
     return said, errors
 
