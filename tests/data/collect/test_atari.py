@@ -92,6 +92,7 @@ def test_the_paddle_goes_where_the_ball_lands() -> None:
         assert abs(at - aim) <= 3
 
 
+@pytest.mark.slow
 def test_the_expert_is_worth_imitating() -> None:
     """Six games of it: never as bad as random play, which rarely has more than 3 points, and far better on average."""
     arcade, experts = Arcade("Breakout", 6, threads=2), [BreakoutExpert(seed) for seed in range(6)]

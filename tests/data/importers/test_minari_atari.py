@@ -158,6 +158,7 @@ def test_another_game_or_action_set_is_refused(dataset: Path, tmp_path: Path, fa
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.slow
 def test_how_a_dataset_was_recorded_is_kept_shown_and_warned_of(dataset: Path, tmp_path: Path) -> None:
     wrappers = (("AtariPreprocessing", {"frame_skip": 5, "terminal_on_life_loss": True}),)
     recorded = spec("BreakoutNoFrameskip-v4", wrappers, game="breakout", frameskip=1, repeat_action_probability=0.0)
