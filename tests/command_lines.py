@@ -18,11 +18,12 @@ Parser = Callable[[list[str]], Callable[[], Any]]
 def parser_of(words: Sequence[str]) -> tuple[Parser, list[str]]:
     """The parser of a command line PACKAGE …, and the words that it is for."""
     calls: list[tuple[Parser, list[str]]] = []
+    if importlib.util.find_spec(f"{words[0]}.__main__") is None:
+        raise AssertionError(f"{words[0]} is no command")
     with _as_if_started(words) as patch:
-        patch.setattr(cli, "exit_with", lambda parse, words: calls.append((parse, words)))
-        if importlib.util.find_spec(f"{words[0]}.__main__") is None:
-            raise AssertionError(f"{words[0]} is no command")
+        # Before anything is patched, which a module that is imported now would keep.
         module = importlib.import_module(f"{words[0]}.__main__")
+        patch.setattr(cli, "exit_with", lambda parse, words: calls.append((parse, words)))
         patch.setattr(module, "exit_with", cli.exit_with, raising=False)
         if hasattr(module, "main"):
             module.main()
