@@ -1,17 +1,14 @@
 """`python -m agents`: the ladder, with parameters and training FLOPs per sample of every agent."""
 
 import sys
-from collections.abc import Callable
 from typing import NoReturn
-
-import tyro
 
 from agents import table
 from agents.ladder import MOST_ACTIONS, find, ladder
 from agents.overrides import fold, settings
 from agents.table import Row
 from agents.xla import batch_of, train_flops
-from data.common.cli import CONFIG, UserError, exit_with, lazy_command
+from data.common.cli import UserError, call_of, exit_with
 
 LANES = 64
 """Lanes of the batch whose FLOPs XLA counts."""
@@ -69,12 +66,7 @@ def show(
 
 def main(prog: str = "python -m agents") -> NoReturn:
     """Parse the command line, run the command and exit; `prog` is the program's name in help and errors."""
-    command = lazy_command(show)
-
-    def parse(words: list[str]) -> Callable[[], None]:
-        return tyro.cli(command, prog=prog, description=show.__doc__, args=fold(words), config=CONFIG)
-
-    exit_with(parse, sys.argv[1:])
+    exit_with(lambda words: call_of(show, prog, fold(words)), sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tyro
 
-from data.common.cli import CONFIG, exit_with, lazy_command, quoted, use_huge_pages
+from data.common.cli import call_of, exit_with, quoted, use_huge_pages
 from data.common.rows import as_json, as_record
 from data.games import registry
 from eval.config import BenchConfig, CompareConfig, EpisodesConfig, EvalConfig, ExpertConfig
@@ -101,8 +101,7 @@ def main(prog: str = "python -m eval") -> NoReturn:
     name = sys.argv[1] if sys.argv[1:] and sys.argv[1] in COMMANDS else ""
     command, args = COMMANDS.get(name, evaluate_run), sys.argv[2 if name else 1 :]
     prog = f"{prog} {name}".rstrip()
-    parser = lazy_command(command)
-    exit_with(lambda words: tyro.cli(parser, prog=prog, description=command.__doc__, args=words, config=CONFIG), args)
+    exit_with(lambda words: call_of(command, prog, words), args)
 
 
 if __name__ == "__main__":

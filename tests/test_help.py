@@ -50,6 +50,7 @@ def test_help_fits_a_screen_and_shows_one_example_that_works(
     assert code(command, "--help-all") == 0
     everything = capsys.readouterr().out
     assert max(map(len, everything.splitlines())) <= 80
+    assert not {"Args:", "Returns:", "Raises:"} & set(everything.split())
     read = page(command)
     assert read.groups or command == "train presets"
     for group in read.groups:

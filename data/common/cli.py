@@ -57,11 +57,12 @@ def lazy_command(command: Callable[..., Any]) -> Callable[..., Callable[[], Any]
 
 def run(command: Callable[..., Any], prog: str) -> NoReturn:
     """Parse the command line with the signature of `command`, call it, and exit; see `exit_with`."""
+    exit_with(lambda words: call_of(command, prog, words), sys.argv[1:])
 
-    def parse(words: list[str]) -> Callable[[], Any]:
-        return tyro.cli(lazy_command(command), prog=prog, description=command.__doc__, args=words, config=CONFIG)
 
-    exit_with(parse, sys.argv[1:])
+def call_of(command: Callable[..., Any], prog: str, words: list[str]) -> Callable[[], Any]:
+    """The call of `command` that a command line stands for, by its signature."""
+    return tyro.cli(lazy_command(command), prog=prog, args=words, config=CONFIG)
 
 
 def exit_with(parse: Callable[[list[str]], Callable[[], Any]], words: list[str]) -> NoReturn:

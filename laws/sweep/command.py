@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from data.common.cli import CONFIG, UserError, lazy_command, quoted
+from data.common.cli import UserError, call_of, quoted
 from data.common.cluster import run_tasks
 from data.common.progress import Bar
 from data.common.rows import as_json
@@ -49,7 +48,7 @@ WATCH_SECONDS = 5.0
 def parsed(words: list[str], prog: str) -> Callable[[], int]:
     """Parse the words of `python -m train`, of which the first is `sweep`, into a call of `sweep`."""
     _, *args = expand(words, PRESETS)
-    return tyro.cli(lazy_command(sweep), prog=prog, args=args, config=CONFIG)
+    return call_of(sweep, prog, args)
 
 
 def sweep(
