@@ -1,14 +1,12 @@
 """The table of agents: parameters and training FLOPs per sample, as text, JSON or CSV."""
 
-import csv
-import io
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
 
 from agents.cost import Cost
+from data.common.rows import as_csv, as_json
 
 Format = Literal["text", "wide", "json", "csv"]
 
@@ -44,9 +42,10 @@ class Row:
 def lines(rows: Iterable[Row], form: Format) -> Iterator[str]:
     """The table in a form, line by line."""
     if form == "json":
-        yield json.dumps([row.record | {"groups": row.groups} for row in rows], indent=1)
+        yield as_json([row.record | {"groups": row.groups} for row in rows])
     elif form == "csv":
-        yield from _csv([row.record for row in rows])
+        records = [row.record for row in rows]
+        yield as_csv(list(records[0]), records, end="\n").rstrip("\n")
     elif form == "wide":
         for _, of_family in groupby(rows, key=lambda row: row.name.split("/")[0]):
             yield from _wide(list(of_family))
@@ -87,14 +86,6 @@ def merged(lists: Iterable[list[str]]) -> list[str]:
                 names.insert(place, name)
             place = names.index(name) + 1
     return names
-
-
-def _csv(records: Sequence[dict[str, Any]]) -> Iterator[str]:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    yield text.getvalue().rstrip("\n")
 
 
 def _wide(rows: list[Row]) -> Iterator[str]:

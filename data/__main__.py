@@ -3,10 +3,9 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import tyro
 from tyro.conf import Positional
@@ -39,10 +38,16 @@ class Importing:
     strict: bool = False
     """Exit with code 1 if a recording of a game was damaged or could not be used."""
 
-    def run(self, importer: "Callable[..., Report]", store: Path) -> int:
-        """Import into the store, print the report, and return the exit code."""
+    def run(self, importer: "Callable[..., Report]", source: object, store: Path, **more: Any) -> int:
+        """Import `source` into the store, print the report, and return the exit code. `more` are the importer's own."""
         report = importer(
-            expert=self.expert, dev_fraction=self.dev_fraction, dev_games=self.dev_games, workers=self.workers
+            source,
+            store,
+            expert=self.expert,
+            dev_fraction=self.dev_fraction,
+            dev_games=self.dev_games,
+            workers=self.workers,
+            **more,
         )
         print(report)
         print(f"next: python -m data info {quoted(store)}")
@@ -82,10 +87,10 @@ def import_nld(
     if allow_no_actions:
         from data.importers.nao import import_nao
 
-        return options.run(partial(import_nao, folder, store), store)
+        return options.run(import_nao, folder, store)
     from data.importers.nld import import_nld
 
-    return options.run(partial(import_nld, folder, store, allow_unfinished=allow_unfinished), store)
+    return options.run(import_nld, folder, store, allow_unfinished=allow_unfinished)
 
 
 @importers.command(name="katakomba")
@@ -105,7 +110,7 @@ def import_katakomba(paths: Positional[tuple[Path, ...]], options: Options = Imp
 
     if len(paths) < 2:
         raise UserError("name the files and the store: python -m data import katakomba FILE… STORE")
-    return options.run(partial(import_katakomba, paths[:-1], paths[-1]), paths[-1])
+    return options.run(import_katakomba, paths[:-1], paths[-1])
 
 
 @importers.command(name="parquet")
@@ -126,7 +131,7 @@ def import_parquet(folder: Positional[Path], store: Positional[Path], game: str,
     """
     from data.importers.parquet import import_parquet
 
-    return options.run(partial(import_parquet, folder, store, game=game), store)
+    return options.run(import_parquet, folder, store, game=game)
 
 
 @importers.command(name="minari")
@@ -146,7 +151,7 @@ def import_minari(folder: Positional[Path], store: Positional[Path], game: str, 
     """
     from data.importers.minari.dataset import import_minari
 
-    return options.run(partial(import_minari, folder, store, game=game), store)
+    return options.run(import_minari, folder, store, game=game)
 
 
 @app.command

@@ -1,15 +1,13 @@
 """The result row: written by evaluation, read to fit scaling laws."""
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from data.common.files import replace_text
-from data.common.rows import as_record
+from data.common.rows import as_csv, as_record
 
 
 @dataclass(frozen=True)
@@ -103,8 +101,4 @@ def write_rows(path: Path, rows: Iterable[ResultRow]) -> None:
     """
     records = [as_record(row) for row in rows]
     replace_text(path, "".join(json.dumps(record, allow_nan=False) + "\n" for record in records))
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, NAMES)
-    writer.writeheader()
-    writer.writerows(records)
-    replace_text(path.with_suffix(".csv"), table.getvalue())
+    replace_text(path.with_suffix(".csv"), as_csv(NAMES, records))

@@ -1,6 +1,5 @@
 """`python -m laws`: scaling laws, forecasts and plans from result rows, and whole studies."""
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, NoReturn
 import tyro
 
 from data.common.cli import CONFIG, UserError, exit_with, lazy_command, use_huge_pages
+from data.common.rows import as_json
 from laws.fitting.analysis import FitOptions, GameFit, fit
 from laws.fitting.bootstrap import DRAWS, MIN_DRAWS
 from laws.fitting.choices import MIN_BUDGETS
@@ -170,11 +170,7 @@ def forecast_command(
     sized = None if params is None or samples is None else forecast_at_size(found, params, samples)
     if not loss.entries:
         raise UserError(f"{len(found.profiles)} budgets with a loss are too few: a forecast needs {MIN_BUDGETS}")
-    print(_as_json(forecast_record(loss, returns, sized)) if json else "\n".join(forecast_lines(loss, returns, sized)))
-
-
-def _as_json(record: dict[str, Any]) -> str:
-    return json.dumps(record, indent=1, allow_nan=False)
+    print(as_json(forecast_record(loss, returns, sized)) if json else "\n".join(forecast_lines(loss, returns, sized)))
 
 
 def plan_command(
@@ -254,7 +250,7 @@ def rate_command(
         other = {"params": "samples", "samples": "params"}[missing[0]]
         raise UserError(f"the best settings depend on N and D: give --{missing[0]}, too, or --against {other}")
     at = None if missing else (params or 1.0, samples or 1.0)
-    print(_as_json(tuned_record(law, at)) if json else "\n".join(tuned_lines(law, at)))
+    print(as_json(tuned_record(law, at)) if json else "\n".join(tuned_lines(law, at)))
 
 
 def _one_game(

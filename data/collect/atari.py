@@ -43,9 +43,9 @@ def command(
     print(f"next: python -m data info {quoted(store)}")
 
 
-def collect_atari(store: Path, *, game: str, **options: Unpack[Options]) -> Report:
+def collect_atari(store: Path, *, game: str, expert: str = EMBEDDED, **options: Unpack[Options]) -> Report:
     """Collect Atari games; see `data.collect.base.collect`. The store has the expert's action set, minimal or full."""
-    return collect(store, AtariGame(game), play, **options)
+    return collect(store, AtariGame(game), play, expert=expert, **options)
 
 
 def play(recording: ToPlay) -> PackedEpisode:

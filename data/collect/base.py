@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import Annotated, TypedDict, Unpack
 
 import numpy as np
 import tyro
@@ -74,9 +74,8 @@ CollectingArg = Annotated[Collecting, tyro.conf.arg(name="")]
 
 
 class Options(TypedDict, total=False):
-    """Keyword arguments of `collect`, which the families of games pass on."""
+    """The fields of `Collecting` as keyword arguments, which the families of games pass on to `collect`."""
 
-    expert: str
     episodes: int
     seed: int
     workers: int | None
@@ -92,13 +91,7 @@ def collect(
     play: Callable[[ToPlay], PackedEpisode],
     *,
     expert: str = EMBEDDED,
-    episodes: int = 100,
-    seed: int = 0,
-    workers: int | None = None,
-    dev_fraction: float | None = None,
-    dev_games: int | None = None,
-    work: bool = False,
-    executor: Executor = "local",
+    **options: Unpack[Options],
 ) -> Report:
     """Play the episodes that the store does not have yet, and add them.
 
@@ -107,33 +100,29 @@ def collect(
         game: The game.
         play: Plays one episode. Must be picklable, since worker processes call it.
         expert: Name of the expert, see `data.experts.registry.find`.
-        episodes: Total number of episodes, including those already in the store.
-        seed: Seed of the collection; episode i depends only on (seed, i) and the expert.
-        workers: Number of processes that play; default one per core.
-        dev_fraction: Fraction of the episodes of a new store in its dev split; default 0.1.
-        dev_games: Number of the episodes of a new store in its dev split, instead of a fraction.
-        work: Whether other processes, which also do, play episodes of this collection at the same time.
-        executor: Whether episodes are played on this machine, or as tasks of a Ray cluster.
+        **options: Fields of `Collecting`.
 
     Raises:
         UserError: An option is out of range, there is no such expert, or the store is of another game.
     """
-    if episodes < 1 or seed < 0:
-        raise UserError(f"--episodes {episodes} and --seed {seed}: give at least 1 and 0")
+    asked = Collecting(**options)
+    if asked.episodes < 1 or asked.seed < 0:
+        raise UserError(f"--episodes {asked.episodes} and --seed {asked.seed}: give at least 1 and 0")
     found = experts.find(game, expert)
-    to_play = [ToPlay(found, episode_seed(seed, number), f"game-{number:05d}") for number in range(episodes)]
-    options: ImportOptions = {
+    seeds = [episode_seed(asked.seed, number) for number in range(asked.episodes)]
+    to_play = [ToPlay(found, seed, f"game-{number:05d}") for number, seed in enumerate(seeds)]
+    of_store: ImportOptions = {
         "expert": found.title,
-        "workers": workers,
-        "dev_fraction": dev_fraction,
-        "dev_games": dev_games,
+        "workers": asked.workers,
+        "dev_fraction": asked.dev_fraction,
+        "dev_games": asked.dev_games,
     }
-    add = functools.partial(import_games, store, found.content, store, importer=f"collect {game.family}", **options)
-    if not work and executor == "local":
+    add = functools.partial(import_games, store, found.content, store, importer=f"collect {game.family}", **of_store)
+    if not asked.work and asked.executor == "local":
         return add(lambda _: to_play, play)
     shared = [_Shared(recording, store, play) for recording in to_play]
-    with Bar(name="collect", total=episodes, unit="game") as bar:
-        for count in play_shared(shared, folder_of(store), workers or cores(), executor):
+    with Bar(name="collect", total=asked.episodes, unit="game") as bar:
+        for count in play_shared(shared, folder_of(store), asked.workers or cores(), asked.executor):
             bar.update(count - bar.n)
     return _added(store, lambda: add(lambda _: shared, _read))
 

@@ -42,9 +42,9 @@ def command(
     print(f"next: python -m data info {quoted(store)}")
 
 
-def collect_gym(store: Path, *, env: str, **options: Unpack[Options]) -> Report:
+def collect_gym(store: Path, *, env: str, expert: str = EMBEDDED, **options: Unpack[Options]) -> Report:
     """Collect episodes of a Gymnasium environment; see `data.collect.base.collect`."""
-    return collect(store, GymGame(PREFIX + env.removeprefix(PREFIX)), play, **options)
+    return collect(store, GymGame(PREFIX + env.removeprefix(PREFIX)), play, expert=expert, **options)
 
 
 def play(recording: ToPlay) -> PackedEpisode:

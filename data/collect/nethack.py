@@ -19,8 +19,7 @@ from data.collect.base import episode_seed
 from data.collect.shared import Executor, play_shared
 from data.common.cli import UserError, quoted
 from data.common.cores import cores
-from data.common.files import sync
-from data.common.paths import create
+from data.common.files import create, sync
 from data.common.progress import Bar
 from data.common.workers import SPAWN, follow_parent
 from data.experts import registry as experts

@@ -1,7 +1,9 @@
-"""Atomic replacement of files."""
+"""Atomic creation and replacement of files."""
 
+import errno
 import os
 import socket
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +48,35 @@ def replace_text(path: Path, text: str) -> None:
         return
     with replacing(path) as scratch:
         scratch.write_text(text)
+
+
+def create(path: Path, text: str) -> bool:
+    """Write a new file atomically: whole or not at all. Returns False if the file exists already.
+
+    Raises: UserError: the file system has no hard links.
+    """
+    if in_bucket(path):
+        import fsspec
+
+        try:
+            fsspec.filesystem(str(path).split("://")[0]).pipe_file(str(path), text.encode(), mode="create")
+        except FileExistsError:
+            return False
+        return True
+    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    scratch.write_text(text)
+    sync(scratch)
+    try:
+        os.link(scratch, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP):
+            raise
+        raise UserError(f"{path.parent} is on a file system without hard links: choose a folder on another") from error
+    finally:
+        scratch.unlink()
+    return True
 
 
 def sync(path: Path) -> None:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from data.common.cli import UserError
-from data.common.paths import changed, create, touch
+from data.common.files import create
+from data.common.paths import changed, touch
 
 T = TypeVar("T")
 FOLDER = "lock"

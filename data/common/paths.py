@@ -1,14 +1,10 @@
 """Paths on disk and in buckets. A bucket's path, such as gs://bucket/run, is an `etils.epath.Path`."""
 
-import errno
 import os
-import uuid
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 from tyro.constructors import PrimitiveConstructorSpec
-
-from data.common.cli import UserError
 
 SCHEMES = ("gs://", "s3://")
 
@@ -46,37 +42,6 @@ Location = Annotated[
 def absolute(path: Path) -> str:
     """The path from the root of the file system, or the address in a bucket."""
     return str(path if in_bucket(path) else path.resolve())
-
-
-def create(path: Path, text: str) -> bool:
-    """Write a new file atomically: whole or not at all. Returns False if the file exists already.
-
-    Raises: UserError: the file system has no hard links.
-    """
-    if in_bucket(path):
-        import fsspec
-
-        try:
-            fsspec.filesystem(str(path).split("://")[0]).pipe_file(str(path), text.encode(), mode="create")
-        except FileExistsError:
-            return False
-        return True
-    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with scratch.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(scratch, path)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP):
-            raise
-        raise UserError(f"{path.parent} is on a file system without hard links: choose a folder on another") from error
-    finally:
-        scratch.unlink()
-    return True
 
 
 def changed(path: Path) -> float:

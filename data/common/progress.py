@@ -38,7 +38,7 @@ class Bar(tqdm):
         self._plain = not sys.stderr.isatty()
         self._told, self._lines = time.monotonic(), 0
         if self._plain:
-            options |= {"mininterval": min(EVERY, 1.0), "miniters": 1, "delay": 0}
+            options |= {"mininterval": 1.0, "miniters": 1, "delay": 0}
         super().__init__(
             of, name, total, unit=unit, disable=not shown, file=sys.stderr, dynamic_ncols=not self._plain, **options
         )

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from data.common.cli import UserError
 from data.common.progress import BRIEF, Bar
+from data.common.rows import as_json
 from eval.results import ResultRow
 from laws.figures import FIGURES, draw
 from laws.figures.style import Picture, Reference, Subject
@@ -127,7 +127,7 @@ def write_outputs(
     stems = _stems([each.game for each in found.games])
     pictures: dict[str, tuple[Picture, ...]] = {}
     extrapolations: dict[str, Extrapolation | None] = {}
-    files = {"laws.json": (json.dumps(document(found), indent=1, allow_nan=False) + "\n").encode()}
+    files = {"laws.json": f"{as_json(document(found))}\n".encode()}
     for each in found.games if figures else ():
         reference = (references or {}).get(each.game, Reference())
         made, pictures[each.game], extrapolations[each.game] = pictures_of(each, stems[each.game], reference)

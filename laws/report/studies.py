@@ -1,12 +1,12 @@
 """The report of several studies: their laws side by side, then each of them."""
 
-import json
 import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from data.common.cli import UserError
+from data.common.rows import as_json
 from laws.figures.laws import COMPARED, draw_studies
 from laws.figures.style import render as picture_of
 from laws.fitting.analysis import FitOptions, fit
@@ -62,7 +62,7 @@ def report_studies(
         raise UserError(f"a comparison needs two studies, not {len(studies)}: name further tables")
     found = list(comparison.differences(studies))
     compared = picture_of("comparison", COMPARED, draw_studies([(study.name, study.fit) for study in studies]))
-    files = {"comparison.json": json.dumps(comparison.record(studies, found), indent=1).encode() + b"\n"}
+    files = {"comparison.json": f"{as_json(comparison.record(studies, found))}\n".encode()}
     sections = []
     for study, whole in of_study.items():
         made, pictures, extrapolation = pictures_of(study.fit, stem(study.name)) if figures else ({}, (), None)
@@ -115,12 +115,11 @@ def table_of(path: Path) -> Path:
 
 def short_name(path: Path, paths: Sequence[Path]) -> str:
     """The last part of a path that tells it from others: of runs.jsonl the folder."""
-    parts = [part for part in path.resolve().with_suffix("").parts if part not in ("runs", "/")]
-    others = [
-        [part for part in other.resolve().with_suffix("").parts if part not in ("runs", "/")]
-        for other in paths
-        if other != path
-    ]
+
+    def parts_of(path: Path) -> list[str]:
+        return [part for part in path.resolve().with_suffix("").parts if part not in ("runs", "/")]
+
+    parts, others = parts_of(path), [parts_of(other) for other in paths if other != path]
     for count in range(1, len(parts) + 1):
         if all(other[-count:] != parts[-count:] for other in others):
             return "/".join(parts[-count:])

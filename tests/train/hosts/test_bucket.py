@@ -10,9 +10,9 @@ from fsspec.implementations.local import LocalFileSystem
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from data.common.cli import UserError
-from data.common.files import replace_text
+from data.common.files import create, replace_text
 from data.common.lease import held
-from data.common.paths import absolute, create, location
+from data.common.paths import absolute, location
 from tests.train.runs import config
 from train.config import from_json, to_json
 from train.metrics import MetricsRow, MetricsWriter, read_metrics
