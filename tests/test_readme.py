@@ -73,7 +73,7 @@ SMALL = {
     "data import nld": "--workers 1",
     "data info": "",
     "data verify": "",
-    "data play": "--steps 2 --gif play.gif",
+    "data play": "--from 10 --steps 2 --gif play.gif",
     "train bc": "--agent nethack/lstm/16 --flops 1e7 2e7 --lanes 8 --window 8",
     "train presets": "",
     "eval expert": "--episodes 2 --max-steps 20 --lanes 2 --workers 1",
