@@ -10,7 +10,7 @@ class Progress:
     """Progress on stderr: finished games, steps per second and remaining time."""
 
     def __init__(self, games: int, shown: bool) -> None:
-        self._bar = Bar(total=games, unit="game", shown=shown, miniters=0, mininterval=0.5)
+        self._bar = Bar(name="play", total=games, unit="game", rate=False, shown=shown, miniters=0, mininterval=0.5)
         self._steps = 0
         self._start = time.perf_counter()
 
@@ -24,7 +24,7 @@ class Progress:
         """Add environment steps and finished games to the counts."""
         self._steps += steps
         rate = self._steps / (time.perf_counter() - self._start)
-        self._bar.set_postfix_str(f"{rate:.0f} steps/s", refresh=False)
+        self._bar.set_postfix_str(f"{rate:,.0f} steps/s", refresh=False)
         self._bar.update(games)
 
 

@@ -65,23 +65,21 @@ class Log(Generic[T]):
         watch: Stopwatch,
         row_of: Callable[[Window[T]], Row],
         *,
-        name: str,
         progress: bool,
         axis: str = "step",
         writer: Callable[[Path, int, str], Any] = MetricsWriter,
     ) -> None:
         """Continue the run's log at step `steps.start` of all `steps`, those of branches included.
 
-        `name` labels the bar, which is shown if `progress`; `axis` is TensorBoard's, see `MetricsWriter`, which
-        `writer` opens.
+        A bar is shown if `progress`; `axis` is TensorBoard's, see `MetricsWriter`, which `writer` opens.
         """
         self.paused = Stopwatch()
         """Times what is no part of the steps, such as compiling them."""
         self._writer = writer(run, steps.start, axis) if first() else None
         self._every, self._watch, self._row_of = every, watch, row_of
-        self._name, self._offset = name, 0
+        self._offset = 0
         shown = progress and jax.process_index() == 0
-        self._bar = Bar(name=name, total=steps.stop, initial=steps.start, unit="step", unit_scale=True, shown=shown)
+        self._bar = Bar(name="train", total=steps.stop, initial=steps.start, unit="step", rate=False, shown=shown)
         self._records: list[T] = []
         self._ends_row = False
         self._step = self._row_step = steps.start
@@ -93,7 +91,7 @@ class Log(Generic[T]):
             self._write()
         self._step = self._row_step = step
         self._offset = offset
-        self._bar.set_description(self._name if branch is None else f"{self._name}, decay to {branch}", refresh=False)
+        self._bar.set_description_str("train" if branch is None else f"decay to {branch}", refresh=False)
 
     def add(self, step: int, record: T, *, ends_row: bool = False) -> None:
         """Keep the record of `step`, after which a row is due also if `ends_row`."""

@@ -67,7 +67,7 @@ def train(config: TrainConfig, *, progress: bool = True) -> None:
             train_steps = stack.enter_context(profiled(train_steps, config.run))
         waiting, row_of = Stopwatch(), runs.row_of([rows_of(run, plan) for run in runs.configs])
         axis = "step" if config.tensorboard_axis == "steps" else config.tensorboard_axis
-        shown = {"name": config.agent, "progress": progress, "axis": axis, "writer": runs.writer}
+        shown = {"progress": progress, "axis": axis, "writer": runs.writer}
         log = Log(config.run, positions, config.log_every, waiting, row_of, **shown)
         stack.enter_context(contextlib.closing(log))
         interrupt, agreement = stack.enter_context(DelayedInterrupt()), Agreement()

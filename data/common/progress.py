@@ -21,6 +21,7 @@ class Bar(tqdm):
         name: What is being done.
         total: How many there will be; None: as many as `of` has.
         unit: Of what, in the singular.
+        rate: Whether to show how many a second; without, there is room for what `set_postfix_str` says.
         shown: Whether to show anything.
         **options: Of tqdm.
     """
@@ -32,6 +33,7 @@ class Bar(tqdm):
         total: float | None = None,
         *,
         unit: str,
+        rate: bool = True,
         shown: bool = True,
         **options: Any,
     ) -> None:
@@ -39,6 +41,8 @@ class Bar(tqdm):
         self._told, self._lines = time.monotonic(), 0
         if self._plain:
             options |= {"mininterval": 1.0, "miniters": 1, "delay": 0}
+        if not rate:
+            options["bar_format"] = "{desc}: {bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
         super().__init__(
             of, name, total, unit=unit, disable=not shown, file=sys.stderr, dynamic_ncols=not self._plain, **options
         )

@@ -246,7 +246,7 @@ class _Bar:
         self._folder, self._state = folder, State(folder)
         self._read, self._known = 0, list[SweepRun]()
         """When the plan that was read had been written, and its runs."""
-        self._bar = Bar(name="sweep", unit="FLOP", unit_scale=True)
+        self._bar = Bar(name="sweep", unit="FLOP", unit_scale=True, rate=False)
         self._bar.initial = self._spent(self._state.status(self._runs()))
         self.show()
 
@@ -267,8 +267,8 @@ class _Bar:
         runs = self._runs()
         status = self._state.status(runs)
         running, waiting, failed = len(status.running), len(status.waiting), len(status.failed)
-        said = f"{status.cells}/{sum(len(run.cells) for run in runs)} cells, {running} runs at work, {waiting} waiting"
-        self._bar.set_postfix_str(f"{said}, {failed} failed", refresh=False)
+        said = f"{status.cells}/{sum(len(run.cells) for run in runs)} cells, {running} running, {waiting} waiting"
+        self._bar.set_postfix_str(f"{said}, {failed} failed" if failed else said, refresh=False)
         self._bar.total, self._bar.n = sum(run.flops for run in runs), self._spent(status)
         self._bar.refresh()
 

@@ -31,7 +31,7 @@ def log(run: Path, steps: range, every: int, *, late: bool = False) -> list[dict
     """The rows of a run whose record of each step is the step."""
     run.mkdir(exist_ok=True)
     watch = Stopwatch()
-    writer = Log(run, steps, every, watch, sums, name="test", progress=False)
+    writer = Log(run, steps, every, watch, sums, progress=False)
     for step in range(steps.start + 1, steps.stop + 1):
         with watch:
             sum(range(100))
@@ -59,7 +59,7 @@ def test_rows_cover_all_steps_once(tmp_path: Path, steps: range, ends: list[int]
 
 def test_paused_time_is_in_no_row(tmp_path: Path) -> None:
     begin = time.perf_counter()
-    writer = Log(tmp_path, range(2), 1, Stopwatch(), sums, name="test", progress=False)
+    writer = Log(tmp_path, range(2), 1, Stopwatch(), sums, progress=False)
     for step in (1, 2):
         with writer.paused:
             time.sleep(0.2)

@@ -66,7 +66,7 @@ def train_expert(config: RlConfig, *, progress: bool = True) -> None:
         start, last = int(state.step), config.updates
         playing, steps = Stopwatch(), range(start * config.batch, last * config.batch)
         every, row_of = config.log_every * config.batch, rows_of(config)
-        log = Log(config.run, steps, every, playing, row_of, name=config.game, progress=progress)
+        log = Log(config.run, steps, every, playing, row_of, progress=progress)
         stack.enter_context(contextlib.closing(log))
         interrupt = stack.enter_context(DelayedInterrupt())
         actors = make_actors(config, start, act) if start < last else []

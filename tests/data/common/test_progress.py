@@ -2,6 +2,7 @@
 
 import re
 import sys
+from typing import Any
 
 import pytest
 
@@ -60,6 +61,25 @@ def test_counts_go_on_and_tell_what_else_is_known(clock: Clock, capsys: pytest.C
         "train: 2.00G of 4.00G steps, 01:01, 02:02 left, loss 1.5",
         "train: 2.00G steps in 01:01",
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "count", "said"),
+    [
+        ({"name": "train", "unit": "step"}, 1_220_703, "loss 0.512, 1,662,000 samples/s"),
+        ({"name": "decay to 1.7e+13", "unit": "step"}, 21_988, "loss 0.512, 83,000 samples/s"),
+        ({"name": "play", "unit": "game"}, 1000, "13,400 steps/s"),
+        ({"name": "sweep", "unit": "FLOP", "unit_scale": True}, 394 * 10**12, "189/200 cells, 2 running, 3 waiting"),
+    ],
+)
+def test_a_bar_and_what_it_says_fit_80_columns(options: dict[str, Any], count: int, said: str) -> None:
+    with Bar(total=count, rate=False, **options) as bar:
+        bar.set_postfix_str(said, refresh=False)
+        bar.n = count
+        line = bar.format_meter(**{**bar.format_dict, "ncols": 80, "elapsed": 4000.0})
+    assert f", {said}]" in line
+    assert "█" in line
+    assert len(line) <= 80
 
 
 def test_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
