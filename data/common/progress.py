@@ -47,14 +47,16 @@ class Bar(tqdm):
             of, name, total, unit=unit, disable=not shown, file=sys.stderr, dynamic_ncols=not self._plain, **options
         )
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        """Draw the bar, or write a line if one is due."""
+    # tqdm's own returns a bool, by which `close` knows whether to return the cursor; its stub says None.
+    def display(self, msg: str | None = None, pos: int | None = None) -> Any:
+        """Draw the bar, or write a line if one is due. Returns whether there is a bar."""
         if not self._plain:
-            super().display(msg, pos)
-        elif time.monotonic() - self._told >= EVERY:
+            return super().display(msg, pos)
+        if time.monotonic() - self._told >= EVERY:
             self._told = time.monotonic()
             self._lines += 1
             self._write(self._said())
+        return False
 
     def close(self) -> None:
         """Leave the bar on the terminal; where lines were written, write how many there were and how long it took."""

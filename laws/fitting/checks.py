@@ -101,7 +101,7 @@ def check_noise(game: str, grid: Grid, simulated: Simulated | None, draws: int) 
             message = f"{grid.there_BxM.sum():,} cells are too many to simulate such studies: no intervals."
             return [Diagnostic("no_interval", "warning", game, None, message)]
         message = (
-            f"With {len(grid.runs)} trainings of {sizes} sizes, noise between trainings can't be told from misfit: no"
+            f"Noise between trainings can't be told from misfit (trainings: {len(grid.runs)}, sizes: {sizes}): no"
             " intervals. Train each size with three seeds, or at least seven sizes."
         )
         return [Diagnostic("no_interval", "warning", game, None, message)]

@@ -89,4 +89,7 @@ def test_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     shown = capsys.readouterr().err
     assert "\r" in shown
     assert "import: 100%" in shown
+    for _ in Bar(range(3), "read", unit="row", leave=False):
+        pass
+    assert re.search(r"\r *\r$", capsys.readouterr().err), "the next line starts at the left"
     assert progress.EVERY == 60

@@ -169,7 +169,7 @@ def test_a_study_that_does_not_tell_its_noise_has_no_intervals_and_says_so() -> 
     assert all(profile.vertex is None or profile.vertex.params_ci is None for profile in only(found).profiles)
     assert only(found).parametric is not None
     [message] = [item.message for item in found.diagnostics if item.code == "no_interval"]
-    assert "5 trainings of 5 sizes" in message
+    assert "trainings: 5, sizes: 5" in message
     assert "three seeds" in message
     seeded = Design(5, 4, seeds=3).rows(np.random.default_rng(0))
     found = analysis.fit(seeded, draws=100, choosing=False)
