@@ -51,7 +51,8 @@ def evaluate_expert(config: tyro.conf.OmitArgPrefixes[ExpertConfig]) -> None:
     """
     from eval.experts import evaluate_expert
 
-    print(evaluate_expert(config))
+    measured = evaluate_expert(config)
+    print(as_json(as_record(measured)) if config.json else measured)
 
 
 def bench(config: tyro.conf.OmitArgPrefixes[BenchConfig] = BenchConfig()) -> None:  # noqa: B008 frozen

@@ -172,6 +172,8 @@ class ExpertConfig(GamesConfig):
     """Number of games that a vector environment plays in parallel."""
     out: Path | None = None
     """Write the games to this file, one JSON object per line."""
+    json: bool = False
+    """Print one JSON object."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Evaluation of an expert: its mean return under the protocol of the checkpoints."""
 
+from dataclasses import dataclass
+
 from data.experts import registry as experts
 from data.games import registry
 from eval.config import ExpertConfig
@@ -8,15 +10,36 @@ from eval.play.records import write_games
 from eval.statistics import mean_interval
 
 
-def evaluate_expert(config: ExpertConfig, *, progress: bool = True) -> str:
+@dataclass(frozen=True)
+class ExpertReturn:
+    """The mean return of an expert."""
+
+    game: str
+    expert: str
+    return_mean: float
+    return_se: float
+    """Standard error of the mean."""
+    return_low: float
+    return_high: float
+    """95 % bootstrap interval of the mean."""
+    episodes: int
+    protocol: str
+    """How the games were played, in words."""
+
+    def __str__(self) -> str:
+        """One line."""
+        return (
+            f"{self.expert}: mean return {self.return_mean:.1f} ± {self.return_se:.1f} (95 % interval"
+            f" {self.return_low:.1f} to {self.return_high:.1f}) in {self.episodes} games of {self.protocol}"
+        )
+
+
+def evaluate_expert(config: ExpertConfig, *, progress: bool = True) -> ExpertReturn:
     """Play games with an expert, and write them to `config.out` if it is set.
 
     Args:
         config: The game, the expert, and how to play.
         progress: Whether to show a progress bar on stderr.
-
-    Returns:
-        One line of text with the mean return, its standard error and its 95 % confidence interval.
 
     Raises:
         UserError: There is no such game or expert, or the game does not support an option.
@@ -30,7 +53,5 @@ def evaluate_expert(config: ExpertConfig, *, progress: bool = True) -> str:
         write_games(config.out, rows)
     interval = mean_interval([row.score for row in rows])
     played_by = protocol(config.game, options, config.seed).replace(", sampled at 1", "")
-    return (
-        f"{expert.title}: mean return {interval.mean:.1f} ± {interval.se:.1f} (95 % interval {interval.low:.1f} to"
-        f" {interval.high:.1f}) in {len(rows)} games of {played_by}"
-    )
+    measured = (interval.mean, interval.se, interval.low, interval.high)
+    return ExpertReturn(config.game, expert.title, *measured, len(rows), played_by)

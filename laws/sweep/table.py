@@ -4,7 +4,7 @@
 # pyright: reportAttributeAccessIssue=false
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tensorboard.compat.proto.event_pb2 import Event
@@ -14,7 +14,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from eval.results import ResultRow, write_rows
 from laws.design.config import read_sweep
-from laws.design.runs import runs_of
+from laws.design.runs import SweepRun, runs_of
 from laws.sweep.state import State
 from train.schedule.segments import budget_name
 
@@ -33,9 +33,10 @@ def write_table(folder: Path) -> list[ResultRow]:
     """
     state = State(folder)
     while True:
-        keys, rows = state.keys(), rows_of(folder)
+        keys, runs = state.keys(), runs_of(read_sweep(folder), folder)
+        rows = _rows(state, runs, tries=False)
         write_rows(folder / FILE, rows)
-        if tried := tried_rows_of(folder):
+        if tried := _rows(state, runs, tries=True):
             write_rows(folder / TRIED, tried)
         write_hparams(folder, rows)
         if state.keys() == keys:
@@ -44,18 +45,16 @@ def write_table(folder: Path) -> list[ResultRow]:
 
 def rows_of(folder: Path) -> list[ResultRow]:
     """The rows of the cells of a sweep that are done, by budget, size and seed."""
-    return _rows(folder, tries=False)
+    return _rows(State(folder), runs_of(read_sweep(folder), folder), tries=False)
 
 
 def tried_rows_of(folder: Path) -> list[ResultRow]:
     """The rows of the settings that were tried, for `--tune`."""
-    return _rows(folder, tries=True)
+    return _rows(State(folder), runs_of(read_sweep(folder), folder), tries=True)
 
 
-def _rows(folder: Path, *, tries: bool) -> list[ResultRow]:
-    state = State(folder)
-    runs = [run for run in runs_of(read_sweep(folder), folder) if run.tries == tries]
-    cells = [cell for run in runs for cell in run.cells]
+def _rows(state: State, runs: Sequence[SweepRun], *, tries: bool) -> list[ResultRow]:
+    cells = [cell for run in runs if run.tries == tries for cell in run.cells]
     rows = [row for cell in cells if (row := state.row(cell)) is not None]
     return sorted(rows, key=lambda row: (row.flops, row.params, row.run))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.common.cli import UserError
+from eval.__main__ import evaluate_expert as evaluate_expert_command
 from eval.config import ExpertConfig
 from eval.experts import evaluate_expert
 
@@ -31,9 +32,17 @@ def test_an_expert_is_measured_in_the_games_of_these_seeds(tmp_path: Path) -> No
 def test_every_family_plays_with_experts(game: str, environment: str) -> None:
     config = ExpertConfig(game=game, expert="random", episodes=2, max_steps=40, workers=2, lanes=2)
     told = evaluate_expert(config, progress=False)
-    assert told.startswith("random: mean return ")
-    assert f"in 2 games of {environment}" in told
+    assert str(told).startswith("random: mean return ")
+    assert f"in 2 games of {environment}" in str(told)
     assert evaluate_expert(config, progress=False) == told
+
+
+def test_the_return_is_also_json(capsys: pytest.CaptureFixture[str]) -> None:
+    evaluate_expert_command(ExpertConfig(game="gym/CartPole-v1", episodes=3, json=True))
+    found = json.loads(capsys.readouterr().out)
+    assert found["episodes"] == 3
+    assert found["return_low"] <= found["return_mean"] <= found["return_high"]
+    assert found["protocol"] == "Gymnasium CartPole-v1, to the end, seeds from 0"
 
 
 def test_what_cannot_be_played_is_named() -> None:
