@@ -94,7 +94,7 @@ def report_command(
     table: Flat[TableOptions] = TableOptions(),  # noqa: B008 frozen
     budgets: Flat[FitOptions] = FitOptions(),  # noqa: B008 frozen
 ) -> None:
-    """Report several studies: their laws side by side, whether the exponents differ, and then each of them.
+    """Report several studies: laws side by side, whether exponents differ, compute for the same result.
 
     Writes report.html, comparison.json and figures.
 
@@ -110,13 +110,14 @@ def report_command(
         table: How to read the tables.
         budgets: How budgets and parabolas are made.
     """
-    from laws.report.comparison import lines
+    from laws.report import comparison, matched
     from laws.report.studies import report_studies  # Matplotlib takes a second to import
 
     _check_fit(bootstraps, budgets)
     options = {"game": game, "draws": bootstraps, "figures": figures, "protocol": protocol}
     found = report_studies(studies, out, **options, table=table, options=budgets)
-    print("\n".join(lines(found)) or "no law that two studies share")
+    lines = [*comparison.lines(found.differences), *matched.lines(found.matches)]
+    print("\n".join(lines) or "no law that two studies share")
     print(f"wrote {out / 'report.html'}")
 
 

@@ -44,6 +44,14 @@ def _forget_what_was_compiled() -> Iterator[None]:
     jax.clear_caches()
 
 
+@pytest.fixture(scope="module")
+def quickly_compiled() -> Iterator[None]:
+    """Without LLVM's optimisations programs compile in half the time: for tests within tolerances, not of bits."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -3,22 +3,32 @@
 import shlex
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from data.common.cli import UserError
-from data.common.rows import as_json
+from data.common.rows import as_json, as_record
 from laws.figures.laws import COMPARED, draw_studies
 from laws.figures.style import render as picture_of
 from laws.fitting.analysis import FitOptions, fit
 from laws.fitting.bootstrap import DRAWS
-from laws.report import comparison
+from laws.report import comparison, matched
 from laws.report.comparison import Difference, Study
+from laws.report.matched import Match, matches
 from laws.report.outputs import pictures_of, stem, write_files
 from laws.report.report import Context, page, section
 from laws.rows.runs import TableOptions, read
 
 TABLES = ("runs.jsonl", "runs.csv")
 """Files of a run, a sweep or a study that hold its result rows."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What the comparison of several studies found."""
+
+    differences: Sequence[Difference]
+    matches: Sequence[Match]
 
 
 def report_studies(
@@ -31,7 +41,7 @@ def report_studies(
     protocol: str | None = None,
     table: TableOptions | None = None,
     options: FitOptions | None = None,
-) -> list[Difference]:
+) -> Compared:
     """Fit several studies and write `report.html`, `comparison.json` and the figures of all into `out`.
 
     Args:
@@ -60,19 +70,21 @@ def report_studies(
     studies = list(of_study)
     if len(studies) < 2:
         raise UserError(f"a comparison needs two studies, not {len(studies)}: name further tables")
-    found = list(comparison.differences(studies))
+    found = Compared(list(comparison.differences(studies)), list(matches(studies)))
     compared = picture_of("comparison", COMPARED, draw_studies([(study.name, study.fit) for study in studies]))
-    files = {"comparison.json": f"{as_json(comparison.record(studies, found))}\n".encode()}
+    record = comparison.record(studies, found.differences) | {"matches": list(map(as_record, found.matches))}
+    files = {"comparison.json": f"{as_json(record)}\n".encode()}
     sections = []
     for study, whole in of_study.items():
         made, pictures, extrapolation = pictures_of(study.fit, stem(study.name)) if figures else ({}, (), None)
         files |= made
         sections.append(section(study.fit, pictures, whole.diagnostics, extrapolation, whole.columns, study.name))
     files |= {"comparison.png": compared.png, "comparison.pdf": compared.pdf}
+    leading = comparison.side_by_side(studies), comparison.tests(found.differences), matched.table(found.matches)
     context = Context(
         "Scaling laws: " + ", ".join(study.name for study in studies),
         configuration=shlex.join(["python", "-m", "laws", "report", *words, "--out", str(out)]),
-        leading=(comparison.side_by_side(studies), comparison.tests(found)),
+        leading=tuple(table for table in leading if table.rows),
         leading_pictures=(compared,),
     )
     files["report.html"] = page(sections, context).encode()

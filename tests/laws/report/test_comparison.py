@@ -91,6 +91,7 @@ def test_the_command_writes_one_report_of_all_studies(tmp_path: Path) -> None:
     told = json.loads((out / "comparison.json").read_text())
     assert {law["study"] for law in told["laws"]} == {"small", "big"}
     page = (out / "report.html").read_text()
+    assert ("Compute for the same result" in page) == bool(told["matches"])
     assert page.index("Laws side by side") < page.index("Do the exponents differ?") < page.index("<h2>small</h2>")
     assert "<h2>big</h2>" in page
     assert command("report", words[0], "--out", str(out)).stderr.startswith("error: a comparison needs two studies")
@@ -115,5 +116,5 @@ def test_intervals_are_needed_for_a_test(tmp_path: Path) -> None:
     write_rows(tmp_path / "two.jsonl", study(0.3, 2))
     words = [str(tmp_path / name) for name in ("one.jsonl", "two.jsonl")]
     found = report_studies(words, tmp_path / "out", draws=0, figures=False)
-    assert found
-    assert all(each.p is None and each.interval is None for each in found)
+    assert found.differences
+    assert all(each.p is None and each.interval is None for each in found.differences)

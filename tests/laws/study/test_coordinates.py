@@ -17,6 +17,8 @@ from train.config import Optimizer
 from train.optimizer import bc_optimizer
 from train.scaling import mup
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["nethack/lstm/64", "nethack/transformer/64"])

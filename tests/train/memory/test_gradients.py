@@ -19,6 +19,8 @@ from train.mesh import make_mesh, over_lanes, put
 from train.state import init_state
 from train.step import make_train_step, parts_of
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 LANES, WINDOW, DEVICES = 16, 8, 2
 AGENTS = ["nethack/lstm/16", pytest.param("nethack/transformer/32", marks=pytest.mark.slow)]
 

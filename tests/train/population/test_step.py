@@ -19,6 +19,8 @@ from train.population.step import population_state, population_step
 from train.state import TrainState, init_state
 from train.step import make_train_step
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 STEPS = 100
 
 

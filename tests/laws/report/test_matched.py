@@ -1,0 +1,65 @@
+"""The compute of two studies for the same result."""
+
+from dataclasses import replace
+
+import pytest
+
+from eval.results import ResultRow
+from laws.report.comparison import Study
+from laws.report.matched import cost, improving, lines, matches
+from tests.laws.report.test_comparison import study
+from tests.laws.synthetic import fitted
+
+
+def named(name: str, rows: list[ResultRow]) -> Study:
+    return Study(name, fitted(rows, draws=0))
+
+
+def slower(rows: list[ResultRow], factor: float) -> list[ResultRow]:
+    """The same results for so many times the compute."""
+    return [replace(row, flops=row.flops * factor) for row in rows]
+
+
+def returning(rows: list[ResultRow]) -> list[ResultRow]:
+    """With a return that falls as the loss rises."""
+    return [replace(row, return_mean=100 / row.loss, return_se=1.0, episodes=10) for row in rows if row.loss]
+
+
+@pytest.mark.parametrize("factor", [10.0, 0.3])
+def test_a_study_that_needs_ten_times_the_compute_is_found_to(factor: float) -> None:
+    rows = returning(study(0.3, 0, noise=0.0))
+    found = list(matches([named("one", rows), named("other", slower(rows, factor))]))
+    assert {each.y for each in found} == {"loss", "return"}
+    assert len([each for each in found if each.y == "loss"]) >= 3
+    for each in found:
+        assert (each.first, each.second, each.method) == ("one", "other", "isoflop")
+        assert each.ratio == pytest.approx(factor, rel=1e-3)
+        assert each.first_flops in {row.flops for row in rows}
+    assert f"{factor:.3g} times as much" in next(lines(found))
+
+
+def test_what_only_one_study_reaches_is_not_matched() -> None:
+    rows = study(0.3, 0, noise=0.0)
+    worse = [replace(row, loss=row.loss * 100) for row in rows if row.loss]
+    assert list(matches([named("one", rows), named("other", worse)])) == []
+
+
+def test_budgets_of_the_second_serve_where_it_reaches_none_of_the_first() -> None:
+    rows = study(0.3, 0, noise=0.0)
+    budgets = sorted({row.flops for row in rows})
+    inside = slower([row for row in rows if row.flops in budgets[1:3]], 1.3)
+    ends = [row for row in rows if row.flops in (budgets[0], budgets[-1])]
+    found = list(matches([named("one", ends), named("other", inside)]))
+    assert [each.second_flops for each in found] == pytest.approx([1.3 * budgets[1], 1.3 * budgets[2]])
+    assert [each.ratio for each in found] == pytest.approx([1.3, 1.3], rel=1e-2)
+
+
+def test_a_curve_is_of_points_that_improve_and_ends_with_them() -> None:
+    points = improving([(1e3, 0.6), (1e1, 1.0), (1e2, 1.2), (1e4, 0.6), (1e5, 0.3)], falls=True)
+    assert points == [(1e1, 1.0), (1e3, 0.6), (1e5, 0.3)]
+    assert cost(points, 0.6) == pytest.approx(1e3)
+    assert cost(points, (0.6 * 0.3) ** 0.5) == pytest.approx(1e4)
+    assert cost(points, 1.1) is None
+    assert cost(points, 0.29) is None
+    assert cost([], 0.5) is None
+    assert improving([(1.0, 0.0), (2.0, 3.0), (3.0, 2.0)], falls=False) == [(2.0, 3.0)]
