@@ -79,10 +79,10 @@ def _draw(
     norm, colours = budget_colours(budgets)
     for profile in found:
         colour = colours(norm(profile.flops))
-        sizes = [cell.params for cell in profile.cells]
-        values = value(np.array([cell.loss for cell in profile.cells]))
-        axes.plot(sizes, values, "-", lw=0.7, color=colour, alpha=0.3)
-        axes.plot(sizes, values, "o", ms=4.5, mew=0, color=colour, alpha=0.9)
+        sizes = np.array([cell.params for cell in profile.cells])
+        losses = np.array([cell.loss for cell in profile.cells])
+        axes.plot(*_means(sizes, losses, value), "-", lw=0.7, color=colour, alpha=0.3)
+        axes.plot(sizes, value(losses), "o", ms=4.5, mew=0, color=colour, alpha=0.9)
         if profile.parabola is not None:
             grid = np.geomspace(*profile.parabola.window, 100)
             line = "-" if profile.vertex else "--"
@@ -90,6 +90,14 @@ def _draw(
         if profile.vertex is not None:
             at = [profile.vertex.params], value(np.array([profile.vertex.loss]))
             axes.plot(*at, "D", ms=6, mfc="white", mec=colour, mew=1.6, zorder=4)
+
+
+def _means(
+    sizes: np.ndarray, losses: np.ndarray, value: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The sizes once each, and what is shown of the geometric mean of the losses of each."""
+    each, place = np.unique(sizes, return_inverse=True)
+    return each, value(np.exp(np.bincount(place, np.log(losses)) / np.bincount(place)))
 
 
 def _legend(found: Sequence[Profile], symbol: str) -> list[Line2D]:

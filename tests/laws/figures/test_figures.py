@@ -8,7 +8,7 @@ import pytest
 from matplotlib.image import imread
 
 from eval.results import ResultRow
-from laws.figures import draw, forecast, recount, scores, settings
+from laws.figures import draw, forecast, profiles, recount, scores, settings
 from laws.figures.style import Picture, Reference, Subject, draw_reference, panels
 from laws.fitting.analysis import GameFit, fit
 from laws.predict.forecast import extrapolate
@@ -37,6 +37,18 @@ def test_figures_that_are_not_empty(drawn: tuple[Picture, ...]) -> None:
         image = imread(io.BytesIO(picture.png), format="png")
         assert min(image.shape[:2]) > 600
         assert 0.01 < np.mean(image[..., :3].min(axis=-1) < 0.9) < 0.6
+
+
+def test_a_line_of_a_profile_joins_the_mean_of_the_seeds_of_each_size() -> None:
+    rows = Design(5, 4, seeds=3).rows(np.random.default_rng(0))
+    [least] = [[row for row in rows if row.flops == flops] for flops in {min(row.flops for row in rows)}]
+    line = profiles.draw_loss(Subject(fitted(rows))).axes[0].lines[0]
+    sizes, means = map(np.asarray, line.get_data())
+    assert sizes.tolist() == sorted({row.params for row in least})
+    for size, mean in zip(sizes, means, strict=True):
+        losses = [row.loss for row in least if row.params == size and row.loss]
+        assert len(losses) == 3
+        assert mean == pytest.approx(np.exp(np.mean(np.log(losses))))
 
 
 def test_few_budgets_have_figures_that_say_so() -> None:
