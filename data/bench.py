@@ -21,7 +21,7 @@ from nle.dataset import Converter, TtyrecDataset, db, populate_db
 
 from data.common.cli import UserError
 from data.common.comparison import Line
-from data.common.cores import cores
+from data.common.machine import cores
 from data.games import atari, nethack
 from data.importers import nld, parquet, ttyrec
 from data.sampling.stream import Order, batches

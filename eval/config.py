@@ -8,7 +8,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from data.common.cli import UserError
-from data.common.cores import cores
+from data.common.machine import cores
 from data.games import registry
 from eval.play.options import PlayOptions
 from eval.play.protocols import resolved

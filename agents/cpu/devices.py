@@ -4,7 +4,7 @@ import os
 
 import jax
 
-from data.common.cores import cores
+from data.common.machine import cores
 
 
 def on_cpu(backend: str | None = None) -> bool:

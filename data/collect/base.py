@@ -17,8 +17,8 @@ import tyro
 
 from data.collect.shared import CLAIMS, Executor, play_shared
 from data.common.cli import UserError
-from data.common.cores import cores
 from data.common.lease import holder_of, in_turn
+from data.common.machine import cores
 from data.common.progress import Bar
 from data.experts import registry as experts
 from data.experts.registry import EMBEDDED, Expert

@@ -18,8 +18,8 @@ from tyro.conf import Positional
 from data.collect.base import episode_seed
 from data.collect.shared import Executor, play_shared
 from data.common.cli import UserError, quoted
-from data.common.cores import cores
 from data.common.files import create, sync
+from data.common.machine import cores
 from data.common.progress import Bar
 from data.common.workers import SPAWN, follow_parent
 from data.experts import registry as experts

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from data.common.cli import UserError
-from data.common.cores import allowed
+from data.common.machine import allowed
 
 
 def run_tasks(calls: Sequence[Callable[[], None]], tick: Callable[[], None], *, gpus: bool) -> None:

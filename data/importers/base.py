@@ -20,7 +20,7 @@ from typing import Any, NoReturn, Protocol, TypedDict, Unpack
 
 from data.codec.base import Codec
 from data.common.cli import UserError, printable
-from data.common.cores import cores
+from data.common.machine import cores
 from data.common.progress import Bar
 from data.common.workers import SPAWN, follow_parent
 from data.games.base import Content

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from data.codec.chunk import CorruptChunk
-from data.common.cores import cores
+from data.common.machine import cores
 from data.common.progress import Bar
 from data.store.manifest import file_sha256, wrong_sizes
 from data.store.reader import TrajectoryStore, read_commit

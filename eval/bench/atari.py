@@ -22,7 +22,7 @@ import numpy as np
 from agents.ladder import find
 from agents.spec import Agent, Params
 from data.common.comparison import Line
-from data.common.cores import cores
+from data.common.machine import cores
 from data.games import atari
 from data.games.arcade import PAPER
 from eval.config import BenchConfig

@@ -21,7 +21,7 @@ from gymnasium.vector import AsyncVectorEnv
 from agents.ladder import find
 from agents.spec import Agent, Params
 from data.common.comparison import Line
-from data.common.cores import cores
+from data.common.machine import cores
 from data.experts.nethack.player import NetHackExpert
 from data.games.challenge import CHARACTER, SCREEN, SeededChallenge
 from data.games.keys import KEYS

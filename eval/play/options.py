@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from agents.spec import Agent, Params
-from data.common.cores import cores
+from data.common.machine import cores
 from data.experts.registry import Expert
 from data.games import registry
 from eval.film import Film

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from data.common.cli import UserError
-from data.common.cores import allowed
+from data.common.machine import allowed
 from data.spec import NETHACK
 from eval.engine.game import ChallengeGame, GameRow
 from eval.engine.worker import own_folder

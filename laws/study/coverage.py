@@ -15,7 +15,7 @@ from types import MappingProxyType
 import numpy as np
 
 from data.common.cli import UserError
-from data.common.cores import cores
+from data.common.machine import cores
 from data.common.progress import Bar
 from data.common.rows import as_json, as_record
 from data.common.workers import SPAWN

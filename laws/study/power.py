@@ -16,7 +16,7 @@ import numpy as np
 from tyro.conf import Positional
 
 from data.common.cli import UserError
-from data.common.cores import cores
+from data.common.machine import cores
 from data.common.rows import as_json, as_record
 from eval.results import ResultRow
 from laws.fitting.analysis import fit

@@ -18,8 +18,8 @@ from typing import Literal
 from tyro.conf import Positional
 
 from data.common.cli import UserError, quoted
-from data.common.cores import cores
 from data.common.files import replace_text
+from data.common.machine import cores
 from data.experts import registry as experts
 from data.games import registry
 from data.games.base import Game

@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from data.common.cli import Signalled, UserError, interrupt
-from data.common.cores import allowed
+from data.common.machine import allowed, available
 from data.common.workers import SPAWN, follow_parent
 
 MOST_DEATHS = 5
@@ -45,7 +45,7 @@ def slots(workers: int | None) -> list[Slot]:
     if devices:
         count = workers or len(devices)
         return [Slot(frozenset(mine), devices[number % len(devices)]) for number in range(count)]
-    count = workers or max(1, min(len(mine), int(_available() / MEMORY)))
+    count = workers or max(1, min(len(mine), int(available() / MEMORY)))
     shares = [frozenset(mine[number::count]) or frozenset(mine[number % len(mine) :][:1]) for number in range(count)]
     return [Slot(share, {}) for share in shares]
 
@@ -72,14 +72,6 @@ def tpus(root: Path) -> list[str]:
     is_google = any(path.read_text().strip() == GOOGLE for path in vendors)
     found = [*root.glob("dev/accel[0-9]*"), *(root.glob("dev/vfio/[0-9]*") if is_google else ())]
     return [str(number) for number in range(len(found))]
-
-
-def _available() -> int:
-    """Bytes of memory that can be used without swapping."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("/proc/meminfo has no MemAvailable")
 
 
 def run_workers(folder: Path, places: list[Slot], done: Callable[[], int], tick: Callable[[], None]) -> None:

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from agents.cpu.devices import on_cpu
 from agents.spec import Agent
-from data.common.cores import cores
+from data.common.machine import cores
 from data.sampling.stream import Store, batches
 from data.spec import Batch
 from train.input.blocks import Block, bytes_of

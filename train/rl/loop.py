@@ -17,7 +17,7 @@ import numpy as np
 from agents.atari.actor_critic import init, make_network
 from agents.cpu.devices import on_cpu
 from data.common.cli import DelayedInterrupt
-from data.common.cores import cores
+from data.common.machine import cores
 from data.experts.trained import ppo as policy_file
 from data.games import atari
 from train.checkpoint import Checkpoints

@@ -1,4 +1,4 @@
-"""A process counts the cores that it may use."""
+"""A process counts the cores and the memory that it may use."""
 
 import os
 import subprocess
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from data.common import cores as module
-from data.common.cores import quotas
+from data.common import machine as module
+from data.common.machine import available, memory_left, quotas
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.mark.parametrize(
     "workers",
     [
-        "from data.common.cores import cores; print(cores())",
+        "from data.common.machine import cores; print(cores())",
         "from eval.config import EvalConfig; print(EvalConfig.workers)",
         "from laws.study.reproduce import WORKERS; print(WORKERS)",
     ],
@@ -66,3 +66,36 @@ def test_cores_are_at_least_one_and_no_more_than_the_quota(tmp_path: Path, monke
         folder(tmp_path, "", cpu__max=f"{quota} 100000\n")
         assert module.allowed() == mine
         assert module.cores() == len(mine)
+
+
+MEMORY = {"memory__max": "4000000\n", "memory__current": "3000000\n"}
+
+
+@pytest.mark.parametrize(
+    ("groups", "found"),
+    [
+        ("0::/\n", [1_700_000]),
+        ("0::/pod/container\n", [-100, 1_700_000]),
+        ("4:memory:/docker\n1:cpu:/docker\n0::/\n", [300, 1_700_000]),
+        ("1:cpu:/docker\n", []),
+    ],
+)
+def test_the_limit_of_a_container_counts(tmp_path: Path, groups: str, found: list[int]) -> None:
+    folder(tmp_path, "", **MEMORY, memory__stat="anon 100\ninactive_file 700000\nactive_file 5\n")
+    folder(tmp_path, "pod", memory__max="max\n", memory__current="5\n", memory__stat="inactive_file 0\n")
+    folder(tmp_path, "pod/container", memory__max="100\n", memory__current="200\n", memory__stat="inactive_file 0\n")
+    mine = {"memory__limit_in_bytes": "1000\n", "memory__usage_in_bytes": "800\n"}
+    folder(tmp_path, "memory/docker", **mine, memory__stat="inactive_file 9\ntotal_inactive_file 100\n")
+    assert list(memory_left(groups, tmp_path)) == found
+
+
+def test_available_memory_is_the_least_that_anything_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOUNT", tmp_path)
+    monkeypatch.setattr(module, "_GROUPS", tmp_path / "groups")
+    whole = available()
+    assert 0 < whole < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    (tmp_path / "groups").write_text("0::/\n")
+    folder(tmp_path, "", **MEMORY, memory__stat="inactive_file 700000\n")
+    assert available() == 1_700_000
+    folder(tmp_path, "", memory__current="9000000\n")
+    assert available() == 0
