@@ -5,7 +5,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -118,9 +118,7 @@ class _Evaluation:
     def __init__(self, checkpoint: _Checkpoint, config: EvalConfig, dev_sets: "DevSets") -> None:
         """Measure the dev loss, if it was not yet, and find the games that are missing."""
         self.checkpoint = checkpoint
-        self._loss = _loss(checkpoint, config.dev_steps, dev_sets)
-        if not math.isfinite(self._loss.loss):
-            print(f"{checkpoint.folder}: the dev loss is not finite: it is left empty in runs.jsonl", file=sys.stderr)
+        self._dev_steps, self._dev_sets = config.dev_steps, dev_sets
         game, dtype = checkpoint.game, checkpoint.dtype
         self.protocol = ", ".join(
             [protocol(game, config.options(game), config.seed), *([f"in {dtype}"] if dtype else [])]
@@ -134,6 +132,17 @@ class _Evaluation:
         self._asked, self._shared = set(config.seeds), config.shared
         self.finished = False
         """Whether the result row is written."""
+        # Of processes that share the games of a checkpoint one measures its loss, not each.
+        if not (config.shared and shard):
+            _ = self.loss
+
+    @cached_property
+    def loss(self) -> LossRow:
+        """The dev loss, measured if it was not yet."""
+        folder, found = self.checkpoint.folder, _loss(self.checkpoint, self._dev_steps, self._dev_sets)
+        if not math.isfinite(found.loss):
+            print(f"{folder}: the dev loss is not finite: it is left empty in runs.jsonl", file=sys.stderr)
+        return found
 
     def _has(self, seed: int) -> bool:
         recorded = self._record is None or folder_of_recording(self._record, seed).exists()
@@ -179,13 +188,13 @@ class _Evaluation:
             return
         if games:
             path = self._games.folder / ROW
-            row = _row(checkpoint, self._loss, games, self.protocol)
+            row = _row(checkpoint, self.loss, games, self.protocol)
         else:
             measured = f"in {checkpoint.dtype}" if checkpoint.dtype else None
             path = checkpoint.folder / ROW
             if measured:
                 path = folder_of(checkpoint.folder, checkpoint.budget.digest, measured) / ROW
-            row = _row(checkpoint, self._loss, games, measured)
+            row = _row(checkpoint, self.loss, games, measured)
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_text(path, json.dumps(as_record(row) | {"digest": checkpoint.budget.digest}, indent=1))
 

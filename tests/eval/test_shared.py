@@ -47,6 +47,20 @@ def test_two_share_the_games_of_a_run_and_one_is_killed(copy_of_run: Callable[[s
     assert [row.episodes for row in found] == [130] * len(found)
 
 
+def test_who_plays_other_games_does_not_measure_the_loss_too(copy_of_run: Callable[[str], Path]) -> None:
+    run = copy_of_run("run")
+    for path in run.glob("budgets/*/loss*.json"):
+        path.unlink()
+    asked = EvalConfig((run,), episodes=4, max_steps=20, workers=1, film=False, work=True)
+    evaluate(dataclasses.replace(asked, shard="2/2"), progress=False)
+    assert not list(run.glob("budgets/*/loss*.json"))
+    evaluate(dataclasses.replace(asked, shard="1/2"), progress=False)
+    assert len(list(run.glob("budgets/*/loss*.json"))) == 2
+    rows = evaluate(asked, progress=False)
+    assert [row.episodes for row in rows] == [4, 4]
+    assert all(row.loss for row in rows)
+
+
 def test_what_is_claimed_are_all_games_of_all_checkpoints_once(copy_of_run: Callable[[str], Path]) -> None:
     run = copy_of_run("run")
     asked = EvalConfig((run,), episodes=250, work=True)
