@@ -14,6 +14,7 @@ import numpy as np
 from scipy import special
 
 from data.common.cli import UserError
+from data.common.progress import BRIEF, Bar
 from eval.results import ResultRow
 from laws.fitting.analysis import Fit, GameFit, fit
 from laws.fitting.bootstrap import DRAWS, Simulated, basic_of_log, surface_of
@@ -316,7 +317,8 @@ def _entries(
     simulated: Simulated | None,
 ) -> Iterator[ForecastEntry]:
     """Every form in every window of `points`, the optima of one method."""
-    for low in windows([x for x, _ in points]):
+    lows = windows([x for x, _ in points])
+    for low in Bar(lows, f"forecast, {method}", unit="window", delay=BRIEF, leave=False):
         inside = [point for point in points if point[0] >= low]
         for name, (form, power) in forms.items():
             predictor = form(inside) if len(inside) >= MIN_BUDGETS else None
@@ -347,7 +349,8 @@ def _parametric_entries(
     simulated: Simulated | None,
 ) -> Iterator[ForecastEntry]:
     """L(N, D) in each window, on its compute-optimal frontier."""
-    for low in windows([x for x, _ in truth]):
+    lows = windows([x for x, _ in truth])
+    for low in Bar(lows, "forecast, parametric", unit="window", delay=BRIEF, leave=False):
         kept = [profile for profile in found if profile.best.flops >= low]
         cells = cells_of(kept)
         fitted = surface_of(cells) if len(kept) >= MIN_BUDGETS else None

@@ -39,18 +39,18 @@ def forecast_lines(loss: Forecast, returns: Forecast, sized: ForecastEntry | Non
             continue
         yield f"{name} at {forecast.flops:.3g} FLOPs"
         if forecast.horizon is not None:
-            yield f"  past errors: {forecast.cuts} predictions of {forecast.horizon:.3g} times the compute fitted"
-        head = f"{'value':>10}  {'95 % interval':^23} {'past error':>10} {'coverage':>8} {'AICc':>7}"
-        yield f"    {'form':22} {'fitted from':>11} {head}"
+            yield f"  of {forecast.cuts} past predictions of {forecast.horizon:.3g} times the compute fitted:"
+            yield "  error, root mean square; held, the share of 95 % intervals"
+        yield f"    {'form':17} {'from':>7} {'value':>9}  {'95 % interval':^20} {'error':>6} {'held':>4} {'AICc':>6}"
         for entry in (*forecast.entries, *([sized] if sized and forecast is loss else [])):
             score = "" if entry.score is None else f"{entry.score:.1%}"
             coverage = "" if entry.coverage is None else f"{entry.coverage:.0%}"
             aicc = "" if entry.aicc is None else f"{entry.aicc:.1f}"
-            ends = f"{entry.interval[0]:.4g} to {entry.interval[1]:.4g}"
+            ends = f"{entry.interval[0]:.3g} to {entry.interval[1]:.3g}"
             mark = "*" if entry.preferred else " "
             yield (
-                f"  {mark} {entry.form:22} {entry.window[0]:11.3g} {entry.value:10.4g}  {ends:^23} {score:>10}"
-                f" {coverage:>8} {aicc:>7}"
+                f"  {mark} {entry.form:17} {entry.window[0]:7.3g} {entry.value:9.4g}  {ends:^20} {score:>6}"
+                f" {coverage:>4} {aicc:>6}"
             )
         values = [entry.value for entry in forecast.entries]
         yield f"  by form and window it ranges from {min(values):.4g} to {max(values):.4g}"
