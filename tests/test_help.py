@@ -1,12 +1,14 @@
 """`--help` of every command, and the one line that a mistake on the command line gets."""
 
 import shlex
+import sys
 
 import pytest
 
 from data.common import help
 from data.common.cli import exit_with
 from tests.command_lines import parser_of
+from tests.terminal import on_terminal
 
 COMMANDS = (
     "agents", "data import nld", "data import katakomba", "data import parquet", "data import minari", "data info",
@@ -93,3 +95,27 @@ def test_a_mistake_gets_one_line_with_the_nearest_right_word(
     assert shown.err.startswith(f"error: {said}")
     assert shown.err.count("\n") == 1
     assert "--help)" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("data", "error: name a command: import, info, verify, play, bench, collect (see python -m data --help)\n"),
+        ("data info STORE --jsn", "error: no option --jsn: did you mean --json? (see python -m data info --help)\n"),
+        ("data info", "error: give STORE (see python -m data info --help)\n"),
+    ],
+)
+def test_a_mistake_is_one_line_on_a_terminal_too(words: str, said: str) -> None:
+    assert on_terminal([sys.executable, "-m", *words.split()]) == (2, said)
+
+
+def test_help_has_no_colours_on_a_terminal() -> None:
+    code, shown = on_terminal([sys.executable, "-m", "data", "info", "--help"])
+    assert code == 0
+    assert "\x1b" not in shown
+    assert "example:\n  python -m data info STORE" in shown
+
+
+def test_completion_is_printed_for_the_shell(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code("data", "--tyro-print-completion", "bash") == 0
+    assert "complete" in capsys.readouterr().out

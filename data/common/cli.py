@@ -1,6 +1,5 @@
 """Command lines: parsing, exit codes, and errors that the user can fix, apart from bugs."""
 
-import contextlib
 import errno
 import functools
 import io
@@ -121,14 +120,14 @@ def _parsed(parse: Callable[[list[str]], Callable[[], Any]], words: list[str]) -
         if word in words:
             before = words[: words.index(word)]
             return lambda: print(help.render(_page(parse, before), whole=word == "--help-all"))
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
+    with help.captured() as (out, errors):
+        try:
             return parse(words)
-    except SystemExit as error:
-        if error.code != 2:
-            raise
-    told = " ".join(" ".join(line.strip("╭╮╰╯│─ \n") for line in said.getvalue().splitlines()).split())
+        except SystemExit as error:
+            code = error.code
+    if code != 2:  # A shell's completion.
+        return lambda: print(help.text_of(out), end="")
+    told = " ".join(" ".join(line.strip("╭╮╰╯│─ \n") for line in help.text_of(errors).splitlines()).split())
     page = _page(parse, words)
     raise UserError(f"{help.mistake(told, page)} (see {page.command} --help)")
 

@@ -71,18 +71,31 @@ class Page:
 
 def page_of(parse: Callable[[list[str]], Any], words: Sequence[str]) -> Page:
     """The help of the command that `words` name."""
-    # With another encoding tyro draws no boxes.
-    said, before = io.TextIOWrapper(io.BytesIO(), "utf-8"), os.environ.get("COLUMNS")
+    with captured() as (said, _), contextlib.suppress(SystemExit):
+        parse([*words, "--help"])
+    return read(text_of(said))
+
+
+@contextlib.contextmanager
+def captured() -> Iterator[tuple[io.TextIOWrapper, io.TextIOWrapper]]:
+    """Capture what tyro prints on stdout and stderr: in boxes of 80 columns, without colours, on a terminal, too."""
+    # It draws boxes if stdout is in this encoding, and colours if stdout is a terminal, on stderr as well.
+    out, errors = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
+    before = os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = str(WIDTH)
     try:
-        with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
-            parse([*words, "--help"])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+            yield out, errors
     finally:
         del os.environ["COLUMNS"]
         if before is not None:
             os.environ["COLUMNS"] = before
-    said.seek(0)
-    return read(said.read())
+
+
+def text_of(stream: io.TextIOWrapper) -> str:
+    """All that was written."""
+    stream.seek(0)
+    return stream.read()
 
 
 def command_of(words: Sequence[str]) -> list[str]:

@@ -1,8 +1,5 @@
 """What people see of an evaluation: TensorBoard's events, and a game in the terminal."""
 
-import os
-import pty
-import select
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +19,7 @@ from eval.film import EVEN, LAST, Film
 from eval.play.options import PlayOptions
 from eval.watch import TILE, film, panel
 from tests.eval.conftest import AGENT, STEP
+from tests.terminal import on_terminal
 from train.checkpoint import budget_name
 
 
@@ -114,20 +112,10 @@ def test_watching_needs_a_terminal(run: Path) -> None:
     plain = subprocess.run(command, capture_output=True, text=True)
     assert plain.returncode == 2
     assert "not a terminal" in plain.stderr
-    parent, child = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "120", "LINES": "30"}
-    process = subprocess.Popen(command, stdout=child, stderr=child, env=environment)
-    os.close(child)
-    seen = b""
-    while process.poll() is None or select.select([parent], [], [], 0)[0]:
-        try:
-            seen += os.read(parent, 65536)
-        except OSError:
-            break
-    os.close(parent)
-    assert process.wait() == 0
-    assert b"truncated: quit, score" in seen
-    assert b"%" in seen
+    code, seen = on_terminal(command, COLUMNS="120", LINES="30")
+    assert code == 0
+    assert "truncated: quit, score" in seen
+    assert "%" in seen
 
 
 def test_only_nethack_is_watched() -> None:
