@@ -228,14 +228,12 @@ def drive(folder: Path, workers: int | None = None, executor: Literal["local", "
         if executor == "local":
             run_workers(folder, slots(workers), lambda: len(state.keys()), bar.show)
         else:
-            while True:
+            while advance(folder):
                 runs = runs_of(read_sweep(folder), folder)
                 status = state.status(runs)
                 ended = {run.name for run in (*status.done, *status.failed)}
                 left = [run.name for run in runs if run.name not in ended]
                 run_tasks([partial(complete, folder.resolve(), name) for name in left], bar.show, gpus=True)
-                if not advance(folder):
-                    break
         bar.show()
 
 

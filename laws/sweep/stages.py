@@ -18,14 +18,16 @@ from train.scaling.rule import rule_of
 def advance(folder: Path) -> bool:
     """Decide what is trained next, if all runs have ended; whether there may be anything to do now.
 
-    The decision is a function of the rows, and recorded in `sweep.json`. One process makes it while others wait.
+    Settings are chosen as soon as all that try some have ended, also for sizes that were added later. The decision is a
+    function of the rows, and recorded in `sweep.json`. One process makes it while others wait.
 
     Raises: UserError: what was tried with `--tune` doesn't determine an optimum.
     """
     try:
         with held(folder / "claims" / "next"):
             sweep, state = read_sweep(folder), State(folder)
-            status = state.status(runs_of(sweep, folder))
+            untuned = sweep.config.tune and set(sweep.agents) - set(sweep.settings)
+            status = state.status([run for run in runs_of(sweep, folder) if run.tries or not untuned])
             if status.waiting or status.running:
                 return True
             after = _after(sweep, folder)

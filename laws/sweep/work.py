@@ -55,11 +55,11 @@ class Worker:
         Raises: UserError: the folder holds no sweep.
         """
         self._only = only
-        while True:
+        while only is not None or advance(self._folder):
             while (status := self._status()).waiting or status.running:
                 if not self._some():
                     time.sleep(POLL_SECONDS)
-            if only is not None or not advance(self._folder):
+            if only is not None:
                 break
             time.sleep(POLL_SECONDS / 10)
 

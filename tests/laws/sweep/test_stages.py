@@ -107,3 +107,33 @@ def test_nothing_is_decided_while_runs_are_left(adaptive: Path) -> None:
     before = (adaptive / "sweep.json").read_text()
     assert advance(adaptive)
     assert (adaptive / "sweep.json").read_text() == before
+
+
+def test_sizes_that_are_added_to_a_tuned_sweep_are_trained_beside_the_others(
+    store: Path, content: Content, tmp_path: Path
+) -> None:
+    config = SweepConfig(budgets=BUDGETS[:2], tune=("lr",), tune_budgets=1, prior="2000", min_steps=1)
+    shared = shared_of(Shared(store=store, lanes=16))
+    State(tmp_path).make()
+    write_sweep(tmp_path, Sweep(config, shared, content.checksum, grid_of(config, shared, content).sizes))
+    state, sweep = State(tmp_path), read_sweep(tmp_path)
+    for run in runs_of(sweep, tmp_path):
+        assert run.tries
+        for cell, member in zip(run.cells, run.members, strict=True):
+            rate, params = float(member.optimizer.lr), sweep.agents[run.config.agent].params
+            loss = math.exp(0.05 * math.log(rate / (2 * params**-0.3)) ** 2)
+            found = row(run, cell.flops, params, 0.0)
+            found = replace(found, run=cell.run, loss=loss, lr=rate, batch=member.batch)
+            state.add(cell, as_record(found))
+    assert advance(tmp_path)
+    tuned = read_sweep(tmp_path)
+    assert set(tuned.settings) == set(tuned.agents)
+    larger = grid_of(replace(config, budgets=BUDGETS[:3]), shared, content).sizes
+    write_sweep(tmp_path, replace(tuned, sizes=larger))
+    assert state.status(runs_of(tuned, tmp_path)).waiting
+    assert set(read_sweep(tmp_path).agents) - set(tuned.settings)
+    assert advance(tmp_path)
+    extended = read_sweep(tmp_path)
+    assert set(extended.settings) == set(extended.agents)
+    assert tuned.settings.items() <= extended.settings.items()
+    assert extended.decisions == tuned.decisions
