@@ -79,7 +79,8 @@ def draw_studies(studies: Sequence[tuple[str, GameFit]]) -> Figure:
     """One panel per quantity, with the laws of several studies by name."""
     played = any(fit.found("return", "envelope") for _, fit in studies)
     shown = [*LAW_PANELS, *([("return", "R", RETURN_LABEL, CountFormatter)] if played else [])]
-    figure, all_axes = panels(len(shown), width=4.4 * len(shown), height=4.4)
+    rows = 2 if played else 1
+    figure, all_axes = panels(len(shown), rows=rows, width=4.4 * len(shown) / rows, height=4 * rows)
     for axes, (y, symbol, label, formatter) in zip(all_axes, shown, strict=True):
         flops: list[float] = []
         values: list[float] = []

@@ -124,11 +124,11 @@ def render(name: str, caption: str, figure: Figure) -> Picture:
 
 
 def panels(
-    count: int = 1, *, width: float = 7.6, height: float = 5.2, share_y: bool = False
+    count: int = 1, *, rows: int = 1, width: float = 7.6, height: float = 5.2, share_y: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels side by side; sizes in inches."""
+    """A figure of `count` panels in rows, side by side; sizes in inches."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
-    return figure, figure.subplots(1, count, sharey=share_y, squeeze=False)[0].tolist()
+    return figure, figure.subplots(rows, count // rows, sharey=share_y, squeeze=False).ravel().tolist()
 
 
 def message(text: str) -> Figure:
