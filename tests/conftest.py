@@ -46,7 +46,7 @@ def _forget_what_was_compiled() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def quickly_compiled() -> Iterator[None]:
-    """Without LLVM's optimisations programs compile in half the time: for tests within tolerances, not of bits."""
+    """Without LLVM's optimisations programs compile in half the time: for short tests of tolerances, not of bits."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)

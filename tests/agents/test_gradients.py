@@ -26,8 +26,6 @@ from data.sampling.stream import batches
 from data.spec import Batch
 from data.store.reader import TrajectoryStore
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 WINDOW = 32
 PART = 64
 """Lanes of a part of the float32 batch."""

@@ -19,8 +19,6 @@ from train.compile.step import batch_shapes
 from train.input.transfer import sent
 from train.mesh import make_mesh
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 
 @pytest.mark.parametrize("side", [1, 4, 9])
 def test_the_crop_is_the_neighbourhood_of_the_cursor_on_host_and_device(side: int) -> None:

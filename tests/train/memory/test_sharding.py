@@ -25,8 +25,6 @@ from train.optimizer import bc_optimizer
 from train.state import state_shardings
 from train.step import make_train_step
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 SMALL = find("nethack/lstm/64")
 STEP = SMALL.cost(WINDOW).train_flops("exact") * LANES * WINDOW
 
