@@ -51,10 +51,15 @@ def reaches(game: GameFit, shares: Sequence[float] = SHARES) -> tuple[Reach, ...
 def frontier(game: GameFit) -> list[tuple[float, float]]:
     """(C, return) of the cells that no cell of at most their compute beats, by C."""
     cells = [cell for profile in game.profiles for cell in profile.cells if cell.return_mean is not None]
+    return undominated([(cell.flops, cell.return_mean or 0.0) for cell in cells])
+
+
+def undominated(points: Sequence[tuple[float, float]], *, falls: bool = False) -> list[tuple[float, float]]:
+    """The (C, value) that none of at most their compute equals or beats, by C; less is better where it `falls`."""
     found: list[tuple[float, float]] = []
-    for cell in sorted(cells, key=lambda cell: (cell.flops, -(cell.return_mean or 0.0))):
-        if not found or (cell.return_mean or 0.0) > found[-1][1]:
-            found.append((cell.flops, cell.return_mean or 0.0))
+    for flops, value in sorted(points, key=lambda point: (point[0], point[1] if falls else -point[1])):
+        if not found or (value < found[-1][1] if falls else value > found[-1][1]):
+            found.append((flops, value))
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from laws.fitting.isoflop import METHODS, Method
+from laws.predict.intrinsic import undominated
 from laws.report.comparison import Study
 from laws.report.number import significant
 from laws.report.tables import METHOD_NAMES, QUANTITY_NAMES, ReportTable
@@ -40,46 +41,36 @@ class Match:
 def matches(studies: Sequence[Study]) -> Iterator[Match]:
     """Of every pair of studies, what the optima of one's budgets cost in the other.
 
-    Optima are vertices of the parabolas, or if a study has none, best cells. They are taken from the first study, or if
+    Optima are vertices of the parabolas, or if these don't meet, best cells. They are taken from the first study, or if
     the second reaches none of them, from the second; none is extrapolated.
     """
     for one, other in combinations(studies, 2):
         for y in ("loss", "return"):
-            found = next(_of(one, other, y), ())
-            yield from found
+            by_method = (_matches(one, other, y, method) for method in reversed(METHODS))
+            yield from next((found for found in by_method if found), ())
 
 
-def _of(one: Study, other: Study, y: Literal["loss", "return"]) -> Iterator[Sequence[Match]]:
-    for method in reversed(METHODS):
-        laws = one.fit.found(y, method), other.fit.found(y, method)
-        if laws[0] is None or laws[1] is None:
-            continue
-        mine, its = (improving(law.power.points, falls=y == "loss") for law in laws if law is not None)
-        found = [
-            Match(y, method, value, one.name, other.name, flops, there)
-            for flops, value in mine
-            if (there := cost(its, value)) is not None
-        ] or [
-            Match(y, method, value, one.name, other.name, here, flops)
-            for flops, value in its
-            if (here := cost(mine, value)) is not None
-        ]
-        if found:
-            yield found
+def _matches(one: Study, other: Study, y: Literal["loss", "return"], method: Method) -> Sequence[Match]:
+    mine, its = (_optima(study, y, method) for study in (one, other))
+    return [
+        Match(y, method, value, one.name, other.name, flops, there)
+        for flops, value in mine
+        if (there := cost(its, value)) is not None
+    ] or [
+        Match(y, method, value, one.name, other.name, here, flops)
+        for flops, value in its
+        if (here := cost(mine, value)) is not None
+    ]
 
 
-def improving(points: Points, *, falls: bool) -> Points:
-    """The points that no cheaper one equals; positive values alone, as logarithms are interpolated."""
-    kept: list[tuple[float, float]] = []
-    for flops, value in sorted(points):
-        better = not kept or (value < kept[-1][1] if falls else value > kept[-1][1])
-        if value > 0 and better:
-            kept.append((flops, value))
-    return kept
+def _optima(study: Study, y: Literal["loss", "return"], method: Method) -> Points:
+    """The optima of a law, all positive, that no cheaper one equals; none without a law."""
+    law = study.fit.found(y, method)
+    return undominated(law.power.points, falls=y == "loss") if law is not None else ()
 
 
 def cost(points: Points, value: float) -> float | None:
-    """Compute at which a curve through improving points has this value, linear in both logarithms; None outside."""
+    """Compute at which the curve through undominated points has a value, linear in both logarithms; None outside."""
     log_flops, log_values = np.log(np.array(points).reshape(-1, 2)).T
     order = np.argsort(log_values)
     log_flops, log_values, wanted = log_flops[order], log_values[order], math.log(value)

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from eval.results import ResultRow
+from laws.predict.intrinsic import undominated
 from laws.report.comparison import Study
-from laws.report.matched import cost, improving, lines, matches
+from laws.report.matched import cost, lines, matches
 from tests.laws.report.test_comparison import study
 from tests.laws.synthetic import fitted
 
@@ -55,11 +56,11 @@ def test_budgets_of_the_second_serve_where_it_reaches_none_of_the_first() -> Non
 
 
 def test_a_curve_is_of_points_that_improve_and_ends_with_them() -> None:
-    points = improving([(1e3, 0.6), (1e1, 1.0), (1e2, 1.2), (1e4, 0.6), (1e5, 0.3)], falls=True)
+    points = undominated([(1e3, 0.6), (1e1, 1.0), (1e2, 1.2), (1e4, 0.6), (1e5, 0.3)], falls=True)
     assert points == [(1e1, 1.0), (1e3, 0.6), (1e5, 0.3)]
     assert cost(points, 0.6) == pytest.approx(1e3)
     assert cost(points, (0.6 * 0.3) ** 0.5) == pytest.approx(1e4)
     assert cost(points, 1.1) is None
     assert cost(points, 0.29) is None
     assert cost([], 0.5) is None
-    assert improving([(1.0, 0.0), (2.0, 3.0), (3.0, 2.0)], falls=False) == [(2.0, 3.0)]
+    assert undominated([(1.0, 0.0), (2.0, 3.0), (3.0, 2.0)]) == [(1.0, 0.0), (2.0, 3.0)]
