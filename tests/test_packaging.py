@@ -128,7 +128,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     files = {path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()}
-    needed = {path for path in files if path.suffix not in (".md", ".png") and "__pycache__" not in path.parts}
+    shown = (".md", ".png", ".jsonl")  # pages, and the studies that they show
+    needed = {path for path in files if path.suffix not in shown and "__pycache__" not in path.parts}
     assert names == set(map(str, needed))
 
 

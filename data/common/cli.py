@@ -77,7 +77,7 @@ def exit_with(parse: Callable[[list[str]], Callable[[], Any]], words: list[str])
     a full disk or an invalid option, each reported in one line on stderr; 130 after SIGINT and 143 after SIGTERM; 141
     if stdout is a closed pipe. Any other exception is a bug and propagates with its traceback.
     """
-    signal.signal(signal.SIGTERM, interrupt)
+    raise_interrupts()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names can hold any bytes
@@ -197,10 +197,25 @@ class DelayedInterrupt:
             self.raise_if_requested()
 
 
-def interrupt(signum: int, frame: object) -> NoReturn:
-    """Handle a signal as an interrupt.
+def raise_interrupts() -> None:
+    """Let SIGTERM raise `Signalled`, as SIGINT raises KeyboardInterrupt, and either be raised until it gets through.
 
-    Raises:
-        Signalled: Always.
+    A handler may run inside a callback, such as the one that JAX adds to the garbage collector, whose exceptions Python
+    reports and drops: the signal is then sent again.
     """
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.unraisablehook = _sent_again
+
+
+def _interrupt(signum: int, frame: object) -> NoReturn:
     raise Signalled(signum)
+
+
+def _sent_again(dropped: "sys.UnraisableHookArgs") -> None:
+    """Send the signal again whose exception was dropped; report other exceptions."""
+    if dropped.exc_type not in (KeyboardInterrupt, Signalled):
+        sys.__unraisablehook__(dropped)
+        return
+    number = dropped.exc_value.args[0] if isinstance(dropped.exc_value, Signalled) else signal.SIGINT
+    # Later, from outside: an exception in this function would be dropped, too.
+    threading.Timer(0.01, os.kill, (os.getpid(), number)).start()

@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -11,7 +10,7 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from data.common.cli import Signalled, UserError, interrupt
+from data.common.cli import Signalled, UserError, raise_interrupts
 from data.common.machine import allowed, available
 from data.common.workers import SPAWN, follow_parent
 
@@ -145,12 +144,12 @@ def _work(folder: Path, log: Path) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     follow_parent()
-    signal.signal(signal.SIGTERM, interrupt)
-    from laws.sweep.work import Worker
-    from train.compile.cache import keep_programs
-
-    keep_programs()
+    raise_interrupts()
     try:
+        from laws.sweep.work import Worker
+        from train.compile.cache import keep_programs
+
+        keep_programs()
         Worker(folder).work()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)

@@ -37,7 +37,7 @@ def test_two_share_the_games_of_a_run_and_one_is_killed(copy_of_run: Callable[[s
         time.sleep(0.02)
     first.kill()
     first.communicate()
-    _, errors = other.communicate(timeout=500)
+    _, errors = other.communicate(timeout=1200)
     assert other.returncode == 0, errors
     assert "other shards" not in errors
     found = evaluate(config(shared), progress=False)

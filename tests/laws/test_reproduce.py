@@ -31,18 +31,18 @@ def test_smoke_goes_on_after_an_interruption_and_leaves_everything(tmp_path: Pat
     folder = tmp_path / "study"
     process = start(folder)
     begun = folder / "attempts"
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 1200
     while not list(begun.glob("*.json")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=1200)
     assert process.returncode == 130, said.decode()
     assert not (folder / "report.html").exists()
 
     process = start(folder)
-    said, _ = process.communicate(timeout=300)
+    said, _ = process.communicate(timeout=1200)
     assert process.returncode == 0, said.decode()
     rows = read([folder / "runs.jsonl"]).rows
     assert {(row.size, row.flops) for row in rows} == {(s, b) for s in SMOKE.sweep.sizes for b in SMOKE.sweep.budgets}

@@ -45,7 +45,7 @@ def test_a_read_only_install_compiles_without_a_cache_and_says_so_once(tmp_path:
     if chosen:
         surroundings["NUMBA_CACHE_DIR"] = str(tmp_path / "cache")
     command = [sys.executable, str(tmp_path / "program.py")]
-    ran = subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=300)
+    ran = subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=1200)
     assert ran.stdout == "2 [1, 2]\n", ran.stderr
     assert ran.stderr.count("set NUMBA_CACHE_DIR") == (not chosen)
     assert len(ran.stderr.splitlines()) == (not chosen)

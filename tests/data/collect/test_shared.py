@@ -52,7 +52,7 @@ def test_three_share_the_games_of_a_folder_and_one_is_killed(tmp_path: Path) -> 
     first.kill()
     first.communicate()
     for process in others:
-        said, errors = process.communicate(timeout=300)
+        said, errors = process.communicate(timeout=1200)
         assert process.returncode == 0, errors
         assert said.startswith("12 games")
     collect(tmp_path / "alone", episodes=12, max_steps=300)
@@ -70,15 +70,15 @@ def test_two_share_a_store_and_one_is_killed(tmp_path: Path) -> None:
     other = start("gym", store, *options, "--work")
     first.kill()
     first.communicate()
-    _, errors = other.communicate(timeout=300)
+    _, errors = other.communicate(timeout=1200)
     assert other.returncode == 0, errors
     alone = start("gym", tmp_path / "alone", *options)
-    alone.communicate(timeout=300)
+    alone.communicate(timeout=1200)
     assert TrajectoryStore.open(store).checksum == TrajectoryStore.open(tmp_path / "alone").checksum
     assert not folder_of(store).exists()
     # Again it finds all of them there.
     again = start("gym", store, *options, "--work")
-    said, errors = again.communicate(timeout=300)
+    said, errors = again.communicate(timeout=1200)
     assert again.returncode == 0, errors
     assert "imported 0 games" in said
     assert "30 were in the store" in said

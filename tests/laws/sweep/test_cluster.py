@@ -46,7 +46,7 @@ def test_all_that_runs_on_a_cluster_outlives_a_node(
             time.sleep(0.05)
         assert process.poll() is None, process.communicate()
         cluster.remove_node(nodes.pop(0), allow_graceful=False)
-        said, errors = process.communicate(timeout=500)
+        said, errors = process.communicate(timeout=1200)
         assert process.returncode == 0, said + errors
         nodes.append(add_node())
         return said

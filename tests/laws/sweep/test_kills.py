@@ -72,7 +72,7 @@ def test_ten_kills_lose_nothing_and_change_nothing(store: Path, tmp_path: Path) 
         if process.pid not in chosen:
             wait_for(process, disturbed, 2)
             process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=1200)
     lost = [each for each in attempts(disturbed) if not each["ended"]]
     assert len(lost) >= KILLS / 2
     sweep(disturbed, "--store", store, *GRID)

@@ -113,7 +113,7 @@ def test_workers_share_a_folder_and_watch_tells_of_them(store: Path, tmp_path: P
     said, _ = sweep(folder, *options, "--workers", "0")
     assert "0 of 8 cells done; runs: 0 done, 0 running, 0 failed, 4 waiting" in said
     workers = [start(folder, "--work"), start(folder, *options, "--work")]
-    said = [worker.communicate(timeout=400) for worker in workers]
+    said = [worker.communicate(timeout=1200) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], said
     begun = [line.partition(":")[0] for out, _ in said for line in out.splitlines() if "begins" in line]
     assert len(begun) == len(set(begun)) == 4

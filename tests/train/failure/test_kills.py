@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 KILLS, BUDGETS = 20, (12, 24, 36, 48, 60)
 
 KILLED = """
-import os, random, signal, sys
+import itertools, os, random, signal, sys
 from functools import partial
 from pathlib import Path
 from tests.train.runs import config
@@ -32,14 +32,13 @@ budgets = tuple(map(int, sys.argv[5:]))
 options = {"dropout": 0.1, "checkpoint_seconds": 0, "steps_per_dispatch": 2}
 
 def dying(function, call, *, before=False):
-    calls = 0
+    calls = itertools.count(1)
     def counted(*arguments, **options):
-        nonlocal calls
-        calls += 1
-        if before and calls == call:
+        this = next(calls)  # two threads may be at it at once
+        if before and this == call:
             os.kill(os.getpid(), signal.SIGKILL)
         result = function(*arguments, **options)
-        if calls == call:
+        if this == call:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
     return counted
