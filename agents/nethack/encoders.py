@@ -37,6 +37,8 @@ from data.spec import COLUMNS
 
 COLORS = 32
 """NLE's tty colours (16, twice for bold)."""
+BLANK_CHAR, BLANK_COLOR = ord(" "), 0
+"""What nine in ten cells of a screen hold."""
 MAP_ROWS = 21
 """Rows 1 to 21 of the terminal are the map; row 0 is the message line, the last two are the status lines."""
 GLYPHS, SLOTS = 5977, 55
@@ -150,7 +152,11 @@ class Deep:
 
 
 class ThinEncoders(nn.Module):
-    """Dense layers over embedded cells and characters."""
+    """Dense layers over embedded cells and characters.
+
+    Blanks are embedded as zeros at first. Otherwise they, most of what a layer sees, decide alone which of its ReLUs
+    are active, whatever else the screen shows, and a seed in four of a narrow network stays at a high loss for long.
+    """
 
     config: Thin
     dtype: jnp.dtype
@@ -161,9 +167,9 @@ class ThinEncoders(nn.Module):
     def __call__(self, inputs: Inputs) -> jax.Array:
         """Features [S, F]."""
         config = self.config
-        cells = Cells(config.cell, self.dtype, self.platform, name="cells")
+        cells = Cells(config.cell, self.dtype, self.platform, blank_is_zero=True, name="cells")
         char, color = cells.tables()
-        text = Table(CHARS, config.text, name="text")()
+        text = Table(CHARS, config.text, padding=BLANK_CHAR, name="text")()
 
         chars, colors = (x.reshape(len(x), -1) for x in crop(inputs, config.crop))
         message, status = lines(inputs)
@@ -228,10 +234,14 @@ class Cells(nn.Module):
     width: int
     dtype: jnp.dtype
     platform: str | None
+    blank_is_zero: bool = False
+    """Whether the embedding of a blank is zero at initialisation."""
 
     def setup(self) -> None:
         """Name the tables."""
-        self.char, self.color = Table(CHARS, self.width), Table(COLORS, self.width)
+        char, color = (BLANK_CHAR, BLANK_COLOR) if self.blank_is_zero else (None, None)
+        self.char = Table(CHARS, self.width, padding=char)
+        self.color = Table(COLORS, self.width, padding=color)
 
     def tables(self) -> tuple[jax.Array, jax.Array]:
         """The characters' [256, E] and the colours' [32, E], float32."""

@@ -24,7 +24,7 @@ class Rule:
         return f"{self.coefficient:g} N^{self.exponent:g}"
 
 
-NETHACK, ATARI = Rule(0.27, -0.27), Rule(2.4, -0.57)
+NETHACK, ATARI = Rule(0.38, -0.275), Rule(2.4, -0.57)
 
 
 def rule_of(agent: str) -> Rule:
