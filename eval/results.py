@@ -47,7 +47,7 @@ class ResultRow:
     lr: float | None = None
     """Peak learning rate."""
     lr_rule: str | None = None
-    """The rule by which the learning rate follows from N; None if it was given."""
+    """The rule by which the learning rate follows from N and the batch B; None if it was given."""
     batch: int | None = None
     """Samples per optimizer step."""
     batch_rule: str | None = None

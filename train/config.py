@@ -22,7 +22,7 @@ class Optimizer:
     """AdamW with gradient clipping and a learning-rate schedule."""
 
     lr: float | Literal["auto"] = "auto"
-    """Peak learning rate; "auto" is that of the run, for a new run by its size (`train.scaling.rule`)."""
+    """Peak learning rate; "auto" is that of the run, for a new run by its size and batch (`train.scaling.rule`)."""
     scaling: Literal["standard", "mup"] = "standard"
     """How learning rates and initial values follow the width: as they are, or by µP, whose lr is that of width 64."""
     schedule: Literal["auto", "wsd", "cosine", "constant"] = "auto"

@@ -70,7 +70,7 @@ class Plan:
         if optimizer.lr == "auto":
             rule = rule_of(agent.name)
             ruled = base_of(agent).cost(config.window) if optimizer.scaling == "mup" else cost
-            optimizer = dataclasses.replace(optimizer, lr=rule.peak(ruled.counted_params))
+            optimizer = dataclasses.replace(optimizer, lr=rule.peak(ruled.counted_params, config.batch))
         config = dataclasses.replace(config, agent=agent.name, optimizer=optimizer)
         flops, version = _flops_of(config, cost)
         order = config.lanes, config.window, config.data_seed, config.order

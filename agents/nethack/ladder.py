@@ -13,7 +13,10 @@ from data.spec import Field
 # embedding, wide view, channels of the screen ResNet. The screen ResNet costs 20 MFLOP and more per training sample: it
 # is there in sizes whose core costs as much.
 LSTM_SIZES = {
+    "8": (8, 1, 4, 2, 2, False, 0),
+    "12": (12, 1, 6, 2, 2, False, 0),
     "16": (16, 1, 8, 2, 2, False, 0),
+    "20": (20, 1, 10, 3, 3, False, 0),
     "24": (24, 1, 12, 4, 4, False, 0),
     "32": (32, 1, 16, 4, 4, False, 0),
     "48": (48, 1, 24, 4, 4, False, 0),

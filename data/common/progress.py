@@ -80,7 +80,8 @@ class Bar(tqdm):
     def _count(self, count: float, total: float | None = None) -> str:
         scale = tqdm.format_sizeof if self.unit_scale else "{:,}".format
         of = f" of {scale(total)}" if total else ""
-        return f"{scale(count)}{of} {self.unit}{'' if count == 1 and not total else 's'}"
+        several = f"{self.unit[:-1]}ies" if self.unit.endswith("y") else f"{self.unit}s"
+        return f"{scale(count)}{of} {self.unit if count == 1 and not total else several}"
 
     def _write(self, said: str) -> None:
         name = str(self.desc).removesuffix(": ")

@@ -91,7 +91,7 @@ def with_settings(sweep: Sweep) -> Sweep:
 def given_lr(sweep: Sweep, size: Size) -> float:
     """The learning rate of a size without tuning: as given, or by the rule."""
     lr = sweep.shared.optimizer.lr
-    return rule_of(size.agent).peak(size.params) if lr == "auto" else lr
+    return rule_of(size.agent).peak(size.params, sweep.shared.batch) if lr == "auto" else lr
 
 
 def _sizes_of_seed(sweep: Sweep, seed: int) -> dict[float, tuple[Size, ...]]:

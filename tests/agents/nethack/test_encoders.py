@@ -45,7 +45,7 @@ def test_units_tell_screens_apart_from_the_start(store: Path) -> None:
         arguments = batch.observation, batch.first, agent.initial_carry(16)
         _, seen = Network(agent).apply({"params": params}, *arguments, capture_intermediates=True)
         found = seen["intermediates"]
-        return {name: (found[name]["__call__"][0] > 0).mean(0) for name in ("crop", "message", "status")}
+        return {name: (jnp.asarray(found[name]["__call__"][0]) > 0).mean(0) for name in ("crop", "message", "status")}
 
     active = [signs(seed) for seed in np.arange(8, dtype=np.uint32)]
     stuck = {name: np.mean([np.abs(each[name] - 0.5) > 0.45 for each in active]) for name in active[0]}

@@ -40,6 +40,12 @@ def test_a_log_has_plain_lines_a_minute_apart_and_a_sum(clock: Clock, capsys: py
     assert lines[-1] == "import: 100 games in 06:40"
 
 
+def test_units_have_their_plural(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in Bar(range(2), "repetitions", unit="study"):
+        clock.now += 100
+    assert capsys.readouterr().err.splitlines()[-1] == "repetitions: 2 studies in 03:20"
+
+
 def test_what_is_brief_says_nothing_in_a_log(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with Bar(name="collect", total=3, unit="game") as bar:
         for _ in range(3):

@@ -47,7 +47,7 @@ def test_what_reads_the_inventory_still_does() -> None:
 
 CELLS = {
     "paper-nethack": (217, 151),
-    "paper-nethack-lstm": (217, 195),
+    "paper-nethack-lstm": (217, 217),
     "paper-nethack-lr": (10, 10),
     "paper-nethack-context": (35, 35),
     "paper-nethack-depth": (22, 22),
