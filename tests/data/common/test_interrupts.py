@@ -34,11 +34,14 @@ exit_with(lambda words: work, [])
 """A command that is sent a signal in a callback of the garbage collector, whose exceptions Python drops."""
 
 
+def ran(program: str, number: int) -> subprocess.CompletedProcess[str]:
+    command, environment = [sys.executable, "-c", program, str(number)], {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_a_callback_ends_the_command(number: int) -> None:
-    command = [sys.executable, "-c", DROPPED, str(int(number))]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    done = ran(DROPPED, int(number))
     assert done.stdout == "dropped\n"
     assert done.stderr == "interrupted: start the same command again to go on\n"
     assert done.returncode == 128 + number
@@ -46,8 +49,6 @@ def test_a_signal_in_a_callback_ends_the_command(number: int) -> None:
 
 def test_other_exceptions_in_a_callback_are_reported() -> None:
     program = DROPPED.replace("os.kill(os.getpid(), left.pop())", "left.pop(); 1 / 0").replace("60_000", "1")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", program, "0"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    done = ran(program, 0)
     assert done.returncode == 0
     assert "ZeroDivisionError" in done.stderr
