@@ -19,6 +19,8 @@ from data.spec import Field
 
 MOST_ACTIONS = 18
 """Size of ALE's full action set."""
+VERSION = 2
+"""Version of the networks that names stand for. In version 1, thin NetHack encoders had no norms."""
 
 
 def ladder(actions: int = MOST_ACTIONS, observation: Mapping[str, Field] | None = None) -> dict[str, Agent]:
@@ -38,6 +40,13 @@ def find(name: str, actions: int = MOST_ACTIONS, observation: Mapping[str, Field
     base, changes = parsed(name)
     agent = _of_module(base, actions, observation) if ":" in base else _of_ladder(base, actions, observation)
     return overridden(agent, changes)
+
+
+def renamed(name: str, version: int) -> str:
+    """The name now of the agent that `name` stood for in an earlier version of the ladder."""
+    if version >= 2 or not name.startswith(("nethack/lstm/", "nethack/transformer/")):
+        return name
+    return find(f"{name}+encoders.norm=false").name
 
 
 def _of_ladder(name: str, actions: int, observation: Mapping[str, Field] | None) -> Agent:

@@ -136,17 +136,11 @@ class Table(nn.Module):
     width: int
     scale: float = 1.0
     """Standard deviation of the entries at initialisation."""
-    padding: int | None = None
-    """Index of a row that is zero at initialisation, and trained as the others."""
 
     @nn.compact
     def __call__(self) -> jax.Array:
         """The table, float32 [rows, width]."""
-        return self.param("rows", self._initial, (self.rows, self.width))
-
-    def _initial(self, key: jax.Array, shape: tuple[int, int]) -> jax.Array:
-        rows = nn.initializers.normal(self.scale)(key, shape)
-        return rows if self.padding is None else rows.at[self.padding].set(0)
+        return self.param("rows", nn.initializers.normal(self.scale), (self.rows, self.width))
 
 
 class Embedding(nn.Module):

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 
 from agents.cpu.devices import resolve_dtype
+from agents.ladder import renamed
 from data.common.cli import UserError, quoted
 from data.common.files import replace_text
 from data.common.lease import FOLDER, held
@@ -79,7 +80,7 @@ def check(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], def
     """
     path = run / _CONFIG
     if path.exists():
-        before = json.loads(path.read_text())
+        before = _read(path)
         if before.get("kind") != values.get("kind"):
             raise UserError(f"{run} holds a run of another kind: choose another --run")
         if before.get("population") != values.get("population"):
@@ -122,9 +123,17 @@ def read_runs(run: Path) -> dict[str, Any]:
     path = run / _CONFIG
     if not path.is_file():
         raise UserError(f"{run} is no run: it has no {_CONFIG} (`python -m train bc --run {quoted(run)} …` makes one)")
-    described = json.loads(path.read_text())
+    described = _read(path)
     if "kind" in described:
         raise UserError(f"{run} holds a run of another kind (`python -m train rl`): choose another")
+    return described
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A `config.json`, with the name that its agent has now."""
+    described = json.loads(path.read_text())
+    if "agent" in described["config"]:
+        described["config"]["agent"] = renamed(described["config"]["agent"], described.get("ladder", 1))
     return described
 
 

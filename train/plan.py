@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.cost import CONVENTIONS, EXACT_VERSION, Cost
-from agents.ladder import find
+from agents.ladder import VERSION, find
 from agents.spec import Agent
 from data.common.cli import UserError
 from data.sampling.sampler import LaneSampler, MixedSampler, WindowSampler
@@ -106,6 +106,7 @@ class Plan:
             "lr_rule": self.lr_rule,
             "flops_per_sample": self.flops,
             "flop_version": self.flop_version,
+            "ladder": VERSION,
         }
 
     def samples_of_run(self, segment: Segment, step: int) -> int:

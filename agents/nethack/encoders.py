@@ -37,8 +37,6 @@ from data.spec import COLUMNS
 
 COLORS = 32
 """NLE's tty colours (16, twice for bold)."""
-BLANK_CHAR, BLANK_COLOR = ord(" "), 0
-"""What nine in ten cells of a screen hold."""
 MAP_ROWS = 21
 """Rows 1 to 21 of the terminal are the map; row 0 is the message line, the last two are the status lines."""
 GLYPHS, SLOTS = 5977, 55
@@ -63,6 +61,8 @@ class Thin:
     """Whether to add the wide view: counts of each kind of cell in blocks around the cursor."""
     screen: int = 0
     """Channels of the screen ResNet's first stage; 0 for no screen ResNet."""
+    norm: bool = True
+    """Layer norm and ELU after each dense layer, as in the paper's encoders; otherwise ReLU, as before version 0.3."""
 
     counted = True
 
@@ -77,18 +77,19 @@ class Thin:
 
     def parts(self) -> dict[str, Part]:
         """Cost by group, in the order of the features."""
+        activation = norm(self.width) + elu(self.width) if self.norm else relu(self.width)
         parts = {
             "cells": cells_cost(self.cell, self.crop**2 + (MAP_ROWS * COLUMNS if self.screen else 0)),
             "text": table(CHARS, self.text, 3 * COLUMNS),
-            "crop": dense(self.crop**2 * self.cell, self.width) + relu(self.width),
-            "message": dense(COLUMNS * self.text, self.width) + relu(self.width),
-            "status": dense(2 * COLUMNS * self.text, self.width) + relu(self.width),
+            "crop": dense(self.crop**2 * self.cell, self.width) + activation,
+            "message": dense(COLUMNS * self.text, self.width) + activation,
+            "status": dense(2 * COLUMNS * self.text, self.width) + activation,
         }
         if self.view:
             blocks = BLOCK_ROWS * BLOCK_COLUMNS * len(KINDS)
             # Besides the product, a comparison, a conversion and an addition for every cell and kind.
             counts = of_data(3 * BLOCK**2 * blocks)
-            parts["view"] = counts + dense(blocks, self.width, data=True) + relu(self.width)
+            parts["view"] = counts + dense(blocks, self.width, data=True) + activation
         if self.screen:
             parts["screen"] = resnet_cost(self.cell, (self.screen, 2 * self.screen), (self.width,))
         return parts
@@ -152,11 +153,7 @@ class Deep:
 
 
 class ThinEncoders(nn.Module):
-    """Dense layers over embedded cells and characters.
-
-    Blanks are embedded as zeros at first. Otherwise they, most of what a layer sees, decide alone which of its ReLUs
-    are active, whatever else the screen shows, and a seed in four of a narrow network stays at a high loss for long.
-    """
+    """Dense layers over embedded cells and characters."""
 
     config: Thin
     dtype: jnp.dtype
@@ -167,25 +164,25 @@ class ThinEncoders(nn.Module):
     def __call__(self, inputs: Inputs) -> jax.Array:
         """Features [S, F]."""
         config = self.config
-        cells = Cells(config.cell, self.dtype, self.platform, blank_is_zero=True, name="cells")
+        cells = Cells(config.cell, self.dtype, self.platform, name="cells")
         char, color = cells.tables()
-        text = Table(CHARS, config.text, padding=BLANK_CHAR, name="text")()
+        text = Table(CHARS, config.text, name="text")()
 
         chars, colors = (x.reshape(len(x), -1) for x in crop(inputs, config.crop))
         message, status = lines(inputs)
         cell = (char, chars), (color, known(colors))
+        encoder = partial(Encoder, config.width, self.dtype, config.norm)
         if self.platform == "tpu":
             embedded = {"crop": cell, "message": ((text, message),), "status": ((text, status),)}
-            dense = (FoldedDense(config.width, self.dtype, name=name)(*pairs) for name, pairs in embedded.items())
+            features = [encoder(folded=True, name=name)(*pairs) for name, pairs in embedded.items()]
         else:
             pairs = *cell, (text, message), (text, status)
             of_char, of_color, of_message, of_status = look_ups(pairs, self.platform)
             embedded = {"crop": of_char + of_color, "message": of_message, "status": of_status}
-            dense = (Dense(config.width, self.dtype, name=name)(x.reshape(len(x), -1)) for name, x in embedded.items())
-        features = [nn.relu(x) for x in dense]
+            features = [encoder(name=name)(x.reshape(len(x), -1)) for name, x in embedded.items()]
         if config.view:
             view = wide_view(inputs)
-            features.append(nn.relu(Dense(config.width, self.dtype, name="view")(view.reshape(len(view), -1))))
+            features.append(encoder(name="view")(view.reshape(len(view), -1)))
         if config.screen:
             channels = (config.screen, 2 * config.screen)
             resnet = maybe_remat(ResNet, self.remat)(
@@ -193,6 +190,26 @@ class ThinEncoders(nn.Module):
             )
             features.append(resnet(cells(*(inputs[name][:, 1 : 1 + MAP_ROWS] for name in ("chars", "colors")))))
         return jnp.concatenate(features, axis=-1)
+
+
+class Encoder(nn.Module):
+    """A dense layer with its norm and activation."""
+
+    width: int
+    dtype: jnp.dtype
+    norm: bool
+    """Whether to apply a layer norm and ELU; otherwise ReLU."""
+    folded: bool = False
+    """Whether the layer is `FoldedDense`."""
+
+    @nn.compact
+    def __call__(self, *inputs: Any) -> jax.Array:
+        """Features [S, width] of the dense layer's inputs."""
+        dense = (FoldedDense if self.folded else Dense)(self.width, self.dtype, name="dense")
+        # Its kernel and bias lie beside `norm`, where they were before there were norms.
+        nn.share_scope(self, dense)
+        x = dense(*inputs)
+        return nn.elu(layer_norm(x, self.dtype, "norm")) if self.norm else nn.relu(x)
 
 
 class DeepEncoders(nn.Module):
@@ -234,14 +251,10 @@ class Cells(nn.Module):
     width: int
     dtype: jnp.dtype
     platform: str | None
-    blank_is_zero: bool = False
-    """Whether the embedding of a blank is zero at initialisation."""
 
     def setup(self) -> None:
         """Name the tables."""
-        char, color = (BLANK_CHAR, BLANK_COLOR) if self.blank_is_zero else (None, None)
-        self.char = Table(CHARS, self.width, padding=char)
-        self.color = Table(COLORS, self.width, padding=color)
+        self.char, self.color = Table(CHARS, self.width), Table(COLORS, self.width)
 
     def tables(self) -> tuple[jax.Array, jax.Array]:
         """The characters' [256, E] and the colours' [32, E], float32."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Suppress
 from tyro.constructors import PrimitiveConstructorSpec
 
+from agents.ladder import VERSION, renamed
 from data.common.cli import UserError
 from data.common.files import replace_text
 from data.common.paths import Location
@@ -237,6 +238,7 @@ def write_sweep(folder: Path, sweep: Sweep) -> None:
         "sweep": to_json(sweep.config),
         "train": to_json(sweep.shared),
         "store": {"checksum": sweep.checksum},
+        "ladder": VERSION,
         "sizes": [[budget, [dataclasses.asdict(size) for size in sizes]] for budget, sizes in sweep.sizes.items()],
         "settings": {agent: dataclasses.asdict(settings) for agent, settings in sweep.settings.items()},
         "rules": dict(sweep.rules),
@@ -261,6 +263,13 @@ def read_sweep(folder: Path) -> Sweep:
     options: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in values["sweep"].items()
     }
+    agents = [size["agent"] for _, of_budget in values["sizes"] for size in of_budget]
+    changed = [agent for agent in agents if renamed(agent, values.get("ladder", 1)) != agent]
+    if changed:
+        raise UserError(
+            f"{folder} is a sweep of an earlier version, in which {changed[0]} was another network: begin another "
+            f"folder (the rows of this one are in {folder / 'runs.jsonl'})"
+        )
     sizes = {float(budget): tuple(Size(**size) for size in of_budget) for budget, of_budget in values["sizes"]}
     settings = {agent: Settings(**chosen) for agent, chosen in values["settings"].items()}
     return Sweep(

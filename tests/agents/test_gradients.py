@@ -33,10 +33,6 @@ LIMIT, LIMIT_OF_CONVOLUTIONS = 0.02, 0.04
 """Largest relative L2 distance of a group's gradients."""
 LIMIT_OF_FEW_STEPS = 0.04
 """Of a batch of a thousand distinct steps, in which what the rounding of weights does averages out less."""
-LIMIT_OF_THIN = 0.08
-"""Of thin encoders in a batch of 2,048: embeddings of blanks begin at zero, so that many ReLUs are near their kink, and
-the rounding of weights alone moves a gradient by 1 to 6 %."""
-THIN = ("cells", "text", "crop", "message", "status")
 CONVOLUTIONS = ("conv", "section", "screen")
 """Beginnings of the names of groups of convolutions; at `nethack/paper` also what is before or beside them."""
 
@@ -166,9 +162,7 @@ def check(name: str, store: Path, samples: int, least: float = 0.0, backend: str
     params, lanes = jax.jit(agent.init)(jax.random.key(0)), samples // WINDOW
     exact = gradient(agent, params, batch, min(lanes, PART))
     found = distances(gradient(in_bfloat16(agent, backend), params, batch, lanes), exact)
-    thin = THIN if samples <= 2048 and not name.startswith("nethack/paper") else ()
-    limits = {group: max(least, LIMIT_OF_THIN if group in thin else limit(name, group)) for group in found}
-    wrong = {group: f"{100 * far:.2f} %" for group, far in found.items() if not far < limits[group]}
+    wrong = {group: f"{100 * far:.2f} %" for group, far in found.items() if not far < max(least, limit(name, group))}
     assert not wrong, (wrong, found)
 
 
@@ -224,12 +218,12 @@ def test_nethack_in_a_large_batch(name: str, autoascend: Path) -> None:
 
 @pytest.mark.slow
 def test_the_smallest_in_a_large_batch_but_for_the_rounding_of_its_weights(autoascend: Path) -> None:
-    """With weights rounded to bfloat16 the float32 gradient is further off than by all other rounding."""
+    """With these weights rounded to bfloat16, the float32 gradient of `text` is 2.2 % off; with other seeds' 0.5 %."""
     agent, batch = agent_and_batch("nethack/lstm/16", autoascend, 65_536)
     params = jax.jit(agent.init)(jax.random.key(0))
     exact = gradient(agent, jax.tree.map(lambda x: x.astype(jnp.bfloat16).astype(x.dtype), params), batch, PART)
     found = distances(gradient(in_bfloat16(agent, "gpu"), params, batch, len(batch.mask)), exact)
-    assert max(found.values()) < LIMIT, found
+    assert max(found.values()) < 0.01, found
 
 
 @pytest.mark.slow

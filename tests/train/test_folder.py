@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from agents.ladder import find
 from data.common.cli import UserError
 from tests.train.runs import config
-from train.checkpoint import budgets
+from train.checkpoint import budgets, load_budget
 from train.config import TrainConfig, config_hash
 from train.folder import claim, devices_of, dtype_of, read_run, record_start, resolved
 from train.loop import train
@@ -73,3 +74,22 @@ def test_a_run_of_an_earlier_version_goes_on_with_the_defaults_of_new_fields(tmp
         claim(tmp_path, earlier, DEFAULTS | {"rate": 0.2}, DEFAULTS)
     with pytest.raises(UserError, match="another optimizer"):
         claim(tmp_path, earlier, DEFAULTS | {"optimizer": {"lr": 1e-3, "clip": 2.0}}, DEFAULTS)
+
+
+@pytest.mark.parametrize("name", ["nethack/lstm/16", "nethack/lstm/16+core.layers=2"])
+def test_a_run_of_an_earlier_version_keeps_its_network(store: Path, tmp_path: Path, name: str) -> None:
+    """Of the ladder's first version, whose encoders had no norms."""
+    before = find(f"{name}+encoders.norm=false")
+    run = dataclasses.replace(config(store, tmp_path / "run", (2,)), agent=before.name)
+    train(run, progress=False)
+    [budget] = budgets(run.run)
+    described = json.loads((run.run / "config.json").read_text())
+    del described["ladder"]
+    (run.run / "config.json").write_text(json.dumps(described | {"config": described["config"] | {"agent": name}}))
+
+    assert read_run(run.run)["config"]["agent"] == before.name
+    load_budget(run.run, budget, before)
+    with pytest.raises(UserError, match="another agent"):
+        train(dataclasses.replace(run, agent=name), progress=False)
+    train(run, progress=False)
+    assert budgets(run.run) == [budget]

@@ -156,11 +156,11 @@ class ThinEncoders(nn.Module):
     def __init__(self, config: Thin) -> None:
         super().__init__()
         self.cells, self.text = Cells(config.cell), nn.Embedding(CHARS, config.text)
-        self.crop = nn.Linear(config.crop**2 * config.cell, config.width)
-        self.message = nn.Linear(COLUMNS * config.text, config.width)
-        self.status = nn.Linear(2 * COLUMNS * config.text, config.width)
+        self.crop = Encoder(config.crop**2 * config.cell, config)
+        self.message = Encoder(COLUMNS * config.text, config)
+        self.status = Encoder(2 * COLUMNS * config.text, config)
         if config.view:
-            self.view = nn.Linear(BLOCK_ROWS * BLOCK_COLUMNS * len(KINDS), config.width)
+            self.view = Encoder(BLOCK_ROWS * BLOCK_COLUMNS * len(KINDS), config)
         if config.screen:
             self.screen = ResNet(config.cell, (config.screen, 2 * config.screen), (config.width,))
 
@@ -174,10 +174,23 @@ class ThinEncoders(nn.Module):
         ]
         if hasattr(self, "view"):
             features.append(self.view(inputs[VIEW].flatten(1)))
-        features = [F.relu(x) for x in features]
         if hasattr(self, "screen"):
             features.append(self.screen(self.cells(*map_of(inputs))))
         return torch.cat(features, -1)
+
+
+class Encoder(nn.Linear):
+    """A linear layer with its norm and activation."""
+
+    def __init__(self, inputs: int, config: Thin) -> None:
+        super().__init__(inputs, config.width)
+        if config.norm:
+            self.norm = nn.LayerNorm(config.width, EPSILON)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features [S, F]."""
+        x = super().forward(x)
+        return F.elu(self.norm(x)) if hasattr(self, "norm") else F.relu(x)
 
 
 class DeepEncoders(nn.Module):

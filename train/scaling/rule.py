@@ -30,7 +30,7 @@ class Rule:
         return f"{self.coefficient:g} N^{self.exponent:g} min(1, B/{self.batch})^(1/3)"
 
 
-NETHACK, ATARI = Rule(0.38, -0.275, 2048), Rule(2.4, -0.57, 128)
+NETHACK, ATARI = Rule(0.93, -0.32, 2048), Rule(2.4, -0.57, 128)
 
 
 def rule_of(agent: str) -> Rule:

@@ -48,6 +48,18 @@ def test_the_table_has_a_row_for_each_cell(done: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_sweep_whose_agents_have_changed_is_refused(done: Path, tmp_path: Path) -> None:
+    """A sweep of the ladder's first version: rows of two networks would stand in one table under one name."""
+    folder = tmp_path / "sweep"
+    shutil.copytree(done, folder)
+    recorded = json.loads((folder / "sweep.json").read_text())
+    del recorded["ladder"]
+    (folder / "sweep.json").write_text(json.dumps(recorded))
+    _, said = sweep(folder, code=2)
+    assert "a sweep of an earlier version, in which nethack/lstm/16 was another network" in said
+
+
+@pytest.mark.slow
 def test_tensorboard_shows_each_cell_as_a_trial(done: Path) -> None:
     trials = {}
     for path in done.glob("hparams/*"):
