@@ -11,7 +11,7 @@ from train.config import Optimizer
 
 PRESETS = {
     "quickstart": Preset(
-        takes="about 8 minutes on 2 cores, under 3 GiB",
+        takes="about 10 minutes on 2 cores, under 3 GiB",
         expect="a dev loss that falls as a power of compute, and agents that outscore the random policy",
         games=240,
         game_steps=3000,
@@ -19,7 +19,7 @@ PRESETS = {
         sweep=SweepConfig(
             family="nethack/lstm",
             budgets=(1e10, 2e10, 4e10, 8e10, 1.6e11),
-            # Where the optimum of an earlier run was, with other rates, sizes and budgets, on 160 of the games.
+            # Where the optimum of an earlier run was, with other networks, rates and budgets, on 160 of the games.
             prior="16",
             spread=4.0,
             seeds=3,

@@ -1,7 +1,7 @@
 """The learning rate of a network of N parameters, where none is given: a power law of N, as OLMo-core has it.
 
 Batches of B samples, smaller than those of the fit, learn at (B / batch)^(1/3) of the rate: in batches of 256 NetHack's
-LSTMs did best at half the rate of 2,048, and at the whole of it ReLUs died, sometimes all those of an encoder.
+LSTMs did as well on average at half the rate of 2,048, and their seeds differed less.
 
 Theirs is 0.0047 (N / 108e6)^(-1/3) (github.com/allenai/OLMo-core, `olmo_core.model_ladder`). Ours go through the best
 rates of the runs in train/README.md: of NetHack's LSTMs, N from 13 thousand to 427 thousand, batches of 2,048 samples;
