@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from agents.gym.ladder import SHOWN
-from agents.nethack.encoders import SLOTS
+from agents.nethack.deep import SLOTS
 from agents.spec import Agent, Params
 from data.common.cli import UserError
 from data.spec import FRAME_COLUMNS, FRAME_ROWS, NETHACK, STACK, Field

@@ -16,9 +16,10 @@ from agents.cores.transformer import Transformer
 from agents.cost import Cost, Group, dense, head, norm, relu
 from agents.cpu.devices import platform_of, resolve_dtype
 from agents.layers import Dense, layer_norm
-from agents.nethack.encoders import SLOTS, Deep, Thin
+from agents.nethack.deep import SLOTS, Deep
 from agents.nethack.prompt import ACTIONS, PromptHead, no_prompts, prompt_cost
 from agents.nethack.sight import cut_out, lines
+from agents.nethack.thin import Thin
 from agents.spec import Dropout
 from data.spec import NETHACK, Field
 

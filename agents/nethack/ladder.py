@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from agents.cores.lstm import LSTM
 from agents.cores.transformer import Transformer
 from agents.nethack.agent import NetHackAgent
-from agents.nethack.encoders import Deep, Thin
+from agents.nethack.deep import Deep
+from agents.nethack.thin import Thin
 from agents.spec import Agent
 from data.spec import Field
 

@@ -76,7 +76,9 @@ def test_a_run_of_an_earlier_version_goes_on_with_the_defaults_of_new_fields(tmp
         claim(tmp_path, earlier, DEFAULTS | {"optimizer": {"lr": 1e-3, "clip": 2.0}}, DEFAULTS)
 
 
-@pytest.mark.parametrize("name", ["nethack/lstm/16", "nethack/lstm/16+core.layers=2"])
+@pytest.mark.parametrize(
+    "name", ["nethack/lstm/16", pytest.param("nethack/lstm/16+core.layers=2", marks=pytest.mark.slow)]
+)
 def test_a_run_of_an_earlier_version_keeps_its_network(store: Path, tmp_path: Path, name: str) -> None:
     """Of the ladder's first version, whose encoders had no norms."""
     before = find(f"{name}+encoders.norm=false")

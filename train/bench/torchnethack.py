@@ -18,8 +18,9 @@ from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
 from agents.cores.lstm import LSTM
 from agents.cores.transformer import ROPE_BASE, Transformer
 from agents.nethack.agent import NetHackAgent
-from agents.nethack.encoders import COLORS, GLYPHS, MAP_ROWS, SLOTS, Deep, Thin
+from agents.nethack.deep import GLYPHS, SLOTS, Deep
 from agents.nethack.prompt import ACTIONS, no_prompts, offered_keys, remember
+from agents.nethack.screen import COLORS, MAP_ROWS
 from agents.nethack.sight import (
     BLOCK,
     BLOCK_COLUMNS,
@@ -32,6 +33,7 @@ from agents.nethack.sight import (
     VIEW,
     cut_out,
 )
+from agents.nethack.thin import Thin
 from agents.spec import Params
 from data.spec import COLUMNS, Batch
 from train.bench.parameters import state_dict

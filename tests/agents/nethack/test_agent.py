@@ -10,7 +10,8 @@ import pytest
 from agents.cores.lstm import LSTM
 from agents.cores.transformer import Transformer
 from agents.nethack.agent import ACTIONS, NetHackAgent
-from agents.nethack.encoders import Deep, Thin
+from agents.nethack.deep import Deep
+from agents.nethack.thin import Thin
 from agents.spec import Dropout
 from data import spec
 from data.games.keys import KEYS
