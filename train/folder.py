@@ -132,7 +132,7 @@ def read_runs(run: Path) -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     """A `config.json`, with the name that its agent has now."""
     described = json.loads(path.read_text())
-    if "agent" in described["config"]:
+    if "agent" in described.get("config", {}):
         described["config"]["agent"] = renamed(described["config"]["agent"], described.get("ladder", 1))
     return described
 

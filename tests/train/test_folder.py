@@ -95,3 +95,10 @@ def test_a_run_of_an_earlier_version_keeps_its_network(store: Path, tmp_path: Pa
         train(dataclasses.replace(run, agent=name), progress=False)
     train(run, progress=False)
     assert budgets(run.run) == [budget]
+
+
+def test_a_policy_without_a_configuration_is_a_run_of_another_kind(tmp_path: Path) -> None:
+    """`data.experts` reads such a folder, of no more than a kind, a game and its actions."""
+    (tmp_path / "config.json").write_text(json.dumps({"kind": "ppo", "game": "Breakout", "actions": ["NOOP"]}))
+    with pytest.raises(UserError, match="holds a run of another kind"):
+        read_run(tmp_path)
