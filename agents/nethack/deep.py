@@ -14,16 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from agents.cost import NOTHING, Part, conv, conv3x3, dense, elu, norm, table
-from agents.layers import (
-    Conv,
-    Dense,
-    Embedding,
-    Table,
-    biased,
-    layer_norm,
-    look_up,
-    product,
-)
+from agents.layers import Conv, Dense, Embedding, Table, biased, layer_norm, look_up, product
 from agents.nethack.screen import MAP_ROWS, Cells, Inputs, ResNet, cells_cost, maybe_remat, resnet_cost
 from agents.nethack.sight import CHARS, crop, lines
 from data.spec import COLUMNS

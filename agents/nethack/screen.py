@@ -1,4 +1,4 @@
-"""What both kinds of NetHack encoder see a screen by: embedded map cells, and a ResNet over them.
+"""What thin and deep NetHack encoders share: embedded map cells, and a ResNet over them.
 
 Shapes: S samples (lanes x steps), Y rows, X columns, E features of an embedding.
 """
@@ -12,15 +12,7 @@ import jax.numpy as jnp
 
 from agents.cost import NOTHING, Part, conv3x3, dense, elu, norm, table
 from agents.cpu.im2col import max_pool
-from agents.layers import (
-    Conv,
-    Dense,
-    Table,
-    layer_norm,
-    look_up,
-    over_shards,
-    product,
-)
+from agents.layers import Conv, Dense, Table, layer_norm, look_up, over_shards, product
 from agents.nethack.sight import CHARS
 from data.spec import COLUMNS
 

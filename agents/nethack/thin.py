@@ -12,13 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from agents.cost import Part, dense, elu, norm, of_data, relu, table
-from agents.layers import (
-    Dense,
-    FoldedDense,
-    Table,
-    layer_norm,
-    look_ups,
-)
+from agents.layers import Dense, FoldedDense, Table, layer_norm, look_ups
 from agents.nethack.screen import MAP_ROWS, Cells, Inputs, ResNet, cells_cost, known, maybe_remat, resnet_cost
 from agents.nethack.sight import BLOCK, BLOCK_COLUMNS, BLOCK_ROWS, CHARS, KINDS, crop, lines, wide_view
 from agents.overrides import require

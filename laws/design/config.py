@@ -251,7 +251,7 @@ def write_sweep(folder: Path, sweep: Sweep) -> None:
 def read_sweep(folder: Path) -> Sweep:
     """The sweep that a folder records.
 
-    Raises: UserError: the folder holds none, or one of a later version.
+    Raises: UserError: the folder holds none, or one of a later version, or of an earlier one whose agents have changed.
     """
     path = folder / FILE
     if not path.is_file():

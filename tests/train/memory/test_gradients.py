@@ -42,7 +42,7 @@ def gradient(store: Path, agent: Agent, microbatch: int | None, *, dropout: floa
     optimizer, params = optax.sgd(1.0), jax.jit(agent.init)(jax.random.key(0))
     step = make_train_step(agent, optimizer, average=0.0, dropout=dropout, seed=0, mesh=mesh, microbatch=microbatch)
     carry = jax.tree.map(lambda x: jnp.ones_like(x) * jnp.asarray(0.5, x.dtype), agent.initial_carry(LANES))
-    before = jax.tree.map(np.array, params)
+    before = jax.device_get(params)
     state, metrics = step(init_state(params, optimizer, carry=carry), put(padded_batch(store), over_lanes(mesh)))
     assert np.isfinite(metrics.loss)
     grads = jax.tree.map(np.subtract, before, jax.device_get(state.params))
