@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from data.common.workers import SPAWN
+from eval.engine.game import GameRow
 from eval.engine.worker import CLOSE, Memory, Post, Views, folder_for, work
 
 LOOK = 0.5
@@ -45,6 +46,8 @@ class _Worker:
     process: BaseProcess
     rows: Any
     post: Post
+    read: dict[int, GameRow] = field(default_factory=dict)
+    """Rows that were read before they were asked for, by lane."""
     asked: int = 0
     """Requests so far."""
     steps: int = 0
@@ -98,9 +101,12 @@ class Crew:
         """Wait until a worker has completed a request, at most for `LOOK` seconds; whether one has."""
         return self._finished.acquire(block, LOOK)
 
-    def row(self, index: int) -> Any:
-        """The next (lane, row) of a worker that has said that a game ended."""
-        return self._workers[index].rows.recv()
+    def row(self, index: int, lane: int) -> GameRow:
+        """The row of a lane whose game has ended, as its worker has said. The worker may have sent others before."""
+        worker = self._workers[index]
+        while lane not in worker.read:
+            worker.read.update([worker.rows.recv()])
+        return worker.read.pop(lane)
 
     def lost(self, waited_for: Iterable[int]) -> list[Lost]:
         """Those of these workers that have died, or have made no step for too long and are killed."""

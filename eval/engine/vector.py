@@ -187,16 +187,13 @@ class NetHackVector:
 
     def _ended(self, tile: int) -> list[Ended]:
         lanes = self.tiles[tile]
-        if not self._views.ended[lanes].any():
-            return []
         ended: list[Ended] = []
-        for lane in lanes.start + np.flatnonzero(self._views.ended[lanes]):
-            index = self._owner[int(lane)]
-            ended.append(Ended(*self.crew.row(index)))
+        for lane in (lanes.start + np.flatnonzero(self._views.ended[lanes])).tolist():
+            index = self._owner[lane]
+            ended.append(Ended(lane, self.crew.row(index, lane)))
             self._playing[tile][index] -= 1
-        for game in ended:
-            self.active[game.lane], self._views.ended[game.lane] = False, 0
-        return sorted(ended, key=lambda game: game.lane)
+            self.active[lane], self._views.ended[lane] = False, 0
+        return ended
 
     def _replace(self, lost: Lost) -> None:
         """Replace a worker, and let its games begin again."""

@@ -96,6 +96,29 @@ def test_games_are_those_played_alone(tiles: int, tile: int, workers: int, alone
         assert games.busy > 0
 
 
+def test_tiles_that_share_a_worker_get_the_games_that_ended_there() -> None:
+    """Worker 0 ends games of two tiles, of which the second is complete first: the other waits for worker 4.
+
+    The games of these seeds have no opening screens: each ends with its first action.
+    """
+    with NetHackVector(3, 2, 5, max_steps=1) as games:
+        assert [lane for of_tile in games._lanes[0].values() for lane in of_tile] == [0, 5]
+        for lane, seed in enumerate([4, 5, 6, 7, 8, 9]):
+            games.begin(lane, seed)
+        for tile in (2, 0):
+            games.send(tile, np.zeros(2, np.uint8))
+        assert [games.receive(), games.receive()]
+        os.kill(games.crew.pids[4], signal.SIGSTOP)
+        for tile in (2, 0):
+            games.send(tile, np.zeros(2, np.uint8))
+        tile, ended = games.receive() or (None, [])
+        assert (tile, [(game.lane, game.row.seed) for game in ended]) == (0, [(0, 4), (1, 5)])
+        os.kill(games.crew.pids[4], signal.SIGCONT)
+        tile, ended = games.receive() or (None, [])
+        assert (tile, [(game.lane, game.row.seed) for game in ended]) == (2, [(4, 8), (5, 9)])
+        assert games.replaced == 0
+
+
 @pytest.mark.parametrize(
     ("how", "when", "patience"),
     [(signal.SIGKILL, (0, 25, 90), 600.0), pytest.param(signal.SIGSTOP, (25,), 20.0, marks=pytest.mark.slow)],
