@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from typing import Any
 
 from tqdm import tqdm
@@ -43,6 +43,8 @@ class Bar(tqdm):
             options |= {"mininterval": 1.0, "miniters": 1, "delay": 0}
         if not rate:
             options["bar_format"] = "{desc}: {bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+        elif total is None and not isinstance(of, Sized):
+            options["bar_format"] = f"{{desc}}: {{n_fmt}} {_plural(unit)} [{{elapsed}}, {{rate_fmt}}{{postfix}}]"
         super().__init__(
             of, name, total, unit=unit, disable=not shown, file=sys.stderr, dynamic_ncols=not self._plain, **options
         )
@@ -80,9 +82,12 @@ class Bar(tqdm):
     def _count(self, count: float, total: float | None = None) -> str:
         scale = tqdm.format_sizeof if self.unit_scale else "{:,}".format
         of = f" of {scale(total)}" if total else ""
-        several = f"{self.unit[:-1]}ies" if self.unit.endswith("y") else f"{self.unit}s"
-        return f"{scale(count)}{of} {self.unit if count == 1 and not total else several}"
+        return f"{scale(count)}{of} {self.unit if count == 1 and not total else _plural(self.unit)}"
 
     def _write(self, said: str) -> None:
         name = str(self.desc).removesuffix(": ")
         print(f"{name}: {said}" if name else said, file=sys.stderr, flush=True)
+
+
+def _plural(unit: str) -> str:
+    return f"{unit[:-1]}ies" if unit.endswith("y") else f"{unit}s"

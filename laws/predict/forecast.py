@@ -5,8 +5,9 @@ scored on the same past predictions, as far ahead as the asked budget lies; scor
 interval is as wide as it would have had to be.
 """
 
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, runtime_checkable
 
@@ -156,10 +157,11 @@ def forecast_loss(game: GameFit, flops: float) -> Forecast:
         "offset": (power_form("offset"), "offset"),
         "broken": (broken, None),
     }
-    entries = []
-    for method, points in zip(METHODS, (truth, vertices), strict=True):
-        entries += _entries(method, "loss", points, forms, wanted, flops, game.simulated)
-    entries += _parametric_entries(found, truth, wanted, flops, game.simulated)
+    parts = [
+        _entries(method, "loss", points, forms, wanted, flops, game.simulated)
+        for method, points in zip(METHODS, (truth, vertices), strict=True)
+    ]
+    entries = itertools.chain(*parts, _parametric_entries(found, truth, wanted, flops, game.simulated))
     return _scored("loss", flops, entries, wanted)
 
 
@@ -181,10 +183,11 @@ def forecast_return(game: GameFit, flops: float, expert: float | None = None) ->
     }
     if expert is not None:
         forms |= {"clipped": (Clipped(expert), None), "saturating": (Saturating(expert), None)}
-    entries = []
-    for method, points in zip(METHODS, (truth, vertices), strict=True):
-        entries += _entries(method, "return", points, forms, wanted, flops, game.simulated)
-    return _scored("return", flops, entries, wanted)
+    parts = [
+        _entries(method, "return", points, forms, wanted, flops, game.simulated)
+        for method, points in zip(METHODS, (truth, vertices), strict=True)
+    ]
+    return _scored("return", flops, itertools.chain(*parts), wanted)
 
 
 @single_threaded
@@ -216,9 +219,10 @@ def extrapolate(game: GameFit) -> Extrapolation:
 
 
 def _scored(
-    y: Quantity, flops: float, entries: Sequence[ForecastEntry], wanted: dict[float, tuple[float, float]]
+    y: Quantity, flops: float, made: Iterable[ForecastEntry], wanted: dict[float, tuple[float, float]]
 ) -> Forecast:
-    """The entries with their scores on common cuts, and the combined forecast."""
+    """The entries, as they are made, with their scores on common cuts, and the combined forecast."""
+    entries = list(Bar(made, f"forecast {y}", unit="fit", delay=BRIEF, leave=False))
     cuts = common_cuts([dict(entry.misses) for entry in entries])
     scored = [_with_score(entry, cuts) for entry in entries]
     baseline = {
@@ -317,8 +321,7 @@ def _entries(
     simulated: Simulated | None,
 ) -> Iterator[ForecastEntry]:
     """Every form in every window of `points`, the optima of one method."""
-    lows = windows([x for x, _ in points])
-    for low in Bar(lows, f"forecast, {method}", unit="window", delay=BRIEF, leave=False):
+    for low in windows([x for x, _ in points]):
         inside = [point for point in points if point[0] >= low]
         for name, (form, power) in forms.items():
             predictor = form(inside) if len(inside) >= MIN_BUDGETS else None
@@ -349,8 +352,7 @@ def _parametric_entries(
     simulated: Simulated | None,
 ) -> Iterator[ForecastEntry]:
     """L(N, D) in each window, on its compute-optimal frontier."""
-    lows = windows([x for x, _ in truth])
-    for low in Bar(lows, "forecast, parametric", unit="window", delay=BRIEF, leave=False):
+    for low in windows([x for x, _ in truth]):
         kept = [profile for profile in found if profile.best.flops >= low]
         cells = cells_of(kept)
         fitted = surface_of(cells) if len(kept) >= MIN_BUDGETS else None

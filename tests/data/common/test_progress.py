@@ -69,6 +69,15 @@ def test_counts_go_on_and_tell_what_else_is_known(clock: Clock, capsys: pytest.C
     ]
 
 
+def test_without_a_total_a_terminal_shows_count_and_rate(
+    clock: Clock, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    for _ in Bar(iter(range(12)), "read rows.csv", unit="row", ncols=80):
+        clock.now += 0.5
+    assert "read rows.csv: 12 rows [00:06,  2.00row/s]" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "count", "said"),
     [
