@@ -181,6 +181,12 @@ class RunNoise:
     ratio_within_T: np.ndarray
     """The same of what varies within runs."""
 
+    def shuffled(self, studies_S: np.ndarray) -> "RunNoise":
+        """The noise of these simulated studies in this order, and trials that are others than those of a like study."""
+        order = np.random.default_rng(0).permutation(len(self.ratio_T))
+        trial = self.trial_TxR[order], self.ratio_T[order], self.ratio_within_T[order]
+        return RunNoise(self.drawn_SxR[studies_S], *trial)
+
 
 def _run_noise(model: NoiseModel, drawn_SxR: np.ndarray, seed: int) -> RunNoise:
     random = np.random.default_rng(seed)

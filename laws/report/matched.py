@@ -8,12 +8,15 @@ from typing import Literal
 
 import numpy as np
 
+from laws.fitting.bootstrap import basic_of_log
 from laws.fitting.isoflop import METHODS, Method
+from laws.fitting.law import Interval
 from laws.predict.intrinsic import undominated
 from laws.report.comparison import Study
-from laws.report.number import significant
+from laws.report.number import MISSING, significant
 from laws.report.tables import METHOD_NAMES, QUANTITY_NAMES, ReportTable
 
+Result = Literal["loss", "return"]
 Points = Sequence[tuple[float, float]]
 """(C, value) of the optimum of each budget, by C."""
 
@@ -22,7 +25,7 @@ Points = Sequence[tuple[float, float]]
 class Match:
     """The compute of two studies for one loss or return."""
 
-    y: Literal["loss", "return"]
+    y: Result
     method: Method
     """How the optimum of a budget is found."""
     value: float
@@ -31,6 +34,8 @@ class Match:
     second: str
     first_flops: float
     second_flops: float
+    interval: Interval | None = None
+    """95 % interval of the ratio; None where one of the studies doesn't tell its noise."""
 
     @property
     def ratio(self) -> float:
@@ -50,20 +55,66 @@ def matches(studies: Sequence[Study]) -> Iterator[Match]:
             yield from next((found for found in by_method if found), ())
 
 
-def _matches(one: Study, other: Study, y: Literal["loss", "return"], method: Method) -> Sequence[Match]:
+def _matches(one: Study, other: Study, y: Result, method: Method) -> Sequence[Match]:
     mine, its = (_optima(study, y, method) for study in (one, other))
-    return [
-        Match(y, method, value, one.name, other.name, flops, there)
+    found = [
+        Match(y, method, value, one.name, other.name, flops, there, _interval(y, method, one, other, flops, there))
         for flops, value in mine
         if (there := cost(its, value)) is not None
-    ] or [
-        Match(y, method, value, one.name, other.name, here, flops)
+    ]
+    if found:
+        return found
+    return [
+        Match(y, method, value, one.name, other.name, here, flops, _interval(y, method, other, one, flops, here, -1))
         for flops, value in its
         if (here := cost(mine, value)) is not None
     ]
 
 
-def _optima(study: Study, y: Literal["loss", "return"], method: Method) -> Points:
+def _interval(
+    y: Result, method: Method, of: Study, other: Study, flops: float, there: float, power: int = 1
+) -> Interval | None:
+    """95 % interval of (`there` / `flops`)^`power`, a budget of one study and what its result costs in another.
+
+    By bootstrap of both. Where a simulated study has no optimum there, or doesn't come so far, its curve goes on.
+    """
+    one, two = of.fit.simulated, other.fit.simulated
+    if one is None or two is None:
+        return None
+    studies = min(len(one.draws[method, y][1]), len(two.draws[method, y][1]))
+    # Studies that are alike are simulated with the same noise: pair those of the first with others of the second.
+    order = np.random.default_rng(0).permutation(studies)
+    log_flops = math.log(flops)
+
+    def log_ratio(mine: np.ndarray, its: np.ndarray) -> float:
+        (x, y_mine), (x_its, y_its) = _curve(*mine, falls=y == "loss"), _curve(*its, falls=y == "loss")
+        return power * (_along(y_its, x_its, _along(x, y_mine, log_flops)) - log_flops)
+
+    ones, twos = (np.stack(np.broadcast_arrays(*each.draws[method, y]), 1)[:studies] for each in (one, two))
+    drawn = np.array([log_ratio(mine, its) for mine, its in zip(ones, twos[order], strict=True)])
+    clean = log_ratio(*(np.stack(np.broadcast_arrays(*each.clean[method, y])) for each in (one, two)))
+    kept = slice(None) if y == "return" else slice(1)
+    noise = [*one.noise[kept], *(each.shuffled(order) for each in two.noise[kept])]
+    return basic_of_log(power * math.log(there / flops), drawn, clean, noise)
+
+
+def _curve(log_flops_B: np.ndarray, log_values_B: np.ndarray, *, falls: bool) -> tuple[np.ndarray, np.ndarray]:
+    """ln C and ln of the value, less it if it `falls`, of the known optima that no cheaper one equals: both rise."""
+    known = np.isfinite(log_flops_B) & np.isfinite(log_values_B)
+    points = list(zip(log_flops_B[known].tolist(), log_values_B[known].tolist(), strict=True))
+    x, y = np.array(undominated(points, falls=falls)).reshape(-1, 2).T
+    return x, -y if falls else y
+
+
+def _along(x: np.ndarray, y: np.ndarray, at: float) -> float:
+    """The curve through points, both of whose coordinates rise, at x = `at`, beyond its ends by its mean slope."""
+    if len(x) < 2:
+        return math.nan
+    beyond = at - float(np.clip(at, x[0], x[-1]))
+    return float(np.interp(at, x, y)) + beyond * float((y[-1] - y[0]) / (x[-1] - x[0]))
+
+
+def _optima(study: Study, y: Result, method: Method) -> Points:
     """The optima of a law, all positive, that no cheaper one equals; none without a law."""
     law = study.fit.found(y, method)
     return undominated(law.power.points, falls=y == "loss") if law is not None else ()
@@ -89,13 +140,15 @@ def table(found: Sequence[Match]) -> ReportTable:
             f"{each.first}: {each.first_flops:.3g}",
             f"{each.second}: {each.second_flops:.3g}",
             f"{each.ratio:.3g}",
+            MISSING if each.interval is None else f"{each.interval[0]:.3g} to {each.interval[1]:.3g}",
         )
         for each in found
     )
-    header = ("Quantity", "Value", "Method", "Compute (FLOPs)", "Compute (FLOPs)", "Ratio")
+    header = ("Quantity", "Value", "Method", "Compute (FLOPs)", "Compute (FLOPs)", "Ratio", "95 % interval")
     note = (
         "The compute at which both studies reach a dev loss or a mean return: at a budget of one, and interpolated"
-        " between budgets of the other, in both logarithms. Losses are comparable if the held-out games are."
+        " between budgets of the other, in both logarithms; the interval by bootstrap of both studies. Losses are"
+        " comparable if the held-out games are."
     )
     return ReportTable("Compute for the same result", header, rows, note)
 
@@ -103,7 +156,9 @@ def table(found: Sequence[Match]) -> ReportTable:
 def lines(found: Sequence[Match]) -> Iterator[str]:
     """The matches for the terminal."""
     for each in found:
+        interval = "" if each.interval is None else f" (95 % {each.interval[0]:.3g} to {each.interval[1]:.3g})"
         yield (
             f"{QUANTITY_NAMES[each.y]} {significant(each.value)}, {METHOD_NAMES[each.method]}: {each.first} at"
-            f" {each.first_flops:.3g} FLOPs, {each.second} at {each.second_flops:.3g}, {each.ratio:.3g} times as much"
+            f" {each.first_flops:.3g} FLOPs, {each.second} at {each.second_flops:.3g}, {each.ratio:.3g} times as"
+            f" much{interval}"
         )

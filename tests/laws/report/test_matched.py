@@ -1,7 +1,9 @@
 """The compute of two studies for the same result."""
 
+import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from eval.results import ResultRow
@@ -37,6 +39,42 @@ def test_a_study_that_needs_ten_times_the_compute_is_found_to(factor: float) -> 
         assert each.ratio == pytest.approx(factor, rel=1e-3)
         assert each.first_flops in {row.flops for row in rows}
     assert f"{factor:.3g} times as much" in next(lines(found))
+
+
+@pytest.mark.slow
+def test_nine_of_ten_intervals_hold_the_ratio() -> None:
+    """Of 30 pairs of studies, of which one needs ten times the compute of the other."""
+    held = []
+    for seed in range(30):
+        random = np.random.default_rng(seed)
+        rows, others = (
+            [
+                replace(row, return_mean=100 / (row.loss or 1) * math.exp(0.1 * random.normal()))
+                for row in study(0.3, 2 * seed + place)
+            ]
+            for place in (0, 1)
+        )
+        one, other = (fitted(each, draws=200) for each in (rows, slower(others, 10.0)))
+        for found in matches([Study("one", one), Study("other", other)]):
+            assert found.interval is not None
+            assert found.interval[0] <= found.ratio <= found.interval[1]
+            held.append((found.y, found.interval[0] <= 10 <= found.interval[1]))
+    for y in ("loss", "return"):
+        of_y = [holds for quantity, holds in held if quantity == y]
+        assert len(of_y) > 90
+        assert np.mean(of_y) > 0.85
+
+
+def test_the_interval_is_of_the_ratio_whichever_study_the_budgets_are_of() -> None:
+    one, other = study(0.3, 0), slower(study(0.3, 1), 10.0)
+    budgets = sorted({row.flops for row in one})
+    ends = [row for row in one if row.flops in (budgets[0], budgets[1], budgets[-1])]
+    for rows in ([ends, other], [other, ends]):
+        found = list(matches([Study(str(place), fitted(each, draws=200)) for place, each in enumerate(rows)]))
+        assert found
+        for each in found:
+            assert each.interval is not None
+            assert each.interval[0] < each.ratio < each.interval[1] < 2 * each.ratio
 
 
 def test_what_only_one_study_reaches_is_not_matched() -> None:
