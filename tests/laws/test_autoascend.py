@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from laws.fitting.analysis import GameFit, fit
+from laws.fitting.bootstrap import DRAWS
 from laws.report.comparison import Study, side_by_side
 from laws.report.matched import matches
 from laws.rows.runs import read
@@ -17,8 +18,8 @@ ROWS, TRIED = LAWS / "autoascend.jsonl", LAWS / "autoascend-tuning.jsonl"
 README = (LAWS / "README.md").read_text()
 
 
-def of(path: Path) -> GameFit:
-    return only(fit(read([path]), draws=0))
+def of(path: Path, draws: int = 0) -> GameFit:
+    return only(fit(read([path]), draws=draws, choosing=False))
 
 
 def table(first: str) -> Iterator[list[str]]:
@@ -45,10 +46,14 @@ def test_exponents(paper: Path) -> None:
 
 
 def test_compute_for_the_same_result(paper: Path) -> None:
-    studies = [Study("IsoPlay", of(ROWS)), Study("paper", of(paper / "nethack.csv"))]
-    found = [(each.y, f"{each.first_flops:.2g}", f"{each.value:.3g}", f"{each.ratio:.0f}") for each in matches(studies)]
+    studies = [Study("IsoPlay", of(ROWS, DRAWS)), Study("paper", of(paper / "nethack.csv", DRAWS))]
+    matched = list(matches(studies))
+    found = [(each.y, f"{each.first_flops:.2g}", f"{each.value:.3g}", f"{each.ratio:.0f}") for each in matched]
     names = {"dev loss": "loss", "mean return": "return"}
-    assert [(names[y], flops, value, ratio) for y, flops, value, _, ratio in table("reached")] == found
+    assert [(names[y], flops, value, ratio) for y, flops, value, _, ratio, _ in table("reached")] == found
+    for each, cells in zip(matched, table("reached"), strict=True):
+        told = [float(end.replace(",", "")) for end in cells[-1].split(" to ")]
+        assert told == pytest.approx(each.interval, rel=0.05)
 
 
 @pytest.mark.parametrize("path", [ROWS, TRIED])

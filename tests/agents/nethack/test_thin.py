@@ -32,6 +32,7 @@ def test_the_wide_view_counts_kinds_in_blocks() -> None:
     assert counts.sum() == pytest.approx(6)
 
 
+@pytest.mark.usefixtures("quickly_compiled")
 @pytest.mark.parametrize("name", ["nethack/lstm/16", "nethack/lstm/16+encoders.screen=4"])
 def test_no_gradient_explodes_at_initialisation(name: str, store: Path) -> None:
     """As it does where a norm is given zeros, of a blank screen for example."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 from agents.ladder import find
 from agents.nethack.agent import NetHackAgent, Network
@@ -27,6 +28,7 @@ def features_of(agent: Agent, params: Params, batch: Batch) -> dict[str, np.ndar
     return {name: np.asarray(seen["intermediates"][name]["__call__"][-1]) for name in ("crop", "message", "status")}
 
 
+@pytest.mark.slow
 def test_no_unit_of_an_encoder_dies_in_training(store: Path, tmp_path: Path) -> None:
     """A unit that gives the same for every screen is lost: of ReLUs, many were at several times the best rate."""
     fast = Optimizer(lr=0.1, warmup_samples=2560)
