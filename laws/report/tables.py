@@ -45,6 +45,7 @@ class ReportTable:
 
 
 def _is_number(cell: str) -> bool:
+    cell = cell.removeprefix("< ")
     return cell == MISSING or cell[:1].isdigit() or (cell[:1] in "-\u2212[" and cell[1:2].isdigit())
 
 

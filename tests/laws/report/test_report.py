@@ -174,7 +174,9 @@ def test_links_of_several_games_have_targets_of_their_own() -> None:
 
 
 def test_columns_of_numbers_are_aligned_and_the_best_rows_bold() -> None:
-    table = ReportTable("t", ("a", "b"), (("x", "1"), ("y", "\u22122 to 3"), ("z", "\u2013")), bold=frozenset({1}))
+    table = ReportTable(
+        "t", ("a", "b"), (("x", "1"), ("y", "\u22122 to 3"), ("z", "\u2013"), ("p", "< 0.0001")), bold=frozenset({1})
+    )
     assert table.numeric == (False, True)
     text, _ = page(sweep(), Context("", tables=(table,)))
     assert '<tr class="best"><td>y</td><td class="number">' in text
