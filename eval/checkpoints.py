@@ -17,6 +17,7 @@ from data.collect.nethack import folder_of as folder_of_recording
 from data.common.cli import UserError
 from data.common.files import replace_text
 from data.common.paths import absolute
+from data.common.progress import count
 from data.common.rows import as_record
 from data.sampling.stream import Store, epoch
 from eval.config import EvalConfig
@@ -184,7 +185,10 @@ class _Evaluation:
         checkpoint, games = self.checkpoint, self._games.rows
         if not self.complete:
             if not self._shared:
-                print(f"{checkpoint.folder}: {len(games)} games so far; other shards play the rest", file=sys.stderr)
+                print(
+                    f"{checkpoint.folder}: {count(len(games), 'game')} so far; other shards play the rest",
+                    file=sys.stderr,
+                )
             return
         if games:
             path = self._games.folder / ROW

@@ -13,6 +13,7 @@ import numpy as np
 
 from data.common.cli import UserError, quoted
 from data.common.files import replacing
+from data.common.progress import count
 from data.common.rows import as_json
 from eval.checkpoints import chosen, games_of
 from eval.config import CompareConfig, EpisodesConfig
@@ -61,7 +62,7 @@ def summary(config: EpisodesConfig) -> Iterator[str]:
     if config.out is not None:
         write_table(config.out, [record for group in groups for record in group.records])
         if not config.json:
-            yield f"wrote {sum(len(group.games) for group in groups):,} games to {config.out}"
+            yield f"wrote {count(sum(len(group.games) for group in groups), 'game')} to {config.out}"
     found = [_described(group, expert) for group in groups]
     if config.json:
         yield as_json(found)
@@ -114,7 +115,7 @@ def _described(group: Played, expert: np.ndarray | None) -> dict[str, Any]:
 
 
 def _lines(facts: dict[str, Any]) -> Iterator[str]:
-    yield "{run} at {flops:.3g} FLOPs, {protocol}: {games} games".format(**facts)
+    yield "{run} at {flops:.3g} FLOPs, {protocol}: ".format(**facts) + count(facts["games"], "game")
     yield f"  mean {_between(facts['mean'])}, median {facts['median']:,.1f}"
     yield f"  interquartile mean {_between(facts['interquartile_mean'])}"
     if facts["share"] is not None:
@@ -130,7 +131,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
 
 
 def _counted(counts: dict[str, int], most: int | None = None) -> str:
-    return ", ".join(f"{word} {count}" for word, count in list(counts.items())[:most])
+    return ", ".join(f"{word} {times}" for word, times in list(counts.items())[:most])
 
 
 def _with_interval(values: np.ndarray, statistic: Any) -> list[float]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from data.common.progress import count
 from data.experts import registry as experts
 from data.games import registry
 from eval.config import ExpertConfig
@@ -30,7 +31,7 @@ class ExpertReturn:
         """One line."""
         return (
             f"{self.expert}: mean return {self.return_mean:.1f} ± {self.return_se:.1f} (95 % interval"
-            f" {self.return_low:.1f} to {self.return_high:.1f}) in {self.episodes} games of {self.protocol}"
+            f" {self.return_low:.1f} to {self.return_high:.1f}) in {count(self.episodes, 'game')} of {self.protocol}"
         )
 
 

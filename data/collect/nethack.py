@@ -20,7 +20,7 @@ from data.collect.shared import Executor, play_shared
 from data.common.cli import UserError, quoted
 from data.common.files import create, sync
 from data.common.machine import cores
-from data.common.progress import Bar
+from data.common.progress import Bar, count
 from data.common.workers import SPAWN, follow_parent
 from data.experts import registry as experts
 from data.experts.nethack import autoascend
@@ -118,7 +118,7 @@ def command(
     games = collect(out, episodes=episodes, workers=workers, seed=seed, **options)
     scores = sorted(game.score for game in games)
     steps = sum(game.steps for game in games)
-    print(f"{len(games)} games, {steps:,} steps in {out}; median score {scores[len(scores) // 2]}")
+    print(f"{count(len(games), 'game')}, {count(steps, 'step')} in {out}; median score {scores[len(scores) // 2]}")
     if stalled := sum(game.stalled for game in games):
         print(f"{stalled} of them were quit, since {expert} stalled or failed")
     print(f"next: python -m data import nld {quoted(out)} STORE --expert {quoted(expert)}")
@@ -174,8 +174,8 @@ def collect(
         processes = min(workers or cores(), len(missing))
         with Bar(name="collect", total=episodes, initial=episodes - len(missing), unit="game") as bar:
             if shared:
-                for count in play_shared(tasks, out, processes, executor):
-                    bar.update(count - bar.n)
+                for played in play_shared(tasks, out, processes, executor):
+                    bar.update(played - bar.n)
             else:
                 for _ in _played(missing, processes):
                     bar.update()

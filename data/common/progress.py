@@ -44,7 +44,7 @@ class Bar(tqdm):
         if not rate:
             options["bar_format"] = "{desc}: {bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
         elif total is None and not isinstance(of, Sized):
-            options["bar_format"] = f"{{desc}}: {{n_fmt}} {_plural(unit)} [{{elapsed}}, {{rate_fmt}}{{postfix}}]"
+            options["bar_format"] = f"{{desc}}: {{n_fmt}} {plural(unit)} [{{elapsed}}, {{rate_fmt}}{{postfix}}]"
         super().__init__(
             of, name, total, unit=unit, disable=not shown, file=sys.stderr, dynamic_ncols=not self._plain, **options
         )
@@ -82,12 +82,18 @@ class Bar(tqdm):
     def _count(self, count: float, total: float | None = None) -> str:
         scale = tqdm.format_sizeof if self.unit_scale else "{:,}".format
         of = f" of {scale(total)}" if total else ""
-        return f"{scale(count)}{of} {self.unit if count == 1 and not total else _plural(self.unit)}"
+        return f"{scale(count)}{of} {self.unit if count == 1 and not total else plural(self.unit)}"
 
     def _write(self, said: str) -> None:
         name = str(self.desc).removesuffix(": ")
         print(f"{name}: {said}" if name else said, file=sys.stderr, flush=True)
 
 
-def _plural(unit: str) -> str:
-    return f"{unit[:-1]}ies" if unit.endswith("y") else f"{unit}s"
+def plural(noun: str) -> str:
+    """Games, studies."""
+    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+
+
+def count(number: int, noun: str) -> str:
+    """1,200 games, 1 game."""
+    return f"{number:,} {noun if number == 1 else plural(noun)}"

@@ -21,7 +21,7 @@ from typing import Any, NoReturn, Protocol, TypedDict, Unpack
 from data.codec.base import Codec
 from data.common.cli import UserError, printable
 from data.common.machine import cores
-from data.common.progress import Bar
+from data.common.progress import Bar, count
 from data.common.workers import SPAWN, follow_parent
 from data.games.base import Content
 from data.spec import Steps
@@ -102,11 +102,11 @@ class Report:
         lines = [printable(f"  {skip.source}: {skip.kind}: {skip.reason}") for skip in self.skipped]
         if self.skipped:
             kinds = Counter(skip.kind for skip in self.skipped)
-            listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-            lines.insert(0, f"skipped {len(self.skipped)} recordings ({listed}):")
+            listed = ", ".join(f"{times} {kind}" for kind, times in kinds.most_common())
+            lines.insert(0, f"skipped {count(len(self.skipped), 'recording')} ({listed}):")
         lines = [*(f"warning: {warning}" for warning in self.warnings), *lines]
         known = f"; {self.known} were in the store" if self.known else ""
-        return "\n".join([*lines, f"imported {self.games} games, {self.steps:,} steps{known}"])
+        return "\n".join([*lines, f"imported {count(self.games, 'game')}, {count(self.steps, 'step')}{known}"])
 
 
 class Options(TypedDict, total=False):
@@ -190,7 +190,7 @@ def import_games(
 def _summary(skipped: Iterable[Skipped]) -> str:
     """The most frequent reasons with their counts, in one line."""
     reasons = Counter(f"{skip.kind} ({skip.reason})" for skip in skipped)
-    return "; ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+    return "; ".join(f"{times} {reason}" for reason, times in reasons.most_common(3))
 
 
 def folders(folder: Path) -> Iterator[tuple[Path, list[str]]]:

@@ -7,12 +7,13 @@ to what and how, how N, D and C were counted, and how the runs were trained.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from data.common.progress import count
 from eval.results import ResultRow
 from laws.fitting.analysis import GameFit
 from laws.fitting.isoflop import cells_of
 from laws.fitting.noise import NoiseModel
 from laws.fitting.parametric import DELTA
-from laws.report.number import count, signed
+from laws.report.number import signed
 from laws.report.tables import ReportTable
 from laws.rows.tuning import TUNED
 

@@ -27,11 +27,6 @@ def abbreviated(value: float) -> str:
     return f"{value:.4g}"
 
 
-def count(number: int, noun: str) -> str:
-    """12 cells, 1 cell."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def duration(seconds: float) -> str:
     """12.3 s, 2 min 05 s, 1 h 30 min."""
     if seconds < 60:

@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from data.common.progress import count
 from laws.figures.style import Picture
 from laws.fitting.analysis import Fit, GameFit
 from laws.fitting.isoflop import cells_of
@@ -15,7 +16,7 @@ from laws.predict.hyperparameters import LETTERS, tuned_law
 from laws.predict.repeats import fit_repeats
 from laws.report import tables
 from laws.report.checklist import bias_sentence, checklist
-from laws.report.number import count, duration, signed, significant, span
+from laws.report.number import duration, signed, significant, span
 from laws.report.tables import ReportTable
 from laws.rows.diagnostic import Diagnostic, grouped
 

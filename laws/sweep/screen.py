@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data.common.progress import count
 from eval.results import ResultRow
 from laws.design.config import Sweep, read_sweep
 from laws.design.estimate import MACHINES, seconds_on
@@ -71,7 +72,8 @@ def plan_of(
 
 def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
     """The plan of `plan_of` for the terminal."""
-    yield "{cells} cells in {runs} runs: {flops:.3g} training FLOPs, {samples:.3g} samples".format(**plan)
+    cells, runs = count(plan["cells"], "cell"), count(plan["runs"], "run")
+    yield f"{cells} in {runs}: " + "{flops:.3g} training FLOPs, {samples:.3g} samples".format(**plan)
     if plan["tries"]["trainings"]:
         what = " and ".join(plan["tuned"])
         yield (

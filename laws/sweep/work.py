@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from data.common.lease import Held, held
+from data.common.progress import count
 from data.common.rows import as_record
 from eval.checkpoints import evaluate
 from eval.config import EvalConfig
@@ -134,7 +135,7 @@ class Worker:
         begin = time.monotonic()
         try:
             rows = evaluate(asked, progress=False) if members else []
-            _say(f"evaluated {len(members)} trainings in {time.monotonic() - begin:.1f} s")
+            _say(f"evaluated {count(len(members), 'training')} in {time.monotonic() - begin:.1f} s")
         except Exception as error:
             if len(trained) == 1:
                 self._failed(trained[0][0], error)
