@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from data.common.files import replacing
+from data.common.progress import count
 from data.games import registry
 from data.games.strategies import name_of
 from data.store.episodes import Episode, Split
@@ -108,7 +109,7 @@ def _overview(store: TrajectoryStore) -> str:
         "format": f"version {manifest['version']}, {manifest['codec']}, chunks of {manifest['chunk_steps']}",
         "episodes": f"{manifest['episodes']:,}",
         "steps": f"{manifest['steps']:,}",
-        "size": f"{size:,} bytes in {len(manifest['shards'])} shards",
+        "size": f"{size:,} bytes in {count(len(manifest['shards']), 'shard')}",
         "bytes per step": f"{size / manifest['steps']:.1f} (1/{raw / size:.0f} of uncompressed observations)",
     }
     return _table(rows)
@@ -181,7 +182,7 @@ def _ranking(title: str, counts: Counter[str]) -> str:
     top = counts.most_common(_TOP)
     rest = len(counts) - len(top)
     lines = [f"{title} ({len(counts)} different{f', {_TOP} most frequent' if rest else ''})"]
-    for name, count in top:
-        bar = "█" * round(_BAR * count / top[0][1])
-        lines.append(f"  {name[:34]:<34}{count:>12,}{count / total:>8.1%}  {bar}")
+    for name, times in top:
+        bar = "█" * round(_BAR * times / top[0][1])
+        lines.append(f"  {name[:34]:<34}{times:>12,}{times / total:>8.1%}  {bar}")
     return "\n".join(lines)
