@@ -115,7 +115,7 @@ def _described(group: Played, expert: np.ndarray | None) -> dict[str, Any]:
 
 
 def _lines(facts: dict[str, Any]) -> Iterator[str]:
-    yield "{run} at {flops:.3g} FLOPs, {protocol}: ".format(**facts) + count(facts["games"], "game")
+    yield f"{facts['run']} at {facts['flops']:.3g} FLOPs, {facts['protocol']}: {count(facts['games'], 'game')}"
     yield f"  mean {_between(facts['mean'])}, median {facts['median']:,.1f}"
     yield f"  interquartile mean {_between(facts['interquartile_mean'])}"
     if facts["share"] is not None:

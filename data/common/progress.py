@@ -1,4 +1,7 @@
-"""Progress of whatever takes more than seconds: a bar on a terminal, in a log plain lines that are a minute apart."""
+"""Progress of whatever takes more than seconds: a bar on a terminal, in a log plain lines that are a minute apart.
+
+Also counts with their nouns, as it and other messages have them.
+"""
 
 import sys
 import time

@@ -13,6 +13,7 @@ import numpy as np
 from agents.cost import Convention
 from agents.ladder import find, ladder
 from data.common.cli import UserError
+from data.common.progress import count
 from data.games.registry import find as find_game
 from data.sampling.stream import epoch
 from data.spec import Field
@@ -119,7 +120,7 @@ def grid_of(
         repeated += [f"{size.agent} at {budget:.3g}" for size in wanted if size in many]
         kept[budget] = tuple(size for size in wanted if size not in few | many)
     left_out = [
-        f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'} of {what}: {names(cells)}"
+        f"{count(len(cells), 'cell')} of {what}: {names(cells)}"
         for cells, what in (
             (short, f"fewer than {config.min_steps} steps of {shared.batch:,} samples (--min-steps, --lanes)"),
             (repeated, f"more than {config.max_epochs:g} epochs of {content.epoch:,} samples (--max-epochs)"),

@@ -8,12 +8,12 @@ from typing import Literal
 
 import numpy as np
 
-from laws.fitting.bootstrap import basic_of_log
+from laws.fitting.bootstrap import RunNoise, basic_of_log
 from laws.fitting.isoflop import METHODS, Method
 from laws.fitting.law import Interval
 from laws.predict.intrinsic import undominated
 from laws.report.comparison import Study
-from laws.report.number import MISSING, significant
+from laws.report.number import MISSING, interval, significant
 from laws.report.tables import METHOD_NAMES, QUANTITY_NAMES, ReportTable
 
 Result = Literal["loss", "return"]
@@ -57,45 +57,58 @@ def matches(studies: Sequence[Study]) -> Iterator[Match]:
 
 def _matches(one: Study, other: Study, y: Result, method: Method) -> Sequence[Match]:
     mine, its = (_optima(study, y, method) for study in (one, other))
+    drawn = _simulated(one, y, method), _simulated(other, y, method, shuffled=True)
     found = [
-        Match(y, method, value, one.name, other.name, flops, there, _interval(y, method, one, other, flops, there))
+        Match(y, method, value, one.name, other.name, flops, there, _interval(flops, there, *drawn))
         for flops, value in mine
         if (there := cost(its, value)) is not None
     ]
     if found:
         return found
     return [
-        Match(y, method, value, one.name, other.name, here, flops, _interval(y, method, other, one, flops, here, -1))
+        Match(y, method, value, one.name, other.name, here, flops, _interval(flops, here, *reversed(drawn), power=-1))
         for flops, value in its
         if (here := cost(mine, value)) is not None
     ]
 
 
+@dataclass(frozen=True)
+class _Simulated:
+    """The curves of one law in simulated studies."""
+
+    curves: list[tuple[np.ndarray, np.ndarray]]
+    """That of the study without noise first."""
+    noise: list[RunNoise]
+
+
+def _simulated(study: Study, y: Result, method: Method, *, shuffled: bool = False) -> _Simulated | None:
+    """None without simulated studies. Like studies are simulated with the same noise: the second's are `shuffled`."""
+    simulated = study.fit.simulated
+    if simulated is None:
+        return None
+    clean, drawn = (np.stack(np.broadcast_arrays(*each[method, y]), -2) for each in (simulated.clean, simulated.draws))
+    noise = list(simulated.noise if y == "return" else simulated.noise[:1])
+    if shuffled:
+        order = np.random.default_rng(0).permutation(len(drawn))
+        drawn, noise = drawn[order], [each.shuffled(order) for each in noise]
+    return _Simulated([_curve(*points, falls=y == "loss") for points in (clean, *drawn)], noise)
+
+
 def _interval(
-    y: Result, method: Method, of: Study, other: Study, flops: float, there: float, power: int = 1
+    flops: float, there: float, of: _Simulated | None, other: _Simulated | None, power: int = 1
 ) -> Interval | None:
     """95 % interval of (`there` / `flops`)^`power`, a budget of one study and what its result costs in another.
 
     By bootstrap of both. Where a simulated study has no optimum there, or doesn't come so far, its curve goes on.
     """
-    one, two = of.fit.simulated, other.fit.simulated
-    if one is None or two is None:
+    if of is None or other is None:
         return None
-    studies = min(len(one.draws[method, y][1]), len(two.draws[method, y][1]))
-    # Studies that are alike are simulated with the same noise: pair those of the first with others of the second.
-    order = np.random.default_rng(0).permutation(studies)
     log_flops = math.log(flops)
-
-    def log_ratio(mine: np.ndarray, its: np.ndarray) -> float:
-        (x, y_mine), (x_its, y_its) = _curve(*mine, falls=y == "loss"), _curve(*its, falls=y == "loss")
-        return power * (_along(y_its, x_its, _along(x, y_mine, log_flops)) - log_flops)
-
-    ones, twos = (np.stack(np.broadcast_arrays(*each.draws[method, y]), 1)[:studies] for each in (one, two))
-    drawn = np.array([log_ratio(mine, its) for mine, its in zip(ones, twos[order], strict=True)])
-    clean = log_ratio(*(np.stack(np.broadcast_arrays(*each.clean[method, y])) for each in (one, two)))
-    kept = slice(None) if y == "return" else slice(1)
-    noise = [*one.noise[kept], *(each.shuffled(order) for each in two.noise[kept])]
-    return basic_of_log(power * math.log(there / flops), drawn, clean, noise)
+    clean, *drawn = (
+        power * (_along(y_other, x_other, _along(x, y, log_flops)) - log_flops)
+        for (x, y), (x_other, y_other) in zip(of.curves, other.curves, strict=False)
+    )
+    return basic_of_log(power * math.log(there / flops), np.array(drawn), clean, [*of.noise, *other.noise])
 
 
 def _curve(log_flops_B: np.ndarray, log_values_B: np.ndarray, *, falls: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +153,7 @@ def table(found: Sequence[Match]) -> ReportTable:
             f"{each.first}: {each.first_flops:.3g}",
             f"{each.second}: {each.second_flops:.3g}",
             f"{each.ratio:.3g}",
-            MISSING if each.interval is None else f"{each.interval[0]:.3g} to {each.interval[1]:.3g}",
+            MISSING if each.interval is None else interval(each.interval),
         )
         for each in found
     )
@@ -156,9 +169,9 @@ def table(found: Sequence[Match]) -> ReportTable:
 def lines(found: Sequence[Match]) -> Iterator[str]:
     """The matches for the terminal."""
     for each in found:
-        interval = "" if each.interval is None else f" (95 % {each.interval[0]:.3g} to {each.interval[1]:.3g})"
+        ends = "" if each.interval is None else f" (95 % {interval(each.interval)})"
         yield (
             f"{QUANTITY_NAMES[each.y]} {significant(each.value)}, {METHOD_NAMES[each.method]}: {each.first} at"
             f" {each.first_flops:.3g} FLOPs, {each.second} at {each.second_flops:.3g}, {each.ratio:.3g} times as"
-            f" much{interval}"
+            f" much{ends}"
         )

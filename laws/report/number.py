@@ -14,6 +14,11 @@ def span(ends: tuple[float, float]) -> str:
     return f"{signed(ends[0])} to {signed(ends[1])}"
 
 
+def interval(ends: tuple[float, float]) -> str:
+    """An interval of a positive value, to three significant digits."""
+    return f"{ends[0]:.3g} to {ends[1]:.3g}"
+
+
 def significant(value: float) -> str:
     """Four significant digits, with a true minus sign."""
     return f"{value:.4g}".replace("-", "\u2212")

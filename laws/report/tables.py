@@ -10,7 +10,7 @@ from laws.fitting.law import Law
 from laws.predict import published
 from laws.predict.forecast import Extrapolation
 from laws.predict.intrinsic import reaches
-from laws.report.number import MISSING, abbreviated, signed, significant, span
+from laws.report.number import MISSING, abbreviated, interval, signed, significant, span
 
 QUANTITY_NAMES: dict[Quantity, str] = {
     "loss": "Dev loss L",
@@ -144,7 +144,7 @@ def reaching(fit: GameFit) -> ReportTable:
             significant(each.returns),
             f"{each.measured:.3g}",
             MISSING if each.law is None else f"{each.law:.3g}",
-            MISSING if each.interval is None else f"{each.interval[0]:.3g} to {each.interval[1]:.3g}",
+            MISSING if each.interval is None else interval(each.interval),
         )
         for each in reaches(fit)
     )

@@ -73,7 +73,7 @@ def plan_of(
 def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
     """The plan of `plan_of` for the terminal."""
     cells, runs = count(plan["cells"], "cell"), count(plan["runs"], "run")
-    yield f"{cells} in {runs}: " + "{flops:.3g} training FLOPs, {samples:.3g} samples".format(**plan)
+    yield f"{cells} in {runs}: {plan['flops']:.3g} training FLOPs, {plan['samples']:.3g} samples"
     if plan["tries"]["trainings"]:
         what = " and ".join(plan["tuned"])
         yield (
