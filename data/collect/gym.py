@@ -70,7 +70,8 @@ def _pieces(env: Any, content: Content, player: Player, seed: int, total: list[f
     seen, actions, scores = [], [], []
     while not done:
         action = player.act(observation)
-        seen.append(by_field(observation))
+        # A copy: an environment may write each observation into the same array.
+        seen.append({name: np.array(value) for name, value in by_field(observation).items()})
         actions.append(action)
         scores.append(whole(score))
         observation, reward, terminated, truncated, _ = env.step(first + action)
@@ -78,7 +79,7 @@ def _pieces(env: Any, content: Content, player: Player, seed: int, total: list[f
         if not np.isfinite(score):
             raise UserError(f"{content.game} gave a reward of {reward}: only finite rewards add up to a return")
         if done or len(actions) == CHUNK_STEPS:
-            columns = {name: np.stack([np.asarray(each[name]) for each in seen]) for name in fields}
+            columns = {name: np.stack([each[name] for each in seen]) for name in fields}
             yield GenericSteps(packed(fields, columns), np.array(actions, np.uint8), np.array(scores, np.int32))
             seen, actions, scores = [], [], []
     total.append(score)

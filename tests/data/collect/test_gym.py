@@ -26,15 +26,17 @@ from gymnasium.spaces import Box, Dict, Discrete
 
 
 class Corridor(gymnasium.Env):
-    """Go right: an image of the place, and the place as a number; actions count from 3."""
+    """Go right: an image of the place, always in the same array, and the place as a number; actions count from 3."""
 
     observation_space = Dict({"image": Box(0, 255, (4, 6, 3), np.uint8), "place": Box(-9, 9, (), np.float64)})
     action_space = Discrete(2, start=3)
 
+    image = np.zeros((4, 6, 3), np.uint8)
+
     def _seen(self):
-        image = np.zeros((4, 6, 3), np.uint8)
-        image[:, self.place] = 200
-        return {"image": image, "place": np.float64(self.place)}
+        self.image[:] = 0
+        self.image[:, self.place] = 200
+        return {"image": self.image, "place": np.float64(self.place)}
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
