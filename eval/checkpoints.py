@@ -24,7 +24,7 @@ from eval.config import EvalConfig
 from eval.events import Shown, write_events
 from eval.pictures import Pictures, make_pictures
 from eval.play.options import Row, Task, play_of, protocol
-from eval.play.records import ABOUT, Games, as_folder, folder_of
+from eval.play.records import Games, folder_of, recordings
 from eval.results import ResultRow, write_rows
 from eval.statistics import Interval, mean_interval
 from train.checkpoint import Budget, budget_name, budgets, load_budget
@@ -86,23 +86,10 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
         UserError: There is no such run or budget, a store is missing or has changed, a checkpoint is damaged, or
             the game does not support an option.
     """
-    checkpoints = [checkpoint for run in config.runs for checkpoint in _checkpoints(run, config)]
-    for game in {checkpoint.game for checkpoint in checkpoints}:
-        play_of(game).check(game, config.options(game), config.seeds)
-        if config.record is not None and not play_of(game).records:
-            raise UserError(f"--record: games of {game} cannot be recorded, only NetHack's")
-    dev_sets = lru_cache(maxsize=1)(_dev_set)  # The checkpoints of a run share it, and what it has read.
-    evaluations = [_Evaluation(checkpoint, config, dev_sets) for checkpoint in checkpoints]
-    dev_sets.cache_clear()
-    for game in dict.fromkeys(checkpoint.game for checkpoint in checkpoints):
-        tasks = [one.task for one in evaluations if one.checkpoint.game == game and one.missing]
-        play_of(game).play_agents(tasks, game, config.options(game), progress=progress)
-    for one in evaluations:
-        if not one.finished:
-            one.finish()
+    evaluations = play_missing(config, progress=progress)
     shown = {run: [one for one in evaluations if one.checkpoint.run == run and one.games] for run in config.runs}
     if config.film:
-        for game in dict.fromkeys(checkpoint.game for checkpoint in checkpoints):
+        for game in dict.fromkeys(one.checkpoint.game for one in evaluations):
             last = [of[-1].pictures for of in shown.values() if of and of[-1].checkpoint.game == game]
             make_pictures(last, game, config.options(game))
     for run, of in shown.items():
@@ -113,7 +100,30 @@ def evaluate(config: EvalConfig, *, progress: bool = True) -> list[ResultRow]:
     return [row for run in config.runs for row in rows_of(run, training_time=config.training_time)]
 
 
-class _Evaluation:
+def play_missing(config: EvalConfig, *, progress: bool = True) -> list["Evaluation"]:
+    """Measure what is missing of the selected checkpoints, and write their result rows; arguments as of `evaluate`.
+
+    Raises:
+        UserError: As of `evaluate`.
+    """
+    checkpoints = [checkpoint for run in config.runs for checkpoint in _checkpoints(run, config)]
+    for game in {checkpoint.game for checkpoint in checkpoints}:
+        play_of(game).check(game, config.options(game), config.seeds)
+        if config.record is not None and not play_of(game).records:
+            raise UserError(f"--record: games of {game} cannot be recorded, only NetHack's")
+    dev_sets = lru_cache(maxsize=1)(_dev_set)  # The checkpoints of a run share it, and what it has read.
+    evaluations = [Evaluation(checkpoint, config, dev_sets) for checkpoint in checkpoints]
+    dev_sets.cache_clear()
+    for game in dict.fromkeys(checkpoint.game for checkpoint in checkpoints):
+        tasks = [one.task for one in evaluations if one.checkpoint.game == game and one.missing]
+        play_of(game).play_agents(tasks, game, config.options(game), progress=progress)
+    for one in evaluations:
+        if not one.finished:
+            one.finish()
+    return evaluations
+
+
+class Evaluation:
     """The dev loss and the games of one checkpoint."""
 
     def __init__(self, checkpoint: _Checkpoint, config: EvalConfig, dev_sets: "DevSets") -> None:
@@ -128,7 +138,9 @@ class _Evaluation:
         part = (config.shard or "").replace("/", "-of-")
         self._games = Games(checkpoint.folder, checkpoint.budget.digest, self.protocol, play_of(game).Row, part)
         asked = config.seeds[shard::shards]
-        self._record = config.record and _recordings(config.record, checkpoint, self.protocol)
+        self._record = config.record and recordings(
+            config.record, checkpoint.folder, checkpoint.budget.digest, self.protocol
+        )
         self.missing = [seed for seed in asked if not self._has(seed)]
         self._asked, self._shared = set(config.seeds), config.shared
         self.finished = False
@@ -180,8 +192,9 @@ class _Evaluation:
             self.finish()
 
     def finish(self) -> None:
-        """Write the result row."""
+        """Write the result row, if others have played the games that this process has not."""
         self.finished = True
+        self._games.refresh()
         checkpoint, games = self.checkpoint, self._games.rows
         if not self.complete:
             if not self._shared:
@@ -201,24 +214,6 @@ class _Evaluation:
             row = _row(checkpoint, self.loss, games, measured)
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_text(path, json.dumps(as_record(row) | {"digest": checkpoint.budget.digest}, indent=1))
-
-
-def _recordings(folder: Path, checkpoint: _Checkpoint, protocol: str) -> Path:
-    """The folder of a checkpoint's recordings in that of all.
-
-    Raises:
-        UserError: It has recordings of others, or cannot be made.
-    """
-    found = folder / checkpoint.run.name / budget_name(checkpoint.budget.flops) / as_folder(protocol)
-    about, mark = {"digest": checkpoint.budget.digest, "protocol": protocol}, found / ABOUT
-    if mark.exists() and json.loads(mark.read_text()) != about:
-        raise UserError(f"{found} has recordings of other parameters: name another folder")
-    try:
-        found.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"can't make {found}: {error.strerror}") from None
-    replace_text(mark, json.dumps(about, indent=1))
-    return found
 
 
 def rows_of(run: Path, *, training_time: bool = False) -> list[ResultRow]:
@@ -255,19 +250,22 @@ def _checkpoints(run: Path, config: EvalConfig) -> list[_Checkpoint]:
     return [_Checkpoint(run, described, trained, store, agent, budget) for budget in chosen(run, config.budgets)]
 
 
-def load_checkpoint(run: Path, flops: float | None = None, compute: str | None = None) -> tuple[Agent, Params]:
+def load_checkpoint(
+    run: Path, flops: float | None = None, compute: str | None = None, store: Sequence[Path] = ()
+) -> tuple[Agent, Params]:
     """Load the agent of a run, prepared for this machine's devices, and its parameters at one budget.
 
     Args:
         run: Folder of the run.
         flops: Budget in FLOPs; None selects the largest one reached.
         compute: Dtype of the computation, float32 or bfloat16; None is the dtype that the run was trained in.
+        store: Where the stores that the run was trained on are now; empty: where they were.
 
     Raises:
         UserError: There is no such run or budget, its store is missing, or the checkpoint is damaged.
     """
     described = read_run(run)
-    agent = _agent(described, store_of(run, described), compute)
+    agent = _agent(described, store_of(run, described, store), compute)
     [budget] = chosen(run, () if flops is None else (flops,))[-1:]
     return agent, load_budget(run, budget, agent)
 
@@ -296,10 +294,10 @@ def _agent(described: dict[str, Any], store: Store, compute: str | None) -> Agen
     return prepare_agent(trained, store)
 
 
-def games_of(run: Path, flops: float, protocol: str) -> list[Any]:
-    """The games that the checkpoint of a budget has played by a protocol, by seed."""
+def games_of(run: Path, flops: float, protocol: str, store: Sequence[Path] = ()) -> list[Any]:
+    """The games that the checkpoint of a budget has played by a protocol, by seed; `store` as of `load_checkpoint`."""
     described, [budget] = read_run(run), chosen(run, (flops,))
-    game = store_of(run, described).manifest["game"]
+    game = store_of(run, described, store).manifest["game"]
     return Games(run / "budgets" / budget_name(flops), budget.digest, protocol, play_of(game).Row).rows
 
 

@@ -224,6 +224,8 @@ class EpisodesConfig:
     """Budgets (FLOPs) of the checkpoints; empty selects all."""
     protocol: str | None = None
     """Games of this protocol alone, as rows name it."""
+    store: tuple[Path, ...] = ()
+    """Where the stores that the runs were trained on are now; empty: where they were."""
     expert_return: float | None = None
     """The expert's mean return, of which to give shares."""
     expert: Path | None = None
@@ -257,5 +259,7 @@ class CompareConfig:
     """Budget (FLOPs) of the checkpoints; by default the largest of each run that has games."""
     protocol: str | None = None
     """The protocol, as rows name it, if the checkpoints played by several."""
+    store: tuple[Path, ...] = ()
+    """Where the stores that the runs were trained on are now; empty: where they were."""
     json: bool = False
     """Print one JSON object instead."""

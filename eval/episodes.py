@@ -38,8 +38,10 @@ class Played:
             yield {"run": self.run, "flops": self.flops, "protocol": self.protocol, **asdict(game), "end": game.end}
 
 
-def played(run: Path, budgets: Sequence[float] = (), protocol: str | None = None) -> list[Played]:
-    """The games of a run's checkpoints, by budget and protocol.
+def played(
+    run: Path, budgets: Sequence[float] = (), protocol: str | None = None, store: Sequence[Path] = ()
+) -> list[Played]:
+    """The games of a run's checkpoints, by budget and protocol; `store` as of `eval.checkpoints.load_checkpoint`.
 
     Raises:
         UserError: There is no such run or budget, or no game by the protocol.
@@ -48,7 +50,7 @@ def played(run: Path, budgets: Sequence[float] = (), protocol: str | None = None
     for budget in chosen(run, budgets):
         names = protocols_of(run / "budgets" / budget_name(budget.flops), budget.digest)
         for name in [name for name in names if protocol in (None, name)]:
-            found.append(Played(run.name, budget.flops, name, games_of(run, budget.flops, name)))
+            found.append(Played(run.name, budget.flops, name, games_of(run, budget.flops, name, store)))
     if not found:
         by = "" if protocol is None else f" by the protocol {protocol!r}"
         raise UserError(f"{run} has no games{by}: play some with `python -m eval {quoted(run)}`")
@@ -58,7 +60,7 @@ def played(run: Path, budgets: Sequence[float] = (), protocol: str | None = None
 def summary(config: EpisodesConfig) -> Iterator[str]:
     """Lines, or JSON, about the games of each checkpoint; writes the games to `config.out` if it is set."""
     expert = np.array([config.expert_return]) if config.expert_return else _scores_of(config.expert)
-    groups = [group for run in config.runs for group in played(run, config.budgets, config.protocol)]
+    groups = [group for run in config.runs for group in played(run, config.budgets, config.protocol, config.store)]
     if config.out is not None:
         write_table(config.out, [record for group in groups for record in group.records])
         if not config.json:
@@ -175,7 +177,7 @@ def compare(config: CompareConfig) -> Iterator[str]:
     Raises:
         UserError: The runs share no protocol, several, or fewer than two seeds.
     """
-    first, second = (_of_largest(run, config.budget, config.protocol) for run in (config.first, config.second))
+    first, second = (_of_largest(run, config) for run in (config.first, config.second))
     shared = sorted(first.keys() & second.keys())
     if len(shared) != 1:
         ways = " and ".join(f"'{name}'" for name in (shared or sorted({*first, *second})))
@@ -212,7 +214,7 @@ def compare(config: CompareConfig) -> Iterator[str]:
     yield f"  {other.run} scores more in {facts['more']:.0%} of the games, the same in {facts['same']:.0%}"
 
 
-def _of_largest(run: Path, budget: float | None, protocol: str | None) -> dict[str, Played]:
-    groups = played(run, () if budget is None else (budget,), protocol)
+def _of_largest(run: Path, config: CompareConfig) -> dict[str, Played]:
+    groups = played(run, () if config.budget is None else (config.budget,), config.protocol, config.store)
     largest = max(group.flops for group in groups)
     return {group.protocol: group for group in groups if group.flops == largest}

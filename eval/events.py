@@ -19,6 +19,7 @@ from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.types_pb2 import DT_STRING
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from data.common.lease import in_turn
 from eval.play.records import as_folder
 from eval.statistics import bootstrap, interquartile_mean, mean
 
@@ -39,18 +40,27 @@ class Shown:
 
 
 def write_events(run: Path, protocol: str, checkpoints: Sequence[Shown]) -> Path:
-    """Write the games of a protocol anew; the folder of the events.
+    """Write the games of a protocol anew, one process after another; the folder of the events.
 
     The horizontal axis is the budget, rounded to a whole number (below 2^63).
     """
     folder = run / FOLDER / as_folder(protocol)
-    shutil.rmtree(folder, ignore_errors=True)
+    in_turn(
+        [folder],
+        lambda folder: run / "claims" / FOLDER / folder.name,
+        lambda folder: _write(folder, protocol, checkpoints),
+    )
+    return folder
+
+
+def _write(folder: Path, protocol: str, checkpoints: Sequence[Shown]) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
     writer = EventFileWriter(str(folder))
     for shown in checkpoints:
         summary = Summary(value=[*_values(protocol, shown.games), *_pictures(shown.pictures)])
         writer.add_event(Event(wall_time=time.time(), step=min(round(shown.flops), 2**63 - 1), summary=summary))
     writer.close()
-    return folder
 
 
 def _values(protocol: str, games: Sequence[Any]) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from data.common.files import check_replaceable
 from data.common.progress import count
 from data.experts import registry as experts
 from data.games import registry
@@ -43,8 +44,11 @@ def evaluate_expert(config: ExpertConfig, *, progress: bool = True) -> ExpertRet
         progress: Whether to show a progress bar on stderr.
 
     Raises:
-        UserError: There is no such game or expert, or the game does not support an option.
+        UserError: There is no such game or expert, the game does not support an option, or `config.out` can't be
+            written.
     """
+    if config.out is not None:
+        check_replaceable(config.out)
     expert = experts.find(registry.find(config.game), config.expert)
     play = play_of(config.game)
     options = config.options(config.game)

@@ -12,7 +12,8 @@ from pathlib import Path
 from data.common.cli import UserError
 from data.common.cluster import run_tasks
 from data.common.lease import in_turn
-from eval.checkpoints import chosen, evaluate
+from data.common.machine import cores
+from eval.checkpoints import chosen, evaluate, play_missing
 from eval.config import EvalConfig
 from eval.results import ResultRow
 from train.checkpoint import budget_name
@@ -70,4 +71,8 @@ def evaluate_claimed(parts: list[EvalConfig]) -> None:
         return run / "budgets" / budget_name(flops) / "claims" / str(part.shard).replace("/", "-of-")
 
     # Of a part that another process has done, nothing is missing.
-    in_turn(parts, claim, evaluate)
+    in_turn(parts, claim, _play)
+
+
+def _play(part: EvalConfig) -> None:
+    play_missing(replace(part, workers=min(part.workers, cores())))

@@ -32,9 +32,12 @@ def watch(config: EvalConfig, out: TextIO) -> None:
     """Show the game of the first seed, as evaluation plays it, of the largest checkpoint, to its end or Ctrl-C.
 
     Raises:
-        UserError: There is no such run or budget, it does not play NetHack, or `out` is no terminal or too small.
+        UserError: There is no such run or budget, or several runs, it does not play NetHack, or `out` is no terminal or
+            too small.
     """
-    agent, params = load_checkpoint(config.runs[0], max(config.budgets, default=None), config.compute)
+    if len(config.runs) > 1:
+        raise UserError("--watch shows the game of one run: name one")
+    agent, params = load_checkpoint(config.runs[0], max(config.budgets, default=None), config.compute, config.store)
     if not agent.name.startswith("nethack/"):
         raise UserError("only NetHack can be watched in the terminal")
     if not out.isatty():

@@ -166,7 +166,7 @@ def collect(
     if seed < 0:
         raise UserError(f"--seed is {seed}: give 0 or more")
     settings = Settings(NAME, character, seed, max_steps, player)
-    _check_character(character)
+    check_character(character)
     shared = work or executor == "ray"
     with _claimed(out, settings, shared=shared):
         tasks = [_Task(out, settings, expert, index) for index in range(episodes)]
@@ -187,13 +187,13 @@ def folder_of(out: Path, index: int) -> Path:
     return out / f"game-{index:05d}"
 
 
-def _check_character(character: str) -> None:
-    """Check that NetHack accepts a character; it silently substitutes another for one that it does not know.
+def check_character(character: str) -> None:
+    """Check that NetHack accepts a character, or "@"; it silently substitutes another for one that it does not know.
 
     Raises:
         UserError: NetHack would play another character.
     """
-    if character == "@":
+    if character in ("@", CHARACTER):
         return
     with TemporaryDirectory() as folder:
         env = SeededChallenge(

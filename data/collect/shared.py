@@ -8,6 +8,7 @@ played again by another.
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from functools import partial
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -63,7 +64,8 @@ def play_shared(games: Sequence[Shared], folder: Path, processes: int, executor:
         # Ray's ticks are calls: a bar would need a thread.
         run_tasks([partial(play_claimed, [game], folder) for game in left], lambda: None, gpus=False)
     elif left:
-        with ProcessPoolExecutor(processes, SPAWN, follow_parent) as pool:
+        stop = SPAWN.Event()
+        with ProcessPoolExecutor(processes, SPAWN, _start_worker, (stop,)) as pool:
             players = [pool.submit(play_claimed, list(left), folder) for _ in range(processes)]
             try:
                 while not all(player.done() for player in players):
@@ -72,6 +74,7 @@ def play_shared(games: Sequence[Shared], folder: Path, processes: int, executor:
                 for player in players:
                     player.result()
             finally:
+                stop.set()
                 pool.shutdown(cancel_futures=True)
     yield count()
 
@@ -83,4 +86,24 @@ def play_claimed(games: Sequence[Shared], folder: Path) -> None:
         if not game.made:
             game.make()
 
-    in_turn(games, lambda game: folder / CLAIMS / game.name, play, lambda game: game.made)
+    def made(game: Shared) -> bool:
+        if _Worker.stop is not None and _Worker.stop.is_set():
+            raise _Stopped
+        return game.made
+
+    in_turn(games, lambda game: folder / CLAIMS / game.name, play, made)
+
+
+class _Stopped(Exception):
+    """The parent process is ending."""
+
+
+class _Worker:
+    """State of a process of the pool, set when it starts."""
+
+    stop: Event | None = None
+
+
+def _start_worker(stop: Event) -> None:
+    _Worker.stop = stop
+    follow_parent()

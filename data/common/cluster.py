@@ -4,16 +4,11 @@ Ray chooses the machines, and starts a task again whose machine has died. State 
 work claimed waits, and one that finds it done ends.
 """
 
-import fcntl
-import os
-import tempfile
 from collections.abc import Callable, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from data.common.cli import UserError
-from data.common.machine import allowed
+from data.common.machine import take_core
 
 
 def run_tasks(calls: Sequence[Callable[[], None]], tick: Callable[[], None], *, gpus: bool) -> None:
@@ -53,27 +48,5 @@ def run_tasks(calls: Sequence[Callable[[], None]], tick: Callable[[], None], *, 
 def _call(call: Callable[[], None], *, pinned: bool) -> None:
     """A task."""
     if pinned:
-        _take_core()
+        take_core()
     call()
-
-
-@cache
-def _take_core() -> int | None:
-    """Pin this process to a core that no other one has taken, for its life; None if there is none left.
-
-    Who takes a core locks a file, whose descriptor is returned.
-    """
-    for core in allowed():
-        path = Path(tempfile.gettempdir(), f"isoplay-core-{core}.lock")
-        try:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except PermissionError:
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            continue
-        os.sched_setaffinity(0, {core})
-        return lock
-    return None

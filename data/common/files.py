@@ -21,12 +21,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         UserError: The folder of `path` does not exist or is not writable, or `path` is a folder.
     """
-    if not path.parent.is_dir():
-        raise UserError(f"no folder {path.parent} to write {path.name} in: make it, or name another file")
-    if path.is_dir() or not path.name:
-        raise UserError(f"{path} is a folder: name a file")
-    if not os.access(path.parent, os.W_OK):
-        raise UserError(f"can't write in {path.parent}: no permission; name another file")
+    check_replaceable(path)
     # Processes of several machines, which may have the same number, share folders.
     scratch = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
@@ -35,6 +30,22 @@ def replacing(path: Path) -> Iterator[Path]:
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def check_replaceable(path: Path) -> None:
+    """Check that a file can be written: before hours of work whose result it is to hold.
+
+    Raises:
+        UserError: See `replacing`.
+    """
+    if in_bucket(path):
+        return
+    if not path.parent.is_dir():
+        raise UserError(f"no folder {path.parent} to write {path.name} in: make it, or name another file")
+    if path.is_dir() or not path.name:
+        raise UserError(f"{path} is a folder: name a file")
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"can't write in {path.parent}: no permission; name another file")
 
 
 def replace_text(path: Path, text: str) -> None:

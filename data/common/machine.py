@@ -1,8 +1,11 @@
 """What this process may use of its machine: cores and memory."""
 
+import fcntl
 import math
 import os
+import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 _GROUPS, _MOUNT, _MEMORY = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"), Path("/proc/meminfo")
@@ -23,6 +26,28 @@ def allowed() -> list[int]:
     mine = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(count))
     groups = _GROUPS.read_text() if _GROUPS.exists() else ""
     return mine[: max(1, math.ceil(min(quotas(groups, _MOUNT), default=len(mine))))]
+
+
+@cache
+def take_core() -> int | None:
+    """Pin this process to a core that no other one of this machine has taken, for its life; None if there is none left.
+
+    Who takes a core locks a file, whose descriptor is returned.
+    """
+    for core in allowed():
+        path = Path(tempfile.gettempdir(), f"isoplay-core-{core}.lock")
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except PermissionError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            continue
+        os.sched_setaffinity(0, {core})
+        return lock
+    return None
 
 
 def quotas(groups: str, mount: Path) -> Iterator[float]:

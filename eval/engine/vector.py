@@ -5,6 +5,7 @@ while the policy computes the actions of others. The lanes of a tile are spread 
 """
 
 import math
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 
 from data.games.challenge import CHARACTER
 from data.spec import Observation
-from eval.engine.crew import Crew, Lost
+from eval.engine.crew import LOOK, Crew, Lost
 from eval.engine.game import GameRow
 from eval.engine.worker import Memory
 
@@ -74,7 +75,9 @@ class NetHackVector:
         self.workers = workers
         self.replaced = 0
         """Number of workers that were lost and replaced."""
-        self._attempts: Counter[int] = Counter()
+        self._attempts = np.zeros(lanes, int)
+        """Of each lane, the times that its game was lost with its worker."""
+        self._looked = time.monotonic()
         memory = Memory(lanes, tiles, workers)
         self._views = memory.views()
         self.seed = self._views.seed
@@ -125,7 +128,7 @@ class NetHackVector:
         """Let the next step of the lane's tile start the game of this seed, recorded in a folder if one is given."""
         if not self.active[lane]:
             self._playing[lane // self.tile][self._owner[lane]] += 1
-        self.active[lane], self.seed[lane] = True, seed
+        self.active[lane], self.seed[lane], self._attempts[lane] = True, seed, 0
         self._views.record[lane] = 0 if record is None else 1 + self._records.index(record)
         self._begin(lane)
         self._beginning[lane // self.tile].append(lane)
@@ -166,16 +169,14 @@ class NetHackVector:
         if not self._pending:
             raise RuntimeError("no tile is stepping")
         while True:
+            self._look_after()
             for tile, workers in self._pending.items():
                 workers.difference_update([w for w in workers if self._views.done[w, tile] == self._views.sent[tile]])
                 if not workers:
                     del self._pending[tile]
                     return tile, self._ended(tile)
-            if not self.crew.wait(block=wait):
-                if not wait:
-                    return None
-                for lost in self.crew.lost(set().union(*self._pending.values())):
-                    self._replace(lost)
+            if not self.crew.wait(block=wait) and not wait:
+                return None
 
     def close(self) -> None:
         """Stop the workers and wait for them to exit. May be called more than once."""
@@ -195,16 +196,22 @@ class NetHackVector:
             self.active[lane], self._views.ended[lane] = False, 0
         return ended
 
+    def _look_after(self) -> None:
+        """Replace workers that are lost: looked for now and then, whether others make progress or not."""
+        if time.monotonic() - self._looked > LOOK:
+            for lost in self.crew.lost(set().union(*self._pending.values())):
+                self._replace(lost)
+            self._looked = time.monotonic()
+
     def _replace(self, lost: Lost) -> None:
         """Replace a worker, and let its games begin again."""
         index = lost.index
         if lost.is_bug:
             raise WorkerFailed(f"worker {index} failed:\n{lost.failure}")
         lanes = [lane for of_tile in self._lanes[index].values() for lane in of_tile if self.active[lane]]
-        seeds = self.seed[lanes].tolist()
-        self._attempts.update(seeds)
-        if any(self._attempts[seed] > ATTEMPTS for seed in seeds):
-            raise WorkerFailed(lost.given_up(seeds))
+        self._attempts[lanes] += 1
+        if lanes and self._attempts[lanes].max() > ATTEMPTS:
+            raise WorkerFailed(lost.given_up(self.seed[lanes].tolist()))
         self.crew.replace(index)
         self.replaced += 1
         asked = [tile for tile, workers in self._pending.items() if index in workers]
@@ -213,6 +220,8 @@ class NetHackVector:
             if lane // self.tile not in asked:
                 self._beginning[lane // self.tile].append(lane)
         for tile in asked:
+            # Should it have died just after it completed the step: that is to be done again.
+            self._views.done[index, tile] = self._views.sent[tile] - 1
             self.crew.request(index, tile)
 
 

@@ -48,7 +48,8 @@ class OneArcade:
         """See `eval.play.lanes.LaneGame`."""
         [stack], [reward], [ended] = self._arcade.receive()
         reward, self._owed = float(reward) + self._owed, 0.0
-        self.anew = bool(self._life_by_life and self._arcade.lives[0] < self._lives and not ended)
+        # As in Stable-Baselines3, the last life goes on for a while in games that count it as 0.
+        self.anew = bool(self._life_by_life and 0 < self._arcade.lives[0] < self._lives and not ended)
         if self.anew:
             stack, more, ended = self._pressed([NOOP, *self._firing], stack)
             reward += more

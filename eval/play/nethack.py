@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import jax
 
-from data.collect.nethack import folder_of
+from data.collect.nethack import check_character, folder_of
 from data.experts.registry import Expert
 from data.games.challenge import CHARACTER
 from data.importers.nld import find, read_steps
@@ -27,7 +27,12 @@ class NetHackPlay:
     records = True
 
     def check(self, game: str, options: PlayOptions, seeds: Sequence[int]) -> None:
-        """Accept every option and seed."""
+        """Check that NetHack knows the character.
+
+        Raises:
+            UserError: It does not.
+        """
+        check_character(options.character or CHARACTER)
 
     def environment(self, game: str, options: PlayOptions) -> str:
         """Return the name of NLE's environment and the character."""

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from data.common.cli import UserError
 from data.common.files import replace_text
 
 T = TypeVar("T")
@@ -68,12 +69,16 @@ class Games:
         self._about = {"digest": digest, "protocol": protocol}
         self.folder = folder_of(checkpoint, digest, protocol)
         self._file = self.folder / (f"games-{shard}.jsonl" if shard else "games.jsonl")
-        files = sorted(self.folder.glob("games*.jsonl"))
         mark = checkpoint / "games.json"
-        if mark.exists() and json.loads(mark.read_text()) == self._about:
-            files += [path for path in [checkpoint / "games.jsonl"] if path.exists()]
-        self._appended = False
-        self._rows = {game.seed: game for path in files for game in read_games(path, row)}
+        of_earlier_versions = mark.exists() and json.loads(mark.read_text()) == self._about
+        self._earlier = [checkpoint / "games.jsonl"] if of_earlier_versions else []
+        self._row, self._appended = row, False
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the files again, to which others may have added games."""
+        files = [*sorted(self.folder.glob("games*.jsonl")), *(path for path in self._earlier if path.exists())]
+        self._rows = {game.seed: game for path in files for game in read_games(path, self._row)}
 
     @property
     def rows(self) -> list[Any]:
@@ -110,6 +115,30 @@ def folder_of(checkpoint: Path, digest: str, protocol: str) -> Path:
     """Folder of the results of a checkpoint by one protocol."""
     name = hashlib.sha256(f"{digest} {protocol}".encode()).hexdigest()[:12]
     return checkpoint / "games" / name
+
+
+def recordings(folder: Path, checkpoint: Path, digest: str, protocol: str) -> Path:
+    """The folder for the recordings of a checkpoint, RUN/BUDGET/PROTOCOL in that of all; made if it is not there.
+
+    Args:
+        folder: That of all recordings.
+        checkpoint: Folder of the checkpoint, `RUN/budgets/B`.
+        digest: Digest of its parameters.
+        protocol: How the games are played.
+
+    Raises:
+        UserError: It has recordings of other parameters, or cannot be made.
+    """
+    found = folder / checkpoint.parent.parent.name / checkpoint.name / as_folder(protocol)
+    about, mark = {"digest": digest, "protocol": protocol}, found / ABOUT
+    if mark.exists() and json.loads(mark.read_text()) != about:
+        raise UserError(f"{found} has recordings of other parameters: name another folder")
+    try:
+        found.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"can't make {found}: {error.strerror}") from None
+    replace_text(mark, json.dumps(about, indent=1))
+    return found
 
 
 def as_folder(protocol: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from data.common.cli import UserError
-from data.common.machine import allowed
+from data.common.machine import allowed, take_core
 from data.spec import NETHACK
 from eval.engine.game import ChallengeGame, GameRow
 from eval.engine.worker import own_folder
@@ -81,9 +81,12 @@ def _asked(connection: Any, question: Any) -> Any:
 
 
 def _stay_on_one_core(index: int) -> None:
-    """Run on one core, where this process's part of the caches is, with as many threads of XLA: one."""
-    if hasattr(os, "sched_setaffinity"):
-        mine = allowed()
+    """Run on one core, where this process's part of the caches is, with as many threads of XLA: one.
+
+    It is one on which no other evaluation plays, if there is any.
+    """
+    mine = allowed()
+    if take_core() is None:
         os.sched_setaffinity(0, {mine[index % len(mine)]})
 
 

@@ -21,7 +21,9 @@ from data.common.cli import UserError
 from data.importers.nld import import_nld
 from data.store.reader import TrajectoryStore
 from eval.checkpoints import evaluate, games_of, load_checkpoint
-from eval.config import EvalConfig
+from eval.config import EpisodesConfig, EvalConfig
+from eval.episodes import summary
+from eval.play.nethack import NetHackPlay
 from eval.play.options import protocol
 from eval.results import ResultRow
 from laws.rows.runs import read
@@ -183,6 +185,24 @@ def test_shards_play_apart_and_are_read_together(config: EvalConfig, rows: list[
     assert [len(path.read_text().splitlines()) for path in files_of(copy, rows[0])] == [2, 1]
 
 
+def test_shards_that_play_at_the_same_time_leave_the_row(
+    config: EvalConfig, rows: list[ResultRow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(config.runs[0], copy)
+    shutil.rmtree(copy / "budgets" / budget_name(rows[0].flops) / "games")
+    chosen = dataclasses.replace(config, runs=(copy,), budgets=(rows[0].flops,))
+    play_agents = NetHackPlay.play_agents
+
+    def beside_the_other(*args: Any, **options: Any) -> None:
+        monkeypatch.undo()
+        evaluate(dataclasses.replace(chosen, shard="2/2"), progress=False)
+        play_agents(*args, **options)
+
+    monkeypatch.setattr(NetHackPlay, "play_agents", beside_the_other)
+    assert evaluate(dataclasses.replace(chosen, shard="1/2"), progress=False) == rows
+
+
 def test_games_and_rows_of_earlier_versions_are_kept(config: EvalConfig, rows: list[ResultRow], tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(config.runs[0], copy)
@@ -272,6 +292,10 @@ def test_a_store_that_was_moved_is_found_where_it_is(
     described = json.loads((copy / "config.json").read_text())
     assert described["store"]["paths"] == [str(far)], "remembered"
     assert evaluate(moved, progress=False) == rows
+    far.rename(tmp_path / "farther")
+    with pytest.raises(UserError, match="say where the store is with --store"):
+        list(summary(EpisodesConfig((copy,))))
+    assert list(summary(EpisodesConfig((copy,), store=(tmp_path / "farther",))))
 
 
 def test_a_store_that_is_gone_or_changed_is_named(config: EvalConfig, tmp_path: Path) -> None:

@@ -45,11 +45,22 @@ def test_the_return_is_also_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["protocol"] == "Gymnasium CartPole-v1, to the end, seeds from 0"
 
 
+def test_where_games_cannot_be_written_none_is_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "expert_of_test.py").write_text("def act(observation):\n    raise AssertionError('it plays')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = ExpertConfig(game="gym/CartPole-v1", expert="expert_of_test:act", out=tmp_path / "none" / "games.jsonl")
+    with pytest.raises(UserError, match=r"no folder .*none to write games.jsonl in"):
+        evaluate_expert(config)
+
+
 def test_what_cannot_be_played_is_named() -> None:
     with pytest.raises(UserError, match="unknown expert 'me' of Breakout"):
         evaluate_expert(ExpertConfig(game="Breakout", expert="me"))
     with pytest.raises(UserError, match="has no characters"):
         evaluate_expert(ExpertConfig(game="Breakout", expert="random", character="val-dwa-law-fem"))
+    for character in ("mon-elf-neu-mal", "foo"):
+        with pytest.raises(UserError, match=f"--character {character}: NetHack would play .* instead"):
+            evaluate_expert(ExpertConfig(expert="random", character=character))
     done = evaluated("--episodes", "1")
     assert done.returncode == 2
     assert done.stderr == "error: episodes must be 2 or more for an interval, not 1\n"

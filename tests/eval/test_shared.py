@@ -6,14 +6,18 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import eval.events
+import eval.shared
 from data.common.cli import UserError
+from data.common.lease import Holder, holder_of
 from eval.checkpoints import evaluate
 from eval.config import EvalConfig
 from eval.shared import evaluate_shared, parts_of
-from train.checkpoint import budgets
+from train.checkpoint import budget_name, budgets
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,6 +63,27 @@ def test_who_plays_other_games_does_not_measure_the_loss_too(copy_of_run: Callab
     rows = evaluate(asked, progress=False)
     assert [row.episodes for row in rows] == [4, 4]
     assert all(row.loss for row in rows)
+
+
+def test_pictures_and_events_are_made_once_all_is_played(
+    copy_of_run: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, leases = copy_of_run("run"), []
+    write = eval.events._write
+
+    def watched(folder: Path, *rest: Any) -> None:
+        leases.append(holder_of(run / "claims" / "eval" / folder.name))
+        write(folder, *rest)
+
+    monkeypatch.setattr(eval.shared, "GAMES", 2)
+    monkeypatch.setattr(eval.events, "_write", watched)
+    asked = EvalConfig((run,), episodes=4, max_steps=20, workers=1, work=True)
+    evaluate_shared(asked)
+    largest = run / "budgets" / budget_name(budgets(run)[-1].flops)
+    pictures = list(run.glob("budgets/*/games/*/*.gif"))
+    assert 1 <= len(pictures) <= 3
+    assert all(path.is_relative_to(largest) for path in pictures)
+    assert [lease and lease[0] for lease in leases] == [Holder.me()], "no two processes write them at once, nor often"
 
 
 def test_what_is_claimed_are_all_games_of_all_checkpoints_once(copy_of_run: Callable[[str], Path]) -> None:

@@ -1,6 +1,7 @@
 """Several processes collect the same games together, and one that is killed loses nothing."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -59,6 +60,17 @@ def test_three_share_the_games_of_a_folder_and_one_is_killed(tmp_path: Path) -> 
     assert played(folder) == played(tmp_path / "alone")
     assert len(list(folder.glob("game-*/game.json"))) == 12
     assert not list(folder.glob("*.part"))
+
+
+def test_ctrl_c_ends_it_before_all_games_are_played(tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    process = start("nethack", folder, "--episodes", "3000", "--max-steps", "100", "--workers", "1", "--work")
+    wait_for(folder, "game-*/game.json", 1, process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=1200)
+    assert process.returncode == 130, errors
+    assert "start the same command again to go on" in errors
+    assert len(list(folder.glob("game-*/game.json"))) < 3000
 
 
 @pytest.mark.slow

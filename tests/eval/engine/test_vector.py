@@ -1,7 +1,9 @@
 """The vector environment: its games are those played alone, and lost workers lose and double nothing."""
 
+import math
 import os
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -135,6 +137,56 @@ def test_games_of_a_lost_worker_are_played_again(
     with NetHackVector(2, 2, 2, max_steps=STEPS, patience=patience) as games:
         check_same(play(games, SEEDS, disturb), alone)
         assert games.replaced >= len(when)
+
+
+def test_a_lost_worker_may_have_played_the_same_seed_in_every_tile() -> None:
+    """As every checkpoint plays the same seeds."""
+    with NetHackVector(2 * ATTEMPTS, 1, 1, max_steps=STEPS) as games:
+        for lane in range(2 * ATTEMPTS):
+            games.begin(lane, 0)
+            games.send(lane, np.zeros(1, np.uint8))
+        os.kill(games.crew.pids[0], signal.SIGKILL)
+        for _ in range(2 * ATTEMPTS):
+            assert games.receive()
+        assert games.replaced == 1
+
+
+def test_a_lost_worker_is_replaced_while_another_goes_on() -> None:
+    with NetHackVector(2, 1, 2) as games:
+        for tile in (0, 1):
+            games.begin(tile, tile)
+            games.send(tile, np.zeros(1, np.uint8))
+        assert [games.receive(), games.receive()]
+        os.kill(games.crew.pids[1], signal.SIGKILL)
+        for tile in (0, 1):
+            games.send(tile, np.full(1, CALM[-1]))
+        for _ in range(300_000):
+            tile, ended = games.receive() or (None, [])
+            if tile == 1 or games.replaced:
+                break
+            for game in ended:
+                games.begin(game.lane, 0)
+            games.send(0, np.full(1, CALM[-1]))
+        assert games.replaced == 1
+
+
+def test_a_worker_that_died_after_a_step_does_it_again() -> None:
+    with NetHackVector(1, 1, 1) as games:
+        games.begin(0, 3)
+        games.send(0, np.zeros(1, np.uint8))
+        games.receive()
+        first = {name: array.copy() for name, array in games.observation.items()}
+        games.send(0, np.full(1, CALM[0]))
+        while games._views.done[0, 0] != games._views.sent[0]:
+            time.sleep(0.001)
+        os.kill(games.crew.pids[0], signal.SIGKILL)
+        os.waitid(os.P_PID, games.crew.pids[0], os.WEXITED | os.WNOWAIT)
+        games._looked = -math.inf
+        assert games.receive() == (0, [])
+        assert games.replaced == 1
+        assert not games._views.begin.any(), "the game has begun again"
+        assert all(np.array_equal(games.observation[name], first[name]) for name in NETHACK)
+        assert games.timestep.tolist() == [0]
 
 
 def test_games_that_are_lost_again_and_again_are_given_up() -> None:

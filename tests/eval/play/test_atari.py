@@ -50,6 +50,21 @@ def test_each_life_begins_like_a_game_by_sb3() -> None:
     assert sum(rewards) > 0
 
 
+def test_the_last_life_goes_on_where_a_game_counts_it_as_none() -> None:
+    """Bank Heist shows 0 lives for a while before it ends, in which Stable-Baselines3 presses no keys."""
+    game, random, counted = OneArcade("BankHeist", None, PlayOptions(setting="sb3")), np.random.default_rng(3), []
+    game.reset(3)
+    ended, anew = False, []
+    while not ended:
+        game.send(int(random.integers(18)))
+        _, _, ended = game.receive()
+        counted.append(int(game._arcade.lives[0]))
+        anew.append(game.anew)
+    assert counted.count(0) > 1, "this game has such a while"
+    assert sum(anew) == counted[0] - 1
+    assert not any(begun for lives, begun in zip(counted, anew, strict=True) if not lives)
+
+
 def test_the_paper_and_machado_play_on_through_lost_lives() -> None:
     for setting in ("paper", "machado"):
         assert sum(played(setting, 4)[1]) == 1
