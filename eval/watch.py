@@ -35,9 +35,10 @@ def watch(config: EvalConfig, out: TextIO) -> None:
         UserError: There is no such run or budget, or several runs, it does not play NetHack, or `out` is no terminal or
             too small.
     """
-    if len(config.runs) > 1:
+    run, *others = config.runs
+    if others:
         raise UserError("--watch shows the game of one run: name one")
-    agent, params = load_checkpoint(config.runs[0], max(config.budgets, default=None), config.compute, config.store)
+    agent, params = load_checkpoint(run, max(config.budgets, default=None), config.compute, config.store)
     if not agent.name.startswith("nethack/"):
         raise UserError("only NetHack can be watched in the terminal")
     if not out.isatty():

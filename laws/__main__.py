@@ -10,9 +10,8 @@ import tyro
 from data.common.cli import CONFIG, UserError, exit_with, lazy_command, use_huge_pages
 from data.common.rows import as_json
 from laws.fitting.analysis import FitOptions, GameFit, fit
-from laws.fitting.bootstrap import DRAWS, MIN_DRAWS
+from laws.fitting.bootstrap import DRAWS
 from laws.fitting.choices import MIN_BUDGETS
-from laws.fitting.parabola import FEWEST
 from laws.predict.forecast import forecast_at_size, forecast_loss, forecast_return
 from laws.predict.hyperparameters import NEAR, SCALES, Scale, tuned_law
 from laws.predict.plan import plan
@@ -64,7 +63,6 @@ def fit_command(
     from laws.report.outputs import fit_files  # Matplotlib takes a second to import
 
     _positive(expert_return=expert_return)
-    _check_fit(bootstraps, budgets)
     found = fit_files(
         runs,
         out=out,
@@ -113,21 +111,11 @@ def report_command(
     from laws.report import comparison, matched
     from laws.report.studies import report_studies  # Matplotlib takes a second to import
 
-    _check_fit(bootstraps, budgets)
     options = {"game": game, "draws": bootstraps, "figures": figures, "protocol": protocol}
     found = report_studies(studies, out, **options, table=table, options=budgets)
     lines = [*comparison.lines(found.differences), *matched.lines(found.matches)]
     print("\n".join(lines) or "no law that two studies share")
     print(f"wrote {out / 'report.html'}")
-
-
-def _check_fit(bootstraps: int, budgets: FitOptions) -> None:
-    """Raise `UserError` for options of a fit that are out of range."""
-    _positive(bin=budgets.bin)
-    if 0 < bootstraps < MIN_DRAWS or bootstraps < 0:
-        raise UserError(f"--bootstraps {bootstraps}: an interval needs at least {MIN_DRAWS}, and 0 is for none")
-    if budgets.min_sizes < FEWEST:
-        raise UserError(f"--min-sizes {budgets.min_sizes}: a parabola needs at least {FEWEST} sizes")
 
 
 def forecast_command(
@@ -204,7 +192,8 @@ def plan_command(
     found = _one_game(runs, game, protocol, mixed_versions, table, budgets, DRAWS)
     planned = plan(found, flops, flops_per_second)
     if not planned.splits:
-        raise UserError("no law of the size against compute: train at least two budgets")
+        need = "at least two budgets" if len(found.profiles) < 2 else "several sizes at each budget"
+        raise UserError(f"no law of the size against compute: train {need}")
     print("\n".join(plan_lines(planned)))
 
 
@@ -250,7 +239,7 @@ def rate_command(
     if missing and len(missing) < len(law.scales):
         other = {"params": "samples", "samples": "params"}[missing[0]]
         raise UserError(f"the best settings depend on N and D: give --{missing[0]}, too, or --against {other}")
-    at = None if missing else (params or 1.0, samples or 1.0)
+    at = None if missing or not law.scales else (params or 1.0, samples or 1.0)
     print(as_json(tuned_record(law, at)) if json else "\n".join(tuned_lines(law, at)))
 
 

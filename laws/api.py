@@ -146,8 +146,8 @@ def fit(
     """Fit scaling laws to a table; the result is the law of `y` against compute, and holds all others.
 
     Args:
-        table: A DataFrame of pandas or Polars, an Arrow table, mappings from column names to values, `ResultRow`, what
-            `laws.read` returns, or the path of a file (several: a list of them).
+        table: A DataFrame of pandas or Polars, an Arrow table, a mapping from column names to values, or one for each
+            row, `ResultRow`, what `laws.read` returns, or the path of a file (several: a list of them).
         y: `loss`, `params`, `samples`, `return`, or a column of the table, taken at the cell of least loss.
         method: `envelope` (the best cell of each budget) or `isoflop` (the vertex of its parabola).
         form: `power`, or `offset` (with an irreducible loss).
@@ -165,6 +165,10 @@ def fit(
     """
     own = y not in QUANTITIES
     _check("loss" if own else y, method, form)
+    if own and (method, form) != ("envelope", "power"):
+        raise UserError(
+            f"y={y!r}: a column has one law, a power law at the cell of least loss; leave out method and form"
+        )
     renamed = {**(columns or {}), **({OWN: y} if own else {})}
     words = tuple(f"{field}={name}" for field, name in renamed.items())
     conditions = (filter,) if isinstance(filter, str) else tuple(filter)
@@ -181,20 +185,39 @@ def _check(y: str, method: str, form: str) -> None:
 
 def _rows(table: Any, options: TableOptions) -> Runs:
     if isinstance(table, Runs):
+        if options != TableOptions():
+            raise UserError(
+                "columns, filter, group, flops_from_6nd and a column as y are of tables, not of what laws.read returns:"
+                " give them the file, or options to laws.read"
+            )
         return table
     if isinstance(table, str | os.PathLike):
         return read([Path(table)], options=options)
     if (records := _records(table)) is not None:
         return read_records(records, options=options)
+    if isinstance(table, Mapping):
+        table = _by_row(table)
     rows = list(table)
     if rows and all(isinstance(row, str | os.PathLike) for row in rows):
         return read([Path(row) for row in rows], options=options)
-    if rows and all(isinstance(row, ResultRow) for row in rows) and not options.columns:
+    if rows and all(isinstance(row, ResultRow) for row in rows) and options == TableOptions():
         return Runs(tuple(rows))
     records = [vars(row) if isinstance(row, ResultRow) else row for row in rows]
     if not records or not all(isinstance(row, Mapping) for row in records):
         raise UserError("a table of nothing: give a DataFrame, mappings by column, result rows, or a file")
     return read_records(records, options=options)
+
+
+def _by_row(columns: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The rows of columns by name, of equal length.
+
+    Raises:
+        UserError: they aren't.
+    """
+    lengths = {name: len(values) if hasattr(values, "__len__") else 0 for name, values in columns.items()}
+    if len(set(lengths.values())) != 1 or any(isinstance(values, str) for values in columns.values()):
+        raise UserError("columns of different lengths, or no columns: give each name as many values as the others")
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _records(table: Any) -> Sequence[Mapping[str, Any]] | None:

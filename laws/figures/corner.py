@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from laws.figures.style import BLUE, DPI, INK, ORANGE, Subject, finish, message
+from laws.figures.style import BLUE, DPI, ORANGE, Subject, finish, heading, message
 
 CAPTION = (
     "Exponents of N* and D* and the irreducible loss E over simulated studies: their distributions, and how they"
@@ -34,5 +34,5 @@ def draw(subject: Subject) -> Figure:
         bottom, left = row == len(names) - 1, column == 0 and row > 0
         finish(axes, _NAMES[names[column]] if bottom else "", _NAMES[names[row]] if left else "")
     title = f"{subject.fit.game}: the parametric law over {len(fitted.draws):,} simulated studies"
-    figure.suptitle(title, fontsize=12, color=INK)
+    heading(figure, title)
     return figure

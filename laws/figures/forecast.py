@@ -15,6 +15,7 @@ from laws.figures.style import (
     SKY,
     Subject,
     finish,
+    heading,
     legend,
     log_axis,
     message,
@@ -57,5 +58,5 @@ def draw(subject: Subject) -> Figure | None:
         log_axis(axes.yaxis, values, formatter)
         finish(axes, FLOPS_LABEL, label)
         legend(axes)
-    figure.suptitle(f"{subject.fit.game}: backtest on the last decade of compute", fontsize=12, color=INK)
+    heading(figure, f"{subject.fit.game}: backtest on the last decade of compute")
     return figure

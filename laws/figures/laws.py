@@ -10,7 +10,6 @@ from laws.figures.style import (
     BLUE,
     COLOURS,
     FLOPS_LABEL,
-    INK,
     LAW_PANELS,
     LOSS_LABEL,
     NAMES,
@@ -22,7 +21,9 @@ from laws.figures.style import (
     draw_law,
     draw_reference,
     finish,
+    heading,
     legend,
+    literal,
     log_axis,
     message,
     panels,
@@ -68,7 +69,7 @@ def draw(subject: Subject) -> Figure:
         log_axis(axes.yaxis, [*values, *(value for _, value in others)], formatter())
         finish(axes, FLOPS_LABEL, label)
         legend(axes)
-    figure.suptitle(f"{fit.game}: compute-optimal loss, size and samples", fontsize=12, color=INK)
+    heading(figure, f"{fit.game}: compute-optimal loss, size and samples")
     return figure
 
 
@@ -90,7 +91,7 @@ def draw_studies(studies: Sequence[tuple[str, GameFit]]) -> Figure:
                 continue
             x, points = zip(*law.power.points, strict=True)
             draw_law(axes, law, x, colour)
-            text = f"{name}:  {relation(symbol, 'C', law.exponent)}"
+            text = f"{literal(name)}:  {relation(symbol, 'C', law.exponent)}"
             axes.plot(x, points, "o", ms=5, color=colour, zorder=4, label=text)
             flops, values = [*flops, *x], [*values, *points]
         if flops:
@@ -107,10 +108,10 @@ def draw_alone(law: Law, game: str, y: str, axes: Axes | None = None) -> Axes:
         axes = plt.subplots(figsize=(7.6, 5.2), layout="constrained")[1]  # notebooks show the figures of pyplot
     x, values = zip(*law.power.points, strict=True)
     draw_law(axes, law, x, BLUE)
-    symbol = {"loss": "L", "params": "N", "samples": "D", "return": "R"}.get(y, y)
+    symbol = {"loss": "L", "params": "N", "samples": "D", "return": "R"}.get(y, "y")
     axes.plot(x, values, "o", ms=6, color=BLUE, label=f"{law.method}: {relation(symbol, 'C', law.exponent)}")
     log_axis(axes.xaxis, x, power_of_ten(), gap=0.12)
     log_axis(axes.yaxis, values, plain() if y == "loss" else power_of_ten())
-    finish(axes, FLOPS_LABEL, _LABELS.get(y, y), f"{game}: {y} against compute")
+    finish(axes, FLOPS_LABEL, _LABELS.get(y, literal(y)), f"{game}: {y} against compute")
     legend(axes)
     return axes

@@ -9,12 +9,12 @@ from laws.figures.style import (
     BLUE,
     FLOPS_LABEL,
     GREY,
-    INK,
     LAW_PANELS,
     ORANGE,
     Subject,
     draw_law,
     finish,
+    heading,
     legend,
     log_axis,
     panels,
@@ -57,7 +57,7 @@ def draw(subject: Subject) -> Figure | None:
         log_axis(axes.yaxis, [value for points in series for _, value in points], formatter())
         finish(axes, FLOPS_LABEL, label)
         legend(axes)
-    figure.suptitle(f"{fit.game}: laws with FLOPs as given and by the {convention} convention", fontsize=12, color=INK)
+    heading(figure, f"{fit.game}: laws with FLOPs as given and by the {convention} convention")
     return figure
 
 

@@ -12,6 +12,7 @@ from laws.figures.style import (
     CountFormatter,
     Subject,
     finish,
+    heading,
     log_axis,
     message,
     panels,
@@ -43,5 +44,5 @@ def draw(subject: Subject) -> Figure:
         axes.scatter(x, residual, s=14, color=BLUE, alpha=0.55, linewidths=0)
         log_axis(axes.xaxis, x.tolist(), formatter, gap=0.2)
         finish(axes, label, "Loss above the law (%)" if axes is all_axes[0] else "")
-    figure.suptitle(f"{fit.game}: residuals of the parametric law", fontsize=12, color=INK)
+    heading(figure, f"{fit.game}: residuals of the parametric law")
     return figure

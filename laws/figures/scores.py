@@ -13,6 +13,7 @@ from laws.figures.style import (
     SKY,
     Subject,
     finish,
+    heading,
     legend,
     log_axis,
     message,
@@ -63,5 +64,5 @@ def draw(subject: Subject) -> Figure | None:
         log_axis(axes.yaxis, errors, StrMethodFormatter("{x:.3g} %"))
         finish(axes, "Smallest budget fitted (FLOPs)", f"Error of the predicted {name}")
         legend(axes)
-    figure.suptitle(f"{subject.fit.game}: rolling validation", fontsize=12, color=INK)
+    heading(figure, f"{subject.fit.game}: rolling validation")
     return figure

@@ -12,13 +12,13 @@ from matplotlib.ticker import Formatter
 from eval.results import ResultRow
 from laws.figures.style import (
     GREY,
-    INK,
     LOSS_LABEL,
     CountFormatter,
     Subject,
     budget_bar,
     budget_colours,
     finish,
+    heading,
     legend,
     log_axis,
     panels,
@@ -87,7 +87,7 @@ def draw(subject: Subject) -> Figure | None:
         finish(axes, setting.label, LOSS_LABEL)
         legend(axes, [ring])
     budget_bar(figure, all_axes[-1], fit.profiles)
-    figure.suptitle(f"{fit.game}: loss by setting", fontsize=12, color=INK)
+    heading(figure, f"{fit.game}: loss by setting")
     return figure
 
 

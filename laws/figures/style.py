@@ -134,15 +134,25 @@ def panels(
 def message(text: str) -> Figure:
     """A figure that says why there is nothing to draw."""
     figure = Figure(figsize=(7.6, 5.2), dpi=DPI, facecolor="white")
-    figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=13, color=INK)
+    figure.text(0.5, 0.5, literal(text), ha="center", va="center", fontsize=13, color=INK)
     return figure
+
+
+def literal(text: str) -> str:
+    """A name that the user gave, in which Matplotlib reads no mathematics."""
+    return text.replace("$", r"\$")
+
+
+def heading(figure: Figure, text: str) -> None:
+    """The title of a figure of several panels."""
+    figure.suptitle(literal(text), fontsize=12, color=INK)
 
 
 def finish(axes: Axes, x: str, y: str, title: str = "") -> None:
     """Label the axes; draw grid and frame."""
     axes.set_xlabel(x, fontsize=10.5, color=INK)
     axes.set_ylabel(y, fontsize=10.5, color=INK)
-    axes.set_title(title, fontsize=12, color=INK)
+    axes.set_title(literal(title), fontsize=12, color=INK)
     axes.grid(True, which="major", color="#e4e4e4", lw=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=9.5, colors=INK)

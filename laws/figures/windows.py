@@ -6,10 +6,10 @@ from matplotlib.figure import Figure
 from laws.figures.style import (
     BLUE,
     GREEN,
-    INK,
     ORANGE,
     Subject,
     finish,
+    heading,
     legend,
     log_axis,
     message,
@@ -58,5 +58,5 @@ def draw(subject: Subject) -> Figure:
         axes.set_ylim(max(middle - 2 * reach, axes.get_ylim()[0]), min(middle + 2 * reach, axes.get_ylim()[1]))
         finish(axes, "Smallest budget fitted (FLOPs)", f"Exponent of {symbol} against C")
         legend(axes)
-    figure.suptitle(f"{fit.game}: exponents by the smallest budget fitted", fontsize=12, color=INK)
+    heading(figure, f"{fit.game}: exponents by the smallest budget fitted")
     return figure

@@ -4,9 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from data.common.cli import UserError
 from data.common.progress import BRIEF, Bar
 from eval.results import ResultRow
-from laws.fitting.bootstrap import DRAWS, Simulated, basic_of_log, simulate, without_each_run
+from laws.fitting.bootstrap import DRAWS, MIN_DRAWS, Simulated, basic_of_log, simulate, without_each_run
 from laws.fitting.checks import check_methods, check_mixtures, check_noise, check_single_run, check_span
 from laws.fitting.choices import Choice, choices
 from laws.fitting.frontier import ParabolaBias, ParametricLaw, fit_frontier, parabola_bias, with_draws
@@ -22,7 +23,7 @@ from laws.fitting.isoflop import (
     scattered,
 )
 from laws.fitting.law import Correlation, Law, correlate, fit_laws
-from laws.fitting.parabola import MIN_CELLS
+from laws.fitting.parabola import FEWEST, MIN_CELLS
 from laws.fitting.power import Form, PowerLaw, single_threaded
 from laws.rows.budgets import BIN
 from laws.rows.diagnostic import Diagnostic
@@ -102,17 +103,31 @@ def fit(
         draws: Simulated studies for the intervals, at least 100; 0 for no intervals.
         options: How budgets and parabolas are made.
         choosing: Also fit every other choice of method, window, weights and FLOP convention.
+
+    Raises:
+        UserError: `draws` or an option is out of range.
     """
+    options = options or FitOptions()
+    _check(draws, options)
     given = rows if isinstance(rows, Runs) else Runs(tuple(rows))
     games: list[GameFit] = []
     diagnostics = list(given.diagnostics)
     names = sorted({row.game for row in given.rows})
     for game in Bar(names, "fit", unit="game", delay=BRIEF, leave=False):
         of_game = [row for row in ordered(given.rows) if row.game == game]
-        fitted, found = _fit_game(game, of_game, draws, options or FitOptions(), choosing)
+        fitted, found = _fit_game(game, of_game, draws, options, choosing)
         games.append(fitted)
         diagnostics.extend(found)
     return Fit(tuple(games), tuple(diagnostics), given.columns)
+
+
+def _check(draws: int, options: FitOptions) -> None:
+    if 0 < draws < MIN_DRAWS or draws < 0:
+        raise UserError(f"{draws} simulated studies: an interval needs at least {MIN_DRAWS}, and 0 is for none")
+    if not 0 < options.bin < math.inf:
+        raise UserError(f"bin is {options.bin:g}: give a number greater than 0")
+    if options.min_sizes < FEWEST:
+        raise UserError(f"min-sizes is {options.min_sizes}: a parabola needs at least {FEWEST} sizes")
 
 
 def _fit_game(

@@ -318,7 +318,10 @@ def _returns(
         measured = np.log(value) if log else value
         error = grid.return_error_BxM / value if log else grid.return_error_BxM
     place = grid.log_params_BxM, grid.log_samples_BxM, grid.run_BxM
-    found = noise_of(measured, error, *place, along_BxM=log_loss_BxM - np.nanmean(log_loss_BxM))
+    # Scores may be of any size; those of logarithms are not.
+    unit = 1.0 if log else float(np.nanstd(measured)) or 1.0
+    found = noise_of(measured / unit, error / unit, *place, along_BxM=log_loss_BxM - np.nanmean(log_loss_BxM))
+    found = found and found.times(unit)
     if found is None or found.freedom < FREEDOM:
         return None, np.full((draws, *value.shape), np.nan), np.full(value.shape, np.nan), ()
     drawn, shared = found.draw(draws, seed + 1)

@@ -102,7 +102,7 @@ def check_noise(game: str, grid: Grid, simulated: Simulated | None, draws: int) 
             return [Diagnostic("no_interval", "warning", game, None, message)]
         message = (
             f"Noise between trainings can't be told from misfit (trainings: {len(grid.runs)}, sizes: {sizes}): no"
-            " intervals. Train each size with three seeds, or at least seven sizes."
+            f" intervals. Train each size with three seeds{'' if sizes >= 7 else ', or at least seven sizes'}."
         )
         return [Diagnostic("no_interval", "warning", game, None, message)]
     return []

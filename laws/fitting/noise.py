@@ -76,6 +76,11 @@ class NoiseModel:
         """Degrees of freedom of the noise between runs."""
         return float(np.trace(self.left_RxR))
 
+    def times(self, unit: float) -> "NoiseModel":
+        """The model of values so many times as large."""
+        parts = ("mean_BxM", "between", "within", "error_BxM")
+        return replace(self, **{name: getattr(self, name) * unit for name in parts})
+
     def draw(self, draws: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Simulated values of every cell [S, B, M], and the noise of each run in them, standardised [S, R]."""
         there = np.isfinite(self.mean_BxM)

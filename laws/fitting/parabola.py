@@ -64,7 +64,7 @@ class Parabolas:
     cells_B: np.ndarray
     """Number of cells fitted."""
     sizes_B: np.ndarray
-    """Number of different sizes at the budget, or the number of cells fitted where that is less."""
+    """Number of different sizes fitted."""
     low_B: np.ndarray
     """log10 of the smallest N fitted."""
     high_B: np.ndarray
@@ -99,7 +99,8 @@ def parabolas(grid: Grid, value_BxM: np.ndarray, window: float = WINDOW, least: 
     u = np.broadcast_to(grid.log_params_BxM, value_BxM.shape)
     best_B = np.where(there, value_BxM, np.inf).argmin(axis=-1)
     away = np.where(there, np.abs(u - np.take_along_axis(u, best_B[..., None], -1)), np.inf)
-    inside = there & ((away <= window) | (_rank(away) < MIN_CELLS))
+    rank = _rank_of_size(away, u)
+    inside = there & ((away <= window) | (rank < MIN_CELLS))
     cells_B = inside.sum(axis=-1)
     total_B = np.maximum(cells_B, 1)
     centre_B = np.where(inside, u, 0).sum(axis=-1) / total_B
@@ -115,11 +116,15 @@ def parabolas(grid: Grid, value_BxM: np.ndarray, window: float = WINDOW, least: 
     with np.errstate(divide="ignore", invalid="ignore"):
         scale_B = square_B / np.where(cells_B > 3, cells_B - 3.0, np.nan)
     low_B, high_B = np.where(inside, u, np.inf).min(axis=-1), np.where(inside, u, -np.inf).max(axis=-1)
-    cells = zip(grid.log_params_BxM, grid.there_BxM, strict=True)
-    sizes_B = np.minimum([len(np.unique(row[here])) for row, here in cells], cells_B)
+    sizes_B = np.where(inside, rank + 1, 0).max(axis=-1)
     return Parabolas(centre_B, abc, inverse * scale_B[..., None, None], cells_B, sizes_B, low_B, high_B, least)
 
 
-def _rank(away: np.ndarray) -> np.ndarray:
-    """The place of each cell by distance, 0 the nearest; ties in their order."""
-    return np.argsort(np.argsort(away, axis=-1, kind="stable"), axis=-1, kind="stable")
+def _rank_of_size(away: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """The place of each cell's size among the sizes by distance, 0 the nearest; of equal ones the smaller first."""
+    order = np.lexsort((u, away), axis=-1)
+    sizes = np.take_along_axis(u, order, -1)
+    place = np.cumsum(np.diff(sizes, axis=-1, prepend=sizes[..., :1]) != 0, axis=-1)
+    rank = np.empty_like(place)
+    np.put_along_axis(rank, order, place, -1)
+    return rank

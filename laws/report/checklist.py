@@ -15,6 +15,7 @@ from laws.fitting.noise import NoiseModel
 from laws.fitting.parametric import DELTA
 from laws.report.number import signed
 from laws.report.tables import ReportTable
+from laws.rows.budgets import binned
 from laws.rows.tuning import TUNED
 
 SHOWN = 4
@@ -37,9 +38,10 @@ def checklist(fit: GameFit, columns: Mapping[str, str]) -> ReportTable:
         ("Intervals", _intervals(fit)),
         ("Data", _of(fit.rows, "store", "not stated in the rows") + _games(fit.rows)),
         ("N counted as", _column(columns, "params", "parameters that count towards model size, as the rows give them")),
+        ("L measured as", _column(columns, "loss", "dev loss in nats a step, as the rows give it")),
         ("D counted as", _column(columns, "samples", "samples, timesteps of the expert, as the rows give them")),
         ("C counted as", _convention(fit.rows, columns)),
-        ("Seeds", _seeds(fit.rows)),
+        ("Seeds", _seeds(fit)),
         ("Learning rate schedules", _of(fit.rows, "schedule", "not stated in the rows")),
         ("Hyperparameters", _tuned(fit.rows)),
         ("Returns", _of(fit.rows, "protocol", "protocol not stated in the rows") if _played(fit.rows) else "none"),
@@ -98,23 +100,25 @@ def _convention(rows: Sequence[ResultRow], columns: Mapping[str, str]) -> str:
     return f"{given}, convention {stated}" if stated else given
 
 
-def _seeds(rows: Sequence[ResultRow]) -> str:
+def _seeds(fit: GameFit) -> str:
     cells: dict[tuple[int, float], set[str]] = defaultdict(set)
-    for row in rows:
-        cells[row.params, row.flops].add(row.run)
-    most = max(len(each) for each in cells.values())
-    shared = any(row.population for row in rows)
+    for profile in fit.profiles:
+        for cell in profile.cells:
+            cells[cell.params, profile.flops].add(cell.run)
+    most = max((len(each) for each in cells.values()), default=0)
+    shared = any(row.population for row in fit.rows)
     populations = " of one population, which shares the order of its data" if shared else ""
-    if most == 1:
+    if most <= 1:
         return "one training of each size and budget"
     several = sum(len(each) > 1 for each in cells.values())
     return f"up to {most} trainings{populations} at {several} of {len(cells)} sizes and budgets"
 
 
 def _tuned(rows: Sequence[ResultRow]) -> str:
-    by_cell: dict[tuple[int, float], set[tuple[object, ...]]] = defaultdict(set)
-    for row in rows:
-        by_cell[row.params, row.flops].add(tuple(getattr(row, name) for name in TUNED))
+    by_cell: dict[tuple[int, int], set[tuple[object, ...]]] = defaultdict(set)
+    for number, places in enumerate(binned([row.flops for row in rows])):
+        for row in (rows[place] for place in places):
+            by_cell[row.params, number].add(tuple(getattr(row, name) for name in TUNED))
     tuned = sum(len(each) > 1 for each in by_cell.values())
     if tuned:
         return f"the best of several settings at {tuned} of {len(by_cell)} sizes and budgets"

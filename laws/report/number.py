@@ -24,6 +24,11 @@ def significant(value: float) -> str:
     return f"{value:.4g}".replace("-", "\u2212")
 
 
+def of_loss(value: float) -> str:
+    """Four decimals; four significant digits where these are few."""
+    return f"{value:.4f}" if value >= 0.1 else f"{value:.4g}"
+
+
 def abbreviated(value: float) -> str:
     """250, 12k, 5.6M, 3B, 2T."""
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):

@@ -124,7 +124,7 @@ def write_outputs(
     if not (rows.rows if isinstance(rows, Runs) else rows):
         raise UserError("no result rows to fit: evaluate the runs first")
     found = fit(rows, draws=draws, options=options)
-    stems = _stems([each.game for each in found.games])
+    stems = stems_of([each.game for each in found.games]) if figures else {}
     pictures: dict[str, tuple[Picture, ...]] = {}
     extrapolations: dict[str, Extrapolation | None] = {}
     files = {"laws.json": f"{as_json(document(found))}\n".encode()}
@@ -132,7 +132,7 @@ def write_outputs(
         reference = (references or {}).get(each.game, Reference())
         made, pictures[each.game], extrapolations[each.game] = pictures_of(each, stems[each.game], reference)
         files |= made
-    files["report.html"] = render(found, pictures, context, extrapolations).encode()
+    files["report.html"] = render(found, pictures, context, extrapolations).encode(errors="backslashreplace")
     write_files(out, files)
     return found
 
@@ -149,14 +149,13 @@ def pictures_of(
     return files | {f"{stem}-{picture.name}.pdf": picture.pdf for picture in pictures}, pictures, extrapolation
 
 
-def stem(name: str) -> str:
-    """A name without characters that file systems refuse."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip(".-") or "game"
+def stems_of(games: Sequence[str]) -> dict[str, str]:
+    """File name prefix of each game: its name without characters that file systems refuse.
 
-
-def _stems(games: Sequence[str]) -> dict[str, str]:
-    """File name prefix of each game: its name without characters that file systems refuse."""
-    stems = {game: stem(game) for game in games}
+    Raises:
+        UserError: Two of them would be the same.
+    """
+    stems = {game: re.sub(r"[^\w.-]+", "-", game).strip(".-") or "game" for game in games}
     for game, name in stems.items():
         duplicates = [other for other in games if stems[other].casefold() == name.casefold()]
         if len(duplicates) > 1:

@@ -15,7 +15,7 @@ from laws.fitting.bootstrap import DRAWS
 from laws.report import comparison, matched
 from laws.report.comparison import Difference, Study
 from laws.report.matched import Match, matches
-from laws.report.outputs import pictures_of, stem, write_files
+from laws.report.outputs import pictures_of, stems_of, write_files
 from laws.report.report import Context, page, section
 from laws.rows.runs import TableOptions, read
 
@@ -75,8 +75,9 @@ def report_studies(
     record = comparison.record(studies, found.differences) | {"matches": list(map(as_record, found.matches))}
     files = {"comparison.json": f"{as_json(record)}\n".encode()}
     sections = []
+    stems = stems_of([study.name for study in studies]) if figures else {}
     for study, whole in of_study.items():
-        made, pictures, extrapolation = pictures_of(study.fit, stem(study.name)) if figures else ({}, (), None)
+        made, pictures, extrapolation = pictures_of(study.fit, stems[study.name]) if figures else ({}, (), None)
         files |= made
         sections.append(section(study.fit, pictures, whole.diagnostics, extrapolation, whole.columns, study.name))
     files |= {"comparison.png": compared.png, "comparison.pdf": compared.pdf}
@@ -87,7 +88,7 @@ def report_studies(
         leading=tuple(table for table in leading if table.rows),
         leading_pictures=(compared,),
     )
-    files["report.html"] = page(sections, context).encode()
+    files["report.html"] = page(sections, context).encode(errors="backslashreplace")
     write_files(out, files)
     return found
 

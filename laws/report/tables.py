@@ -10,7 +10,7 @@ from laws.fitting.law import Law
 from laws.predict import published
 from laws.predict.forecast import Extrapolation
 from laws.predict.intrinsic import reaches
-from laws.report.number import MISSING, abbreviated, interval, signed, significant, span
+from laws.report.number import MISSING, abbreviated, interval, of_loss, signed, significant, span
 
 QUANTITY_NAMES: dict[Quantity, str] = {
     "loss": "Dev loss L",
@@ -185,8 +185,8 @@ def optima(fit: GameFit) -> ReportTable:
         if vertex is not None:
             ends = vertex.params_ci
             interval = MISSING if ends is None else f"{abbreviated(ends[0])} to {abbreviated(ends[1])}"
-            found = f"{vertex.params:,.0f}", interval, f"{vertex.samples:,.0f}", f"{vertex.loss:.4f}"
-        trained = f"{best.params:,}", f"{best.samples:,}", f"{best.loss:.4f}", _return(best)
+            found = f"{vertex.params:,.0f}", interval, f"{vertex.samples:,.0f}", of_loss(vertex.loss)
+        trained = f"{best.params:,}", f"{best.samples:,}", of_loss(best.loss), _return(best)
         rows.append((f"{profile.flops:.3g}", *trained, *found, _optimum(fit, profile.flops)))
     note = "Intervals of the vertex are by bootstrap of the study. L(N, D) N: the optimum by the parametric law."
     header = ("Budget (FLOPs)", *at_best, *at_vertex, "L(N, D) N")
@@ -212,7 +212,7 @@ def cells(fit: GameFit) -> ReportTable:
             cell.run,
             f"{cell.params:,}",
             f"{cell.samples:,}",
-            f"{cell.loss:.4f}",
+            of_loss(cell.loss),
             _return(cell),
             MISSING if cell.episodes is None else f"{cell.episodes:,}",
         )

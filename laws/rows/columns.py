@@ -99,6 +99,11 @@ def field_of(name: str) -> str | None:
     return plain if plain in NAMES else next((field for field, names in ALIASES.items() if plain in names), None)
 
 
+def is_loss(name: str) -> bool:
+    """Whether a column has a common name of the loss."""
+    return any(field_of(reading) == "loss" for reading in readings(name) if reading)
+
+
 def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "_", name.casefold()).strip("_")
 

@@ -27,6 +27,8 @@ class Delimited:
     delimiter: str
     decimal_comma: bool
     """Whether numbers are written with a decimal comma, as in 0,5."""
+    commented: Sequence[int] = ()
+    """Numbers of the lines that begin with #, as comments do, and would else be rows."""
 
     @staticmethod
     def of(text: str) -> "Delimited":
@@ -40,9 +42,11 @@ class Delimited:
         kept = [line if _is_content(line) else "" for line in lines]
         if header is not None:
             kept[header] = lines[header].lstrip().lstrip("#").lstrip()
+        names = _split(kept[contents[0] if header is None else header], delimiter) if contents else []
+        commented = [number for number, line in enumerate(lines, start=1) if _is_commented(line, names, delimiter)]
         if delimiter == " ":
             kept, delimiter = [_tabbed(line) for line in kept], "\t"
-        return Delimited(kept, delimiter, _has_decimal_comma(kept, delimiter))
+        return Delimited(kept, delimiter, _has_decimal_comma(kept, delimiter), commented)
 
     def rows(self, path: Path) -> Iterator[Record]:
         """The rows, by the names in the header.
@@ -81,6 +85,13 @@ class Delimited:
 def _is_content(line: str) -> bool:
     bare = line.lstrip()
     return bool(bare) and bare[0] != "#" and not _ASKED.fullmatch(line) and not _RULE.fullmatch(line)
+
+
+def _is_commented(line: str, names: Sequence[str], delimiter: str) -> bool:
+    """Whether a line is a row behind #: one that was taken out, or of a run whose name begins so."""
+    values = _split(line, delimiter) if line.lstrip().startswith("#") else []
+    places = [place for place, name in enumerate(names) if field_of(name.strip(' "')) in CORE]
+    return len(values) == len(names) and all(is_number(values[place].strip(' "#')) for place in places)
 
 
 def _is_index(field: str, count: int) -> bool:
@@ -125,8 +136,8 @@ def _split(line: str, delimiter: str) -> list[str]:
 def _has_decimal_comma(lines: Sequence[str], delimiter: str) -> bool:
     """Whether more numbers have a comma than a point that can't separate thousands; if none tells, see below.
 
-    Between commas only a quoted number can have one. Where every comma could separate thousands and there is no point,
-    one comma a number is a decimal one.
+    Between commas only a quoted number can have one. Where every mark could separate thousands, that of the losses is a
+    decimal one, as losses are below 1,000; and without a point or a loss, one comma a number is.
     """
     text = "\n".join(lines)
     edge = '"' if delimiter == "," else re.escape(delimiter) + '"'
@@ -134,11 +145,20 @@ def _has_decimal_comma(lines: Sequence[str], delimiter: str) -> bool:
     power = r"(?:[eE][+-]?\d+)?"
     commas = re.findall(rf"{start}([+-]?[\d.]*\d,\d+{power}|[+-]?\d[\d.,]*,\d+{power}){end}", text, re.MULTILINE)
     points = re.findall(rf"{start}([+-]?[\d,]*\d\.\d+{power}){end}", text, re.MULTILINE)
-    for_comma = sum(not re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", number) for number in commas)
-    for_point = sum(not re.fullmatch(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?", number) for number in points)
+    for_comma = sum(not re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?", number) for number in commas)
+    for_point = sum(not re.fullmatch(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d+)?", number) for number in points)
     if for_comma or for_point or delimiter == ",":
         return for_comma > for_point
+    if marks := _marks_of_losses(lines, delimiter):
+        return marks == {","}
     return bool(commas) and not points and all(number.count(",") == 1 for number in commas)
+
+
+def _marks_of_losses(lines: Sequence[str], delimiter: str) -> set[str]:
+    """The commas and points in the column of the loss, if there is one."""
+    header, *rows = [_split(line, delimiter) for line in lines if line.strip()] or [[]]
+    places = [place for place, name in enumerate(header) if field_of(name.strip(' "')) == "loss"]
+    return {mark for row in rows for place in places[:1] if place < len(row) for mark in ",." if mark in row[place]}
 
 
 def _first(reader: Iterator[list[str]]) -> list[str]:

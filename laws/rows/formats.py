@@ -2,7 +2,7 @@
 
 import gzip
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,8 @@ class RawTable:
     rows: Iterable[Record]
     decimal_comma: bool = False
     """Whether numbers are written with a decimal comma, as in 0,5."""
+    commented: Sequence[int] = ()
+    """Numbers of the lines that begin with #, as comments do, and would else be rows."""
 
 
 def open_table(path: Path) -> RawTable:
@@ -61,7 +63,7 @@ def open_table(path: Path) -> RawTable:
     if text.lstrip()[:1] in ("[", "{"):
         return RawTable(unified(json_rows(path, text)))
     table = Delimited.of(text)
-    return RawTable(table.rows(path), table.decimal_comma)
+    return RawTable(table.rows(path), table.decimal_comma, table.commented)
 
 
 def _bytes(path: Path) -> bytes:

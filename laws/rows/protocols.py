@@ -6,12 +6,16 @@ from dataclasses import replace
 
 from data.common.cli import UserError
 from eval.results import ResultRow
+from laws.rows.budgets import binned
 
-IDENTITY = (
-    *("seed", "init_seed", "data_seed", "population", "core", "size", "width", "depth", "context"),
+SEEDS = ("seed", "init_seed", "data_seed", "population")
+"""Columns by which two rows of one run name are of different trainings."""
+SETTINGS = (
+    *("core", "size", "width", "depth", "context"),
     *("lr", "lr_rule", "batch", "schedule", "store", "config_hash"),
 )
-"""Columns by which two rows of one run name, budget and size are of different trainings."""
+"""Columns by which two rows of one run name, size and budget are. Along one training the learning rate may differ."""
+IDENTITY = (*SEEDS, *SETTINGS)
 
 
 def of_protocol(rows: Sequence[ResultRow], protocol: str | None) -> list[ResultRow]:
@@ -62,10 +66,35 @@ def distinct(rows: Sequence[ResultRow]) -> list[ResultRow]:
         if not run:
             found += _numbered(same)
             continue
-        names = IDENTITY if len({(row.flops, row.params, row.protocol) for row in same}) < len(same) else ()
-        differ = [name for name in ("params", *names) if len({getattr(row, name) for row in same}) > 1]
+        differ = [name for name in ("params", *IDENTITY) if len({getattr(row, name) for row in same}) > 1]
+        settings = [name for name in differ if name in SETTINGS]
+        if settings and not _has_several(same, settings):
+            differ = [name for name in differ if name not in settings]
         found += [replace(row, run=f"{run} ({_settings(row, differ)})") for row in same] if differ else same
     return found
+
+
+def _has_several(rows: Sequence[ResultRow], settings: Sequence[str]) -> bool:
+    """Whether the rows of one run name are of trainings with several settings, rather than along one training.
+
+    They are if a budget has two rows of one size, or rows of several settings that come back at other budgets: measured
+    FLOPs differ a little from training to training, and a decaying learning rate has each value once.
+    """
+    trainings: dict[tuple[object, ...], list[ResultRow]] = defaultdict(list)
+    for row in rows:
+        trainings[(row.params, row.protocol, *(getattr(row, name) for name in SEEDS))].append(row)
+    for same in trainings.values():
+        if len({row.flops for row in same}) < len(same):
+            return True
+        budgets: dict[tuple[object, ...], set[int]] = defaultdict(set)
+        bins = binned([row.flops for row in same])
+        for number, places in enumerate(bins):
+            for place in places:
+                budgets[tuple(getattr(same[place], name) for name in settings)].add(number)
+        together = sum(map(len, budgets.values()))
+        if together > len(bins) and together / len(budgets) > len(bins) / 2:
+            return True
+    return False
 
 
 def _settings(row: ResultRow, names: Sequence[str]) -> str:
@@ -73,9 +102,13 @@ def _settings(row: ResultRow, names: Sequence[str]) -> str:
 
 
 def _numbered(rows: Sequence[ResultRow]) -> Iterator[ResultRow]:
-    """Rows without a run name, named by budget and size."""
-    taken: dict[str, int] = defaultdict(int)
+    """Rows without a run name, named by budget and size. Rows of several protocols may be of one checkpoint."""
+    numbers: dict[str, dict[tuple[object, ...], int]] = defaultdict(dict)
+    times: dict[tuple[object, ...], int] = defaultdict(int)
     for row in sorted(rows, key=lambda row: (row.flops, row.params, row.samples, row.loss or 0.0)):
         name = f"C {row.flops:g} N {row.params}"
-        taken[name] += 1
-        yield replace(row, run=name + (f" #{taken[name]}" if taken[name] > 1 else ""))
+        like = (row.samples, row.loss, *(getattr(row, each) for each in IDENTITY))
+        times[name, like, row.protocol] += 1
+        of_name = numbers[name]
+        number = of_name.setdefault((like, times[name, like, row.protocol]), len(of_name) + 1)
+        yield replace(row, run=name + (f" #{number}" if number > 1 else ""))

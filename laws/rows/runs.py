@@ -11,7 +11,7 @@ from typing import Any
 from data.common.cli import UserError
 from data.common.progress import BRIEF, Bar
 from eval.results import NAMES, ResultRow
-from laws.rows.columns import CORE, LONGEST, Record, listed, match_columns, parse_columns
+from laws.rows.columns import CORE, LONGEST, Record, is_loss, listed, match_columns, parse_columns
 from laws.rows.diagnostic import Diagnostic
 from laws.rows.filters import Filter, column_of
 from laws.rows.formats import open_table
@@ -81,7 +81,8 @@ def read(
     reader = _Reader(options or TableOptions())
     for path in map(Path, paths):
         table = open_table(path)
-        reader.add(str(path), _named(path, game), table.rows, decimal_comma=table.decimal_comma)
+        reader.add(str(path), _named(path, game, reader.group), table.rows, decimal_comma=table.decimal_comma)
+        reader.leave_out(f"{path} line {line}" for line in table.commented)
     return _finished(reader, game, protocol, mixed_versions)
 
 
@@ -109,8 +110,10 @@ def ordered(rows: Sequence[ResultRow]) -> list[ResultRow]:
     return sorted(rows, key=lambda row: (row.game, row.flops, row.params, row.run, row.samples))
 
 
-def _named(path: Path, game: str | None) -> str:
-    return game or path.name.split(".")[0] or "table"
+def _named(path: Path, game: str | None, group: str | None) -> str:
+    """The game of a table without a column of games; of `game (GROUP=VALUE)`, as groups are called, the game."""
+    asked = game.rpartition(f" ({group}=")[0] if game and group else ""
+    return asked or game or path.name.split(".")[0] or "table"
 
 
 def _finished(reader: "_Reader", game: str | None, protocol: str | None, mixed_versions: bool) -> Runs:
@@ -163,8 +166,14 @@ class _Reader:
         self._filters = [Filter.parse(text) for text in options.filter]
         self._seen: dict[tuple[Any, ...], tuple[ResultRow, str]] = {}
         self._notes: dict[tuple[str, str | None, str], tuple[int, list[str]]] = {}
+        self._unreadable: dict[str, str] = {}
         self._failed: dict[str, dict[str, None]] = {}
         self._first = ""
+
+    @property
+    def group(self) -> str | None:
+        """The name of the column whose values are fitted apart."""
+        return self._options.group
 
     def add(self, source: str, game: str, rows: Iterable[Record], *, decimal_comma: bool = False) -> None:
         """Add the rows of a table, all of the same columns; `game` is its name where no column says it."""
@@ -182,6 +191,11 @@ class _Reader:
         if layout is None:
             raise UserError(f"{source}: holds no rows; evaluate the runs first")
 
+    def leave_out(self, places: Iterable[str]) -> None:
+        """Note the places of rows that were taken for comments."""
+        for place in places:
+            self._note("incomplete_row", None, "they begin with #, as comments do", place)
+
     def _layout(self, source: str, first: Mapping[str, Any], decimal_comma: bool) -> _Layout:
         """Which column is which; raises UserError with the columns there are where one is missing."""
         names = tuple(first)
@@ -194,6 +208,10 @@ class _Reader:
             fields.pop("flops", None)
         self._check_needed(source, names, fields)
         self.renamed.update({known: name for known, name in fields.items() if known != name})
+        others = [name for name in names if is_loss(name) and name not in fields.values()]
+        if others and "loss" in fields and "loss" not in self._chosen:
+            said = f"L is column {fields['loss']}, not {listed(others)}: --columns loss=NAME takes another"
+            self._note("derived", None, said, source)
         scales = {size: scale for size in SIZES if size in fields and (scale := scale_of(fields[size])) != 1}
         for size, scale in scales.items():
             self._note("derived", None, f"{fields[size]} was multiplied by {scale:g}, as its name says", source)
@@ -238,7 +256,9 @@ class _Reader:
                 if name in CORE:
                     raise UserError(f"{place}: {name} {error}; mend the value") from error
                 record[name] = None
-                self._note("unreadable_value", None, f"{column} {error}: the value was left out", place)
+                # Of many such values of a column the first is shown.
+                said = self._unreadable.setdefault(column, f"{column} {error}: the value was left out")
+                self._note("unreadable_value", None, said, place)
         for name in ("game", "run"):
             if name in fields and record[name] is None:
                 raise UserError(f"{place}: {name} is empty; every row needs a {name}")
@@ -249,7 +269,12 @@ class _Reader:
         if self._options.flops_from_6nd and params and samples:
             record["flops"] = flops = 6.0 * params * samples
         if "samples" not in fields and params and flops and math.isfinite(params) and math.isfinite(flops):
-            record["samples"] = max(1, round(flops / 6 / params))
+            if flops < 3 * params:
+                raise UserError(
+                    f"{place}: {flops:g} FLOPs are not a sample of {params:,} parameters, by D = C / 6N: if the unit is"
+                    f" another, name it in the header, as in '{fields['flops']} (PF-days)'"
+                )
+            record["samples"] = round(flops / 6 / params)
             self._note("derived", None, "D was counted as C / 6N, since there is no column for samples", place)
         missing = [name for name in SIZES if record.get(name) is None and (name in fields or name == "flops")]
         if bad := [f"{name} is {record[name]}" for name in CORE if not math.isfinite(record.get(name) or 0)]:
@@ -262,9 +287,8 @@ class _Reader:
     def _keep(self, record: dict[str, Any], place: str) -> None:
         own = record.get("run") is None
         row = ResultRow(**{**record, "run": "" if own else record["run"]})
-        key = _TRAINING(row)
+        key = (row,) if own else _TRAINING(row)
         if own:
-            key = (*key, row.samples, row.loss, row.return_mean)
             self._note("own_runs", None, "each row is taken as its own training: there is no column for run", place)
         if key not in self._seen:
             self._seen[key] = (row, place)

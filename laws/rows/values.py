@@ -13,6 +13,8 @@ from laws.rows.numbers import has_magnitude, number_of
 LARGEST = 1e60
 """Greatest absolute value; the least is its inverse. Squares and products then stay finite."""
 SIZES = ("flops", "params", "samples")
+ROUNDING = 0.01
+"""Relative change by which a size may be rounded to a whole number; more says that its unit is another."""
 _BITS = 1000
 """Of integers that are certain to have a finite double."""
 _SIGNED = ("return_mean", "seed", "init_seed", "data_seed")
@@ -78,10 +80,11 @@ def _check_double(number: float | int) -> None:
 
 
 def _whole(name: str, number: float | int) -> int:
-    if number < 0.5:
+    whole = round(number)
+    if whole < 1 or abs(number - whole) > ROUNDING * whole:
         remedy = f"if the unit is another, name it in the header, as in '{name} (M)'"
-        raise Unusable(f"is {number}; it must be a number of {name}, 1 at least: {remedy}")
-    return max(1, round(number))
+        raise Unusable(f"is {number}; it must be a whole number of {name}, 1 at least: {remedy}")
+    return whole
 
 
 def _check_range(name: str, number: float | int) -> None:

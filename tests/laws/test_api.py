@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 import laws
 from data.common.cli import UserError
 from eval.results import write_rows
-from laws import fit
+from laws import Runs, fit
 from laws.fitting.isoflop import METHODS, QUANTITIES
+from laws.rows.runs import read_records
 from laws.study.coverage import DESIGNS
 from tests.laws.synthetic import command, sweep
 
@@ -96,12 +97,31 @@ def test_a_group_is_fitted_apart(frame: pd.DataFrame) -> None:
         ({"method": "best"}, "method='best': choose envelope, isoflop"),
         ({"columns": {"flops": "compute!"}}, "no column 'compute!' for flops: the table has"),
         ({"filter": "lr"}, "write NAME=VALUE"),
+        ({"min_sizes": 1}, "min-sizes is 1: a parabola needs at least 3"),
+        ({"bin": -1.0}, "bin is -1: give a number greater than 0"),
+        ({"y": "lr", "method": "isoflop"}, "y='lr': a column has one law"),
     ],
 )
 def test_mistakes_are_one_line(frame: pd.DataFrame, options: dict[str, str], said: str) -> None:
     with pytest.raises(UserError, match=said) as caught:
         fit(frame, draws=0, **options)  # pyright: ignore[reportArgumentType]
     assert "\n" not in str(caught.value)
+
+
+def test_every_table_takes_the_options_or_refuses_them(frame: pd.DataFrame) -> None:
+    rows = read_records(frame.to_dict("records")).rows
+    half = f"flops>={frame.flops.median():g}"
+    expected = fit(frame, filter=half, draws=0).exponent
+    assert expected != fit(frame, draws=0).exponent
+    assert fit(rows, filter=half, draws=0).exponent == expected
+    assert fit({name: frame[name].tolist() for name in frame}, filter=half, draws=0).exponent == expected
+    for options in ({"filter": half}, {"group": "seed"}, {"columns": {"loss": "loss_se"}}, {"y": "epochs"}):
+        with pytest.raises(UserError, match=r"not of what laws.read returns"):
+            fit(Runs(rows), draws=0, **options)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(UserError, match="50 simulated studies: an interval needs at least 100"):
+        fit(frame, draws=50)
+    with pytest.raises(UserError, match="columns of different lengths"):
+        fit({"flops": [1e12], "loss": [1.0, 2.0]}, draws=0)
 
 
 def test_a_law_that_the_rows_do_not_support_says_why(frame: pd.DataFrame) -> None:

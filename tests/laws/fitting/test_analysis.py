@@ -114,7 +114,7 @@ def test_the_paper_vertices_share_compute_between_size_and_samples(nethack: Game
     assert size is not None
     assert samples is not None
     assert size.exponent + samples.exponent == pytest.approx(1, abs=1e-3)
-    assert round(size.exponent, 3) == 0.576
+    assert round(size.exponent, 3) == 0.603
     assert len(size.points) == 11
 
 

@@ -239,7 +239,7 @@ def test_laws_without_noise_have_intervals_of_no_width() -> None:
 def test_an_offset_at_its_bound_has_an_interval_above_it() -> None:
     """A fitted E of 0 doesn't say that E is 0."""
     at_bound = 0
-    for seed in range(4):
+    for seed in range(6):
         game = fitted(Design(5, 5, seeds=3).rows(np.random.default_rng(seed)), draws=400)
         assert game.parametric is not None
         found = [(law.power.offset, law.offset_ci) for law in game.laws if law.form == "offset"]
@@ -252,3 +252,25 @@ def test_an_offset_at_its_bound_has_an_interval_above_it() -> None:
                 assert ends[0] == 0
                 assert ends[1] > 0.005
     assert at_bound > 3
+
+
+def test_intervals_of_returns_do_not_depend_on_the_unit_of_the_score() -> None:
+    rows = Design(7, 6).rows(np.random.default_rng(0))
+    first = min(rows, key=lambda row: row.return_mean or 0)
+
+    def of(unit: float) -> tuple[float, tuple[float, float] | None]:
+        scored = [
+            replace(row, return_mean=unit * (-0.1 if row is first else row.return_mean or 0), return_se=None)
+            for row in rows
+        ]
+        game = fitted(scored, draws=400)
+        assert game.simulated is not None
+        assert game.simulated.returns is not None
+        law = game.found("return", "envelope")
+        assert law is not None
+        return game.simulated.returns.between / unit, law.exponent_ci
+
+    (between, ends), *others = [of(unit) for unit in (1.0, 1000.0, 1e-3)]
+    for other, other_ends in others:
+        assert other == pytest.approx(between, rel=1e-3)
+        assert other_ends == pytest.approx(ends, rel=1e-3)

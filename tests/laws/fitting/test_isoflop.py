@@ -55,6 +55,22 @@ def test_the_vertex_of_an_exact_parabola_is_found(centre: float, depth: float, c
     assert not said
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_seeds_of_a_size_are_one_of_the_sizes_that_a_parabola_needs(seeds: int) -> None:
+    """Sizes a factor of 12 apart: within a decade of the best there is none but it."""
+    sizes = tuple(10_000 * 12**place for place in range(5))
+    rows = [replace(row, run=f"{row.run}-{seed}", seed=seed) for seed in range(seeds) for row in bowl(6.4, sizes=sizes)]
+    profile, said = single(rows)
+    assert profile.parabola is not None
+    assert profile.parabola.window == pytest.approx((sizes[0], sizes[-1]))
+    assert profile.vertex is not None
+    assert math.log10(profile.vertex.params) == pytest.approx(6.4)
+    assert not codes(said) & {"few_sizes", "vertex_outside"}
+    grid = grid_of([profile.cells])
+    found = optima(grid, grid.log_loss_BxM, grid.return_BxM)
+    assert found["isoflop", "params"][1] == pytest.approx([6.4 * math.log(10)])
+
+
 def test_far_sizes_do_not_move_the_vertex() -> None:
     rows = bowl(4.6, sizes=(*SIZES, 10_000_000))
     spoilt = [replace(row, loss=50.0) if row.params == 10_000_000 else row for row in rows]

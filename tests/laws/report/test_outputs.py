@@ -68,6 +68,17 @@ def test_nothing_is_written_when_a_fit_fails(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "kept"
 
 
+def test_names_are_printed_as_they_are(tmp_path: Path) -> None:
+    """Half of a formula, characters outside of ASCII, and what has no code in UTF-8."""
+    names = ["$x_{1$", "\u00e9", "\u00fc", "bad\ud800"]
+    found = write_outputs([row for name in names for row in sweep(name)], tmp_path, draws=0, figures=False)
+    assert [each.game for each in found.games] == sorted(names)
+    assert "$x_{1$" in (tmp_path / "report.html").read_text()
+    write_outputs([row for name in names[:3] for row in sweep(name)], tmp_path / "drawn", draws=0)
+    for stem in ("x_-1", "\u00e9", "\u00fc"):
+        assert (tmp_path / "drawn" / f"{stem}-laws.png").exists()
+
+
 @pytest.mark.usefixtures("unrendered")
 def test_one_game_is_fitted_alone(tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"

@@ -155,7 +155,10 @@ def test_one_game_of_several(tmp_path: Path) -> None:
         (f"{HEADER}\ng,a,1e14,10,2,1,1\ng,a,1e15,10,2,1,1", "line 2: 7 values for 6 columns; mend the line"),
         (f"{HEADER}\ng,a,1e14,10,2,1\ng,b,lots,10,2,1", "line 3: flops is 'lots', not a number; mend the value"),
         (f"{HEADER}\ng,a,1e14,1_0,2,1", "params is '1_0'"),
-        (f"{HEADER}\ng,a,1e14,0.01,2,1", "params is 0.01; it must be a number of params, 1 at least: if the unit"),
+        (
+            f"{HEADER}\ng,a,1e14,0.01,2,1",
+            "params is 0.01; it must be a whole number of params, 1 at least: if the unit",
+        ),
         (f"{HEADER}\ng,a,1e14,10,2,-1", "line 2: loss is -1; it can't be negative"),
         (f"{HEADER}\ng,a,-1e14,10,2,1", "it must be greater than 0"),
         (f"{HEADER}\ng,a,1e14,0,2,1", "params is 0; it must be greater than 0"),
