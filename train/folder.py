@@ -94,9 +94,14 @@ def check(run: Path, values: Mapping[str, Any], decisive: Mapping[str, Any], def
         if changed:
             raise UserError(f"{run} holds a run with another {', '.join(changed)}: choose another --run")
         return True
-    if run.exists() and (not run.is_dir() or any(path.name != FOLDER for path in run.iterdir())):
+    if run.exists() and (not run.is_dir() or any(map(_is_other, run.iterdir()))):
         raise UserError(f"{run} is not empty and no run: choose another --run")
     return False
+
+
+def _is_other(path: Path) -> bool:
+    """Whether a path in a run's folder is neither its lease nor what a process that was killed had begun to write."""
+    return path.name != FOLDER and not (path.name.startswith(f".{_CONFIG}.") and path.name.endswith(".tmp"))
 
 
 def is_run(run: Path) -> bool:

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +21,8 @@ def replacing(path: Path) -> Iterator[Path]:
         UserError: The folder of `path` does not exist or is not writable, or `path` is a folder.
     """
     check_replaceable(path)
-    # Processes of several machines, which may have the same number, share folders.
-    scratch = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+    # Processes of several machines or containers share folders; hosts and processes may have the same name and number.
+    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         yield scratch
         sync(scratch)

@@ -7,6 +7,7 @@ buckets.
 """
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -26,6 +27,8 @@ T = TypeVar("T")
 FOLDER = "lock"
 SECONDS = 60.0
 """How long a lease lasts from its last renewal; it is renewed four times as often."""
+STALE_SECONDS = 0.1
+"""Between looks at a folder whose listing is older than its files."""
 POLL_SECONDS = 1.0
 """Between looks at what others hold."""
 
@@ -134,13 +137,18 @@ def refuse_if_held(run: Path) -> int:
 
 def _look(run: Path) -> tuple[int, tuple[Holder, float] | None]:
     """The number of the newest lease, 0 if there is none; and who holds it, and how long it lasts."""
-    newest = _newest(run / FOLDER)
-    path = run / FOLDER / str(newest)
-    try:
-        text, age = (path.read_text(), time.time() - changed(path)) if newest else ("", 0.0)
-    except FileNotFoundError:
-        # There is a newer one now.
-        return _look(run)
+    began = time.monotonic()
+    while True:
+        newest = _newest(run / FOLDER)
+        path = run / FOLDER / str(newest)
+        try:
+            text, age = (path.read_text(), time.time() - changed(path)) if newest else ("", 0.0)
+            break
+        except OSError as error:
+            # There is a newer one now; NFS may list the older one for a while.
+            if error.errno not in (errno.ENOENT, errno.ESTALE) or time.monotonic() > began + SECONDS:
+                raise
+            time.sleep(STALE_SECONDS)
     if not text:
         return newest, None
     holder, left = Holder(**json.loads(text)), SECONDS - age

@@ -13,7 +13,7 @@ from data.store.manifest import FORMAT, MANIFEST, PENDING, read_manifest, wrong_
 
 _LOCK = ".isoplay.lock"
 _NO_JSON = object()
-_SCRATCH = re.compile(r"\.pending\.json\.(.+\.)?\d+\.tmp")
+_SCRATCH = re.compile(r"\.pending\.json\..+\.tmp")
 """Names under which `pending.json` is written before it is renamed."""
 _OURS = re.compile(
     rf"shard-\d{{5,}}\.array_record|episodes-\d{{5,}}\.jsonl|(pending|manifest)\.json|\.isoplay\.lock|{_SCRATCH.pattern}"

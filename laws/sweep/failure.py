@@ -9,6 +9,7 @@ import jax
 from data.common.cli import UserError
 from train.config import TrainConfig
 from train.failure.divergence import Diverged
+from train.memory.settings import MOST as MOST_SAMPLES
 
 Kind = Literal["memory", "diverged", "machine", "refused", "error"]
 
@@ -56,7 +57,9 @@ def remedied(config: TrainConfig, attempts: Sequence[Mapping[str, Any]]) -> Trai
     """
     endings = [attempt["ended"] for attempt in attempts]
     if memory := endings.count("memory"):
-        config = dataclasses.replace(config, microbatch=max(config.window, config.batch >> memory))
+        given = MOST_SAMPLES if config.microbatch == "auto" else config.microbatch
+        most = min(given, config.batch)
+        config = dataclasses.replace(config, microbatch=max(config.window, most >> memory))
     rates = [attempt["lr"] for attempt in attempts if attempt["ended"] == "diverged"]
     if rates:
         lr = float(f"{min(rates) / 2:.3g}")

@@ -6,7 +6,9 @@ import traceback
 from dataclasses import replace
 from pathlib import Path
 
-from data.common.lease import Held, held
+import jax
+
+from data.common.lease import Held, held, refuse_if_held
 from data.common.progress import count
 from data.common.rows import as_record
 from eval.checkpoints import evaluate
@@ -58,6 +60,8 @@ class Worker:
         self._only = only
         while only is not None or advance(self._folder):
             while (status := self._status()).waiting or status.running:
+                # A machine whose devices can't be used fails, rather than one run after another.
+                jax.devices()
                 if not self._some():
                     time.sleep(POLL_SECONDS)
             if only is not None:
@@ -74,8 +78,7 @@ class Worker:
         with contextlib.ExitStack() as claims:
             claims.callback(self._stopped)
             while time.monotonic() < begin + EVALUATE_SECONDS and (run := self._claimed(claims)) is not None:
-                some = True
-                self._train(run)
+                some = self._train(run) or some
             for tries in (True, False):
                 if trained := [each for each in self._open.values() if each[0].tries == tries]:
                     self._evaluate(trained)
@@ -100,8 +103,8 @@ class Worker:
             self._state.end(run, "stopped")
         self._open.clear()
 
-    def _train(self, run: SweepRun) -> None:
-        """Train a run, or give it up."""
+    def _train(self, run: SweepRun) -> bool:
+        """Train a run, or give it up; False if another worker, whose claim is over, may still be training it."""
         attempts = self._state.attempts(run)
         config = remedied(run.config, attempts)
         progress = newest(config.run)
@@ -110,7 +113,12 @@ class Worker:
             trace = next((one["traceback"] for one in reversed(attempts) if one.get("traceback")), "")
             self._state.give_up(run, reason, trace)
             _say(f"{run.name}: given up: {reason}")
-            return
+            return True
+        try:
+            refuse_if_held(config.run)
+        except Held as error:
+            _say(f"{run.name}: {error}")
+            return False
         self._state.begin(run, progress)
         self._open[run.name] = run, config
         _say(f"{run.name}: {f'goes on at step {progress}' if progress else 'begins'}")
@@ -124,6 +132,7 @@ class Worker:
                 self._failed(run, error)
         except Exception as error:
             self._failed(run, error)
+        return True
 
     def _evaluate(self, trained: list[tuple[SweepRun, TrainConfig]]) -> None:
         """Evaluate runs and record the rows of their cells."""
@@ -164,17 +173,18 @@ class Worker:
     def _failed(self, run: SweepRun, error: Exception) -> None:
         """Record why a run failed.
 
-        Raises: Exception: the error, if it is this machine's or process's, so that another one makes the next attempt.
+        Raises: OSError: the error is this machine's or process's, so that another one is to make the next attempt.
         """
         _, config = self._open.pop(run.name)
-        kind, message = kind_of(error), str(error).strip().split("\n")[0]
+        kind, message = kind_of(error), str(error).strip().split("\n")[0] or type(error).__name__
         details = {"message": message, "traceback": "".join(traceback.format_exception(error))}
         if kind == "diverged":
             details |= {"lr": read_run(config.run)["config"]["optimizer"]["lr"]}
         self._state.end(run, kind, **details)
         _say(f"{run.name}: {kind}: {message}")
         if kind == "machine":
-            raise error
+            # Ray starts a task again for this kind of error alone.
+            raise error if isinstance(error, OSError) else OSError(message) from error
 
 
 def _row_of(found: list[ResultRow], asked: EvalConfig) -> ResultRow:

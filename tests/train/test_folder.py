@@ -11,7 +11,7 @@ from data.common.cli import UserError
 from tests.train.runs import config
 from train.checkpoint import budgets, load_budget
 from train.config import TrainConfig, config_hash
-from train.folder import claim, devices_of, dtype_of, read_run, record_start, resolved
+from train.folder import check, claim, devices_of, dtype_of, read_run, record_start, resolved
 from train.loop import train
 
 
@@ -102,3 +102,11 @@ def test_a_policy_without_a_configuration_is_a_run_of_another_kind(tmp_path: Pat
     (tmp_path / "config.json").write_text(json.dumps({"kind": "ppo", "game": "Breakout", "actions": ["NOOP"]}))
     with pytest.raises(UserError, match="holds a run of another kind"):
         read_run(tmp_path)
+
+
+def test_what_a_killed_process_began_to_write_is_no_other_run(tmp_path: Path) -> None:
+    (tmp_path / ".config.json.0123456789abcdef.tmp").write_text("{")
+    assert not check(tmp_path, {}, {}, {})
+    (tmp_path / "notes.tmp").write_text("mine")
+    with pytest.raises(UserError, match="is not empty and no run"):
+        check(tmp_path, {}, {}, {})

@@ -175,3 +175,13 @@ def test_a_start_that_is_overtaken_half_way_gives_up(
         with pytest.raises(UserError, match="is being trained"), held(tmp_path):
             pass
         assert [path.name for path in (tmp_path / FOLDER).iterdir()] == [str(times)]
+
+
+def test_a_listing_that_is_older_than_its_files_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As NFS lists a lease for a while that another host has replaced."""
+    listings = iter([1] * 5)
+    newest = lease._newest
+    leave(tmp_path, replace(Holder.me(), pid=1, started="never"), number=2)
+    monkeypatch.setattr(lease, "_newest", lambda folder: next(listings, newest(folder)))
+    assert refuse_if_held(tmp_path) == 2
+    assert next(listings, None) is None, "the older listing was seen"

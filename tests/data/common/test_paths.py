@@ -7,6 +7,7 @@ import pytest
 
 from data.collect.nethack import command
 from data.common.cli import exit_with
+from data.common.files import replacing
 from tests.command_lines import parser_of
 
 LONG = "x" * 520
@@ -43,3 +44,13 @@ def test_the_next_command_is_one_that_a_shell_reads(tmp_path: Path, capsys: pyte
     assert last.startswith("next: ")
     words = shlex.split(last.removeprefix("next: "))
     assert words[:6] == ["python", "-m", "data", "import", "nld", str(out)]
+
+
+def test_two_that_replace_a_file_at_once_write_into_files_of_their_own(tmp_path: Path) -> None:
+    """Processes of two containers may have the same number on hosts of the same name."""
+    path = tmp_path / "rows.jsonl"
+    with replacing(path) as one, replacing(path) as other:
+        one.write_text("one")
+        other.write_text("other")
+    assert path.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [path]

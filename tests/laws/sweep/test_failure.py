@@ -1,5 +1,6 @@
 """What failures of a run mean for its next attempt."""
 
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -53,6 +54,10 @@ def test_out_of_memory_halves_the_microbatch(store: Path) -> None:
     assert changed.microbatch == config.batch // 4
     assert changed.run == config.run
     assert remedied(config, ended(*["memory"] * 9)).microbatch == config.window
+    # Less than what was tried: by itself a step takes no more than 16,384 samples at once.
+    large = dataclasses.replace(config, lanes=262_144 // config.window)
+    assert remedied(large, ended("memory")).microbatch == 8192
+    assert remedied(dataclasses.replace(large, microbatch=4096), ended("memory")).microbatch == 2048
 
 
 def test_a_run_that_diverged_gets_half_of_its_learning_rate_and_a_folder_of_its_own(store: Path) -> None:

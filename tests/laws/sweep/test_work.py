@@ -1,0 +1,57 @@
+"""What a worker does not take for a failure of a run."""
+
+import json
+import os
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import jax
+import pytest
+
+from data.common.lease import FOLDER, SECONDS, Holder
+from laws.design.runs import SweepRun, runs_of
+from laws.sweep.command import begin
+from laws.sweep.state import State
+from laws.sweep.work import Worker
+from tests.laws.sweep.sweeps import described
+
+
+@pytest.fixture
+def sweep(store: Path, tmp_path: Path) -> tuple[Path, SweepRun]:
+    """A sweep of one run."""
+    folder, found = tmp_path / "sweep", described(store, sizes=("16",), budgets=(2e8,))
+    begin(folder, found)
+    [run] = runs_of(found, folder)
+    return folder, run
+
+
+def leave(path: Path, age: float) -> None:
+    """The lease of a process of another machine, which renewed it so long ago."""
+    path = path / FOLDER / "1"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(asdict(replace(Holder.me(), machine="another", host="node17"))))
+    os.utime(path, (time.time() - age,) * 2)
+
+
+def test_a_run_whose_trainings_lease_outlasts_its_claim_waits(sweep: tuple[Path, SweepRun]) -> None:
+    """A worker takes the claim first, and the training's own lease once the store is open."""
+    folder, run = sweep
+    leave(State(folder).claim(run), SECONDS + 1)
+    leave(run.config.run, SECONDS - 30)
+    assert not Worker(folder)._some()
+    assert State(folder).attempts(run) == []
+    assert [each.name for each in State(folder).status([run]).waiting] == [run.name]
+
+
+def test_where_no_device_can_be_used_the_worker_fails_and_no_run(
+    sweep: tuple[Path, SweepRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("Unable to initialize backend")
+
+    folder, run = sweep
+    monkeypatch.setattr(jax, "devices", broken)
+    with pytest.raises(RuntimeError, match="Unable to initialize"):
+        Worker(folder).work()
+    assert State(folder).attempts(run) == []
