@@ -31,7 +31,8 @@ def leave(path: Path, age: float) -> None:
     path = path / FOLDER / "1"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(asdict(replace(Holder.me(), machine="another", host="node17"))))
-    os.utime(path, (time.time() - age,) * 2)
+    then = time.time() - age
+    os.utime(path, (then, then))
 
 
 def test_a_run_whose_trainings_lease_outlasts_its_claim_waits(sweep: tuple[Path, SweepRun]) -> None:
