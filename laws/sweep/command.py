@@ -101,7 +101,9 @@ def sweep(
     _check_total(runs if whole == described else runs_of(with_settings(described), folder), described.config.total)
     if running.dry_run:
         return 0
-    begin(folder, described)
+    # Without options nothing is described anew, and what another process has extended or decided meanwhile stays.
+    if shared.store != NO_STORE or described.shared != read_sweep(folder).shared:
+        begin(folder, described)
     if running.retry:
         for run in state.status(runs).failed:
             state.forgive(run)
@@ -138,7 +140,7 @@ def _described(folder: Path, config: SweepConfig, options: Shared) -> tuple[Swee
     if not (recorded and same and _choice(config) == _choice(recorded.config)):
         recorded = Sweep(config, shared, content.checksum, {})
     grid = grid_of(config, shared, content, recorded.sizes)
-    first = sorted(config.budgets)[: max(1, len(config.tuned_budgets))]
+    first = sorted(grid.sizes)[: max(1, len(config.tuned_budgets))]
     planned = [budget for budget in grid.sizes if not config.refine or budget in (*recorded.sizes, *first)]
     sizes = {budget: grid.sizes[budget] for budget in planned}
     return dataclasses.replace(recorded, config=config, shared=shared, sizes=sizes), grid

@@ -108,7 +108,8 @@ def run_workers(folder: Path, places: list[Slot], done: Callable[[], int], tick:
                     before = done()
                     if deaths >= MOST_DEATHS * len(places):
                         raise UserError(
-                            f"workers died {deaths} times and nothing got done: see the end of {_log(folder, number)}"
+                            f"workers died {deaths} times, the last with exit code {worker.exitcode}, and nothing got"
+                            f" done: see the end of {_log(folder, number)}"
                         )
                     waiting.append(number)
     finally:

@@ -1,16 +1,19 @@
-"""What a worker does not take for a failure of a run."""
+"""What a worker does not take for a failure of a run, and what starting one does not undo."""
 
 import json
 import os
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import pytest
 
 from data.common.lease import FOLDER, SECONDS, Holder
+from laws.design.config import Running, Shared, SweepConfig, read_sweep, write_sweep
 from laws.design.runs import SweepRun, runs_of
+from laws.sweep import command
 from laws.sweep.command import begin
 from laws.sweep.state import State
 from laws.sweep.work import Worker
@@ -56,3 +59,26 @@ def test_where_no_device_can_be_used_the_worker_fails_and_no_run(
     with pytest.raises(RuntimeError, match="Unable to initialize"):
         Worker(folder).work()
     assert State(folder).attempts(run) == []
+
+
+def test_a_sweep_that_is_extended_while_a_worker_starts_stays_extended(
+    sweep: tuple[Path, SweepRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = sweep
+    recorded = read_sweep(folder)
+    extended = replace(recorded, config=replace(recorded.config, budgets=(2e8, 2e9)))
+    plan_of = command.plan_of
+
+    def meanwhile(*args: Any) -> Any:
+        write_sweep(folder, extended)
+        return plan_of(*args)
+
+    monkeypatch.setattr(command, "plan_of", meanwhile)
+    assert command.sweep(folder, running=Running(workers=0)) == 0
+    assert read_sweep(folder).config.budgets == (2e8, 2e9)
+
+
+def test_an_adaptive_design_begins_at_the_first_budget_that_has_a_cell(store: Path, tmp_path: Path) -> None:
+    config = SweepConfig(budgets=(1e6, 2e8, 6e8), sizes=("16", "32"), min_steps=10, max_epochs=100.0, refine=True)
+    command.sweep(tmp_path / "sweep", config, Shared(store=store, lanes=8, window=8), Running(workers=0))
+    assert sorted(read_sweep(tmp_path / "sweep").sizes) == [2e8]
