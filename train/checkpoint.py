@@ -36,6 +36,10 @@ KEEP = 2
 """Number of checkpoints kept: the newest, and the one before in case the newest is damaged."""
 
 
+class NoSpace(UserError):
+    """There is no space left on the disk of a checkpoint."""
+
+
 @dataclass(frozen=True)
 class Budget:
     """The checkpoint of a FLOP budget: `budget.json`."""
@@ -332,5 +336,5 @@ class _disk:
         self._folder.mkdir(parents=True, exist_ok=True)
         return shutil.disk_usage(self._folder).free
 
-    def _full(self) -> UserError:
-        return UserError(f"no space left for {self._folder}: make room and start again")
+    def _full(self) -> NoSpace:
+        return NoSpace(f"no space left for {self._folder}: make room and start again")

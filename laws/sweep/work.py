@@ -21,7 +21,7 @@ from laws.sweep.failure import kind_of, remedied, verdict
 from laws.sweep.stages import advance
 from laws.sweep.state import State, Status
 from laws.sweep.table import write_table
-from train.checkpoint import budgets, newest
+from train.checkpoint import NoSpace, budgets, newest
 from train.compile.cache import keep_programs
 from train.config import TrainConfig
 from train.failure.divergence import Diverged
@@ -126,6 +126,9 @@ class Worker:
         try:
             train(config, progress=False)
             _say(f"{run.name}: trained in {time.monotonic() - begin:.1f} s")
+        except NoSpace:
+            # No failure of the run: others would meet it, too.
+            raise
         except Diverged as error:
             # Members that diverged are settings that don't do; the others are evaluated.
             if config.population is None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import jax
 import pytest
 
+from data.common.cli import UserError
 from data.common.lease import FOLDER, SECONDS, Holder
 from laws.design.config import Running, Shared, SweepConfig, read_sweep, write_sweep
 from laws.design.runs import SweepRun, runs_of
@@ -59,6 +61,19 @@ def test_where_no_device_can_be_used_the_worker_fails_and_no_run(
     with pytest.raises(RuntimeError, match="Unable to initialize"):
         Worker(folder).work()
     assert State(folder).attempts(run) == []
+
+
+@pytest.mark.slow
+def test_a_full_disk_stops_the_worker_and_fails_no_run(
+    sweep: tuple[Path, SweepRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, run = sweep
+    usage = shutil.disk_usage(folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=0))
+    with pytest.raises(UserError, match=r"no space left for .*: make room"), jax.numpy_dtype_promotion("standard"):
+        Worker(folder).work()
+    assert [each["ended"] for each in State(folder).attempts(run)] == ["stopped"]
+    assert [each.name for each in State(folder).status([run]).waiting] == [run.name]
 
 
 def test_a_sweep_that_is_extended_while_a_worker_starts_stays_extended(
