@@ -63,9 +63,10 @@ class Post:
 
 def work(post: Post) -> None:
     """Play what the parent orders, until it ends this process, or dies."""
+    # Before this process has a folder for temporary files of its own: cores are locked in that of all.
+    _stay_on_one_core(post.index)
     with own_folder(Path(post.folder)):
         try:
-            _stay_on_one_core(post.index)
             player = Player(post)
             while True:
                 player.play(_asked(post.connection, None))
@@ -85,8 +86,8 @@ def _stay_on_one_core(index: int) -> None:
 
     It is one on which no other evaluation plays, if there is any.
     """
-    mine = allowed()
     if take_core() is None:
+        mine = allowed()
         os.sched_setaffinity(0, {mine[index % len(mine)]})
 
 

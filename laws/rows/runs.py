@@ -78,10 +78,11 @@ def read(
     """
     if not paths:
         raise UserError("no result file given: name at least one table, such as runs.jsonl")
-    reader = _Reader(options or TableOptions())
+    options = options or TableOptions()
+    reader = _Reader(options)
     for path in map(Path, paths):
         table = open_table(path)
-        reader.add(str(path), _named(path, game, reader.group), table.rows, decimal_comma=table.decimal_comma)
+        reader.add(str(path), _named(path, game, options.group), table.rows, decimal_comma=table.decimal_comma)
         reader.leave_out(f"{path} line {line}" for line in table.commented)
     return _finished(reader, game, protocol, mixed_versions)
 
@@ -169,11 +170,6 @@ class _Reader:
         self._unreadable: dict[str, str] = {}
         self._failed: dict[str, dict[str, None]] = {}
         self._first = ""
-
-    @property
-    def group(self) -> str | None:
-        """The name of the column whose values are fitted apart."""
-        return self._options.group
 
     def add(self, source: str, game: str, rows: Iterable[Record], *, decimal_comma: bool = False) -> None:
         """Add the rows of a table, all of the same columns; `game` is its name where no column says it."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from data.common.cli import UserError
+from data.common.machine import cores
 from data.experts.registry import find
 from data.games.challenge import CHARACTER
 from data.games.nethack import NetHackGame
@@ -138,3 +139,21 @@ def test_recorded_games_import_again(how: Callable, rows: list[GameRow], tmp_pat
         assert row == expected
         assert episode.score == expected.score
     game.close()
+
+
+@pytest.mark.skipif(cores() < 2, reason="one core")
+def test_workers_of_evaluations_at_the_same_time_play_on_different_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # Other tests may play at the same time.
+
+    def job() -> Job:
+        return Job(lambda: AgentPolicy(WALKER, PARAMS, 0, Sampling()), SEEDS, lambda row: None)
+
+    post = Post(TILE, CHARACTER, 120)
+    with Solos([job()], post, 1, 1) as one, Solos([job()], post, 1, 1) as other:
+        for solos in (one, other):
+            assert solos._workers[0].connection.poll(600), "it asks for games once it has its core"
+        mine, theirs = (os.sched_getaffinity(solos.pids[0]) for solos in (one, other))
+        assert (len(mine), len(theirs)) == (1, 1)
+        assert mine != theirs
