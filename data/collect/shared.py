@@ -6,15 +6,14 @@ played again by another.
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures import wait
 from functools import partial
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Literal, Protocol
 
 from data.common.cluster import run_tasks
 from data.common.lease import POLL_SECONDS, in_turn
-from data.common.workers import SPAWN, follow_parent
+from data.common.workers import pool_of, stop_if_asked
 
 Executor = Literal["local", "ray"]
 CLAIMS = "claims"
@@ -64,18 +63,13 @@ def play_shared(games: Sequence[Shared], folder: Path, processes: int, executor:
         # Ray's ticks are calls: a bar would need a thread.
         run_tasks([partial(play_claimed, [game], folder) for game in left], lambda: None, gpus=False)
     elif left:
-        stop = SPAWN.Event()
-        with ProcessPoolExecutor(processes, SPAWN, _start_worker, (stop,)) as pool:
+        with pool_of(processes) as pool:
             players = [pool.submit(play_claimed, list(left), folder) for _ in range(processes)]
-            try:
-                while not all(player.done() for player in players):
-                    wait(players, timeout=POLL_SECONDS)
-                    yield count()
-                for player in players:
-                    player.result()
-            finally:
-                stop.set()
-                pool.shutdown(cancel_futures=True)
+            while not all(player.done() for player in players):
+                wait(players, timeout=POLL_SECONDS)
+                yield count()
+            for player in players:
+                player.result()
     yield count()
 
 
@@ -87,23 +81,7 @@ def play_claimed(games: Sequence[Shared], folder: Path) -> None:
             game.make()
 
     def made(game: Shared) -> bool:
-        if _Worker.stop is not None and _Worker.stop.is_set():
-            raise _Stopped
+        stop_if_asked()
         return game.made
 
     in_turn(games, lambda game: folder / CLAIMS / game.name, play, made)
-
-
-class _Stopped(Exception):
-    """The parent process is ending."""
-
-
-class _Worker:
-    """State of a process of the pool, set when it starts."""
-
-    stop: Event | None = None
-
-
-def _start_worker(stop: Event) -> None:
-    _Worker.stop = stop
-    follow_parent()

@@ -8,12 +8,11 @@ import os
 import signal
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn, Protocol, TypedDict, Unpack
@@ -22,7 +21,7 @@ from data.codec.base import Codec
 from data.common.cli import UserError, printable
 from data.common.machine import cores
 from data.common.progress import Bar, count
-from data.common.workers import SPAWN, follow_parent
+from data.common.workers import pool_of, stop_if_asked
 from data.games.base import Content
 from data.spec import Steps
 from data.store.manifest import read_manifest, uneven
@@ -256,24 +255,6 @@ def fingerprint_of(files: Iterable[Path]) -> str:
     return digest.hexdigest()[:32]
 
 
-def stop_if_asked() -> None:
-    """In a worker process: abandon the current recording if the import is ending."""
-    if _Worker.stop is not None and _Worker.stop.is_set():
-        raise _Stopped
-
-
-@contextmanager
-def _pool(workers: int, known: frozenset[str]) -> Iterator[ProcessPoolExecutor]:
-    """A pool of worker processes; on leaving the block they are asked to stop, and joined."""
-    stop = SPAWN.Event()
-    pool = ProcessPoolExecutor(workers, SPAWN, _start_worker, (stop, known))
-    try:
-        yield pool
-    finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-
-
 def _in_order(
     convert: Callable[[Any], PackedEpisode], recordings: list[Any], workers: int, known: frozenset[str]
 ) -> Iterator[PackedEpisode | Known | Skipped]:
@@ -284,7 +265,7 @@ def _in_order(
     left = deque(recordings)
     while left:
         waiting: deque[tuple[Any, Future[PackedEpisode | Known | Skipped]]] = deque()
-        with _pool(workers, known) as pool:
+        with pool_of(workers, _know, known) as pool:
             try:
                 while left or waiting:
                     while left and len(waiting) < _AHEAD * workers:
@@ -306,7 +287,7 @@ def _alone(
     convert: Callable[[Any], PackedEpisode], recording: Recording, known: frozenset[str]
 ) -> PackedEpisode | Known | Skipped:
     """Convert a recording in a process of its own, which it may crash."""
-    with _pool(1, known) as pool:
+    with pool_of(1, _know, known) as pool:
         try:
             with _sigint_blocked():
                 result = pool.submit(converted, convert, recording)
@@ -325,18 +306,12 @@ def _sigint_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class _Stopped(Exception):
-    """The parent process is ending the import."""
-
-
 class _Worker:
     """State of a worker process, set when it starts."""
 
-    stop: Event | None = None
     known: frozenset[str] = frozenset()
 
 
-def _start_worker(stop: Event, known: frozenset[str]) -> None:
-    """Initialise a worker process. It ends with its parent, even if that is killed."""
-    _Worker.stop, _Worker.known = stop, known
-    follow_parent()
+def _know(known: frozenset[str]) -> None:
+    """In a worker process: fingerprints of the recordings that the store has."""
+    _Worker.known = known

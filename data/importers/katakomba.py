@@ -24,9 +24,10 @@ import numpy as np
 
 from data.codec.screens import SCREENS
 from data.common.cli import UserError
+from data.common.workers import stop_if_asked
 from data.games import nethack
 from data.games.keys import KEYS, action_of_key
-from data.importers.base import DAMAGED, EMPTY, Options, Report, Unusable, import_games, packed, stop_if_asked
+from data.importers.base import DAMAGED, EMPTY, Options, Report, Unusable, import_games, packed
 from data.importers.nld import facts_of
 from data.importers.status import PARTED, farewell, shown_score
 from data.spec import COLUMNS, NO_LABEL, ROWS, NetHackSteps

@@ -18,6 +18,7 @@ import numpy as np
 
 from data.codec.frames import FRAMES
 from data.common.cli import UserError
+from data.common.workers import stop_if_asked
 from data.games import atari
 from data.importers import stacks
 from data.importers.base import (
@@ -29,7 +30,6 @@ from data.importers.base import (
     folders,
     import_games,
     packed,
-    stop_if_asked,
 )
 from data.spec import FRAME_COLUMNS, FRAME_ROWS, NO_SCORE, STACK, AtariSteps
 from data.store.pack import PackedEpisode

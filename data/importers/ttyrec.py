@@ -19,8 +19,9 @@ from typing import NamedTuple
 import numpy as np
 from nle.dataset import Converter
 
+from data.common.workers import stop_if_asked
 from data.importers import terminal
-from data.importers.base import DAMAGED, Unusable, stop_if_asked
+from data.importers.base import DAMAGED, Unusable
 from data.spec import COLUMNS, NO_LABEL, NO_SCORE, ROWS
 from data.store.pack import CHUNK_STEPS
 
