@@ -5,11 +5,12 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from data.common.cli import UserError
-from laws.design.config import Settings, Size, Sweep
+from laws.design.config import FILE, Settings, Size, Sweep, read_sweep
 from train.config import TrainConfig, result_fields
 from train.population.members import members_of
 from train.scaling.rule import rule_of
@@ -80,6 +81,21 @@ def runs_of(sweep: Sweep, folder: Path) -> list[SweepRun]:
         return largest, run.config.init_seed, middle[run.config.agent, largest], run.name
 
     return [*_tried(sweep, folder), *sorted(runs, key=order)]
+
+
+def runs_in(folder: Path) -> list[SweepRun]:
+    """The runs of the sweep that a folder records, by `runs_of`; they are made anew only when the record has changed.
+
+    Raises: UserError: the folder holds no sweep.
+    """
+    path = folder / FILE
+    return list(_runs_in(folder, path.read_text() if path.is_file() else ""))
+
+
+@lru_cache(maxsize=2)
+def _runs_in(folder: Path, recorded: str) -> tuple[SweepRun, ...]:
+    """The runs in a folder, for as long as the text of its record is the same."""
+    return tuple(runs_of(read_sweep(folder), folder))
 
 
 def with_settings(sweep: Sweep) -> Sweep:

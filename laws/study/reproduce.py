@@ -38,7 +38,7 @@ from laws.report.report import Context, ReportTable, Stage
 from laws.study.preset import Preset, Study
 from laws.sweep.command import begin, drive
 from laws.sweep.state import State
-from laws.sweep.table import write_table
+from laws.sweep.table import rows_of, write_table
 
 DEFAULT_GAME = "nethack"
 WORKERS = cores()
@@ -80,7 +80,8 @@ def reproduce(
     begin(folder, sweep)
     with stages.stage(f"train and evaluate {len(runs)} runs of {len({run.config.agent for run in runs})} sizes"):
         drive(folder)
-        rows = write_table(folder)
+        write_table(folder)
+    rows = rows_of(folder)
     given_up(State(folder), runs)
     players = ["random", "expert"] if found.embedded else ["random"]
     with stages.stage(f"play with the {' and the '.join(players)} player"):

@@ -30,11 +30,11 @@ from laws.design.config import (
 from laws.design.estimate import prices_of
 from laws.design.grid import Grid, content_of, content_of_game, grid_of
 from laws.design.presets import PRESETS
-from laws.design.runs import SweepRun, runs_of, with_settings
+from laws.design.runs import SweepRun, runs_in, runs_of, with_settings
 from laws.design.scale import scaled
 from laws.sweep.local import run_workers, slots
 from laws.sweep.screen import plan_lines, plan_of, status_lines, status_of
-from laws.sweep.stages import advance
+from laws.sweep.stages import advance, ended
 from laws.sweep.state import State, Status
 from laws.sweep.table import write_table
 from laws.sweep.work import Worker, complete
@@ -83,7 +83,7 @@ def sweep(
     if running.json and not running.dry_run and not running.watch:
         raise UserError("--json goes with --dry-run, or with --watch, which then tells once how far the sweep has come")
     if running.watch:
-        return _watch(folder, state, as_object=running.json)
+        return _watch(folder, as_object=running.json)
     if running.dry_run and config.game and shared.store == NO_STORE:
         content = content_of_game(config.game)
         config, of_all = scaled(config, shared_of(shared), content)
@@ -114,7 +114,7 @@ def sweep(
     write_table(folder)
     print("\n".join(status_lines(folder)))
     print(f"next: python -m laws fit {quoted(folder / 'runs.jsonl')} --out DIR")
-    return 1 if state.status(runs_of(read_sweep(folder), folder)).failed else 0
+    return 1 if state.status(runs_in(folder)).failed else 0
 
 
 def _described(folder: Path, config: SweepConfig, options: Shared) -> tuple[Sweep, Grid]:
@@ -193,17 +193,17 @@ def _check_total(runs: list[SweepRun], total: float | None) -> None:
         raise UserError(f"--total {total:g}: the plan takes {flops:.3g} FLOPs; give fewer or smaller --budgets")
 
 
-def _watch(folder: Path, state: State, *, as_object: bool) -> int:
+def _watch(folder: Path, *, as_object: bool) -> int:
     """Show the status again and again on a terminal, once if stdout is none or it is asked for as JSON."""
     if as_object:
         print(as_json(status_of(folder)))
         return 0
     while True:
-        lines, status = list(status_lines(folder)), state.status(runs_of(read_sweep(folder), folder))
-        on_terminal = sys.stdout.isatty()
+        # Before the lines: they are to show the end.
+        over, lines, on_terminal = ended(folder), list(status_lines(folder)), sys.stdout.isatty()
         # Clear the screen.
         print("\x1b[H\x1b[2J" * on_terminal + "\n".join(lines), flush=True)
-        if not on_terminal or not (status.running or status.waiting):
+        if over or not on_terminal:
             return 0
         time.sleep(WATCH_SECONDS)
 
@@ -228,13 +228,13 @@ def drive(folder: Path, workers: int | None = None, executor: Literal["local", "
     state = State(folder)
     with contextlib.closing(_Bar(folder)) as bar:
         if executor == "local":
-            run_workers(folder, slots(workers), lambda: len(state.keys()), bar.show)
+            run_workers(folder, slots(workers), state.progress, bar.show)
         else:
             while advance(folder):
-                runs = runs_of(read_sweep(folder), folder)
+                runs = runs_in(folder)
                 status = state.status(runs)
-                ended = {run.name for run in (*status.done, *status.failed)}
-                left = [run.name for run in runs if run.name not in ended]
+                over = {run.name for run in (*status.done, *status.failed)}
+                left = [run.name for run in runs if run.name not in over]
                 run_tasks([partial(complete, folder.resolve(), name) for name in left], bar.show, gpus=True)
         bar.show()
 

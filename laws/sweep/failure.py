@@ -15,6 +15,8 @@ Kind = Literal["memory", "diverged", "machine", "refused", "error"]
 
 MOST: Mapping[Kind, int] = {"memory": 4, "diverged": 3, "machine": 3, "refused": 1, "error": 2}
 """Failures of a kind after which a run is given up."""
+MOST_OF_A_HOST = 6
+"""Failures of kind "machine" on one host alone after which a run is given up: that host may be what is broken."""
 MOST_LOST = 20
 """Attempts in a row whose worker was lost before it saved anything, after which a run is given up.
 
@@ -36,11 +38,12 @@ def kind_of(error: Exception) -> Kind:
 
 def verdict(attempts: Sequence[Mapping[str, Any]], progress: int) -> str | None:
     """Why a run is to be given up, given its attempts and the steps that are done; None if it is to be tried again."""
-    endings = [attempt["ended"] for attempt in attempts]
     for kind, most in MOST.items():
-        if endings.count(kind) >= most:
-            last = next(attempt for attempt in reversed(attempts) if attempt["ended"] == kind)
-            return f"{kind}: {last.get('message', '')}"
+        failed = [attempt for attempt in attempts if attempt["ended"] == kind]
+        if kind == "machine" and len({attempt["host"] for attempt in failed}) == 1:
+            most = MOST_OF_A_HOST
+        if len(failed) >= most:
+            return f"{kind}: {failed[-1].get('message', '')}"
     lost = 0
     for attempt in reversed(attempts):
         if attempt["ended"] is not None or attempt["progress"] < progress:

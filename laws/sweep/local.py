@@ -15,7 +15,7 @@ from data.common.machine import allowed, available
 from data.common.workers import SPAWN, follow_parent
 
 MOST_DEATHS = 5
-"""Deaths of workers in a row, without a cell done in between, after which the sweep stops."""
+"""Deaths of workers in a row, for each place and without progress in between, after which the sweep stops."""
 GOOGLE = "0x1ae0"
 """PCI vendor of TPUs."""
 CHIP = {"TPU_PROCESS_BOUNDS": "1,1,1", "TPU_CHIPS_PER_PROCESS_BOUNDS": "1,1,1"}
@@ -73,7 +73,7 @@ def tpus(root: Path) -> list[str]:
     return [str(number) for number in range(len(found))]
 
 
-def run_workers(folder: Path, places: list[Slot], done: Callable[[], int], tick: Callable[[], None]) -> None:
+def run_workers(folder: Path, places: list[Slot], progress: Callable[[], int], tick: Callable[[], None]) -> None:
     """Run a worker in every place until there is no run left for them.
 
     A worker that dies is replaced. An interrupt stops them all, which save what they have.
@@ -81,14 +81,14 @@ def run_workers(folder: Path, places: list[Slot], done: Callable[[], int], tick:
     Args:
         folder: Folder of the sweep.
         places: Where to run workers.
-        done: Counts the cells that are done.
+        progress: A number that changes when there is progress.
         tick: Called about once a second.
 
     Raises:
         UserError: A worker was refused something that the user can mend, or workers die and nothing gets done.
     """
     workers: dict[int, BaseProcess] = {}
-    waiting, deaths, before = list(range(len(places))), 0, done()
+    waiting, deaths, before = list(range(len(places))), 0, progress()
     try:
         while workers or waiting:
             while waiting:
@@ -104,8 +104,8 @@ def run_workers(folder: Path, places: list[Slot], done: Callable[[], int], tick:
                 if worker.exitcode == 2:
                     raise UserError(f"a worker stopped: see the end of {_log(folder, number)}")
                 if worker.exitcode:
-                    deaths = deaths + 1 if done() == before else 1
-                    before = done()
+                    last, before = before, progress()
+                    deaths = deaths + 1 if before == last else 1
                     if deaths >= MOST_DEATHS * len(places):
                         raise UserError(
                             f"workers died {deaths} times, the last with exit code {worker.exitcode}, and nothing got"

@@ -10,7 +10,7 @@ from eval.results import ResultRow
 from laws.design.config import Sweep, read_sweep
 from laws.design.estimate import MACHINES, seconds_on
 from laws.design.grid import Grid
-from laws.design.runs import SweepRun, runs_of
+from laws.design.runs import SweepRun, runs_in
 from laws.design.tuning import with_given
 from laws.fitting.analysis import Fit, fit
 from laws.report.document import document
@@ -101,8 +101,7 @@ def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
 
 def status_of(folder: Path) -> dict[str, Any]:
     """How far a sweep has come, as JSON values; `laws` are those of `laws.json`."""
-    sweep, state = read_sweep(folder), State(folder)
-    runs = runs_of(sweep, folder)
+    sweep, state, runs = read_sweep(folder), State(folder), runs_in(folder)
     status, rows = state.status(runs), rows_of(folder)
     failures = ((run, state.failure(run)) for run in status.failed)
     return {
@@ -119,8 +118,7 @@ def status_of(folder: Path) -> dict[str, Any]:
 
 def status_lines(folder: Path) -> Iterator[str]:
     """How far a sweep has come, what is running, what failed, what was decided, and the laws of what is done."""
-    sweep, state = read_sweep(folder), State(folder)
-    runs = runs_of(sweep, folder)
+    sweep, state, runs = read_sweep(folder), State(folder), runs_in(folder)
     status = state.status(runs)
     cells = sum(len(run.cells) for run in runs)
     yield (
@@ -156,13 +154,16 @@ def side_by_side(given: Sequence[ResultRow], tuned: Fit) -> Iterator[str]:
 
 
 def _left(state: State, status: Status) -> str:
-    """The time left, by the speed of the runs that are done; empty if none is."""
-    taken = [(run.flops, attempt["seconds"]) for run in status.done for attempt in state.attempts(run)[-1:]]
-    todo = sum(run.flops for run in (*status.waiting, *(run for run, _ in status.running)))
-    if not taken or not todo:
+    """The time left, by the speed at which the last attempts of the runs that are done went on; empty if none is."""
+    last = [(run, attempt) for run in status.done for attempt in state.attempts(run)[-1:]]
+    flops = sum(run.flops - attempt.get("flops", 0.0) for run, attempt in last)
+    begun = (*status.waiting, *(run for run, _ in status.running))
+    todo = sum(max(0.0, run.flops - state.trained(run)) for run in begun)
+    if not flops or not todo:
         return ""
-    flops, seconds = (sum(each) for each in zip(*taken, strict=True))
-    return f"; about {_duration(todo / flops * seconds / max(1, len(status.running)))} left"
+    seconds = sum(attempt["seconds"] for _, attempt in last)
+    workers = len({(by.machine, by.pid) for _, by in status.running})
+    return f"; about {_duration(todo / flops * seconds / max(1, workers))} left"
 
 
 def _duration(seconds: float) -> str:

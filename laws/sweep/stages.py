@@ -7,7 +7,7 @@ from data.common.lease import Held, held
 from laws.design.config import AUTO, Size, Sweep, read_sweep, write_sweep
 from laws.design.grid import Content, Grid, content_of, family_of, grid_of, too_long, too_short
 from laws.design.refinement import decided, expected_next, profiles_of
-from laws.design.runs import runs_of, with_settings
+from laws.design.runs import runs_in, runs_of, with_settings
 from laws.design.tuning import law_of, rules_of, settings_of, told
 from laws.fitting.analysis import Fit, fit
 from laws.sweep.state import State
@@ -27,7 +27,7 @@ def advance(folder: Path) -> bool:
         with held(folder / "claims" / "next"):
             sweep, state = read_sweep(folder), State(folder)
             untuned = sweep.config.tune and set(sweep.agents) - set(sweep.settings)
-            status = state.status([run for run in runs_of(sweep, folder) if run.tries or not untuned])
+            status = state.status([run for run in runs_in(folder) if run.tries or not untuned])
             if status.waiting or status.running:
                 return True
             after = _after(sweep, folder)
@@ -37,6 +37,15 @@ def advance(folder: Path) -> bool:
     except Held:
         pass
     return True
+
+
+def ended(folder: Path) -> bool:
+    """Whether all runs of a sweep have ended and nothing follows from their rows.
+
+    Raises: UserError: what was tried with `--tune` doesn't determine an optimum.
+    """
+    sweep, status = read_sweep(folder), State(folder).status(runs_in(folder))
+    return not (status.waiting or status.running) and _after(sweep, folder) is None
 
 
 def _after(sweep: Sweep, folder: Path) -> Sweep | None:

@@ -8,7 +8,7 @@ up. `attempts/RUN.json` says when workers began the run, and how each attempt en
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,19 +90,39 @@ class State:
 
     def attempts(self, run: SweepRun) -> list[dict[str, Any]]:
         """The attempts of a run so far, with `ended` None of those that were lost, or run now."""
-        path = self._attempts(run)
-        return json.loads(path.read_text()) if path.exists() else []
+        return _read(self._attempts(run))
+
+    def by_setbacks(self, runs: Sequence[SweepRun]) -> list[SweepRun]:
+        """`runs`, with those last that have most setbacks beyond one, so that they don't keep the others back."""
+        known = {path.stem: path for path in self._all_attempts()}
+        return sorted(runs, key=lambda run: max(1, _setbacks(known[run.name])) if run.name in known else 1)
+
+    def suspect(self, run: SweepRun) -> bool:
+        """Whether a run has more than one setback."""
+        return _setbacks(self._attempts(run)) > 1
+
+    def progress(self) -> int:
+        """A number that changes when a cell is done, a run given up, or a run begun again that has two setbacks.
+
+        Such a run may be to blame. Where others, too, are lost one after another, it is the machine.
+        """
+        failed = len(list((self.folder / "failed").glob("*.json")))
+        return len(self.keys()) + failed + sum(max(0, _setbacks(path) - 2) for path in self._all_attempts())
 
     def begin(self, run: SweepRun, progress: int) -> None:
         """Record that a worker, which holds the claim, begins the run, `progress` steps of which are done."""
         holder = Holder.me()
-        new = {"began": time.time(), "host": holder.host, "pid": holder.pid, "progress": progress, "ended": None}
+        done = {"progress": progress, "flops": self.trained(run)}
+        new = {"began": time.time(), "host": holder.host, "pid": holder.pid, **done, "ended": None}
         self._write(run, [*self.attempts(run), new])
 
     def end(self, run: SweepRun, how: str, **details: Any) -> None:
         """Record how the last attempt ended: "done", "stopped", or the kind of failure."""
         *before, last = self.attempts(run)
         self._write(run, [*before, last | {"ended": how, "seconds": time.time() - last["began"], **details}])
+
+    def _all_attempts(self) -> Iterator[Path]:
+        return (self.folder / "attempts").glob("*.json")
 
     def _attempts(self, run: SweepRun) -> Path:
         return self.folder / "attempts" / f"{run.name}.json"
@@ -114,15 +134,31 @@ class State:
         """Where `runs` stand."""
         keys = self.keys()
         marked = {path.stem for path in (self.folder / "failed").glob("*.json")}
+        claimed = {path.name for path in (self.folder / "claims").glob("*")}
         done, failed, running, waiting = [], [], [], []
         for run in runs:
             if all(cell.key in keys for cell in run.cells):
                 done.append(run)
             elif run.name in marked:
                 failed.append(run)
-            elif (held := holder_of(self.claim(run))) is not None:
+            elif run.name in claimed and (held := holder_of(self.claim(run))) is not None:
                 running.append((run, held[0]))
             else:
                 waiting.append(run)
         cells = sum(cell.key in keys for run in runs for cell in run.cells)
         return Status(tuple(done), tuple(failed), tuple(running), tuple(waiting), cells)
+
+
+def _read(attempts: Path) -> list[dict[str, Any]]:
+    """The attempts in a file, which another process may remove."""
+    try:
+        return json.loads(attempts.read_text())
+    except FileNotFoundError:
+        return []
+
+
+def _setbacks(attempts: Path) -> int:
+    """Attempts of a run, by their file, that were lost (or go on) or failed by their machine and came no further."""
+    found = _read(attempts)
+    ended = [one["ended"] for one in found if one["progress"] == found[-1]["progress"]]
+    return sum(how in (None, "machine") for how in ended)

@@ -3,8 +3,9 @@
 # Protocol buffers make their classes at import, where a type checker doesn't see them.
 # pyright: reportAttributeAccessIssue=false
 
+import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from tensorboard.compat.proto.event_pb2 import Event
@@ -12,9 +13,9 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from data.common.lease import Held, held, in_turn
 from eval.results import ResultRow, write_rows
-from laws.design.config import read_sweep
-from laws.design.runs import SweepRun, runs_of
+from laws.design.runs import runs_in
 from laws.sweep.state import State
 from train.schedule.segments import budget_name
 
@@ -25,36 +26,46 @@ SHOWN = ("flops", "params", "samples", "lr", "batch", "core", "size", "schedule"
 METRICS = {"loss": "sweep/dev_loss", "return_mean": "sweep/return"}
 
 
-def write_table(folder: Path) -> list[ResultRow]:
-    """Write the table of what is done now, and return its rows, by budget and size.
+def write_table(folder: Path) -> None:
+    """Write the table of what is done now, by budget and size, as soon as no other process writes it."""
+    in_turn([folder], _claim, _write)
 
-    Workers on several machines may do so at once: each looks again after it has written, so that the last one to write
-    has seen what all had done.
+
+def write_table_unless_held(folder: Path) -> None:
+    """Write the table of what is done now; or not, while another process writes it.
+
+    So that the workers of a large sweep don't spend their time on its table. The last one of them has it written.
     """
-    state = State(folder)
-    while True:
-        keys, runs = state.keys(), runs_of(read_sweep(folder), folder)
-        rows = _rows(state, runs, tries=False)
-        write_rows(folder / FILE, rows)
-        if tried := _rows(state, runs, tries=True):
-            write_rows(folder / TRIED, tried)
-        write_hparams(folder, rows)
-        if state.keys() == keys:
-            return rows
+    with contextlib.suppress(Held), held(_claim(folder)):
+        _write(folder)
+
+
+def _claim(folder: Path) -> Path:
+    """The folder whose lease the process holds that writes the table."""
+    return folder / "claims" / "table"
+
+
+def _write(folder: Path) -> None:
+    rows, tried = rows_of(folder), tried_rows_of(folder)
+    write_rows(folder / FILE, rows)
+    if tried:
+        write_rows(folder / TRIED, tried)
+    write_hparams(folder, rows)
 
 
 def rows_of(folder: Path) -> list[ResultRow]:
     """The rows of the cells of a sweep that are done, by budget, size and seed."""
-    return _rows(State(folder), runs_of(read_sweep(folder), folder), tries=False)
+    return _rows(folder, tries=False)
 
 
 def tried_rows_of(folder: Path) -> list[ResultRow]:
     """The rows of the settings that were tried, for `--tune`."""
-    return _rows(State(folder), runs_of(read_sweep(folder), folder), tries=True)
+    return _rows(folder, tries=True)
 
 
-def _rows(state: State, runs: Sequence[SweepRun], *, tries: bool) -> list[ResultRow]:
-    cells = [cell for run in runs if run.tries == tries for cell in run.cells]
+def _rows(folder: Path, *, tries: bool) -> list[ResultRow]:
+    state = State(folder)
+    cells = [cell for run in runs_in(folder) if run.tries == tries for cell in run.cells]
     rows = [row for cell in cells if (row := state.row(cell)) is not None]
     return sorted(rows, key=lambda row: (row.flops, row.params, row.run))
 

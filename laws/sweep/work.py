@@ -3,7 +3,7 @@
 import contextlib
 import time
 import traceback
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -16,11 +16,11 @@ from eval.config import EvalConfig
 from eval.play.options import protocol
 from eval.results import ResultRow
 from laws.design.config import read_sweep
-from laws.design.runs import SweepRun, runs_of
+from laws.design.runs import SweepRun, runs_in
 from laws.sweep.failure import kind_of, remedied, verdict
 from laws.sweep.stages import advance
 from laws.sweep.state import State, Status
-from laws.sweep.table import write_table
+from laws.sweep.table import write_table_unless_held
 from train.checkpoint import NoSpace, budgets, newest
 from train.compile.cache import keep_programs
 from train.config import TrainConfig
@@ -41,14 +41,23 @@ def complete(folder: Path, name: str) -> None:
     Worker(folder).work(only=name)
 
 
+@dataclass
+class _Begun:
+    """A run that is begun and not ended, how it is trained, and the seconds that this took."""
+
+    run: SweepRun
+    config: TrainConfig
+    seconds: float = 0.0
+
+
 class Worker:
     """Takes runs of a sweep. Any number of workers may do so, on any machines that see the sweep's folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._state = folder, State(folder)
         self._only: str | None = None
-        self._open: dict[str, tuple[SweepRun, TrainConfig]] = {}
-        """Runs that are begun, and how they are trained, by name."""
+        self._open: dict[str, _Begun] = {}
+        """By name of the run."""
 
     def work(self, only: str | None = None) -> None:
         """Train and evaluate runs until all, or the one named `only`, are done or given up.
@@ -69,8 +78,7 @@ class Worker:
             time.sleep(POLL_SECONDS / 10)
 
     def _status(self) -> Status:
-        runs = runs_of(read_sweep(self._folder), self._folder)
-        return self._state.status([run for run in runs if self._only in (None, run.name)])
+        return self._state.status([run for run in runs_in(self._folder) if self._only in (None, run.name)])
 
     def _some(self) -> bool:
         """Train runs for a while and evaluate them; whether there were any that nobody has."""
@@ -80,16 +88,20 @@ class Worker:
             while time.monotonic() < begin + EVALUATE_SECONDS and (run := self._claimed(claims)) is not None:
                 some = self._train(run) or some
             for tries in (True, False):
-                if trained := [each for each in self._open.values() if each[0].tries == tries]:
+                if trained := [each for each in self._open.values() if each.run.tries == tries]:
                     self._evaluate(trained)
-                    write_table(self._folder)
+                    write_table_unless_held(self._folder)
         return some
 
     def _claimed(self, claims: contextlib.ExitStack) -> SweepRun | None:
-        """The next run that waits, claimed."""
-        for run in self._status().waiting:
+        """The next run that waits, claimed. One that may kill its worker comes last, and has it for itself."""
+        if any(self._state.suspect(begun.run) for begun in self._open.values()):
+            return None
+        for run in self._state.by_setbacks(self._status().waiting):
             if run.name in self._open:
                 continue
+            if self._open and self._state.suspect(run):
+                return None
             with contextlib.suppress(Held):
                 claims.enter_context(held(self._state.claim(run)))
                 # Another worker may have done it just before.
@@ -99,8 +111,8 @@ class Worker:
 
     def _stopped(self) -> None:
         """Record that the runs which are begun and not ended were interrupted."""
-        for run, _ in self._open.values():
-            self._state.end(run, "stopped")
+        for begun in self._open.values():
+            self._state.end(begun.run, "stopped")
         self._open.clear()
 
     def _train(self, run: SweepRun) -> bool:
@@ -120,12 +132,13 @@ class Worker:
             _say(f"{run.name}: {error}")
             return False
         self._state.begin(run, progress)
-        self._open[run.name] = run, config
+        begun = self._open[run.name] = _Begun(run, config)
         _say(f"{run.name}: {f'goes on at step {progress}' if progress else 'begins'}")
         begin = time.monotonic()
         try:
             train(config, progress=False)
-            _say(f"{run.name}: trained in {time.monotonic() - begin:.1f} s")
+            begun.seconds = time.monotonic() - begin
+            _say(f"{run.name}: trained in {begun.seconds:.1f} s")
         except NoSpace:
             # No failure of the run: others would meet it, too.
             raise
@@ -137,27 +150,29 @@ class Worker:
             self._failed(run, error)
         return True
 
-    def _evaluate(self, trained: list[tuple[SweepRun, TrainConfig]]) -> None:
+    def _evaluate(self, trained: list[_Begun]) -> None:
         """Evaluate runs and record the rows of their cells."""
         sweep = read_sweep(self._folder)
-        tries = trained[0][0].tries
+        tries = trained[0].run.tries
         asked = replace(sweep.config, episodes=0) if tries else sweep.config
-        members = tuple(member.run for _, config in trained for member in members_of(config) if budgets(member.run))
+        members = tuple(member.run for each in trained for member in members_of(each.config) if budgets(member.run))
         asked = asked.evaluation(members)
         begin = time.monotonic()
         try:
             rows = evaluate(asked, progress=False) if members else []
-            _say(f"evaluated {count(len(members), 'training')} in {time.monotonic() - begin:.1f} s")
+            seconds = time.monotonic() - begin
+            _say(f"evaluated {count(len(members), 'training')} in {seconds:.1f} s")
         except Exception as error:
             if len(trained) == 1:
-                self._failed(trained[0][0], error)
+                self._failed(trained[0].run, error)
             else:
                 for one in trained:
                     self._evaluate([one])
             return
         done = self._state.keys()
         rules = {f"{name}_rule": rule for name, rule in sweep.rules.items()}
-        for run, config in trained:
+        for each in trained:
+            run, config = each.run, each.config
             for cell in run.cells:
                 if cell.key in done:
                     continue
@@ -169,7 +184,7 @@ class Worker:
                 else:
                     row = _row_of(found, asked)
                     self._state.add(cell, as_record(row if tries else replace(row, **rules)))
-            self._state.end(run, "done")
+            self._state.end(run, "done", seconds=each.seconds + seconds / len(trained))
             del self._open[run.name]
             _say(f"{run.name}: done")
 
@@ -178,7 +193,7 @@ class Worker:
 
         Raises: OSError: the error is this machine's or process's, so that another one is to make the next attempt.
         """
-        _, config = self._open.pop(run.name)
+        config = self._open.pop(run.name).config
         kind, message = kind_of(error), str(error).strip().split("\n")[0] or type(error).__name__
         details = {"message": message, "traceback": "".join(traceback.format_exception(error))}
         if kind == "diverged":

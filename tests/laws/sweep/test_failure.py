@@ -9,7 +9,7 @@ import pytest
 
 from data.common.cli import UserError
 from laws.design.runs import runs_of
-from laws.sweep.failure import MOST, MOST_LOST, kind_of, remedied, verdict
+from laws.sweep.failure import MOST, MOST_LOST, MOST_OF_A_HOST, kind_of, remedied, verdict
 from tests.laws.sweep.sweeps import described
 from train.failure.divergence import Diverged
 
@@ -34,9 +34,13 @@ def test_an_allocation_that_fails_is_a_failure_of_memory() -> None:
 
 def test_each_kind_is_tried_so_often() -> None:
     for kind, most in MOST.items():
-        assert verdict(ended(*[kind] * (most - 1)), 0) is None
-        assert verdict(ended(*[kind] * most), 0) == f"{kind}: about {kind}"
-    assert verdict(ended("machine", "stopped", "error", "stopped", "memory", "diverged"), 0) is None
+        first = ended(*[kind] * (most - 1), host="node1")
+        assert verdict(first, 0) is None
+        assert verdict([*first, *ended(kind, host="node2")], 0) == f"{kind}: about {kind}"
+    of_a_host = ended(*["machine"] * MOST_OF_A_HOST, host="node1")
+    assert verdict(of_a_host[:-1], 0) is None, "that machine may be what is broken"
+    assert verdict(of_a_host, 0) == "machine: about machine"
+    assert verdict(ended("machine", "stopped", "error", "stopped", "memory", "diverged", host="node1"), 0) is None
 
 
 def test_lost_workers_are_no_failure_while_there_is_progress() -> None:

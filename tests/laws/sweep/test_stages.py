@@ -12,9 +12,9 @@ from data.common.rows import as_record
 from eval.results import ResultRow
 from laws.design.config import Shared, Sweep, SweepConfig, read_sweep, shared_of, write_sweep
 from laws.design.grid import Content, content_of, grid_of
-from laws.design.runs import SweepRun, runs_of
+from laws.design.runs import SweepRun, runs_in, runs_of
 from laws.sweep import stages
-from laws.sweep.stages import advance
+from laws.sweep.stages import advance, ended
 from laws.sweep.state import State
 from laws.sweep.table import rows_of
 
@@ -83,6 +83,7 @@ def test_it_finds_optima_far_from_the_prior_and_plans_each_budget_by_those_befor
     assert any("adds" in decision for decision in sweep.decisions)
     assert len(rows_of(adaptive)) == sum(len(sizes) for sizes in sweep.sizes.values())
     assert not advance(adaptive)
+    assert ended(adaptive)
 
 
 def test_a_training_never_goes_back_to_a_budget_that_it_has_passed(adaptive: Path) -> None:
@@ -92,6 +93,14 @@ def test_a_training_never_goes_back_to_a_budget_that_it_has_passed(adaptive: Pat
             new = set(sizes) - set(before.sizes.get(budget, ()))
             assert not any(size in larger for size in new for b, larger in before.sizes.items() if b > budget)
         before = after
+
+
+def test_a_sweep_has_not_ended_between_a_budget_and_the_next(adaptive: Path) -> None:
+    measure(adaptive)
+    assert not State(adaptive).status(runs_in(adaptive)).waiting
+    before = (adaptive / "sweep.json").read_text()
+    assert not ended(adaptive)
+    assert (adaptive / "sweep.json").read_text() == before, "who only asks decides nothing"
 
 
 def test_it_ends_within_the_total(adaptive: Path) -> None:
