@@ -156,7 +156,7 @@ def side_by_side(given: Sequence[ResultRow], tuned: Fit) -> Iterator[str]:
 def _left(state: State, status: Status) -> str:
     """The time left, by the speed at which the last attempts of the runs that are done went on; empty if none is."""
     last = [(run, attempt) for run in status.done for attempt in state.attempts(run)[-1:]]
-    flops = sum(run.flops - attempt.get("flops", 0.0) for run, attempt in last)
+    flops = sum(max(0.0, run.flops - attempt.get("flops", 0.0)) for run, attempt in last)
     begun = (*status.waiting, *(run for run, _ in status.running))
     todo = sum(max(0.0, run.flops - state.trained(run)) for run in begun)
     if not flops or not todo:

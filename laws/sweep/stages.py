@@ -33,7 +33,9 @@ def advance(folder: Path) -> bool:
             after = _after(sweep, folder)
             if after is None:
                 return False
-            write_sweep(folder, after)
+            # It may have been extended meanwhile: then what follows is decided anew.
+            if read_sweep(folder) == sweep:
+                write_sweep(folder, after)
     except Held:
         pass
     return True

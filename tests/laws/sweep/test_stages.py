@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,6 +102,27 @@ def test_a_sweep_has_not_ended_between_a_budget_and_the_next(adaptive: Path) -> 
     before = (adaptive / "sweep.json").read_text()
     assert not ended(adaptive)
     assert (adaptive / "sweep.json").read_text() == before, "who only asks decides nothing"
+
+
+def test_a_sweep_that_is_extended_while_a_decision_is_made_stays_extended(
+    adaptive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure(adaptive)
+    before, decide = read_sweep(adaptive), stages._after
+    extended = replace(before, config=replace(before.config, budgets=(*BUDGETS, 1e15)))
+
+    def meanwhile(*args: Any) -> Sweep | None:
+        write_sweep(adaptive, extended)
+        return decide(*args)
+
+    monkeypatch.setattr(stages, "_after", meanwhile)
+    assert advance(adaptive)
+    assert read_sweep(adaptive) == extended
+    monkeypatch.setattr(stages, "_after", decide)
+    assert advance(adaptive)
+    after = read_sweep(adaptive)
+    assert after.config == extended.config
+    assert after.decisions
 
 
 def test_it_ends_within_the_total(adaptive: Path) -> None:
