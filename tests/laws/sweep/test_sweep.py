@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from data.games import nethack
 from data.store.writer import StoreWriter
 from laws.rows.runs import read
 from tests.data.store.stores import game, write
-from tests.laws.sweep.sweeps import BUDGETS, OPTIONS, start, sweep
+from tests.laws.sweep.sweeps import BUDGETS, OPTIONS, attempts, start, sweep
 
 CELLS = {(size, budget) for size in ("16", "32") for budget in BUDGETS}
 
@@ -117,18 +118,24 @@ def test_a_run_that_fails_is_given_up_with_its_reason_while_others_go_on(store: 
 
 
 @pytest.mark.slow
-def test_workers_share_a_folder_and_watch_tells_of_them(store: Path, tmp_path: Path) -> None:
+def test_three_workers_share_a_folder_and_one_is_killed(store: Path, tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     options = ["--store", store, *OPTIONS, "--seeds", "2"]
     sweep(folder, *options, "--dry-run")
     assert not folder.exists()
     said, _ = sweep(folder, *options, "--workers", "0")
     assert "0 of 8 cells done; runs: 0 done, 0 running, 0 failed, 4 waiting" in said
-    workers = [start(folder, "--work"), start(folder, *options, "--work")]
+    workers = [start(folder, "--work"), start(folder, *options, "--work"), start(folder, "--work")]
+    while not (begun := attempts(folder)):
+        assert None in [worker.poll() for worker in workers]
+        time.sleep(0.02)
+    [victim] = [worker for worker in workers if worker.pid == begun[0]["pid"]]
+    victim.kill()
     said = [worker.communicate(timeout=1200) for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], said
-    begun = [line.partition(":")[0] for out, _ in said for line in out.splitlines() if "begins" in line]
-    assert len(begun) == len(set(begun)) == 4
+    assert [worker.returncode for worker in workers if worker is not victim] == [0, 0], said
+    ended = [[one["ended"] for one in json.loads(path.read_text())] for path in folder.glob("attempts/*.json")]
+    assert sorted(ended, key=len) == [["done"], ["done"], ["done"], [None, "done"]]
+    assert len(cells(folder)) == 4
     assert len(read([folder / "runs.jsonl"]).rows) == 8
 
 
