@@ -1,14 +1,21 @@
 """Small sweeps, and the command that runs them."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from data.common import cli
 from laws.design.config import Shared, Sweep, SweepConfig, shared_of
 from laws.design.grid import content_of, grid_of
+from laws.sweep.command import parsed
 
 ROOT = Path(__file__).resolve().parents[3]
 BUDGETS = (2e8, 6e8)
@@ -47,6 +54,17 @@ def sweep(folder: Path, *words: str | Path, code: int = 0) -> tuple[str, str]:
     said, errors = process.communicate(timeout=1500)
     assert process.returncode == code, said + errors
     return said, errors
+
+
+def refused(folder: Path, *words: str | Path) -> str:
+    """What `python -m train sweep FOLDER`, which exits with 2, says on stderr; run by this process."""
+    errors = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(errors):
+        patch.setattr(cli, "raise_interrupts", lambda: None)
+        with pytest.raises(SystemExit) as ended:
+            cli.exit_with(partial(parsed, prog="python -m train sweep"), ["sweep", str(folder), *map(str, words)])
+    assert ended.value.code == 2, errors.getvalue()
+    return errors.getvalue()
 
 
 def attempts(folder: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from data.games import nethack
 from data.store.writer import StoreWriter
 from laws.rows.runs import read
 from tests.data.store.stores import game, write
-from tests.laws.sweep.sweeps import BUDGETS, OPTIONS, attempts, start, sweep
+from tests.laws.sweep.sweeps import BUDGETS, OPTIONS, attempts, refused, start, sweep
 
 CELLS = {(size, budget) for size in ("16", "32") for budget in BUDGETS}
 
@@ -152,7 +152,7 @@ def test_a_sweep_and_its_store_that_were_moved_together_go_on(tmp_path: Path) ->
     moved = laptop / "stores" / "renamed"
     with StoreWriter(moved, nethack.content()) as writer:
         writer.add(game(99, 20))
-    _, errors = sweep(laptop / "sweep", "--dry-run", code=2)
+    errors = refused(laptop / "sweep", "--dry-run")
     assert "games" in errors
     assert errors.count("\n") == 1
 
@@ -174,7 +174,7 @@ def test_a_sweep_and_its_store_that_were_moved_together_go_on(tmp_path: Path) ->
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
-    _, errors = sweep(tmp_path / "sweep", *words, code=2)
+    errors = refused(tmp_path / "sweep", *words)
     assert said in errors
     assert errors.count("\n") == 1
     assert not (tmp_path / "sweep").exists()

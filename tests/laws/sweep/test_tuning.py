@@ -7,7 +7,7 @@ import pytest
 
 from laws.rows.runs import read
 from laws.sweep.state import MISSING
-from tests.laws.sweep.sweeps import BUDGETS, OPTIONS, sweep
+from tests.laws.sweep.sweeps import BUDGETS, OPTIONS, refused, sweep
 
 TUNE = ["--tune", "lr,batch", "--tune-budgets=1", "--tune-lr=0.1,0.3,3,10,1e30", "--tune-batch=0.25,0.5"]
 
@@ -73,7 +73,7 @@ def test_an_adaptive_sweep_goes_from_budget_to_budget(store: Path, tmp_path: Pat
 def test_bad_input_is_one_line_and_leaves_nothing(
     store: Path, tmp_path: Path, words: tuple[str, ...], said: str
 ) -> None:
-    _, errors = sweep(tmp_path / "sweep", "--store", store, *OPTIONS, *words, code=2)
+    errors = refused(tmp_path / "sweep", "--store", store, *OPTIONS, *words)
     assert said in errors
     assert errors.count("\n") == 1
     assert not (tmp_path / "sweep").exists()
