@@ -83,19 +83,24 @@ def runs_of(sweep: Sweep, folder: Path) -> list[SweepRun]:
     return [*_tried(sweep, folder), *sorted(runs, key=order)]
 
 
-def runs_in(folder: Path) -> list[SweepRun]:
+def runs_in(folder: Path, *, provisional: bool = False) -> list[SweepRun]:
     """The runs of the sweep that a folder records, by `runs_of`; they are made anew only when the record has changed.
+
+    Args:
+        folder: Folder of the sweep.
+        provisional: Whether those are among them whose tuned settings are not known yet, with the given ones.
 
     Raises: UserError: the folder holds no sweep.
     """
     path = folder / FILE
-    return list(_runs_in(folder, path.read_text() if path.is_file() else ""))
+    return list(_runs_in(folder, path.read_text() if path.is_file() else "", provisional))
 
 
 @lru_cache(maxsize=2)
-def _runs_in(folder: Path, recorded: str) -> tuple[SweepRun, ...]:
+def _runs_in(folder: Path, recorded: str, provisional: bool) -> tuple[SweepRun, ...]:
     """The runs in a folder, for as long as the text of its record is the same."""
-    return tuple(runs_of(read_sweep(folder), folder))
+    sweep = read_sweep(folder)
+    return tuple(runs_of(with_settings(sweep) if provisional else sweep, folder))
 
 
 def with_settings(sweep: Sweep) -> Sweep:

@@ -198,14 +198,16 @@ def _watch(folder: Path, *, as_object: bool) -> int:
     if as_object:
         print(as_json(status_of(folder)))
         return 0
+    over = False
     while True:
-        # Before the lines: they are to show the end.
-        over, lines, on_terminal = ended(folder), list(status_lines(folder)), sys.stdout.isatty()
+        lines, on_terminal = list(status_lines(folder)), sys.stdout.isatty()
         # Clear the screen.
         print("\x1b[H\x1b[2J" * on_terminal + "\n".join(lines), flush=True)
         if over or not on_terminal:
             return 0
-        time.sleep(WATCH_SECONDS)
+        over = ended(folder)
+        # The lines are from before that: they are shown once more.
+        time.sleep(0 if over else WATCH_SECONDS)
 
 
 def begin(folder: Path, described: Sweep) -> None:
@@ -244,18 +246,9 @@ class _Bar:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._state = folder, State(folder)
-        self._read, self._known = 0, list[SweepRun]()
-        """When the plan that was read had been written, and its runs."""
         self._bar = Bar(name="sweep", unit="FLOP", unit_scale=True, rate=False)
-        self._bar.initial = self._spent(self._state.status(self._runs()))
+        self._bar.initial = self._spent(self._state.status(runs_in(folder, provisional=True)))
         self.show()
-
-    def _runs(self) -> list[SweepRun]:
-        """The runs that are known, and those whose settings are not yet."""
-        written = (self._folder / FILE).stat().st_mtime_ns
-        if written != self._read:
-            self._read, self._known = written, runs_of(with_settings(read_sweep(self._folder)), self._folder)
-        return self._known
 
     def _spent(self, status: Status) -> float:
         done = sum(run.flops for run in (*status.done, *status.failed))
@@ -264,7 +257,7 @@ class _Bar:
 
     def show(self) -> None:
         """Bring the bar up to date."""
-        runs = self._runs()
+        runs = runs_in(self._folder, provisional=True)
         status = self._state.status(runs)
         running, waiting, failed = len(status.running), len(status.waiting), len(status.failed)
         said = f"{status.cells}/{sum(len(run.cells) for run in runs)} cells, {running} running, {waiting} waiting"

@@ -52,6 +52,12 @@ def verdict(attempts: Sequence[Mapping[str, Any]], progress: int) -> str | None:
     return f"its worker was lost {lost} times in a row at step {progress}" if lost >= MOST_LOST else None
 
 
+def setbacks(attempts: Sequence[Mapping[str, Any]]) -> int:
+    """Attempts at the step of the last one that were lost (or go on), or failed by their machine."""
+    ended = [attempt["ended"] for attempt in attempts if attempt["progress"] == attempts[-1]["progress"]]
+    return sum(how in (None, "machine") for how in ended)
+
+
 def remedied(config: TrainConfig, attempts: Sequence[Mapping[str, Any]]) -> TrainConfig:
     """The configuration of the next attempt, changed by what the failures so far suggest.
 

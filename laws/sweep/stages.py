@@ -31,11 +31,12 @@ def advance(folder: Path) -> bool:
             if status.waiting or status.running:
                 return True
             after = _after(sweep, folder)
+            if read_sweep(folder) != sweep:
+                # It was extended meanwhile: what follows is decided anew.
+                return True
             if after is None:
                 return False
-            # It may have been extended meanwhile: then what follows is decided anew.
-            if read_sweep(folder) == sweep:
-                write_sweep(folder, after)
+            write_sweep(folder, after)
     except Held:
         pass
     return True

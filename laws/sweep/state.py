@@ -17,6 +17,7 @@ from data.common.files import replace_text
 from data.common.lease import Holder, holder_of
 from eval.results import ResultRow
 from laws.design.runs import Cell, SweepRun
+from laws.sweep.failure import setbacks
 from train.metrics import read_metrics
 
 MISSING = "no_row"
@@ -95,11 +96,11 @@ class State:
     def by_setbacks(self, runs: Sequence[SweepRun]) -> list[SweepRun]:
         """`runs`, with those last that have most setbacks beyond one, so that they don't keep the others back."""
         known = {path.stem: path for path in self._all_attempts()}
-        return sorted(runs, key=lambda run: max(1, _setbacks(known[run.name])) if run.name in known else 1)
+        return sorted(runs, key=lambda run: max(1, setbacks(_read(known[run.name]))) if run.name in known else 1)
 
     def suspect(self, run: SweepRun) -> bool:
-        """Whether a run has more than one setback."""
-        return _setbacks(self._attempts(run)) > 1
+        """Whether a run has more than one setback, see `laws.sweep.failure`."""
+        return setbacks(self.attempts(run)) > 1
 
     def progress(self) -> int:
         """A number that changes when a cell is done, a run given up, or a run begun again that has two setbacks.
@@ -107,7 +108,7 @@ class State:
         Such a run may be to blame. Where others, too, are lost one after another, it is the machine.
         """
         failed = len(list((self.folder / "failed").glob("*.json")))
-        return len(self.keys()) + failed + sum(max(0, _setbacks(path) - 2) for path in self._all_attempts())
+        return len(self.keys()) + failed + sum(max(0, setbacks(_read(path)) - 2) for path in self._all_attempts())
 
     def begin(self, run: SweepRun, progress: int) -> None:
         """Record that a worker, which holds the claim, begins the run, `progress` steps of which are done."""
@@ -155,10 +156,3 @@ def _read(attempts: Path) -> list[dict[str, Any]]:
         return json.loads(attempts.read_text())
     except FileNotFoundError:
         return []
-
-
-def _setbacks(attempts: Path) -> int:
-    """Attempts of a run, by their file, that were lost (or go on) or failed by their machine and came no further."""
-    found = _read(attempts)
-    ended = [one["ended"] for one in found if one["progress"] == found[-1]["progress"]]
-    return sum(how in (None, "machine") for how in ended)

@@ -115,9 +115,15 @@ def test_a_sweep_that_is_extended_while_a_decision_is_made_stays_extended(
         write_sweep(adaptive, extended)
         return decide(*args)
 
-    monkeypatch.setattr(stages, "_after", meanwhile)
-    assert advance(adaptive)
-    assert read_sweep(adaptive) == extended
+    def meanwhile_nothing(*args: Any) -> Sweep | None:
+        meanwhile(*args)
+        return None
+
+    for decision in (meanwhile, meanwhile_nothing):
+        write_sweep(adaptive, before)
+        monkeypatch.setattr(stages, "_after", decision)
+        assert advance(adaptive)
+        assert read_sweep(adaptive) == extended
     monkeypatch.setattr(stages, "_after", decide)
     assert advance(adaptive)
     after = read_sweep(adaptive)
